@@ -1,0 +1,585 @@
+//! JSON text in, JSON text out; no trees. Canonical form: no white space, each key once (the last wins, as in jq),
+//! least escaping, the text of numbers kept.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::DEPTH_MAX;
+
+/// Where and why a text is not the JSON we take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonError {
+    /// Byte offset in the text.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// Appends the canonical form of `text` to `out`.
+///
+/// Refuses what is not JSON, nesting deeper than [`DEPTH_MAX`], lone surrogates and invalid UTF-8; `out` then holds
+/// a part of the value, to be truncated by the caller.
+pub fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
+    if let Err(e) = std::str::from_utf8(text) {
+        return Err(JsonError { at: e.valid_up_to(), what: "invalid UTF-8" });
+    }
+    let mut from = Cursor { text, at: 0 };
+    from.space();
+    from.value(out, 0)?;
+    from.space();
+    if from.at < text.len() { Err(from.fail("more text after the value")) } else { Ok(()) }
+}
+
+/// Whether `text` is one JSON value in canonical form already, so that it need not be rewritten.
+pub fn is_canonical(text: &[u8]) -> bool {
+    let mut out = Vec::with_capacity(text.len());
+    canonical(text, &mut out).is_ok() && out == text
+}
+
+/// Appends `s` as a JSON string, quotes included, escaping no more than JSON demands.
+pub fn write_str(s: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = s.as_bytes();
+    while let Some(i) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
+        let (plain, special) = rest.split_at(i);
+        out.extend_from_slice(plain);
+        if let [byte, tail @ ..] = special {
+            escape(*byte, out);
+            rest = tail;
+        }
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// The string that a JSON string text (with its quotes) stands for.
+pub fn parse_str(text: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        serde_json::from_slice::<String>(text).ok().map(Cow::Owned)
+    } else {
+        std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+    }
+}
+
+/// The members of the object `text` in order, as (key text without its quotes, value text).
+///
+/// Only structure is checked on the way (brackets, quotes); whoever needs validity parses the value.
+pub fn members(text: &[u8]) -> Members<'_> {
+    let mut from = Cursor { text, at: 0 };
+    from.space();
+    let error = (!from.eat(b'{')).then(|| from.fail("not an object"));
+    Members { from, error, done: false, first: true }
+}
+
+/// The value text of one top-level key; the last one wins. Keys are compared as they are written, escapes included.
+pub fn get<'a>(text: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    members(text).filter_map(Result::ok).filter(|(k, _)| *k == key.as_bytes()).last().map(|(_, v)| v)
+}
+
+/// Iterator of [`members`]; after an error it ends.
+#[derive(Debug, Clone)]
+pub struct Members<'a> {
+    from: Cursor<'a>,
+    error: Option<JsonError>,
+    done: bool,
+    first: bool,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Result<(&'a [u8], &'a [u8]), JsonError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let item = match self.error.take() {
+            Some(error) => Err(error),
+            None => self.member(),
+        };
+        match item {
+            Ok(Some(member)) => Some(Ok(member)),
+            Ok(None) => {
+                self.done = true;
+                None
+            }
+            Err(error) => {
+                self.done = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl<'a> Members<'a> {
+    fn member(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, JsonError> {
+        let from = &mut self.from;
+        from.space();
+        if from.eat(b'}') {
+            return Ok(None);
+        }
+        if !std::mem::take(&mut self.first) {
+            if !from.eat(b',') {
+                return Err(from.fail("expected `,` or `}`"));
+            }
+            from.space();
+        }
+        let key = from.skip_string()?;
+        from.space();
+        if !from.eat(b':') {
+            return Err(from.fail("expected `:`"));
+        }
+        from.space();
+        let start = from.at;
+        from.skip_value()?;
+        Ok(Some((key, from.text.get(start..from.at).unwrap_or_default())))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn fail(&self, what: &'static str) -> JsonError {
+        JsonError { at: self.at, what }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let hit = self.peek() == Some(byte);
+        self.at += usize::from(hit);
+        hit
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes a string; its text without the quotes.
+    fn skip_string(&mut self) -> Result<&'a [u8], JsonError> {
+        if !self.eat(b'"') {
+            return Err(self.fail("expected a string"));
+        }
+        let start = self.at;
+        loop {
+            match memchr::memchr2(b'"', b'\\', self.rest()) {
+                Some(n) => self.at += n,
+                None => {
+                    self.at = self.text.len();
+                    return Err(self.fail("string without an end"));
+                }
+            }
+            if self.eat(b'"') {
+                return Ok(self.text.get(start..self.at - 1).unwrap_or_default());
+            }
+            self.at += 2; // a backslash and what it escapes
+        }
+    }
+
+    /// Passes any value by its structure alone, without recursion.
+    fn skip_value(&mut self) -> Result<(), JsonError> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek() {
+                None => return Err(self.fail("value without an end")),
+                Some(b'"') => {
+                    self.skip_string()?;
+                }
+                Some(b'{' | b'[') => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                Some(b'}' | b']') => {
+                    if depth == 0 {
+                        return Err(self.fail("expected a value"));
+                    }
+                    depth -= 1;
+                    self.at += 1;
+                }
+                Some(b',' | b':' | b' ' | b'\t' | b'\n' | b'\r') if depth > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                Some(_) => {
+                    let start = self.at;
+                    while matches!(self.peek(), Some(b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) {
+                        self.at += 1;
+                    }
+                    if self.at == start {
+                        return Err(self.fail("expected a value"));
+                    }
+                }
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Copies one value in canonical form.
+    fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(self.fail("nested too deeply"));
+        }
+        match self.peek() {
+            Some(b'{') => self.object(out, depth),
+            Some(b'[') => self.array(out, depth),
+            Some(b'"') => self.string(out),
+            Some(b'-' | b'0'..=b'9') => self.number(out),
+            _ => {
+                for word in [&b"true"[..], b"false", b"null"] {
+                    if self.rest().starts_with(word) {
+                        self.at += word.len();
+                        out.extend_from_slice(word);
+                        return Ok(());
+                    }
+                }
+                Err(self.fail("expected a value"))
+            }
+        }
+    }
+
+    fn array(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
+        self.at += 1;
+        out.push(b'[');
+        self.space();
+        if self.eat(b']') {
+            out.push(b']');
+            return Ok(());
+        }
+        loop {
+            self.space();
+            self.value(out, depth + 1)?;
+            self.space();
+            if self.eat(b']') {
+                out.push(b']');
+                return Ok(());
+            }
+            if !self.eat(b',') {
+                return Err(self.fail("expected `,` or `]`"));
+            }
+            out.push(b',');
+        }
+    }
+
+    fn object(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
+        self.at += 1;
+        let start = out.len();
+        out.push(b'{');
+        // Where each member lies in `out`: start of its key text, start of its value, end.
+        let mut places: Vec<[usize; 3]> = Vec::new();
+        self.space();
+        if self.eat(b'}') {
+            out.push(b'}');
+            return Ok(());
+        }
+        loop {
+            self.space();
+            let key = out.len();
+            if self.peek() != Some(b'"') {
+                return Err(self.fail("expected a key"));
+            }
+            self.string(out)?;
+            let colon = out.len();
+            self.space();
+            if !self.eat(b':') {
+                return Err(self.fail("expected `:`"));
+            }
+            out.push(b':');
+            self.space();
+            self.value(out, depth + 1)?;
+            places.push([key, colon, out.len()]);
+            self.space();
+            if self.eat(b'}') {
+                break;
+            }
+            if !self.eat(b',') {
+                return Err(self.fail("expected `,` or `}`"));
+            }
+            out.push(b',');
+        }
+        out.push(b'}');
+        if key_twice(out, &places) {
+            last_wins(out, start, &places);
+        }
+        Ok(())
+    }
+
+    /// A string: plain runs are copied, escapes undone and written again as sparingly as JSON allows.
+    fn string(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        self.at += 1;
+        out.push(b'"');
+        loop {
+            let rest = self.rest();
+            let n = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
+            out.extend_from_slice(rest.get(..n).unwrap_or_default());
+            self.at += n;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    out.push(b'"');
+                    return Ok(());
+                }
+                Some(b'\\') => self.escaped(out)?,
+                Some(_) => return Err(self.fail("control character in a string")),
+                None => return Err(self.fail("string without an end")),
+            }
+        }
+    }
+
+    fn escaped(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        let code = match self.rest().get(1) {
+            Some(b'"') => b'"',
+            Some(b'\\') => b'\\',
+            Some(b'/') => b'/',
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => return self.unicode(out),
+            _ => return Err(self.fail("unknown escape in a string")),
+        };
+        self.at += 2;
+        if code == b'/' {
+            out.push(b'/')
+        } else {
+            escape(code, out)
+        }
+        Ok(())
+    }
+
+    fn unicode(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        let high = self.hex4()?;
+        let code = match high {
+            0xd800..=0xdbff => {
+                let lone = JsonError { at: self.at, what: "lone surrogate in a string" };
+                if !self.rest().starts_with(b"\\u") {
+                    return Err(lone);
+                }
+                match self.hex4()? {
+                    low @ 0xdc00..=0xdfff => 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00),
+                    _ => return Err(lone),
+                }
+            }
+            code => code,
+        };
+        match char::from_u32(code) {
+            None => Err(self.fail("lone surrogate in a string")),
+            Some(c) if c < ' ' || c == '"' || c == '\\' => {
+                escape(u8::try_from(code).unwrap_or(b' '), out);
+                Ok(())
+            }
+            Some(c) => {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    /// Passes `\uXXXX`.
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.rest().get(2..6).and_then(|d| std::str::from_utf8(d).ok()).filter(|d| !d.starts_with('+'));
+        let code = digits.and_then(|d| u32::from_str_radix(d, 16).ok());
+        let code = code.ok_or_else(|| self.fail("unknown escape in a string"))?;
+        self.at += 6;
+        Ok(code)
+    }
+
+    /// A number keeps its text; only its grammar is checked.
+    fn number(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        let start = self.at;
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            if !self.eat(b'+') {
+                self.eat(b'-');
+            }
+            self.digits()?;
+        }
+        out.extend_from_slice(self.text.get(start..self.at).unwrap_or_default());
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.fail("expected a digit")) } else { Ok(()) }
+    }
+}
+
+/// Objects up to this many keys are compared pair by pair, which is faster than hashing; larger ones would be slow.
+const PAIRWISE_MAX: usize = 24;
+
+fn key_twice(out: &[u8], places: &[[usize; 3]]) -> bool {
+    let key = |p: &[usize; 3]| out.get(p[0]..p[1]).unwrap_or_default();
+    if places.len() > PAIRWISE_MAX {
+        let mut seen = std::collections::HashSet::with_capacity(places.len());
+        return !places.iter().all(|p| seen.insert(key(p)));
+    }
+    places.iter().enumerate().any(|(i, p)| places.iter().take(i).any(|q| key(q) == key(p)))
+}
+
+/// Rewrites the object that begins at `start`: of equal keys the first keeps its place and takes the last value.
+fn last_wins(out: &mut Vec<u8>, start: usize, places: &[[usize; 3]]) {
+    let old = out.split_off(start);
+    let part = |from: usize, to: usize| old.get(from - start..to - start).unwrap_or_default();
+    out.push(b'{');
+    let mut seen = std::collections::HashSet::new();
+    let last: std::collections::HashMap<&[u8], &[usize; 3]> = places.iter().map(|p| (part(p[0], p[1]), p)).collect();
+    for [key, colon, _] in places {
+        let key = part(*key, *colon);
+        if !seen.insert(key) {
+            continue;
+        }
+        if seen.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        if let Some([_, colon, end]) = last.get(key) {
+            out.extend_from_slice(part(*colon, *end));
+        }
+    }
+    out.push(b'}');
+}
+
+/// The shortest escape that JSON has for this byte.
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        plain => out.push(plain),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, want: Result<&str, &str>) {
+        let mut out = Vec::new();
+        let got = canonical(text.as_bytes(), &mut out).map(|()| String::from_utf8(out).unwrap());
+        match (got, want) {
+            (Ok(got), Ok(want)) => {
+                assert_eq!(got, want, "{text}");
+                assert!(is_canonical(want.as_bytes()), "{want}");
+            }
+            (Err(e), Err(word)) => assert!(e.to_string().contains(word), "{text}: {e}"),
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn canonical_form() {
+        check(" { \"a\" : [ 1 , true , null ] } ", Ok(r#"{"a":[1,true,null]}"#));
+        check(r#"{"\u0061":"\/\u00e9\u0000\ud83d\ude00\"\n"}"#, Ok("{\"a\":\"/é\\u0000😀\\\"\\n\"}"));
+        check(r#"{"a":1,"b":2,"a":{"c":3}}"#, Ok(r#"{"a":{"c":3},"b":2}"#));
+        check(r#"{"a":1,"\u0061":2,"a":3}"#, Ok(r#"{"a":3}"#));
+        check(r#"[{"x":{"a":1,"a":2},"x":4}]"#, Ok(r#"[{"x":4}]"#));
+        check("[18446744073709551616,1e400,-0.10,0]", Ok("[18446744073709551616,1e400,-0.10,0]"));
+        for (text, word) in [
+            ("", "expected a value"),
+            ("{", "expected a key"),
+            ("{\"a\"}", "expected `:`"),
+            ("[1,]", "expected a value"),
+            ("[01]", "expected `,`"),
+            ("[1.]", "digit"),
+            ("\"\\ud800\"", "surrogate"),
+            ("\"\\ude00\"", "surrogate"),
+            ("\"\\ud800\\u0041\"", "surrogate"),
+            ("\"\\u+123\"", "escape"),
+            ("\"a\nb\"", "control"),
+            ("1 2", "more text"),
+            ("tru", "expected a value"),
+        ] {
+            check(text, Err(word));
+        }
+        let many: String = (0..100).map(|i| format!("\"k{}\":{i},", i % 99)).collect();
+        let want: String = (0..99).map(|i| format!("\"k{i}\":{},", if i == 0 { 99 } else { i })).collect();
+        check(&format!("{{{}}}", many.trim_end_matches(',')), Ok(&format!("{{{}}}", want.trim_end_matches(','))));
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        check(&deep(DEPTH_MAX), Ok(&deep(DEPTH_MAX)));
+        check(&deep(10_000), Err("deeply"));
+        assert_eq!(canonical(b"\"\xff\"", &mut Vec::new()).unwrap_err().what, "invalid UTF-8");
+    }
+
+    #[test]
+    fn members_in_order_by_structure() {
+        let text = br#" {"a" : {"x":"}]"} , "b\"c":[1,{"d":2}],"e":-1e5 } "#;
+        let got: Vec<_> = members(text)
+            .map(|m| m.map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned())))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let want = [("a", r#"{"x":"}]"}"#), ("b\\\"c", r#"[1,{"d":2}]"#), ("e", "-1e5")];
+        assert_eq!(got, want.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(get(text, "e"), Some(&b"-1e5"[..]));
+        assert_eq!(get(br#"{"a":1,"a":2}"#, "a"), Some(&b"2"[..]));
+        assert_eq!(members(b"{}").count(), 0);
+        for bad in [&b"[]"[..], b"{\"a\"", b"{\"a\":", b"{\"a\":[", b"{\"a\":1 \"b\"", b"{\"a\\", b"{\"a\":]}"] {
+            assert!(members(bad).any(|m| m.is_err()), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    proptest! {
+        /// Whatever serde_json reads means the same after canonical(), and canonical() is idempotent.
+        #[test]
+        fn agrees_with_serde(text in "[\\[\\]{}:,\"a-c0-9 \\\\ue.\\-trlsnf\n]{0,60}") {
+            let mut out = Vec::new();
+            let ours = canonical(text.as_bytes(), &mut out);
+            match serde_json::from_str::<serde_json::Value>(&text) {
+                Ok(value) => {
+                    prop_assert!(ours.is_ok(), "{text}: {ours:?}");
+                    prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+                    let mut again = Vec::new();
+                    canonical(&out, &mut again).unwrap();
+                    prop_assert_eq!(again, out);
+                }
+                Err(e) => prop_assert!(ours.is_err() || e.to_string().contains("out of range"), "{text}: {e}"),
+            }
+        }
+
+        #[test]
+        fn strings_round_trip(s in any::<String>()) {
+            let mut out = Vec::new();
+            write_str(&s, &mut out);
+            let back = parse_str(&out).map(Cow::into_owned);
+            prop_assert_eq!(back, Some(s));
+            prop_assert!(is_canonical(&out));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! State: who may speak, machines, the ledger. What decides is in files; what is learned is in here.
+//!
+//! One owner a file (only `registry.db` has several writers). Each statement is written once, in SQL that SQLite and
+//! PostgreSQL both take; no type of the database driver leaves this crate.
+
+pub mod db;
+pub mod enrolments;
+pub mod orders;
