@@ -1,1 +1,6 @@
-//! stub
+//! Stores keep every event and answer searches.
+
+pub mod index;
+pub mod query;
+pub mod search;
+mod words;

@@ -123,12 +123,8 @@ impl File for fs::File {
 impl Fs for RealFs {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn File>> {
         let write = mode != Mode::Read;
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(write)
-            .create(write)
-            .truncate(mode == Mode::Fresh)
-            .open(path)?;
+        let file =
+            fs::OpenOptions::new().read(true).write(write).create(write).truncate(mode == Mode::Fresh).open(path)?;
         Ok(Box::new(file))
     }
 

@@ -1,1 +1,192 @@
-//! stub
+//! What agents say: a file per source under `sources/`, with its conversation and its translation into events.
+//!
+//! No sockets, clocks or disks in here: bytes and what the [`Desk`] knows come in, a [`Reply`], raw lines and events
+//! go out. To add a source, write `sources/NAME.rs` with a `SOURCE` that implements [`Source`].
+
+mod body;
+mod inflate;
+mod line;
+mod reply;
+mod scan;
+pub mod sources;
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use event::{Event, Machine, Raw, Time};
+
+pub use body::{BodyError, Head, Member, RECORDS_MAX, Record, Splitter, Take};
+pub use inflate::{Inflate, InflateError, RATIO_MAX};
+pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
+pub use reply::{Reply, ReplyBody};
+pub use scan::RECORD_DEPTH_MAX;
+pub use sources::{ALL, by_name, by_path, osquery};
+
+/// Somebody who speaks to the hub: how to answer, and what the words mean.
+pub trait Source: Sync {
+    /// The name, as in `[source.NAME]`, `raw.source` and `event.source`.
+    fn name(&self) -> &'static str;
+
+    /// The exact URL paths that this source answers.
+    fn paths(&self) -> &'static [&'static str];
+
+    /// Answers one request. `body` is as it came, still compressed; raw lines go to `sink` before the reply is made,
+    /// and the caller sends the reply only once they are durable.
+    fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply;
+
+    /// The events of one raw line of this source; none if the record holds nothing (a batch without rows).
+    fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal>;
+
+    /// The events of one line of the agent's own log. There is no receipt: `received` is the record's own time,
+    /// `now` only if it has none, and nothing is clamped.
+    fn read_log(&self, line: &[u8], now: Time) -> Result<Vec<Event>, Refusal>;
+
+    /// What a raw line tells about its machine beyond the machine block, if anything.
+    fn facts(&self, _raw: &Raw) -> Option<MachineFacts> {
+        None
+    }
+}
+
+/// A request without its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// A random id that no other request has; it takes the place of a time in the ids of records that have none.
+    pub id: &'a str,
+    /// When it came.
+    pub received: Time,
+    /// The method in capitals.
+    pub method: &'a str,
+    /// The path without query.
+    pub path: &'a str,
+    /// `Content-Encoding`, if it was sent.
+    pub encoding: Option<&'a str>,
+    /// Address of the client.
+    pub ip: Option<&'a str>,
+    /// `User-Agent`.
+    pub user_agent: Option<&'a str>,
+    /// Inflated bytes held in memory for one body; a log body beyond it is split while it streams.
+    pub inflated_max: usize,
+}
+
+/// What a source may ask about who speaks and what is known.
+pub trait Desk {
+    /// Checks an enrolment secret of `source` and takes the machine in, in one step (so that a quota holds).
+    fn enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Enrolment;
+
+    /// Whose node key this is.
+    fn speaker(&self, source: &'static str, node_key: &str) -> Speaker;
+
+    /// The bytes of the osquery configuration for this machine: the same bytes until something in it changes.
+    fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable>;
+
+    /// Notes that this machine spoke (`last_seen`). True if a line about the request itself is due: at most one per
+    /// machine, source, kind and 10 minutes.
+    fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool;
+}
+
+/// What came of an enrolment.
+pub enum Enrolment {
+    /// A fresh node key; the machine is known as `machine` from now on. `again`: it was known before.
+    Accepted {
+        /// The key, to be said once and kept as a hash only.
+        node_key: String,
+        /// The machine block of its raw lines, unit included.
+        machine: Machine,
+        /// It has been enrolled before.
+        again: bool,
+    },
+    /// The secret is unknown, expired, revoked, used up or another source's: a word for the metrics.
+    Refused(&'static str),
+    /// The serial number is known with other hardware or in another unit (design § 6).
+    Conflict {
+        /// The machine as it is enrolled.
+        known: Machine,
+        /// What differs.
+        why: &'static str,
+    },
+    /// The registry can't be read or written.
+    Unavailable,
+}
+
+/// Who speaks.
+pub enum Speaker {
+    /// The machine that the key was given to.
+    Known(Machine),
+    /// Nobody has this key: the agent is to enrol again.
+    Unknown,
+    /// The registry can't be read; never to be mistaken for [`Speaker::Unknown`], or a whole fleet enrols anew.
+    Unavailable,
+}
+
+/// The registry can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Where raw lines go.
+pub trait Sink {
+    /// Takes `count` whole lines, each ended by a newline. `Err`: there is no room, and the agent is told "busy".
+    fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom>;
+}
+
+/// The topic takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// What an agent says of its machine when it enrols.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MachineFacts {
+    /// Serial number, if it is one.
+    pub serial_number: Option<String>,
+    /// Hardware UUID, if it is one.
+    pub hardware_uuid: Option<String>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// `macos`, `linux`, `windows`, `freebsd`.
+    pub platform: Option<String>,
+    /// Version of the operating system.
+    pub os_version: Option<String>,
+    /// Version of the agent.
+    pub agent_version: Option<String>,
+}
+
+impl MachineFacts {
+    /// The machine key: serial number, else hardware UUID, else host name.
+    pub fn key(&self) -> Option<&str> {
+        self.serial_number.as_deref().or(self.hardware_uuid.as_deref()).or(self.hostname.as_deref())
+    }
+
+    /// The machine block that these facts make.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            serial_number: self.serial_number.clone(),
+            hardware_uuid: self.hardware_uuid.clone(),
+            hostname: self.hostname.clone(),
+            platform: self.platform.clone(),
+            os_version: self.os_version.clone(),
+            ..Machine::default()
+        }
+    }
+}
+
+/// Why a record gives no event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A word for counters.
+    pub reason: &'static str,
+    /// A fragment for people.
+    pub text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,231 @@
+//! `[action.*]`: the keys that every action has, and which kind reads the rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipe::config::{Config, Finding, Settings};
+
+use crate::actions::{self, Action, Kind, Reading, Spec, Texts};
+use crate::jq::Jq;
+use crate::preset;
+
+/// A match older than this is not acted upon.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// What is not done by then goes to the dead letters.
+const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
+/// The most deliveries of one action under way at a time.
+const PARALLEL_MAX: i64 = 16;
+/// The longest that `timeout` may be.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// The longest that `max_age` and `give_up` may be.
+const AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Keys of the contract that come with a later version: refused by name, so that nobody relies on them.
+const NOT_YET: [&str; 3] = ["digest", "quiet", "max"];
+
+/// The keys that every action has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Common {
+    /// Whether a try that was cut off may be made again.
+    pub repeatable: bool,
+    /// A match older than this, from `received`, is stale.
+    pub max_age: Duration,
+    /// What is not done by then is dead.
+    pub give_up: Duration,
+    /// How long one try may take.
+    pub timeout: Duration,
+    /// Deliveries under way at a time.
+    pub parallel: usize,
+    /// Least time between two tries.
+    pub spacing: Option<Duration>,
+    /// Nothing is sent, everything else is done.
+    pub dry_run: bool,
+}
+
+/// One action as it is configured.
+pub struct Configured {
+    /// Its name.
+    pub name: String,
+    /// Its kind or preset.
+    pub kind: String,
+    /// What every action has.
+    pub common: Common,
+    spec: Box<dyn Spec>,
+}
+
+/// One action, ready.
+#[derive(Clone)]
+pub struct Ready {
+    /// Its kind or preset.
+    pub kind: String,
+    /// What every action has.
+    pub common: Common,
+    /// What is done.
+    pub action: Arc<dyn Action>,
+}
+
+impl Configured {
+    /// Reads one table.
+    pub fn read(settings: &Settings, config: &Config, texts: &Texts) -> Result<Self, Vec<Finding>> {
+        let mut settings = settings.clone();
+        let name = settings.name().to_owned();
+        let Some(word) = settings.required_str("kind") else { return Err(settings.finish()) };
+        let (kind, preset) = match Self::kind(&word, config, texts) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let known: Vec<&str> = actions::ALL.iter().map(|k| k.name).chain(preset::names()).collect();
+                let text = format!("`{word}` is no kind of action ({}) and no file in actions/", known.join(", "));
+                settings.fail("kind", text);
+                // The other keys belong to a kind that nobody knows: saying more would mislead.
+                return Err(settings.finish().into_iter().filter(|f| f.key.ends_with(".kind")).collect());
+            }
+            Err(finding) => return Err(vec![finding]),
+        };
+        let common = Common::read(&mut settings, &kind);
+        let spec = (kind.read)(&mut settings, &Reading { config, texts, preset });
+        let findings = settings.finish();
+        match spec {
+            Some(spec) if findings.is_empty() => Ok(Self { name, kind: word, common, spec }),
+            _ => Err(findings),
+        }
+    }
+
+    fn kind(word: &str, config: &Config, texts: &Texts) -> Result<Option<(Kind, Option<preset::Preset>)>, Finding> {
+        if let Some(kind) = actions::ALL.iter().find(|k| k.name == word) {
+            return Ok(Some((*kind, None)));
+        }
+        Ok(preset::find(word, &config.base, texts)?.map(|preset| (actions::http::KIND, Some(preset))))
+    }
+
+    /// Looks up its secrets and makes it ready.
+    pub fn open(&self, jq: &Jq) -> Result<Ready, String> {
+        let action = self.spec.open(jq).map_err(|why| format!("action `{}`: {why}", self.name))?;
+        Ok(Ready { kind: self.kind.clone(), common: self.common, action })
+    }
+}
+
+impl Common {
+    fn read(settings: &mut Settings, kind: &Kind) -> Self {
+        for key in NOT_YET {
+            if settings.has(key) {
+                settings.str(key);
+                settings.fail(key, "is not supported by this version");
+            }
+        }
+        let mut age = |key: &str, default: Duration, max: Duration| {
+            let value = settings.duration(key).unwrap_or(default);
+            if value > max || value.is_zero() {
+                settings.fail(key, format!("must be more than nothing and at most {} s", max.as_secs()));
+            }
+            value
+        };
+        let max_age = age("max_age", MAX_AGE, AGE_MAX);
+        let give_up = age("give_up", GIVE_UP, AGE_MAX);
+        let timeout = age("timeout", kind.timeout, TIMEOUT_MAX);
+        let parallel = settings.int("parallel").unwrap_or(1);
+        if !(1..=PARALLEL_MAX).contains(&parallel) {
+            settings.fail("parallel", format!("is 1 to {PARALLEL_MAX}"));
+        }
+        let spacing = settings.str("rate").and_then(|text| {
+            let spacing = parse_rate(&text);
+            if spacing.is_none() {
+                settings.fail("rate", format!("`{text}` is no rate; write it as \"1/s\", \"20/m\" or \"100/h\""));
+            }
+            spacing
+        });
+        Self {
+            repeatable: settings.bool("repeatable").unwrap_or(kind.repeatable),
+            max_age,
+            give_up,
+            timeout,
+            parallel: usize::try_from(parallel).unwrap_or(1).max(1),
+            spacing,
+            dry_run: settings.bool("dry_run").unwrap_or(false),
+        }
+    }
+}
+
+/// `"1/s"`, `"20/m"`, `"100/h"` as the time between two.
+fn parse_rate(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_once('/')?;
+    let number: u32 = number.trim().parse().ok()?;
+    let unit = match unit.trim() {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        "h" => Duration::from_secs(3600),
+        _ => return None,
+    };
+    unit.checked_div(number)
+}
+
+/// Reads all actions, or those named; all that is wrong comes back at once.
+pub fn read_all(config: &Config, texts: &Texts, names: &[String]) -> Result<BTreeMap<String, Configured>, Vec<Finding>> {
+    let (mut all, mut findings) = (BTreeMap::new(), Vec::new());
+    for (name, settings) in config.actions.iter().filter(|(n, _)| names.is_empty() || names.contains(n)) {
+        match Configured::read(settings, config, texts) {
+            Ok(configured) => {
+                all.insert(name.clone(), configured);
+            }
+            Err(found) => findings.extend(found),
+        }
+    }
+    if findings.is_empty() { Ok(all) } else { Err(findings) }
+}
+
+/// Everything that is wrong with the actions of a configuration, secrets that cannot be looked up included if
+/// `secrets`.
+pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
+    let (mut findings, jq) = (Vec::new(), if secrets { Jq::start().ok() } else { None });
+    for settings in config.actions.values() {
+        match (Configured::read(settings, config, texts), &jq) {
+            (Err(found), _) => findings.extend(found),
+            (Ok(configured), Some(jq)) => {
+                if let Err(why) = configured.open(jq) {
+                    findings.push(Finding::file(settings.file(), why));
+                }
+            }
+            (Ok(_), None) => {}
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    /// The findings of an action made of `key=value` words, as one text.
+    fn check_words(words: &[(&str, &str)]) -> String {
+        let words: Vec<(String, String)> = words.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let settings = Settings::from_words("action.a", "a", &words).unwrap();
+        let mut config = Config::empty(None);
+        config.actions.insert("a".into(), settings);
+        check(&config, &actions::texts_from_disk(), true).iter().map(|f| format!("{} {}\n", f.key, f.text)).collect()
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let hook = ("url", "\"https://hooks.example.com/T/B/x\"");
+        for (words, part) in [
+            (vec![("kind", "slak")], "action.a.kind `slak` is no kind of action (email, exec, file, http, slack)"),
+            (vec![], "needs the key `kind`"),
+            (vec![("kind", "slack")], "needs the key `url`"),
+            (vec![("kind", "slack"), hook, ("rte", "1/s")], "action.a.rte unknown key; did you mean `rate`?"),
+            (vec![("kind", "slack"), hook, ("rate", "0/s")], "action.a.rate `0/s` is no rate"),
+            (vec![("kind", "slack"), hook, ("parallel", "17")], "action.a.parallel is 1 to 16"),
+            (vec![("kind", "slack"), hook, ("timeout", "2h")], "action.a.timeout must be"),
+            (vec![("kind", "slack"), hook, ("digest", "2m")], "action.a.digest is not supported by this version"),
+            (vec![("kind", "http"), ("url", "ftp://x/")], "action.a.url "),
+            (vec![("kind", "http"), hook, ("body", "{a: (}")], "action.a.body "),
+            (vec![("kind", "http"), ("url", "{ env = \"ZENTRAL_TEST_NOT_SET\" }")], "ZENTRAL_TEST_NOT_SET is not set"),
+            (vec![("kind", "exec")], "needs the key `run`"),
+            (vec![("kind", "file")], "needs the key `path`"),
+            (vec![("kind", "email"), ("smtp", "{ url = \"smtps://m\" }"), ("from", "a@b.c"), ("to", "group:x")], "action.a.to "),
+        ] {
+            let found = check_words(&words);
+            assert!(found.contains(part), "{words:?}: {found}");
+        }
+        assert_eq!(check_words(&[("kind", "slack"), hook, ("rate", "1/s"), ("give_up", "3d")]), "");
+    }
+}

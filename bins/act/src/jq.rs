@@ -1,0 +1,87 @@
+//! The jq of actions: bodies, `ok` and `later`. The one place that knows the engine.
+//!
+//! Programs and values of the engine stay on one thread with a big stack; deliveries ask it and wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use probe::{Limits, NoModules, Program};
+use tokio::sync::oneshot;
+
+/// What one run may use: a body is built of a line of up to 4 MiB.
+fn limits() -> Limits {
+    Limits { steps: 1_000_000, bytes: 64 << 20, outputs: 2, cpu: Duration::from_secs(1), ..Limits::default() }
+}
+
+struct Job {
+    program: Arc<str>,
+    input: Vec<u8>,
+    now_ms: i64,
+    answer: oneshot::Sender<Result<Vec<u8>, String>>,
+}
+
+/// The thread that runs programs; clones share it. It ends with the last of them.
+#[derive(Clone)]
+pub struct Jq(Sender<Job>);
+
+/// Whether this is a program; the error says where not.
+pub fn check(source: &str) -> Result<(), String> {
+    compile(source).map(|_| ())
+}
+
+fn compile(source: &str) -> Result<Program, String> {
+    probe::compile(source, "action", &NoModules).map_err(|e| e.to_string())
+}
+
+impl Jq {
+    /// Starts the thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (to, jobs) = channel();
+        std::thread::Builder::new().name("jq".into()).spawn(move || {
+            if let Err(error) = probe::with_stack(move || serve(&jobs)) {
+                tracing::error!("no thread for jq: {error}");
+            }
+        })?;
+        Ok(Self(to))
+    }
+
+    /// The first output of `program` on `input`, as JSON text. `now_ms` is what `now` says.
+    pub async fn first(&self, program: &Arc<str>, input: Vec<u8>, now_ms: i64) -> Result<Vec<u8>, String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the jq engine has stopped".to_owned();
+        self.0.send(Job { program: program.clone(), input, now_ms, answer }).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Whether the first output of `program` on `input` is neither `false` nor `null`.
+    pub async fn holds(&self, program: &Arc<str>, input: Vec<u8>, now_ms: i64) -> Result<bool, String> {
+        let first = self.first(program, input, now_ms).await?;
+        Ok(!matches!(first.as_slice(), b"false" | b"null"))
+    }
+}
+
+fn serve(jobs: &Receiver<Job>) {
+    let mut programs: HashMap<Arc<str>, Program> = HashMap::new();
+    while let Ok(job) = jobs.recv() {
+        if !programs.contains_key(&job.program) {
+            match compile(&job.program) {
+                Ok(program) => programs.insert(job.program.clone(), program),
+                Err(why) => {
+                    let _ = job.answer.send(Err(why));
+                    continue;
+                }
+            };
+        }
+        let answer = match programs.get(&job.program) {
+            Some(program) => run(program, &job.input, job.now_ms),
+            None => Err("no such program".into()),
+        };
+        let _ = job.answer.send(answer);
+    }
+}
+
+fn run(program: &Program, input: &[u8], now_ms: i64) -> Result<Vec<u8>, String> {
+    todo!()
+}

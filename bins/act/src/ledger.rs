@@ -1,0 +1,311 @@
+//! The ledger: every delivery, what became of it, and which matches were taken. It is the queue as well (design § 7).
+
+use event::Event;
+use registry::db::{DbError, Row, Schema, Tx, Value};
+use sha2::{Digest, Sha256};
+
+/// The tables of `act` in `state/act.db`.
+pub const SCHEMA: Schema = Schema {
+    name: "act",
+    migrations: &["CREATE TABLE ledger (
+            id TEXT PRIMARY KEY, idem TEXT NOT NULL,
+            event TEXT NOT NULL, probe TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
+            state TEXT NOT NULL, due BIGINT NOT NULL, seq BIGINT NOT NULL, tries BIGINT NOT NULL, round BIGINT NOT NULL,
+            received BIGINT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL, expires BIGINT NOT NULL,
+            error TEXT NOT NULL, line BYTEA, UNIQUE (event, probe, action, target));
+        CREATE INDEX ledger_due ON ledger (action, due, seq) WHERE state = 'pending';
+        CREATE INDEX ledger_expires ON ledger (expires) WHERE state = 'pending';
+        CREATE INDEX ledger_trying ON ledger (seq) WHERE state = 'trying';
+        CREATE INDEX ledger_dead ON ledger (updated) WHERE state = 'dead';
+        CREATE INDEX ledger_created ON ledger (created);
+        CREATE TABLE taken (event TEXT NOT NULL, probe TEXT NOT NULL, created BIGINT NOT NULL,
+            PRIMARY KEY (event, probe));
+        CREATE INDEX taken_created ON taken (created);
+        CREATE TABLE orders_done (id TEXT PRIMARY KEY, created BIGINT NOT NULL);"],
+};
+
+/// What a delivery's row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waits for its time.
+    Pending,
+    /// A try is under way, or was when the process ended.
+    Trying,
+    /// Done.
+    Done,
+    /// In the dead letters.
+    Dead,
+    /// Too old when it was its turn.
+    Stale,
+    /// Dropped by order.
+    Dropped,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Trying => "trying",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Stale => "stale",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// One row, as far as anybody works with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// 20 hex digits of (event, probe, action, target).
+    pub id: String,
+    /// The idempotency key: a UUID of the same.
+    pub key: String,
+    /// Id of the event.
+    pub event: String,
+    /// The probe; empty for an event that none chose.
+    pub probe: String,
+    /// The action.
+    pub action: String,
+    /// Whom it goes to; empty if the action has one nameless target.
+    pub target: String,
+    /// Tries so far.
+    pub tries: u32,
+    /// How often it was raised from the dead letters.
+    pub round: u32,
+    /// When the hub took the event, in ms since 1970.
+    pub received: i64,
+    /// When it gives up, in ms since 1970.
+    pub expires: i64,
+    /// What the last try said.
+    pub error: String,
+    /// The match.
+    pub line: Vec<u8>,
+}
+
+const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, line";
+
+fn read(row: &Row) -> Delivery {
+    let text = |i| row.text(i).to_owned();
+    let small = |i| u32::try_from(row.int(i)).unwrap_or(u32::MAX);
+    Delivery {
+        id: text(0),
+        key: text(1),
+        event: text(2),
+        probe: text(3),
+        action: text(4),
+        target: text(5),
+        tries: small(6),
+        round: small(7),
+        received: row.int(8),
+        expires: row.int(9),
+        error: text(10),
+        line: row.blob(11).to_vec(),
+    }
+}
+
+impl Delivery {
+    /// A delivery that is not in the ledger yet. `nonce` tells deliveries of equal content apart where nothing is
+    /// remembered; it is 0 elsewhere.
+    pub fn new(event: &Event, probe: &str, action: &str, target: &str, nonce: u64) -> Self {
+        let mut hash = Sha256::new();
+        for part in [event.id.as_str(), probe, action, target] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        if nonce != 0 {
+            hash.update(nonce.to_be_bytes());
+        }
+        let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        // UUIDv8 (RFC 9562): version in the 13th digit, variant in the 17th.
+        let key = format!("{}-{}-8{}-8{}-{}", part(20, 28), part(28, 32), part(32, 35), part(35, 38), part(38, 50));
+        Self {
+            id: part(0, 20).to_owned(),
+            key,
+            event: event.id.clone(),
+            probe: probe.to_owned(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            tries: 0,
+            round: 0,
+            received: event.received.ms(),
+            expires: i64::MAX,
+            error: String::new(),
+            line: Vec::new(),
+        }
+    }
+}
+
+/// The event with the one probe that a delivery is about (none: no probe at all).
+pub fn line_for(event: &mut Event, probe: Option<event::ProbeMatch>) -> Vec<u8> {
+    event.probes = probe.into_iter().collect();
+    event.extra.remove("probes_more");
+    let mut line = Vec::new();
+    event.write(&mut line);
+    line
+}
+
+/// Takes (event, probe); `false`: it was taken before.
+pub fn take(tx: &mut Tx<'_>, event: &str, probe: &str, now: i64) -> Result<bool, DbError> {
+    let sql = "INSERT INTO taken (event, probe, created) VALUES ($1, $2, $3) ON CONFLICT (event, probe) DO NOTHING";
+    Ok(tx.execute(sql, &[event.into(), probe.into(), now.into()])? > 0)
+}
+
+/// Writes a new row. `seq` orders rows that are due at the same time.
+pub fn insert(tx: &mut Tx<'_>, row: &Delivery, state: State, seq: i64, now: i64) -> Result<bool, DbError> {
+    let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
+               created, updated, expires, error, line) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13) \
+               ON CONFLICT (event, probe, action, target) DO NOTHING";
+    let keep = matches!(state, State::Pending | State::Dead);
+    let values: [Value; 13] = [
+        row.id.as_str().into(),
+        row.key.as_str().into(),
+        row.event.as_str().into(),
+        row.probe.as_str().into(),
+        row.action.as_str().into(),
+        row.target.as_str().into(),
+        state.word().into(),
+        now.into(),
+        seq.into(),
+        row.received.into(),
+        row.expires.into(),
+        row.error.as_str().into(),
+        keep.then(|| row.line.clone()).into(),
+    ];
+    Ok(tx.execute(sql, &values)? > 0)
+}
+
+/// Rows of one action that are due, oldest first.
+pub fn due(tx: &mut Tx<'_>, action: &str, now: i64, limit: usize) -> Result<Vec<Delivery>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 ORDER BY due, seq LIMIT $3"
+    );
+    Ok(tx.query(&sql, &[action.into(), now.into(), (limit as u64).into()])?.iter().map(read).collect())
+}
+
+/// When the next row of an action is due.
+pub fn next_due(tx: &mut Tx<'_>, action: &str) -> Result<Option<i64>, DbError> {
+    let sql = "SELECT due FROM ledger WHERE state = 'pending' AND action = $1 ORDER BY due, seq LIMIT 1";
+    Ok(tx.query(sql, &[action.into()])?.first().map(|row| row.int(0)))
+}
+
+/// Says that a try begins. Must be committed before it does.
+pub fn trying(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<(), DbError> {
+    let sql = "UPDATE ledger SET state = 'trying', tries = tries + 1, updated = $2 WHERE id = $1";
+    tx.execute(sql, &[id.into(), now.into()]).map(|_| ())
+}
+
+/// Back into the queue.
+pub fn later(tx: &mut Tx<'_>, id: &str, due: i64, error: &str, now: i64) -> Result<(), DbError> {
+    let sql = "UPDATE ledger SET state = 'pending', due = $2, error = $3, updated = $4 WHERE id = $1";
+    tx.execute(sql, &[id.into(), due.into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// Its end; only a dead letter keeps its line.
+pub fn end(tx: &mut Tx<'_>, id: &str, state: State, error: &str, now: i64) -> Result<(), DbError> {
+    let line = if state == State::Dead { "line" } else { "NULL" };
+    let sql = format!("UPDATE ledger SET state = $2, error = $3, updated = $4, line = {line} WHERE id = $1");
+    tx.execute(&sql, &[id.into(), state.word().into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// Raises a dead letter; `false` if there is none of this id.
+pub fn raise(tx: &mut Tx<'_>, id: &str, now: i64, expires: i64) -> Result<bool, DbError> {
+    let sql = "UPDATE ledger SET state = 'pending', due = $2, updated = $2, expires = $3, round = round + 1 \
+               WHERE id = $1 AND state = 'dead'";
+    Ok(tx.execute(sql, &[id.into(), now.into(), expires.into()])? > 0)
+}
+
+/// The dead letter of this id.
+pub fn dead(tx: &mut Tx<'_>, id: &str) -> Result<Option<Delivery>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE id = $1 AND state = 'dead'");
+    Ok(tx.query(&sql, &[id.into()])?.first().map(read))
+}
+
+/// Rows whose try was cut off.
+pub fn found_trying(tx: &mut Tx<'_>, limit: usize) -> Result<Vec<Delivery>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE state = 'trying' ORDER BY seq LIMIT $1");
+    Ok(tx.query(&sql, &[(limit as u64).into()])?.iter().map(read).collect())
+}
+
+/// Waiting rows that should have given up by now.
+pub fn expired(tx: &mut Tx<'_>, now: i64, limit: usize) -> Result<Vec<Delivery>, DbError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2");
+    Ok(tx.query(&sql, &[now.into(), (limit as u64).into()])?.iter().map(read).collect())
+}
+
+/// Names of the actions that have waiting rows.
+pub fn waiting_actions(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT DISTINCT action FROM ledger WHERE state = 'pending'";
+    Ok(tx.query(sql, &[])?.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// How many rows of each action wait or are being tried.
+pub fn open(tx: &mut Tx<'_>) -> Result<Vec<(String, u64)>, DbError> {
+    let sql = "SELECT action, COUNT(*) FROM ledger WHERE state = 'pending' GROUP BY action \
+               UNION ALL SELECT action, COUNT(*) FROM ledger WHERE state = 'trying' GROUP BY action";
+    Ok(tx.query(sql, &[])?.iter().map(|row| (row.text(0).to_owned(), row.uint(1))).collect())
+}
+
+/// Marks an order as carried out; `false`: it was before.
+pub fn order_done(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<bool, DbError> {
+    let sql = "INSERT INTO orders_done (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+    Ok(tx.execute(sql, &[id.into(), now.into()])? > 0)
+}
+
+/// Forgets what is over and older than `before`; what still waits stays.
+pub fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, DbError> {
+    let sql = "DELETE FROM ledger WHERE created < $1 AND state NOT IN ('pending', 'trying')";
+    let gone = tx.execute(sql, &[before.into()])?;
+    tx.execute("DELETE FROM taken WHERE created < $1", &[before.into()])?;
+    tx.execute("DELETE FROM orders_done WHERE created < $1", &[before.into()])?;
+    Ok(gone)
+}
+
+/// Whether a word of a line may go into the state and back into lines: bounded, without control characters (a NUL is
+/// no text to PostgreSQL).
+pub fn is_sound(word: &str) -> bool {
+    word.len() <= 256 && !word.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use registry::db::Db;
+
+    use super::*;
+
+    #[test]
+    fn a_row_from_queue_to_end() {
+        let event = crate::call::tests::call(r#"{"v":1,"id":"e1","type":"t","time":"2026-11-21T19:00:00.123Z","received":"2026-11-21T19:00:03.001Z","source":"s","payload":{}}"#).event;
+        let mut row = Delivery::new(&event, "p", "a", "", 0);
+        assert_eq!((row.id.len(), row.key.len()), (20, 36));
+        assert_ne!(row.key, Delivery::new(&event, "pa", "", "", 0).key);
+        assert_ne!(row.key, Delivery::new(&event, "p", "a", "", 1).key);
+        row.line = b"{}".to_vec();
+        row.expires = 100;
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let tx = &mut db.begin().unwrap();
+        assert!(take(tx, "e1", "p", 1).unwrap() && !take(tx, "e1", "p", 2).unwrap());
+        assert!(insert(tx, &row, State::Pending, 1, 10).unwrap() && !insert(tx, &row, State::Pending, 2, 11).unwrap());
+        assert!(due(tx, "a", 9, 5).unwrap().is_empty());
+        assert_eq!(due(tx, "a", 10, 5).unwrap(), [row.clone()]);
+        trying(tx, &row.id, 11).unwrap();
+        assert_eq!(found_trying(tx, 9).unwrap().first().unwrap().tries, 1);
+        later(tx, &row.id, 50, "busy", 12).unwrap();
+        assert_eq!(next_due(tx, "a").unwrap(), Some(50));
+        assert_eq!(expired(tx, 100, 9).unwrap().first().unwrap().error, "busy");
+        assert_eq!(open(tx).unwrap(), [("a".to_owned(), 1)]);
+        end(tx, &row.id, State::Dead, "no", 13).unwrap();
+        assert_eq!(dead(tx, &row.id).unwrap().unwrap().line, b"{}");
+        assert!(raise(tx, &row.id, 14, 200).unwrap() && !raise(tx, &row.id, 15, 200).unwrap());
+        assert_eq!(due(tx, "a", 14, 1).unwrap().first().unwrap().round, 1);
+        assert_eq!(forget(tx, 1_000).unwrap(), 0, "what waits stays");
+        end(tx, &row.id, State::Done, "", 16).unwrap();
+        assert_eq!(forget(tx, 10).unwrap(), 0);
+        assert_eq!(forget(tx, 11).unwrap(), 1);
+        assert!(take(tx, "e1", "p", 3).unwrap(), "forgotten with it");
+    }
+}

@@ -1,0 +1,87 @@
+//! Orders about dead letters: written into `registry.db` by whoever gives them, carried out by `act` in its own file.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use pipe::Waker;
+use registry::db::{Db, DbError};
+use registry::orders::Order;
+
+/// How often the registry is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Orders older than this are not looked at any more.
+pub const ORDER_AGE_MS: i64 = 31 * 24 * 3_600_000;
+
+/// A thread that looks for orders and rings when there are any. It ends when this is dropped.
+pub struct Watch {
+    orders: Receiver<Vec<Order>>,
+    _alive: Sender<()>,
+}
+
+impl Watch {
+    /// Starts looking; the registry may appear later.
+    pub fn start(registry: PathBuf, now: impl Fn() -> i64 + Send + 'static, waker: Waker) -> std::io::Result<Self> {
+        let (to, orders) = channel();
+        let (alive, ended) = channel::<()>();
+        std::thread::Builder::new().name("orders".into()).spawn(move || {
+            let mut look = Look { registry, db: None, version: None };
+            while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                match look.at_new(now()) {
+                    Ok(orders) if orders.is_empty() => {}
+                    Ok(orders) => {
+                        if to.send(orders).is_err() {
+                            return;
+                        }
+                        waker.ring();
+                    }
+                    Err(error) => {
+                        tracing::warn!("orders: {error}");
+                        look.db = None;
+                    }
+                }
+            }
+        })?;
+        Ok(Self { orders, _alive: alive })
+    }
+
+    /// What came since the last question; orders carried out before may be among them.
+    pub fn take(&self) -> Vec<Order> {
+        self.orders.try_iter().flatten().collect()
+    }
+}
+
+struct Look {
+    registry: PathBuf,
+    db: Option<Db>,
+    version: Option<i64>,
+}
+
+impl Look {
+    fn at_new(&mut self, now: i64) -> Result<Vec<Order>, DbError> {
+        if self.db.is_none() {
+            self.db = Db::open_read_only(&self.registry)?;
+            self.version = None;
+        }
+        let Some(db) = &self.db else { return Ok(Vec::new()) };
+        let version = Some(db.version()?);
+        if version == self.version {
+            return Ok(Vec::new());
+        }
+        let orders = registry::orders::list(db, now.saturating_sub(ORDER_AGE_MS))?;
+        self.version = version;
+        Ok(orders)
+    }
+}
+
+/// Gives an order about each of these dead letters.
+pub fn give(registry: &Path, verb: &str, ids: &[String], now: i64) -> Result<(), DbError> {
+    if let Some(dir) = registry.parent() {
+        std::fs::create_dir_all(dir).map_err(|e| DbError::Other(format!("{}: {e}", dir.display())))?;
+    }
+    let mut db = Db::open(registry, &[registry::enrolments::SCHEMA])?;
+    for id in ids {
+        registry::orders::give(&mut db, verb, id, now)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! What is wrong with a configuration, and where: file, line, key and a caret under the word.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A file of the configuration as it was read.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// Where it lies, as people write it.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
+/// One thing that is wrong, with its place.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, from 1; 0 if the whole file is meant.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The key, with its table: `stage.act.from`.
+    pub key: String,
+    /// What is wrong, a lower-case fragment.
+    pub text: String,
+    /// The line of the file and a caret, if there is one.
+    shown: Option<String>,
+}
+
+impl Finding {
+    /// A finding at `span` (bytes) of `file`.
+    pub fn at(file: &SourceFile, span: Range<usize>, key: impl Into<String>, text: impl Into<String>) -> Self {
+        let start = span.start.min(file.text.len());
+        let before = file.text.get(..start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let whole = file.text.get(line_start..).and_then(|t| t.lines().next()).unwrap_or_default();
+        let left = whole.chars().count().saturating_sub(column - 1).max(1);
+        let width = file.text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, left);
+        let pad: String = whole.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let shown = format!("{line:>5} | {whole}\n      | {pad}{}", "^".repeat(width));
+        Self { file: file.path.clone(), line, column, key: key.into(), text: text.into(), shown: Some(shown) }
+    }
+
+    /// A finding about a file as a whole.
+    pub fn file(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { file: path.into(), line: 0, column: 0, key: String::new(), text: text.into(), shown: None }
+    }
+
+    /// A finding whose picture was drawn elsewhere (a filter's compile error).
+    pub fn drawn(path: impl Into<PathBuf>, line: usize, column: usize, key: &str, text: &str, shown: String) -> Self {
+        let (file, key, text) = (path.into(), key.to_owned(), text.to_owned());
+        Self { file, line, column, key, text, shown: Some(shown) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        f.write_str(": ")?;
+        if !self.key.is_empty() {
+            write!(f, "`{}`: ", self.key)?;
+        }
+        f.write_str(&self.text)?;
+        match &self.shown {
+            Some(shown) => write!(f, "\n{shown}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Findings as one text, a blank line between them.
+pub fn render(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What a table is read from: the file and the tree of its values.
+pub(crate) type Shared = Arc<SourceFile>;

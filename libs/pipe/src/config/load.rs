@@ -1,0 +1,220 @@
+//! From files to a configuration: each table is read once, then what they say of each other is checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::settings::nearest;
+use super::{
+    Config, Contact, Files, Finding, Metrics, ProbeConf, Settings, SourceFile, StageConf, StageKind, TopicConf, Topics,
+    Unit,
+};
+
+/// Tables that an included file may hold.
+const INCLUDED: [&str; 3] = ["unit", "contact", "probe"];
+
+pub(super) fn load(files: &mut Files, data: Option<&Path>) -> Result<Config, Vec<Finding>> {
+    let main = files.main().to_owned();
+    let mut table = parse(files, &main).map_err(|f| vec![f])?;
+    let mut reading = Reading { config: Config::empty(None), act: Vec::new(), findings: Vec::new() };
+    reading.main(&mut table, files, data);
+    let includes = table.strings("include");
+    reading.findings.extend(table.clone().finish());
+    for pattern in includes {
+        reading.include(&table, &pattern, files);
+    }
+    reading.cross_check();
+    if reading.findings.is_empty() { Ok(reading.config) } else { Err(reading.findings) }
+}
+
+fn parse(files: &mut Files, path: &Path) -> Result<Settings, Finding> {
+    let text = files.read(path).map_err(|why| Finding::file(path, why))?;
+    Settings::parse(Arc::new(SourceFile { path: path.to_owned(), text }))
+}
+
+struct Reading {
+    config: Config,
+    /// Actions of probes that name none: `[probes] act`.
+    act: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl Reading {
+    fn main(&mut self, table: &mut Settings, files: &mut Files, data: Option<&Path>) {
+        let config = &mut self.config;
+        config.file = Some(files.main().to_owned());
+        config.base = table.base();
+        match table.int("version") {
+            Some(1) => {}
+            Some(n) => table.fail("version", format!("version {n} is not known; this program reads version 1")),
+            None if table.has("version") => {}
+            None => table.fail("", "needs `version = 1`"),
+        }
+        config.url = table.str("url").map(|url| url.trim_end_matches('/').to_owned());
+        if config.url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+            table.fail("url", "agents speak https only: the URL begins with https://");
+        }
+        let own = table.path("data").unwrap_or_else(|| config.base.join("data"));
+        config.data = data.map_or(own, Path::to_owned);
+        self.topics(table);
+        if let Some(mut metrics) = table.table("metrics") {
+            let bearer = metrics.secret("bearer");
+            if let Some(listen) = metrics.required_str("listen") {
+                self.config.metrics = Some(Metrics { listen, bearer });
+            }
+            table.absorb(metrics);
+        }
+        for stage in table.tables("stage") {
+            let (stage, rest) = StageConf::read(stage);
+            // Unknown keys are for the program of the stage to report; what was found wrong here is not.
+            match stage {
+                Some(mut stage) => {
+                    self.findings.append(&mut stage.settings.take_findings());
+                    self.config.stages.push(stage);
+                }
+                None => self.findings.append(&mut rest.clone().take_findings()),
+            }
+        }
+        if let Some(mut probes) = table.table("probes") {
+            self.act = probes.strings("act");
+            table.absorb(probes);
+        }
+        for action in table.tables("action") {
+            self.config.actions.insert(action.name().to_owned(), action);
+        }
+        for source in table.tables("source") {
+            self.config.sources.insert(source.name().to_owned(), source);
+        }
+        self.shared(table, files);
+    }
+
+    fn topics(&mut self, table: &mut Settings) {
+        let mut topics = Topics::default();
+        if let Some(mut defaults) = table.table("topics") {
+            topics.defaults = TopicConf::read(&mut defaults, &TopicConf::default());
+            table.absorb(defaults);
+        }
+        for mut named in table.tables("topic") {
+            let conf = TopicConf::read(&mut named, &topics.defaults);
+            topics.named.insert(named.name().to_owned(), conf);
+            table.absorb(named);
+        }
+        self.config.topics = topics;
+    }
+
+    /// The tables that may stand in the main file and in included ones.
+    fn shared(&mut self, table: &mut Settings, files: &mut Files) {
+        for mut unit in table.tables("unit") {
+            let read = Unit { title: unit.str("title"), tags: unit.strings("tags") };
+            put(&mut self.config.units, &mut unit, read);
+            table.absorb(unit);
+        }
+        for mut contact in table.tables("contact") {
+            let read = Contact {
+                email: contact.str("email"),
+                phone: contact.str("phone"),
+                push: contact.secret("push"),
+                groups: contact.strings("groups"),
+            };
+            put(&mut self.config.contacts, &mut contact, read);
+            table.absorb(contact);
+        }
+        for mut probe in table.tables("probe") {
+            let silent = !probe.has("act");
+            if let Some(mut read) = ProbeConf::read(&mut probe, files) {
+                if silent {
+                    read.act = self.act.clone();
+                }
+                put(&mut self.config.probes, &mut probe, read);
+            }
+            table.absorb(probe);
+        }
+    }
+
+    fn include(&mut self, main: &Settings, pattern: &str, files: &mut Files) {
+        let mut fail = |text: String| {
+            let mut at = main.clone();
+            at.take_findings();
+            at.fail("include", text);
+            self.findings.extend(at.take_findings());
+        };
+        let paths: Vec<PathBuf> = match files.glob(&main.base().join(pattern)) {
+            Ok(paths) => paths,
+            Err(why) => return fail(format!("`{pattern}`: {why}")),
+        };
+        for path in paths {
+            match parse(files, &path) {
+                Ok(mut table) => {
+                    self.shared(&mut table, files);
+                    for key in table.keys() {
+                        if !INCLUDED.contains(&key.as_str()) {
+                            table.fail(&key, "an included file holds units, contacts and probes only");
+                            let _ = table.table(&key);
+                        }
+                    }
+                    self.findings.extend(table.finish());
+                }
+                Err(finding) => self.findings.push(finding),
+            }
+        }
+    }
+
+    fn cross_check(&mut self) {
+        let config = &self.config;
+        let mut found = Vec::new();
+        let mut writers: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut kinds: Vec<StageKind> = Vec::new();
+        for stage in &config.stages {
+            let mut at = stage.settings.clone();
+            at.take_findings();
+            for topic in stage.writes() {
+                if let Some(other) = writers.insert(topic, &stage.name) {
+                    at.fail(
+                        "to",
+                        format!("topic `{topic}` has a writer already: stage `{other}` (one writer a topic)"),
+                    );
+                }
+            }
+            let single = matches!(stage.kind, StageKind::Receive | StageKind::Normalize | StageKind::Act);
+            if single && kinds.contains(&stage.kind) {
+                at.fail("", format!("there is one `{}` in a pipeline", stage.kind.word()));
+            }
+            kinds.push(stage.kind);
+            found.append(&mut at.take_findings());
+        }
+        for stage in &config.stages {
+            let mut at = stage.settings.clone();
+            at.take_findings();
+            for topic in stage.from.iter().filter_map(super::Place::topic) {
+                if !writers.contains_key(topic) {
+                    let near = nearest(topic, writers.keys().copied());
+                    at.fail("from", format!("no stage writes topic `{topic}`{near}"));
+                }
+            }
+            found.append(&mut at.take_findings());
+        }
+        for probe in config.probes.values() {
+            let file = probe.filter.file.clone().or_else(|| config.file.clone()).unwrap_or_default();
+            for action in probe.act.iter().filter(|a| !config.actions.contains_key(*a)) {
+                let near = nearest(action, config.actions.keys().map(String::as_str));
+                let text = format!("probe `{}` names the action `{action}`, which there is not{near}", probe.name);
+                found.push(Finding::file(&file, text));
+            }
+            let units = probe.scope.units.iter().chain(&probe.scope.not_units);
+            for unit in units.filter(|u| !config.units.contains_key(*u)) {
+                let near = nearest(unit, config.units.keys().map(String::as_str));
+                let text = format!("probe `{}` names the unit `{unit}`, which there is not{near}", probe.name);
+                found.push(Finding::file(&file, text));
+            }
+        }
+        self.findings.append(&mut found);
+    }
+}
+
+/// A name is used once, whatever file it stands in.
+fn put<T>(map: &mut BTreeMap<String, T>, table: &mut Settings, value: T) {
+    let name = table.name().to_owned();
+    if map.insert(name.clone(), value).is_some() {
+        table.fail("", format!("`{name}` stands in another file already"));
+    }
+}

@@ -1,0 +1,187 @@
+//! `pipeline.toml`: read, checked, and every mistake named by file, line, key and caret.
+//!
+//! The tables that all programs share (stages, topics, units, contacts, probes) are understood here; the settings of
+//! an action, a source or a stage belong to the program that uses them and are handed on as [`Settings`].
+
+mod files;
+mod finding;
+mod load;
+mod probes;
+mod settings;
+mod stages;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use files::Files;
+pub use finding::{Finding, SourceFile, render};
+pub use probes::{FilterText, ProbeConf, Query, SEVERITIES, Scope};
+pub use settings::Settings;
+pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
+pub use words::{Secret, is_name, parse_duration, parse_size};
+
+/// A configuration that was read and found right as far as this crate can tell.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The main file, as people write its path; none when there is no file and none is needed.
+    pub file: Option<PathBuf>,
+    /// The folder that relative paths of the main file count from.
+    pub base: PathBuf,
+    /// Base of the URLs that agents, packages and links use.
+    pub url: Option<String>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Stages in the order of the file.
+    pub stages: Vec<StageConf>,
+    /// Defaults and overrides of topics.
+    pub topics: Topics,
+    /// Where all stages' metrics are served, and the bearer that is asked for.
+    pub metrics: Option<Metrics>,
+    /// Business units.
+    pub units: BTreeMap<String, Unit>,
+    /// People.
+    pub contacts: BTreeMap<String, Contact>,
+    /// Actions, to be understood by `act`.
+    pub actions: BTreeMap<String, Settings>,
+    /// Sources, to be understood by whoever speaks with them.
+    pub sources: BTreeMap<String, Settings>,
+    /// Probes by name.
+    pub probes: BTreeMap<String, ProbeConf>,
+}
+
+/// Limits of topics.
+#[derive(Debug, Clone, Default)]
+pub struct Topics {
+    /// What holds where nothing else is said.
+    pub defaults: TopicConf,
+    /// `[topic.NAME]`.
+    pub named: BTreeMap<String, TopicConf>,
+}
+
+impl Topics {
+    /// What holds for this topic.
+    pub fn of(&self, name: &str) -> &TopicConf {
+        self.named.get(name).unwrap_or(&self.defaults)
+    }
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Address to listen on.
+    pub listen: String,
+    /// Bearer that a reader must show.
+    pub bearer: Option<Secret>,
+}
+
+/// `[unit.NAME]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name for people.
+    pub title: Option<String>,
+    /// Tags that all its machines have.
+    pub tags: Vec<String>,
+}
+
+/// `[contact.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// Mail address.
+    pub email: Option<String>,
+    /// Telephone number, E.164.
+    pub phone: Option<String>,
+    /// Key of a push service.
+    pub push: Option<Secret>,
+    /// Groups, addressed as `group:NAME`.
+    pub groups: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file (or a copy made by `up`: a folder) and everything it includes.
+    ///
+    /// All that is wrong comes back at once. `data` overrides the data folder of the file.
+    pub fn load(path: &Path, data: Option<&Path>) -> Result<(Self, Files), Vec<Finding>> {
+        let mut files = Files::open(path).map_err(|f| vec![f])?;
+        let config = load::load(&mut files, data)?;
+        Ok((config, files))
+    }
+
+    /// What holds where there is no file: no stages, data in `./data`.
+    pub fn empty(data: Option<&Path>) -> Self {
+        Self {
+            file: None,
+            base: PathBuf::from("."),
+            url: None,
+            data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
+            stages: Vec::new(),
+            topics: Topics::default(),
+            metrics: None,
+            units: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            actions: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            probes: BTreeMap::new(),
+        }
+    }
+
+    /// The stage of this name.
+    pub fn stage(&self, name: &str) -> Option<&StageConf> {
+        self.stages.iter().find(|s| s.name == name)
+    }
+
+    /// The stage that writes this topic.
+    pub fn writer(&self, topic: &str) -> Option<&StageConf> {
+        self.stages.iter().find(|s| s.writes().any(|t| t == topic))
+    }
+
+    /// The stages that read this topic: each holds a claim on its lines.
+    pub fn readers<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a StageConf> {
+        self.stages.iter().filter(move |s| s.from.iter().any(|p| p.topic() == Some(topic)))
+    }
+
+    /// Mail addresses (or whatever `of` takes from a contact) of `group:NAME`, `contact:NAME` or a literal.
+    pub fn people(&self, to: &[String], of: impl Fn(&Contact) -> Option<String>) -> Vec<String> {
+        let mut all = Vec::new();
+        for target in to {
+            if let Some(group) = target.strip_prefix("group:") {
+                let members = self.contacts.values().filter(|c| c.groups.iter().any(|g| g == group));
+                all.extend(members.filter_map(&of));
+            } else if let Some(name) = target.strip_prefix("contact:") {
+                all.extend(self.contacts.get(name).and_then(&of));
+            } else {
+                all.push(target.clone());
+            }
+        }
+        all.dedup();
+        all
+    }
+
+    /// The folder of a topic.
+    pub fn topic_dir(&self, topic: &str) -> PathBuf {
+        self.data.join("topics").join(topic)
+    }
+
+    /// The state file of a stage; that of receive, normalize and act is named after its kind, whatever the stage is called.
+    pub fn state_file(&self, stage: &StageConf) -> PathBuf {
+        let name = match stage.kind {
+            StageKind::Receive => "receive",
+            StageKind::Normalize => "normalize",
+            StageKind::Act => "act",
+            StageKind::Filter | StageKind::Store => &stage.name,
+        };
+        self.data.join("state").join(format!("{name}.db"))
+    }
+
+    /// The socket on which a stage answers.
+    pub fn socket(&self, stage: &str) -> PathBuf {
+        self.data.join("run").join(format!("{stage}.sock"))
+    }
+}
+
+/// How long a stage may take to stop before it is ended.
+pub const DRAIN: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests;

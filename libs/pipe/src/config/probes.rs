@@ -1,0 +1,173 @@
+//! `[probe.*]`: query, filter, actions.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::{Files, Settings};
+
+/// The severities, mildest first.
+pub const SEVERITIES: [&str; 4] = ["info", "minor", "major", "critical"];
+/// The platforms that a scope may name.
+const PLATFORMS: [&str; 5] = ["macos", "linux", "windows", "freebsd", "ios"];
+
+/// One probe.
+#[derive(Debug, Clone)]
+pub struct ProbeConf {
+    /// Its name.
+    pub name: String,
+    /// The machines that it is about.
+    pub scope: Scope,
+    /// The osquery query whose results its filter sees; none: it sees every event in scope.
+    pub query: Option<Query>,
+    /// The jq program.
+    pub filter: FilterText,
+    /// One of [`SEVERITIES`].
+    pub severity: String,
+    /// Names of actions.
+    pub act: Vec<String>,
+    /// jq on the event that names what a match is about; none: the machine key.
+    pub by: Option<FilterText>,
+    /// Matched, counted, shown, not acted upon.
+    pub shadow: bool,
+    /// Whether the first run of its query counts (everything is "added" then).
+    pub first_run: bool,
+}
+
+/// The machines that something is about. Empty lists say nothing; between lists all must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Any of these platforms.
+    pub platforms: Vec<String>,
+    /// Any of these units.
+    pub units: Vec<String>,
+    /// Any of these tags.
+    pub tags: Vec<String>,
+    /// None of these platforms.
+    pub not_platforms: Vec<String>,
+    /// None of these units.
+    pub not_units: Vec<String>,
+    /// None of these tags.
+    pub not_tags: Vec<String>,
+}
+
+impl Scope {
+    /// Whether a machine of this platform and unit may be in scope, as far as these two say.
+    pub fn admits(&self, platform: Option<&str>, unit: Option<&str>) -> bool {
+        let within = |list: &[String], value: Option<&str>| {
+            list.is_empty() || value.is_some_and(|v| list.iter().any(|l| l == v))
+        };
+        let without = |list: &[String], value: Option<&str>| !value.is_some_and(|v| list.iter().any(|l| l == v));
+        within(&self.platforms, platform)
+            && within(&self.units, unit)
+            && without(&self.not_platforms, platform)
+            && without(&self.not_units, unit)
+    }
+
+    fn read(table: &mut Settings) -> Self {
+        let Some(mut scope) = table.table("scope") else { return Self::default() };
+        let read = Self {
+            platforms: scope.strings("platforms"),
+            units: scope.strings("units"),
+            tags: scope.strings("tags"),
+            not_platforms: scope.strings("not_platforms"),
+            not_units: scope.strings("not_units"),
+            not_tags: scope.strings("not_tags"),
+        };
+        for (key, list) in [("platforms", &read.platforms), ("not_platforms", &read.not_platforms)] {
+            if let Some(odd) = list.iter().find(|p| !PLATFORMS.contains(&p.as_str())) {
+                let near = super::settings::nearest(odd, PLATFORMS.into_iter());
+                scope.fail(key, format!("`{odd}` is no platform{near}"));
+            }
+        }
+        table.absorb(scope);
+        read
+    }
+}
+
+/// A query that osquery runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The SQL.
+    pub sql: String,
+    /// Seconds between runs, 1 to 604,800.
+    pub interval_s: u64,
+    /// All rows each time instead of what changed.
+    pub snapshot: bool,
+    /// Whether rows that went away are told.
+    pub removed: bool,
+    /// Least version of osquery.
+    pub version: Option<String>,
+    /// 8 hex digits of the SQL.
+    pub rev: String,
+}
+
+/// A jq program and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterText {
+    /// The program.
+    pub source: String,
+    /// The file that holds it; none: it stands in the configuration itself.
+    pub file: Option<PathBuf>,
+}
+
+impl FilterText {
+    /// The program that a key holds: a string ending in `.jq` is a path, anything else a program.
+    pub fn read(table: &mut Settings, key: &str, files: &mut Files) -> Option<Self> {
+        let text = table.str(key)?;
+        if !text.ends_with(".jq") {
+            return Some(Self { source: text, file: None });
+        }
+        let path = table.base().join(&text);
+        match files.read(&path) {
+            Ok(source) => Some(Self { source, file: Some(path) }),
+            Err(why) => {
+                table.fail(key, format!("{}: {why}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+impl ProbeConf {
+    pub(super) fn read(table: &mut Settings, files: &mut Files) -> Option<Self> {
+        let scope = Scope::read(table);
+        let query = table.table("query").and_then(|mut query| {
+            let read = Query::read(&mut query);
+            table.absorb(query);
+            read
+        });
+        if !table.has("filter") {
+            table.fail("", "needs the key `filter`");
+        }
+        let filter = FilterText::read(table, "filter", files);
+        let by = FilterText::read(table, "by", files);
+        let severity = table.word("severity", &SEVERITIES).unwrap_or("info").to_owned();
+        let act = table.strings("act");
+        let shadow = table.bool("shadow").unwrap_or(false);
+        let first_run = table.bool("first_run").unwrap_or(false);
+        let name = table.name().to_owned();
+        Some(Self { name, scope, query, filter: filter?, severity, act, by, shadow, first_run })
+    }
+
+    /// The name under which osquery runs its query and reports results.
+    pub fn query_name(&self) -> Option<String> {
+        self.query.as_ref().map(|q| format!("zentral/{}/{}", self.name, q.rev))
+    }
+}
+
+impl Query {
+    fn read(table: &mut Settings) -> Option<Self> {
+        let sql = table.required_str("sql");
+        let interval_s = table.duration("interval").map_or(3600, |d| d.as_secs());
+        if !(1..=604_800).contains(&interval_s) {
+            table.fail("interval", "osquery takes intervals from 1s to 7d");
+        }
+        let snapshot = table.bool("snapshot").unwrap_or(false);
+        let removed = table.bool("removed").unwrap_or(true);
+        let version = table.str("version");
+        let sql = sql?;
+        let rev = Sha256::digest(sql.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
+        Some(Self { sql, interval_s, snapshot, removed, version, rev })
+    }
+}

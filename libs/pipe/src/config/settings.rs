@@ -1,0 +1,387 @@
+//! One table of the configuration, read key by key: wrong types and unknown keys become findings with their place.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Secret;
+use super::finding::{Finding, Shared};
+use super::words::{parse_duration, parse_size};
+
+#[derive(Debug, Clone)]
+enum Item {
+    Text(String),
+    Int(i64),
+    Bool(bool),
+    List(Vec<Spot>),
+    Table(Vec<Entry>),
+    Other(&'static str),
+}
+
+#[derive(Debug, Clone)]
+struct Spot {
+    span: Range<usize>,
+    item: Item,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    key: String,
+    key_span: Range<usize>,
+    value: Spot,
+}
+
+/// One table with its place. Each question marks its key as known; [`Settings::finish`] reports the rest.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    file: Shared,
+    path: String,
+    name: String,
+    span: Range<usize>,
+    entries: Vec<Entry>,
+    known: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl Settings {
+    /// The whole file as a table.
+    pub(crate) fn parse(file: Shared) -> Result<Self, Finding> {
+        let entries = match DeTable::parse(&file.text) {
+            Ok(table) => entries(table.get_ref()),
+            Err(e) => {
+                let text = e.message().replace('\n', ", ");
+                return Err(Finding::at(&file, e.span().unwrap_or(0..0), "", text));
+            }
+        };
+        Ok(Self::new(file, String::new(), String::new(), 0..0, entries))
+    }
+
+    /// A table made of words given at the shell (`--set key=value`); values that are no TOML are text.
+    pub fn from_words(path: &str, name: &str, words: &[(String, String)]) -> Result<Self, Finding> {
+        let mut text = String::new();
+        for (key, value) in words {
+            let line = format!("{key} = {value}\n");
+            if DeTable::parse(&line).is_ok() {
+                text.push_str(&line);
+            } else {
+                text.push_str(&format!("{key} = {}\n", toml::Value::String(value.clone())));
+            }
+        }
+        let file = super::SourceFile { path: "--set".into(), text };
+        let mut whole = Self::parse(file.into())?;
+        whole.path = path.to_owned();
+        whole.name = name.to_owned();
+        Ok(whole)
+    }
+
+    fn new(file: Shared, path: String, name: String, span: Range<usize>, entries: Vec<Entry>) -> Self {
+        Self { file, path, name, span, entries, known: Vec::new(), findings: Vec::new() }
+    }
+
+    /// The last part of the table's name: `slack` of `[action.slack]`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that holds the table.
+    pub fn file(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// The folder that relative paths of this table count from.
+    pub fn base(&self) -> PathBuf {
+        match self.file.path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+            _ => PathBuf::from("."),
+        }
+    }
+
+    fn find(&mut self, key: &str) -> Option<Spot> {
+        if !self.known.iter().any(|k| k == key) {
+            self.known.push(key.to_owned());
+        }
+        self.entries.iter().find(|e| e.key == key).map(|e| e.value.clone())
+    }
+
+    fn full(&self, key: &str) -> String {
+        match (self.path.is_empty(), key.is_empty()) {
+            (true, _) => key.to_owned(),
+            (false, true) => self.path.clone(),
+            (false, false) => format!("{}.{key}", self.path),
+        }
+    }
+
+    fn wrong(&mut self, key: &str, spot: &Spot, want: &str) {
+        let text = format!("expected {want}, found {}", kind(&spot.item));
+        self.findings.push(Finding::at(&self.file, spot.span.clone(), self.full(key), text));
+    }
+
+    /// Whether the key is there; does not count as reading it.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|e| e.key == key)
+    }
+
+    /// The keys that are there, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.entries.iter().map(|e| e.key.clone()).collect()
+    }
+
+    /// A string.
+    pub fn str(&mut self, key: &str) -> Option<String> {
+        let spot = self.find(key)?;
+        match spot.item {
+            Item::Text(text) => Some(text),
+            _ => {
+                self.wrong(key, &spot, "a string");
+                None
+            }
+        }
+    }
+
+    /// A string that must be there.
+    pub fn required_str(&mut self, key: &str) -> Option<String> {
+        if !self.has(key) {
+            self.find(key);
+            let text = format!("needs the key `{key}`");
+            self.findings.push(Finding::at(&self.file, self.span.clone(), self.path.clone(), text));
+            return None;
+        }
+        self.str(key)
+    }
+
+    /// One of a list of words.
+    pub fn word(&mut self, key: &str, words: &[&'static str]) -> Option<&'static str> {
+        let text = self.str(key)?;
+        let hit = words.iter().find(|w| **w == text).copied();
+        if hit.is_none() {
+            self.fail(
+                key,
+                format!("`{text}` is none of {}{}", words.join(", "), nearest(&text, words.iter().copied())),
+            );
+        }
+        hit
+    }
+
+    /// A path; a relative one counts from the folder of the file.
+    pub fn path(&mut self, key: &str) -> Option<PathBuf> {
+        let text = self.str(key)?;
+        Some(self.base().join(text))
+    }
+
+    /// A truth value.
+    pub fn bool(&mut self, key: &str) -> Option<bool> {
+        let spot = self.find(key)?;
+        match spot.item {
+            Item::Bool(b) => Some(b),
+            _ => {
+                self.wrong(key, &spot, "true or false");
+                None
+            }
+        }
+    }
+
+    /// A whole number.
+    pub fn int(&mut self, key: &str) -> Option<i64> {
+        let spot = self.find(key)?;
+        match spot.item {
+            Item::Int(n) => Some(n),
+            _ => {
+                self.wrong(key, &spot, "a whole number");
+                None
+            }
+        }
+    }
+
+    /// A time with its unit: `"30s"`, `"10m"`, `"1h"`, `"7d"`, `"250ms"`.
+    pub fn duration(&mut self, key: &str) -> Option<Duration> {
+        let text = self.str(key)?;
+        let parsed = parse_duration(&text);
+        if parsed.is_none() {
+            self.fail(key, format!("`{text}` is no time; write it as \"250ms\", \"30s\", \"10m\", \"1h\" or \"7d\""));
+        }
+        parsed
+    }
+
+    /// A size with its unit, in bytes: `"64 MiB"`, `"2 GiB"`.
+    pub fn size(&mut self, key: &str) -> Option<u64> {
+        let text = self.str(key)?;
+        let parsed = parse_size(&text);
+        if parsed.is_none() {
+            self.fail(key, format!("`{text}` is no size; write it as \"512 KiB\", \"64 MiB\" or \"2 GiB\""));
+        }
+        parsed
+    }
+
+    /// A list of strings; a single string counts as a list of one.
+    pub fn strings(&mut self, key: &str) -> Vec<String> {
+        let Some(spot) = self.find(key) else { return Vec::new() };
+        match &spot.item {
+            Item::Text(text) => vec![text.clone()],
+            Item::List(items) => {
+                let mut all = Vec::new();
+                for item in items {
+                    match &item.item {
+                        Item::Text(text) => all.push(text.clone()),
+                        _ => self.wrong(key, item, "a string"),
+                    }
+                }
+                all
+            }
+            _ => {
+                self.wrong(key, &spot, "a list of strings");
+                Vec::new()
+            }
+        }
+    }
+
+    /// A secret: a string, `{ env = "…" }` or `{ file = "…" }`. Not looked up here.
+    pub fn secret(&mut self, key: &str) -> Option<Secret> {
+        let spot = self.find(key)?;
+        let secret = self.as_secret(&spot);
+        if secret.is_none() {
+            self.wrong(key, &spot, "a string, { env = \"NAME\" } or { file = \"PATH\" }");
+        }
+        secret
+    }
+
+    /// A table of name = secret (headers).
+    pub fn secrets(&mut self, key: &str) -> Vec<(String, Secret)> {
+        let Some(spot) = self.find(key) else { return Vec::new() };
+        let Item::Table(entries) = &spot.item else {
+            self.wrong(key, &spot, "a table");
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            match self.as_secret(&entry.value) {
+                Some(secret) => all.push((entry.key.clone(), secret)),
+                None => self.wrong(
+                    &format!("{key}.{}", entry.key),
+                    &entry.value,
+                    "a string, { env = \"NAME\" } or { file = \"PATH\" }",
+                ),
+            }
+        }
+        all
+    }
+
+    fn as_secret(&self, spot: &Spot) -> Option<Secret> {
+        match &spot.item {
+            Item::Text(text) => Some(Secret::Literal(text.clone())),
+            Item::Table(entries) => match entries.as_slice() {
+                [Entry { key, value: Spot { item: Item::Text(text), .. }, .. }] => match key.as_str() {
+                    "env" => Some(Secret::Env(text.clone())),
+                    "file" => Some(Secret::File(self.base().join(text))),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A table inside this one. Its findings come back with [`Settings::absorb`].
+    pub fn table(&mut self, key: &str) -> Option<Self> {
+        let spot = self.find(key)?;
+        match spot.item {
+            Item::Table(entries) => {
+                Some(Self::new(self.file.clone(), self.full(key), key.to_owned(), spot.span, entries))
+            }
+            _ => {
+                self.wrong(key, &spot, "a table");
+                None
+            }
+        }
+    }
+
+    /// All tables inside this one, by name: `[action.*]`. Names must match `[a-z0-9][a-z0-9-]{0,62}`.
+    pub fn tables(&mut self, key: &str) -> Vec<Self> {
+        let Some(mut outer) = self.table(key) else { return Vec::new() };
+        let mut all = Vec::new();
+        for name in outer.keys() {
+            if !super::words::is_name(&name) {
+                outer.fail(&name, "a name is [a-z0-9][a-z0-9-]{0,62}");
+            }
+            all.extend(outer.table(&name));
+        }
+        self.findings.append(&mut outer.findings);
+        all
+    }
+
+    /// Says that something is wrong with the value of `key` (with the table itself if `key` is not in it).
+    pub fn fail(&mut self, key: &str, text: impl Into<String>) {
+        let found = self.entries.iter().find(|e| e.key == key).map(|e| e.value.span.clone());
+        let span = found.unwrap_or_else(|| self.span.clone());
+        self.findings.push(Finding::at(&self.file, span, self.full(key), text));
+    }
+
+    /// Takes over the findings of a table inside, unknown keys included.
+    pub fn absorb(&mut self, inner: Self) {
+        self.findings.extend(inner.finish());
+    }
+
+    /// What was found wrong so far, without looking for unknown keys.
+    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// All that is wrong, unknown keys included; empty if nothing is.
+    pub fn finish(mut self) -> Vec<Finding> {
+        for entry in &self.entries {
+            if !self.known.contains(&entry.key) {
+                let near = nearest(&entry.key, self.known.iter().map(String::as_str));
+                let full = self.full(&entry.key);
+                self.findings.push(Finding::at(&self.file, entry.key_span.clone(), full, format!("unknown key{near}")));
+            }
+        }
+        self.findings
+    }
+}
+
+/// `; did you mean …` if a known word is close.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let close = known.map(|k| (strsim::damerau_levenshtein(word, k), k)).min_by_key(|(d, _)| *d);
+    match close {
+        Some((distance, k)) if distance <= 1 + word.chars().count() / 3 => format!("; did you mean `{k}`?"),
+        _ => String::new(),
+    }
+}
+
+fn entries(table: &DeTable<'_>) -> Vec<Entry> {
+    let mut all: Vec<Entry> = table
+        .iter()
+        .map(|(key, value)| Entry { key: key.get_ref().to_string(), key_span: key.span(), value: spot(value) })
+        .collect();
+    // In the order of the file, which the parser's own map does not keep.
+    all.sort_by_key(|entry| entry.key_span.start);
+    all
+}
+
+fn spot(value: &Spanned<DeValue<'_>>) -> Spot {
+    let item = match value.get_ref() {
+        DeValue::String(text) => Item::Text(text.to_string()),
+        DeValue::Integer(n) => {
+            i64::from_str_radix(n.as_str(), n.radix()).map_or(Item::Other("a number that is too large"), Item::Int)
+        }
+        DeValue::Boolean(b) => Item::Bool(*b),
+        DeValue::Array(items) => Item::List(items.iter().map(spot).collect()),
+        DeValue::Table(table) => Item::Table(entries(table)),
+        DeValue::Float(_) => Item::Other("a fraction"),
+        DeValue::Datetime(_) => Item::Other("a date"),
+    };
+    Spot { span: value.span(), item }
+}
+
+fn kind(item: &Item) -> &'static str {
+    match item {
+        Item::Text(_) => "a string",
+        Item::Int(_) => "a number",
+        Item::Bool(_) => "a truth value",
+        Item::List(_) => "a list",
+        Item::Table(_) => "a table",
+        Item::Other(what) => what,
+    }
+}

@@ -1,0 +1,158 @@
+//! Inputs of a loop: stdin, or a reader of a topic with its position.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::fs::Fs;
+use crate::state::Position;
+use crate::stdio::{Block, Stdin};
+use crate::topic::{self, Start, TopicReader};
+use crate::{StageError, Waker};
+
+/// One input.
+pub(crate) struct Input {
+    /// Its key in `positions`, as in `from`: `-`, `topic:raw`.
+    pub(crate) name: String,
+    pub(crate) position: Position,
+    kind: Kind,
+    /// With `--once`: nothing at or beyond this offset is read.
+    pub(crate) stop_at: Option<u64>,
+}
+
+enum Kind {
+    Stdin {
+        stdin: Stdin,
+        block: Option<Block>,
+        taken: usize,
+    },
+    /// The chunk is copied out, so that the reader is free to be moved when it stumbles.
+    Topic {
+        reader: Box<TopicReader>,
+        chunk: Vec<u8>,
+    },
+}
+
+/// What an input gave.
+pub(crate) enum Read<'a> {
+    /// Nothing now.
+    Nothing,
+    /// Nothing any more.
+    End,
+    /// Whole lines with their newlines, the number of the first one, and lines of stdin that were too long.
+    Lines { bytes: &'a [u8], first: u64, too_long: &'a [(u64, usize)] },
+    /// So many lines were passed over, because they are no longer kept.
+    Skipped(u64),
+}
+
+impl Input {
+    pub(crate) fn stdin(waker: Waker) -> Result<Self, StageError> {
+        let stdin = Stdin::open(waker).map_err(|e| StageError::state(format!("stdin: {e}")))?;
+        let kind = Kind::Stdin { stdin, block: None, taken: 0 };
+        Ok(Self { name: "-".into(), position: Position::default(), kind, stop_at: None })
+    }
+
+    /// A reader at its recorded position, or at its start.
+    pub(crate) fn topic(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        name: String,
+        recorded: Option<Position>,
+        start: Start,
+    ) -> Result<Self, StageError> {
+        let fail = |e: topic::Error| StageError::state(format!("{name}: {e}"));
+        let from = recorded.map_or(start, |p| Start::At(p.mark));
+        let reader = TopicReader::open(fs.clone(), dir, from).map_err(fail)?;
+        let position = recorded.unwrap_or_else(|| Position {
+            mark: reader.mark(),
+            start_line: reader.mark().line,
+            ..Position::default()
+        });
+        Ok(Self { name, position, kind: Kind::Topic { reader: Box::new(reader), chunk: Vec::new() }, stop_at: None })
+    }
+
+    /// With `--once`: what is there now is the end.
+    pub(crate) fn stop_at_end(&mut self) -> Result<(), StageError> {
+        if let Kind::Topic { reader, .. } = &mut self.kind {
+            let head = reader.head().map_err(|e| StageError::state(format!("{}: {e}", self.name)))?;
+            self.stop_at = Some(head.map_or(0, |h| h.end.offset));
+        }
+        Ok(())
+    }
+
+    /// Lines and bytes not read yet.
+    pub(crate) fn lag(&mut self) -> Option<(u64, u64)> {
+        match &mut self.kind {
+            Kind::Topic { reader, .. } => reader.lag().ok(),
+            Kind::Stdin { .. } => None,
+        }
+    }
+
+    /// The next lines, at most about `max` bytes. The position moves with [`Input::took`], after the commit's success
+    /// is prepared.
+    pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
+        match &mut self.kind {
+            Kind::Stdin { stdin, block, taken } => {
+                if block.as_ref().is_none_or(|b| *taken >= b.bytes.len()) {
+                    *block = stdin.next().map_err(|e| StageError::state(format!("stdin: {e}")))?;
+                    *taken = 0;
+                }
+                let Some(block) = block else {
+                    return Ok(if stdin.ended() { Read::End } else { Read::Nothing });
+                };
+                *taken = block.bytes.len().max(1);
+                Ok(Read::Lines { bytes: &block.bytes, first: block.first, too_long: &block.too_long })
+            }
+            Kind::Topic { reader, chunk: buffer } => {
+                if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {
+                    return Ok(Read::End);
+                }
+                let (max, name) =
+                    (self.stop_at.map_or(max, |end| bound(max, end - self.position.mark.offset)), &self.name);
+                match reader.read(max) {
+                    Ok(None) => Ok(Read::Nothing),
+                    Ok(Some(chunk)) => {
+                        self.position.mark = chunk.to;
+                        self.position.read += chunk.lines;
+                        buffer.clear();
+                        buffer.extend_from_slice(chunk.bytes);
+                        Ok(Read::Lines { bytes: buffer, first: chunk.from.line + 1, too_long: &[] })
+                    }
+                    Err(topic::Error::NotReady(_) | topic::Error::Beyond { recovered: false, .. }) => Ok(Read::Nothing),
+                    Err(topic::Error::Gone { first }) => {
+                        let lines = first.line.saturating_sub(self.position.mark.line);
+                        reader.seek(first);
+                        self.position.mark = first;
+                        self.position.skipped += lines;
+                        Ok(Read::Skipped(lines))
+                    }
+                    Err(topic::Error::CorruptAt { offset, what, .. }) => {
+                        tracing::error!("{name} at {offset}: {what}; passed over");
+                        let before = reader.mark();
+                        reader.skip_line().map_err(|e| StageError::state(format!("{name}: {e}")))?;
+                        self.position.mark = reader.mark();
+                        let lines = reader.mark().line.saturating_sub(before.line);
+                        self.position.skipped += lines;
+                        Ok(Read::Skipped(lines))
+                    }
+                    Err(e) => Err(StageError::state(format!("{name}: {e}"))),
+                }
+            }
+        }
+    }
+}
+
+fn bound(max: usize, left: u64) -> usize {
+    usize::try_from(left).map_or(max, |left| max.min(left))
+}
+
+/// The words of `start`: `first`, `last`, an age such as `7d`.
+pub fn parse_start(text: &str, now_ms: i64) -> Option<Start> {
+    match text {
+        "first" => Some(Start::First),
+        "last" => Some(Start::Last),
+        age => {
+            let age = crate::config::parse_duration(age)?;
+            Some(Start::Age(now_ms.saturating_sub(i64::try_from(age.as_millis()).ok()?)))
+        }
+    }
+}

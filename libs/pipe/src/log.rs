@@ -1,0 +1,61 @@
+//! Logs: stderr, each line prefixed with who speaks. stdout is for data.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging as `zentral NAME`; a second call changes nothing.
+pub fn init(name: &str, level: &str, format: LogFormat, color: Option<bool>) {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(format!("{level},hyper=warn,tantivy=warn,reqwest=warn,rustls=warn,lettre=warn"))
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let color = color.unwrap_or_else(|| std::io::stderr().is_terminal());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match format {
+        LogFormat::Json => builder.json().with_current_span(false).with_target(false).try_init(),
+        LogFormat::Text => {
+            let prefix = if name.is_empty() { "zentral".to_owned() } else { format!("zentral {name}") };
+            builder.with_ansi(color).event_format(Prefixed(prefix)).try_init()
+        }
+    };
+}
+
+struct Prefixed(String);
+
+impl<S, N> FormatEvent<S, N> for Prefixed
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(to, "{}: ", self.0)?;
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG => "debug: ",
+            Level::TRACE => "trace: ",
+        };
+        match (to.has_ansi_escapes(), *event.metadata().level()) {
+            (true, Level::ERROR) => write!(to, "\x1b[31m{level}\x1b[0m")?,
+            (true, Level::WARN) => write!(to, "\x1b[33m{level}\x1b[0m")?,
+            _ => to.write_str(level)?,
+        }
+        ctx.field_format().format_fields(to.by_ref(), event)?;
+        writeln!(to)
+    }
+}

@@ -1,0 +1,107 @@
+//! The metrics that every stage has, by one naming pattern (contract § 5).
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Buckets for delays, in seconds.
+const DELAY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
+
+/// A stage's metrics; clones share them. Metrics that cannot be registered (a name used twice) still count.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `zentral_lines_in_total`
+    pub lines_in: IntCounter,
+    /// `zentral_lines_out_total{output}`
+    pub lines_out: IntCounterVec,
+    /// `zentral_lines_refused_total{reason}`
+    pub refused: IntCounterVec,
+    /// `zentral_lines_ignored_total{reason}`
+    pub ignored: IntCounterVec,
+    /// `zentral_topic_bytes{topic}`
+    pub topic_bytes: IntGaugeVec,
+    /// `zentral_topic_lag_lines{topic,reader}`
+    pub lag_lines: IntGaugeVec,
+    /// `zentral_topic_lag_seconds{topic,reader}`: for how long the reader has not been at the end.
+    pub lag_seconds: IntGaugeVec,
+    /// `zentral_topic_skipped_lines_total{topic,reader}`
+    pub skipped: IntCounterVec,
+    /// `zentral_topic_full{topic}`: 1 while a topic takes nothing more.
+    pub topic_full: IntGaugeVec,
+}
+
+impl Metrics {
+    /// All metrics carry `stage`.
+    pub fn new(stage: &str) -> Self {
+        let labels = [("stage".to_owned(), stage.to_owned())].into();
+        let registry = Registry::new_custom(None, Some(labels)).unwrap_or_default();
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        let _ = registry.register(Box::new(process));
+        let made = Self {
+            lines_in: counter(&registry, "zentral_lines_in_total", "Lines read."),
+            lines_out: counters(&registry, "zentral_lines_out_total", "Lines written.", &["output"]),
+            refused: counters(&registry, "zentral_lines_refused_total", "Lines not understood.", &["reason"]),
+            ignored: counters(&registry, "zentral_lines_ignored_total", "Lines that gave no output.", &["reason"]),
+            topic_bytes: gauges(&registry, "zentral_topic_bytes", "Bytes of a topic on disk.", &["topic"]),
+            lag_lines: gauges(&registry, "zentral_topic_lag_lines", "Lines not read yet.", &["topic", "reader"]),
+            lag_seconds: gauges(&registry, "zentral_topic_lag_seconds", "Age of the lag.", &["topic", "reader"]),
+            skipped: counters(&registry, "zentral_topic_skipped_lines_total", "Passed over.", &["topic", "reader"]),
+            topic_full: gauges(&registry, "zentral_topic_full", "1: takes nothing more.", &["topic"]),
+            registry,
+        };
+        register(&made.registry, valid(IntGauge::new("zentral_stage_up", "1 while the stage runs."))).set(1);
+        made
+    }
+
+    /// For metrics of the stage's own.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A counter of the stage's own.
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        counters(&self.registry, name, help, labels)
+    }
+
+    /// A gauge of the stage's own.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        gauges(&self.registry, name, help, labels)
+    }
+
+    /// A histogram of seconds of the stage's own.
+    pub fn seconds(&self, name: &str, help: &str) -> Histogram {
+        let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(DELAY_BUCKETS.to_vec()));
+        register(&self.registry, valid(made))
+    }
+
+    /// The text exposition.
+    pub fn text(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        out
+    }
+}
+
+fn register<T: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: T) -> T {
+    let _ = registry.register(Box::new(metric.clone()));
+    metric
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(registry, valid(IntCounter::new(name, help)))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, valid(IntCounterVec::new(Opts::new(name, help), labels)))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(registry, valid(IntGaugeVec::new(Opts::new(name, help), labels)))
+}
+
+#[expect(clippy::expect_used, reason = "names and labels are constants of this program; no outside data gets here")]
+fn valid<T>(made: prometheus::Result<T>) -> T {
+    made.expect("a metric has a valid name")
+}

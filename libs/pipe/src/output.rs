@@ -1,0 +1,247 @@
+//! Outputs of a loop: stdout, or the writer of a topic.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use registry::db::{Db, Tx};
+
+use crate::config::{Config, Lag, TopicConf};
+use crate::fs::Fs;
+use crate::stage::Buffer;
+use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, TopicWriter};
+use crate::{Exit, Metrics, StageError, state, stdio};
+
+/// How often a writer looks after its topic: deletes, compresses, counts.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Where an output goes.
+pub(crate) enum Output {
+    /// Thrown away: the stage has it, nobody wants it.
+    None,
+    Stdout,
+    Topic(Box<TopicOutput>),
+}
+
+/// A topic as its one writer sees it.
+pub struct TopicOutput {
+    name: String,
+    dir: PathBuf,
+    fs: Arc<dyn Fs>,
+    writer: TopicWriter,
+    conf: TopicConf,
+    class: Class,
+    claims: Vec<Claim>,
+    looked: Option<Instant>,
+    full: bool,
+}
+
+/// The claim of a reader on the lines it has not read.
+struct Claim {
+    input: String,
+    file: PathBuf,
+    db: Option<Db>,
+    lag: Lag,
+}
+
+impl Claim {
+    /// The offset up to which it has read and committed; one that has not started holds the first line kept.
+    fn offset(&mut self) -> u64 {
+        if self.db.is_none() {
+            self.db = Db::open_read_only(&self.file).ok().flatten();
+        }
+        let position = self.db.as_ref().and_then(|db| state::position(db, &self.input).ok().flatten());
+        position.map_or(0, |p| p.mark.offset)
+    }
+}
+
+pub(crate) fn topic_error(name: &str, error: &Error) -> StageError {
+    match error {
+        // A full disk passes: the supervisor starts the stage again, with growing pauses.
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            StageError::unreachable(format!("topic:{name}: {error}"))
+        }
+        _ => StageError::state(format!("topic:{name}: {error}")),
+    }
+}
+
+impl TopicOutput {
+    /// Opens the topic for writing and recovers it. `recorded` is what the writer's state holds of its end; `None`
+    /// with `whole_lines` for `receive`, whose fsync is its commit.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        config: &Config,
+        name: &str,
+        class: Class,
+        kept: Kept,
+        sealed: Vec<crate::topic::Sealed>,
+    ) -> Result<Self, StageError> {
+        let dir = config.topic_dir(name);
+        fs.create_dir(&dir).map_err(|e| StageError::state(format!("{}: {e}", dir.display())))?;
+        let options = Options { sealed, ..Options::default() };
+        let begun = Instant::now();
+        let writer = loop {
+            match TopicWriter::open(fs.clone(), &dir, kept, options.clone()) {
+                Err(Error::Locked(_)) if begun.elapsed() < state::LOCK_WAIT => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => break other.map_err(|e| topic_error(name, &e))?,
+            }
+        };
+        let claims = config.readers(name).map(|stage| Claim {
+            input: format!("topic:{name}"),
+            file: config.state_file(stage),
+            db: None,
+            lag: stage.lag,
+        });
+        let (conf, claims) = (config.topics.of(name).clone(), claims.collect());
+        Ok(Self { name: name.to_owned(), dir, fs: fs.clone(), writer, conf, class, claims, looked: None, full: false })
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its lines end.
+    pub fn end(&self) -> Mark {
+        self.writer.end()
+    }
+
+    /// Segments sealed since the last question, to be put in the writer's state.
+    pub fn sealed(&mut self) -> Vec<crate::topic::Sealed> {
+        self.writer.sealed()
+    }
+
+    /// Appends whole lines; not durable yet.
+    pub fn append(&mut self, lines: &[u8], count: u64) -> Result<(), StageError> {
+        self.writer.append(lines, count).map_err(|e| topic_error(&self.name, &e))
+    }
+
+    /// Makes what was appended durable. A failed fsync ends the process.
+    pub fn sync(&mut self) -> Result<Mark, StageError> {
+        self.writer.sync().map_err(|e| StageError::state(format!("topic:{}: {e}", self.name)))
+    }
+
+    /// Shows readers what is durable and recorded.
+    pub fn publish(&mut self) -> Result<(), StageError> {
+        self.writer.publish().map_err(|e| topic_error(&self.name, &e))
+    }
+
+    /// How much room there is now.
+    pub fn room(&self) -> Room {
+        Room {
+            bytes: self.writer.bytes(),
+            limit: self.conf.limit,
+            free: self.fs.free_space(&self.dir).unwrap_or(u64::MAX),
+            reserve: self.conf.reserve,
+        }
+    }
+
+    /// Whether the stage may append now; says once when it may not and once when it may again.
+    pub fn has_room(&mut self, metrics: &Metrics) -> bool {
+        let room = self.room();
+        let full = !room.allows(self.class);
+        if full != self.full {
+            self.full = full;
+            metrics.topic_full.with_label_values(&[&self.name]).set(i64::from(full));
+            if full {
+                tracing::warn!(
+                    "topic:{} takes nothing more: {} bytes of {}, {} bytes free on the disk",
+                    self.name,
+                    room.bytes,
+                    room.limit,
+                    room.free
+                );
+            } else {
+                tracing::info!("topic:{} takes lines again", self.name);
+            }
+        }
+        !full
+    }
+
+    /// Looks after the topic, at most once a second: what all readers have read and need not be kept goes.
+    pub fn maintain(&mut self, metrics: &Metrics) -> Result<(), StageError> {
+        if self.looked.is_some_and(|at| at.elapsed() < MAINTAIN_EVERY) {
+            return Ok(());
+        }
+        let room = self.room();
+        let tight = room.bytes >= room.limit || room.free < room.reserve;
+        // Whoever may be passed over holds no claim when there is no room.
+        let claims: Vec<u64> =
+            self.claims.iter_mut().filter(|c| !(tight && c.lag == Lag::Skip)).map(Claim::offset).collect();
+        let policy = Policy {
+            keep_age_ms: i64::try_from(self.conf.keep_age.as_millis()).unwrap_or(i64::MAX),
+            keep_size: if tight { 0 } else { self.conf.keep_size },
+            limit: self.conf.limit,
+            reserve: self.conf.reserve,
+            free_space: room.free,
+            now_ms: self.fs.now_ms(),
+        };
+        let done = self.writer.maintain(&claims, &policy).map_err(|e| topic_error(&self.name, &e))?;
+        metrics.topic_bytes.with_label_values(&[&self.name]).set(i64::try_from(done.bytes).unwrap_or(i64::MAX));
+        self.looked = (!done.more).then(Instant::now);
+        Ok(())
+    }
+}
+
+impl Output {
+    pub(crate) fn topic(
+        fs: &Arc<dyn Fs>,
+        config: &Config,
+        db: &Db,
+        name: &str,
+        class: Class,
+    ) -> Result<Self, StageError> {
+        let recorded = state::output(db, name)?;
+        let dir = config.topic_dir(name);
+        if recorded.is_none() && crate::topic::topic_bytes(&**fs, &dir).is_ok_and(|bytes| bytes > 0) {
+            let text = format!("topic `{name}` holds lines that this stage's state knows nothing of");
+            return Err(StageError::state(format!("{text}; put the state file back, or move {} away", dir.display())));
+        }
+        let (kept, sealed) = (Kept::Recorded(recorded.unwrap_or(Mark::START)), state::segments(db, name)?);
+        Ok(Self::Topic(Box::new(TopicOutput::open(fs, config, name, class, kept, sealed)?)))
+    }
+
+    /// Writes a batch's lines; they are durable when this returns.
+    pub(crate) fn write(&mut self, buffer: &Buffer) -> Result<(), StageError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Stdout if buffer.bytes.is_empty() => Ok(()),
+            Self::Stdout => stdio::write(&buffer.bytes).map_err(|e| closed(&e)),
+            Self::Topic(topic) if buffer.lines > 0 => {
+                topic.append(&buffer.bytes, buffer.lines)?;
+                topic.sync().map(|_| ())
+            }
+            Self::Topic(_) => Ok(()),
+        }
+    }
+
+    /// Records its end and sealed segments in the transaction.
+    pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        if let Self::Topic(topic) = self {
+            state::set_output(tx, &topic.name, topic.end())?;
+            let sealed = topic.sealed();
+            state::add_segments(tx, &topic.name, &sealed)?;
+        }
+        Ok(())
+    }
+}
+
+/// stdout was closed by its reader: a polite end, not an error.
+pub(crate) const CLOSED: &str = "stdout closed";
+
+fn closed(e: &io::Error) -> StageError {
+    match e.kind() {
+        io::ErrorKind::BrokenPipe => StageError { exit: Exit::Done, text: CLOSED.into() },
+        _ => StageError::unreachable(format!("stdout: {e}")),
+    }
+}
+
+/// Whether a folder lies on a network file system, where locks and fsync promise little.
+pub fn is_network(dir: &Path) -> bool {
+    const NETWORK: [i64; 6] =
+        [0x6969, 0x517b, 0xff53_4d42_u32 as i64, 0xfe53_4d42_u32 as i64, 0x0102_1997, 0x5346_414f];
+    rustix::fs::statfs(dir).is_ok_and(|fs| NETWORK.contains(&(fs.f_type as i64)))
+}

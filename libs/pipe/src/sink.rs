@@ -1,0 +1,219 @@
+//! The output of a program without input: one thread appends what many wait for and syncs once for all of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use registry::db::Db;
+use tokio::sync::oneshot;
+
+use crate::config::{Config, Place};
+use crate::fs::RealFs;
+use crate::output::TopicOutput;
+use crate::topic::{Class, Kept};
+use crate::{Metrics, StageError, state, stdio};
+
+/// Requests that may wait for the next sync; more wait to be let in.
+const WAITING_MAX: usize = 4096;
+/// The most bytes that one sync covers; more go with the next.
+const GROUP_MAX: usize = 32 << 20;
+/// How often the topic is looked after when nobody writes.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Lines to be made durable together.
+struct Order {
+    lines: Vec<u8>,
+    count: u64,
+    done: oneshot::Sender<bool>,
+}
+
+/// Takes lines from many and answers each when its lines are durable. Clones share it.
+#[derive(Clone)]
+pub struct Sink {
+    orders: SyncSender<Order>,
+    room: Arc<Rooms>,
+}
+
+/// Which classes of writer may append now.
+#[derive(Default)]
+struct Rooms {
+    source: AtomicBool,
+    no_retry: AtomicBool,
+}
+
+/// The lines were not taken: there is no room, or the writer has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+impl Sink {
+    /// Opens the output: stdout, or a topic whose sealed segments are recorded in `state` (a file that exists).
+    ///
+    /// `failed` is called once if the output cannot go on (a failed fsync, a closed stdout); the process must end then.
+    pub fn open(
+        to: &Place,
+        config: &Config,
+        state: Option<PathBuf>,
+        metrics: Metrics,
+        failed: impl FnOnce(StageError) + Send + 'static,
+    ) -> Result<Self, StageError> {
+        let room = Arc::new(Rooms::default());
+        let (orders, waiting) = sync_channel(WAITING_MAX);
+        let target = match to {
+            Place::Standard => Target::Stdout,
+            Place::Topic(name) => {
+                let db = match &state {
+                    Some(file) => Db::open(file, &[state::SCHEMA]),
+                    None => Db::memory(&[state::SCHEMA]),
+                }?;
+                let (fs, sealed) = (RealFs::shared(), state::segments(&db, name)?);
+                let topic = TopicOutput::open(&fs, config, name, Class::Source, Kept::WholeLines, sealed)?;
+                Target::Topic(Box::new(topic), db)
+            }
+        };
+        let mut writer = Writer { target, room: room.clone(), metrics, lines: Vec::new() };
+        writer.look_after()?;
+        let thread = std::thread::Builder::new().name("sink".into());
+        thread
+            .spawn(move || {
+                if let Err(e) = writer.run(&waiting) {
+                    writer.close();
+                    failed(e);
+                }
+            })
+            .map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?;
+        Ok(Self { orders, room })
+    }
+
+    /// Whether a writer of this class may append now.
+    pub fn has_room(&self, class: Class) -> bool {
+        match class {
+            Class::Source => self.room.source.load(Ordering::Relaxed),
+            _ => self.room.no_retry.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Hands in `count` whole lines; the answer comes when they are durable. Waits (without blocking the thread) while
+    /// too many wait already.
+    pub async fn write(&self, lines: Vec<u8>, count: u64, class: Class) -> Result<(), NoRoom> {
+        if !self.has_room(class) {
+            return Err(NoRoom);
+        }
+        let (done, answer) = oneshot::channel();
+        let mut order = Order { lines, count, done };
+        loop {
+            match self.orders.try_send(order) {
+                Ok(()) => break,
+                Err(std::sync::mpsc::TrySendError::Full(back)) => {
+                    order = back;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(NoRoom),
+            }
+        }
+        match answer.await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(NoRoom),
+        }
+    }
+}
+
+enum Target {
+    Stdout,
+    Topic(Box<TopicOutput>, Db),
+}
+
+struct Writer {
+    target: Target,
+    room: Arc<Rooms>,
+    metrics: Metrics,
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    fn run(&mut self, waiting: &Receiver<Order>) -> Result<(), StageError> {
+        let mut group: Vec<Order> = Vec::new();
+        loop {
+            match waiting.recv_timeout(QUIET) {
+                Ok(order) => group.push(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let mut bytes: usize = group.iter().map(|o| o.lines.len()).sum();
+            while bytes < GROUP_MAX {
+                let Ok(order) = waiting.try_recv() else { break };
+                bytes += order.lines.len();
+                group.push(order);
+            }
+            self.look_after()?;
+            if group.is_empty() {
+                continue;
+            }
+            match self.commit(&group) {
+                Ok(()) => group.drain(..).for_each(|order| {
+                    let _ = order.done.send(true);
+                }),
+                // A full disk: these are told to come again, and room is looked for until there is some.
+                Err(e) if e.exit == crate::Exit::Unreachable => {
+                    tracing::warn!("{e}");
+                    self.close();
+                    group.drain(..).for_each(|order| {
+                        let _ = order.done.send(false);
+                    });
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Append, sync, head: only then is anybody told.
+    fn commit(&mut self, group: &[Order]) -> Result<(), StageError> {
+        let count = group.iter().map(|o| o.count).sum();
+        match &mut self.target {
+            Target::Stdout => {
+                self.lines.clear();
+                group.iter().for_each(|o| self.lines.extend_from_slice(&o.lines));
+                stdio::write(&self.lines).map_err(|e| StageError::state(format!("stdout: {e}")))?;
+            }
+            Target::Topic(topic, db) => {
+                for order in group {
+                    topic.append(&order.lines, order.count)?;
+                }
+                topic.sync()?;
+                let sealed = topic.sealed();
+                if !sealed.is_empty() {
+                    let mut tx = db.begin()?;
+                    state::add_segments(&mut tx, topic.name(), &sealed)?;
+                    tx.commit()?;
+                }
+                topic.publish()?;
+            }
+        }
+        self.metrics.lines_out.with_label_values(&["to"]).inc_by(count);
+        Ok(())
+    }
+
+    fn look_after(&mut self) -> Result<(), StageError> {
+        let (mut source, mut no_retry) = (true, true);
+        if let Target::Topic(topic, db) = &mut self.target {
+            topic.maintain(&self.metrics)?;
+            let sealed = topic.sealed();
+            if !sealed.is_empty() {
+                let mut tx = db.begin()?;
+                state::add_segments(&mut tx, topic.name(), &sealed)?;
+                tx.commit()?;
+            }
+            source = topic.has_room(&self.metrics);
+            no_retry = topic.room().allows(Class::NoRetry);
+        }
+        self.room.source.store(source, Ordering::Relaxed);
+        self.room.no_retry.store(no_retry, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.room.source.store(false, Ordering::Relaxed);
+        self.room.no_retry.store(false, Ordering::Relaxed);
+    }
+}

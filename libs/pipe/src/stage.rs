@@ -1,0 +1,177 @@
+//! What a stage is: a function from a batch of lines to lines for named outputs, its state in the same transaction.
+//!
+//! A stage knows neither files nor topics nor processes, so the same stage runs between pipes, on disk topics and,
+//! later, joined with others or on Kafka.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use event::LINE_MAX;
+use registry::db::{Schema, Tx};
+
+use crate::config::Config;
+use crate::{Exit, Metrics, StageError, Waker};
+
+/// One line of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// The line without its newline.
+    pub bytes: &'a [u8],
+    /// Which input it came from, in the order of `from`.
+    pub input: usize,
+    /// Its number: on stdin from 1; in a topic the lines before it plus one.
+    pub number: u64,
+}
+
+/// What a stage is given at its start.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Its name.
+    pub name: String,
+    /// Ring it from a worker, and the loop asks [`Stage::due`] at once.
+    pub waker: Waker,
+    /// For metrics of its own.
+    pub metrics: Metrics,
+    /// The configuration.
+    pub config: Arc<Config>,
+}
+
+/// A stage. The loop calls it from one thread and guarantees: what `batch` and `idle` did to state and outputs is
+/// committed together or not at all, and after an error the process ends, so memory need not be rolled back.
+pub trait Stage {
+    /// Names of the outputs; [`Out::line`] takes their place in this list.
+    fn outputs(&self) -> &'static [&'static str] {
+        &["to"]
+    }
+
+    /// The stage's own tables.
+    fn schema(&self) -> Option<Schema> {
+        None
+    }
+
+    /// Once, before the first batch; what is written to `state` is committed.
+    fn start(&mut self, context: &Context, state: &mut Tx<'_>) -> Result<(), StageError> {
+        let _ = (context, state);
+        Ok(())
+    }
+
+    /// A batch. Each line gets exactly one verdict: [`Out::done`], [`Out::ignored`] or [`Out::refused`].
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError>;
+
+    /// Whether [`Stage::idle`] has something to do now.
+    fn due(&self) -> bool {
+        false
+    }
+
+    /// Work that came without input: an action finished, a time came. Committed like a batch.
+    fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        let _ = (out, state);
+        Ok(())
+    }
+
+    /// After each commit: outward effects that must not happen before it.
+    fn committed(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// A new configuration. An error leaves the old one in force.
+    fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Whether work is under way that `--once` must wait for.
+    fn busy(&self) -> bool {
+        false
+    }
+
+    /// How many bytes a batch should have: larger where a commit is dear.
+    fn batch_bytes(&self) -> usize {
+        1 << 20
+    }
+
+    /// The exit code when the input has ended and nothing was refused.
+    fn exit(&self) -> Exit {
+        Exit::Done
+    }
+}
+
+/// What a batch gave: lines for the outputs and a verdict on each line read.
+#[derive(Debug, Default)]
+pub struct Out {
+    pub(crate) buffers: Vec<Buffer>,
+    pub(crate) done: u64,
+    pub(crate) ignored: BTreeMap<&'static str, u64>,
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+    pub(crate) complaints: Vec<Complaint>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lines: u64,
+}
+
+/// A refused line.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    pub(crate) number: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) text: String,
+    pub(crate) line: Vec<u8>,
+}
+
+/// A line for an output is longer than a line may be; it was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+impl Out {
+    pub(crate) fn new(outputs: usize) -> Self {
+        Self { buffers: (0..outputs).map(|_| Buffer::default()).collect(), ..Self::default() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for buffer in &mut self.buffers {
+            buffer.bytes.clear();
+            buffer.lines = 0;
+        }
+        self.done = 0;
+        self.ignored.clear();
+        self.refused.clear();
+        self.complaints.clear();
+    }
+
+    /// A line (without newline) for an output.
+    pub fn line(&mut self, output: usize, bytes: &[u8]) -> Result<(), TooLong> {
+        if bytes.len() > LINE_MAX {
+            return Err(TooLong);
+        }
+        if let Some(buffer) = self.buffers.get_mut(output) {
+            buffer.bytes.extend_from_slice(bytes);
+            buffer.bytes.push(b'\n');
+            buffer.lines += 1;
+        }
+        Ok(())
+    }
+
+    /// A line read has given what it had to give.
+    pub fn done(&mut self) {
+        self.done += 1;
+    }
+
+    /// A line read was understood and gives nothing.
+    pub fn ignored(&mut self, reason: &'static str) {
+        *self.ignored.entry(reason).or_default() += 1;
+    }
+
+    /// A line read was not understood: reported, counted, kept in `refused/`.
+    pub fn refused(&mut self, line: &Line<'_>, reason: &'static str, text: impl Into<String>) {
+        *self.refused.entry(reason).or_default() += 1;
+        let (number, text) = (line.number, text.into());
+        self.complaints.push(Complaint { number, reason, text, line: line.bytes.to_vec() });
+    }
+
+    pub(crate) fn verdicts(&self) -> u64 {
+        self.done + self.ignored.values().sum::<u64>() + self.refused.values().sum::<u64>()
+    }
+}

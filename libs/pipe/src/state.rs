@@ -1,0 +1,160 @@
+//! The loop's own tables in a stage's state file: positions, output lengths, sealed segments, counters.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use registry::db::{Db, DbError, Schema, Tx};
+
+use crate::StageError;
+use crate::fs::{Fs, Guard};
+use crate::topic::{Mark, Sealed};
+
+/// The tables that every stage's state has. Positions are keyed by (input, partition): a disk topic has one partition.
+pub const SCHEMA: Schema = Schema {
+    name: "loop",
+    migrations: &["CREATE TABLE positions (
+            input TEXT NOT NULL, partition BIGINT NOT NULL, pos BIGINT NOT NULL, line BIGINT NOT NULL,
+            start_line BIGINT NOT NULL, read_lines BIGINT NOT NULL, skipped BIGINT NOT NULL,
+            PRIMARY KEY (input, partition));
+        CREATE TABLE outputs (topic TEXT PRIMARY KEY, pos BIGINT NOT NULL, line BIGINT NOT NULL);
+        CREATE TABLE segments (
+            topic TEXT NOT NULL, first_pos BIGINT NOT NULL, first_line BIGINT NOT NULL,
+            end_pos BIGINT NOT NULL, end_line BIGINT NOT NULL, sha256 TEXT NOT NULL, chain TEXT NOT NULL,
+            PRIMARY KEY (topic, first_pos));
+        CREATE TABLE counters (name TEXT NOT NULL, reason TEXT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (name, reason));"],
+};
+
+/// How long a lock held by a dying predecessor is waited for.
+pub const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// Where a reader stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// After the last line that was committed.
+    pub mark: Mark,
+    /// Lines of the topic before the reader's start.
+    pub start_line: u64,
+    /// Lines read since.
+    pub read: u64,
+    /// Lines passed over since.
+    pub skipped: u64,
+}
+
+/// Takes the lock of a state file; `wait` none: for ever (a second `act` takes over when the first ends).
+pub fn lock(
+    fs: &Arc<dyn Fs>,
+    file: &Path,
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Guard, StageError> {
+    let path = file.with_extension("lock");
+    let fail = |what: String| StageError::state(format!("{}: {what}", path.display()));
+    if let Some(dir) = path.parent() {
+        fs.create_dir(dir).map_err(|e| fail(e.to_string()))?;
+    }
+    let begun = Instant::now();
+    loop {
+        if let Some(guard) = fs.lock(&path).map_err(|e| fail(e.to_string()))? {
+            return Ok(guard);
+        }
+        if stop() || wait.is_some_and(|wait| begun.elapsed() >= wait) {
+            return Err(fail("held by another process".into()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The file beside a state file that its lock is on.
+pub fn lock_path(file: &Path) -> PathBuf {
+    file.with_extension("lock")
+}
+
+/// Where this reader stands; none: it has not started.
+pub fn position(db: &Db, input: &str) -> Result<Option<Position>, DbError> {
+    let sql = "SELECT pos, line, start_line, read_lines, skipped FROM positions WHERE input = $1 AND partition = 0";
+    Ok(db.query(sql, &[input.into()])?.first().map(|row| Position {
+        mark: Mark { offset: row.uint(0), line: row.uint(1) },
+        start_line: row.uint(2),
+        read: row.uint(3),
+        skipped: row.uint(4),
+    }))
+}
+
+/// Writes down where this reader stands.
+pub fn set_position(tx: &mut Tx<'_>, input: &str, at: &Position) -> Result<(), DbError> {
+    let sql = "INSERT INTO positions (input, partition, pos, line, start_line, read_lines, skipped) \
+               VALUES ($1, 0, $2, $3, $4, $5, $6) ON CONFLICT (input, partition) DO UPDATE SET pos = excluded.pos, \
+               line = excluded.line, start_line = excluded.start_line, read_lines = excluded.read_lines, \
+               skipped = excluded.skipped";
+    let values = [
+        input.into(),
+        at.mark.offset.into(),
+        at.mark.line.into(),
+        at.start_line.into(),
+        at.read.into(),
+        at.skipped.into(),
+    ];
+    tx.execute(sql, &values).map(|_| ())
+}
+
+/// The recorded end of an output.
+pub fn output(db: &Db, name: &str) -> Result<Option<Mark>, DbError> {
+    let rows = db.query("SELECT pos, line FROM outputs WHERE topic = $1", &[name.into()])?;
+    Ok(rows.first().map(|row| Mark { offset: row.uint(0), line: row.uint(1) }))
+}
+
+/// Records the end of an output.
+pub fn set_output(tx: &mut Tx<'_>, name: &str, end: Mark) -> Result<(), DbError> {
+    let sql = "INSERT INTO outputs (topic, pos, line) VALUES ($1, $2, $3) \
+               ON CONFLICT (topic) DO UPDATE SET pos = excluded.pos, line = excluded.line";
+    tx.execute(sql, &[name.into(), end.offset.into(), end.line.into()]).map(|_| ())
+}
+
+/// The sealed segments of an output, in order.
+pub fn segments(db: &Db, topic: &str) -> Result<Vec<Sealed>, DbError> {
+    let sql = "SELECT first_pos, first_line, end_pos, end_line, sha256, chain FROM segments WHERE topic = $1 \
+               ORDER BY first_pos";
+    let sealed = |row: &registry::db::Row| Sealed {
+        first: Mark { offset: row.uint(0), line: row.uint(1) },
+        end: Mark { offset: row.uint(2), line: row.uint(3) },
+        sha256: row.text(4).to_owned(),
+        chain: row.text(5).to_owned(),
+    };
+    Ok(db.query(sql, &[topic.into()])?.iter().map(sealed).collect())
+}
+
+/// Records sealed segments.
+pub fn add_segments(tx: &mut Tx<'_>, topic: &str, sealed: &[Sealed]) -> Result<(), DbError> {
+    for s in sealed {
+        let sql = "INSERT INTO segments (topic, first_pos, first_line, end_pos, end_line, sha256, chain) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (topic, first_pos) DO NOTHING";
+        let values = [
+            topic.into(),
+            s.first.offset.into(),
+            s.first.line.into(),
+            s.end.offset.into(),
+            s.end.line.into(),
+            s.sha256.as_str().into(),
+            s.chain.as_str().into(),
+        ];
+        tx.execute(sql, &values)?;
+    }
+    Ok(())
+}
+
+/// Adds to a counter that survives restarts: the stage sum is made of these.
+pub fn count(tx: &mut Tx<'_>, name: &str, reason: &str, n: u64) -> Result<(), DbError> {
+    if n == 0 {
+        return Ok(());
+    }
+    let sql = "INSERT INTO counters (name, reason, n) VALUES ($1, $2, $3) \
+               ON CONFLICT (name, reason) DO UPDATE SET n = counters.n + excluded.n";
+    tx.execute(sql, &[name.into(), reason.into(), n.into()]).map(|_| ())
+}
+
+/// All counters as (name, reason, n).
+pub fn counters(db: &Db) -> Result<Vec<(String, String, u64)>, DbError> {
+    let rows = db.query("SELECT name, reason, n FROM counters ORDER BY name, reason", &[])?;
+    Ok(rows.iter().map(|r| (r.text(0).to_owned(), r.text(1).to_owned(), r.uint(2))).collect())
+}

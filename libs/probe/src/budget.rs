@@ -1,0 +1,282 @@
+//! What one run of a filter may use, and how it is stopped.
+//!
+//! Steps, bytes, depth and outputs are counted, so every run decides the same; CPU time is a backstop. A limit leaves
+//! by unwinding without a panic, which no `try` of jq can catch, and is caught where the run began.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use crate::{alloc, stack};
+
+/// The bounds of one run over one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Terms evaluated; looking at 16 elements or writing 256 bytes of a value counts as one more.
+    pub steps: u64,
+    /// Bytes that the run holds at once.
+    pub bytes: usize,
+    /// Bytes of stack (a quarter of [`crate::STACK`] is the most that works).
+    pub depth: usize,
+    /// Outputs read.
+    pub outputs: u64,
+    /// CPU time of the thread, looked at every 256 steps; the first look starts the clock.
+    pub cpu: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { steps: 100_000, bytes: 16 << 20, depth: 32 << 20, outputs: 100, cpu: Duration::from_millis(50) }
+    }
+}
+
+/// The bound that a run exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// [`Limits::steps`].
+    Steps,
+    /// [`Limits::bytes`].
+    Bytes,
+    /// [`Limits::depth`].
+    Depth,
+    /// [`Limits::outputs`].
+    Outputs,
+    /// [`Limits::cpu`].
+    Cpu,
+}
+
+impl Limit {
+    /// One word, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Bytes => "bytes",
+            Self::Depth => "depth",
+            Self::Outputs => "outputs",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a guarded run has no result.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Limit(Limit),
+    /// A panic: a fault of ours or of jaq's.
+    Fault,
+}
+
+/// A step is this many units, so that small work can be counted in parts of a step.
+const STEP: i64 = 16;
+/// Units between two looks at the CPU clock.
+const LOOK: i64 = 256 * STEP;
+/// What a meter at rest holds: more than a process can use.
+const REST: i64 = i64::MAX / 2;
+
+struct Meter {
+    /// Units left.
+    left: Cell<i64>,
+    /// Below this the slow path is taken: a look at the clock, or the end.
+    look: Cell<i64>,
+    /// Lowest stack address.
+    floor: Cell<usize>,
+    /// Highest value of [`alloc::live`].
+    ceiling: Cell<isize>,
+    /// Nanoseconds of CPU that the run may use, and when it must end (0: the clock has not been started).
+    cpu: Cell<u64>,
+    end: Cell<u64>,
+    /// `now` in seconds.
+    now: Cell<f64>,
+}
+
+thread_local! {
+    static METER: Meter = const {
+        Meter {
+            left: Cell::new(REST),
+            look: Cell::new(i64::MIN),
+            floor: Cell::new(0),
+            ceiling: Cell::new(isize::MAX),
+            cpu: Cell::new(0),
+            end: Cell::new(0),
+            now: Cell::new(0.0),
+        }
+    };
+}
+
+impl Meter {
+    fn rest(&self) {
+        self.left.set(REST);
+        self.look.set(i64::MIN);
+        self.floor.set(0);
+        self.ceiling.set(isize::MAX);
+    }
+
+    /// Ends the run. The meter rests first, so that nothing that is dropped on the way can unwind a second time.
+    #[cold]
+    #[inline(never)]
+    fn exceed(&self, limit: Limit) -> ! {
+        self.rest();
+        resume_unwind(Box::new(limit))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn slow(&self) {
+        let left = self.left.get();
+        if left < 0 {
+            self.exceed(Limit::Steps);
+        }
+        let now = cpu_now();
+        match self.end.get() {
+            0 => self.end.set(now.saturating_add(self.cpu.get()).max(1)),
+            end if now > end => self.exceed(Limit::Cpu),
+            _ => {}
+        }
+        self.look.set((left - LOOK).max(0));
+    }
+
+    #[inline]
+    fn spend(&self, units: i64) {
+        let left = self.left.get().saturating_sub(units);
+        self.left.set(left);
+        if left < self.look.get() {
+            self.slow();
+        }
+        if alloc::live() > self.ceiling.get() {
+            self.exceed(Limit::Bytes);
+        }
+    }
+}
+
+/// One step: called for every term that is evaluated.
+#[inline]
+pub(crate) fn tick() {
+    METER.with(|m| {
+        m.spend(STEP);
+        if stack::here() < m.floor.get() {
+            m.exceed(Limit::Depth);
+        }
+    });
+}
+
+/// Work on `n` elements of a value; also keeps the recursion over nested values within the stack.
+#[inline]
+pub(crate) fn work(n: usize) {
+    METER.with(|m| {
+        m.spend(i64::try_from(n).unwrap_or(REST));
+        if stack::here() < m.floor.get() {
+            m.exceed(Limit::Depth);
+        }
+    });
+}
+
+/// Work on `n` bytes.
+#[inline]
+pub(crate) fn work_bytes(n: usize) {
+    work(n / 16);
+}
+
+/// Says before an allocation of `bytes` that it would exceed the limit.
+#[inline]
+pub(crate) fn room(bytes: usize) {
+    METER.with(|m| {
+        let after = alloc::live().saturating_add(isize::try_from(bytes).unwrap_or(isize::MAX));
+        if after > m.ceiling.get() {
+            m.exceed(Limit::Bytes);
+        }
+    });
+}
+
+/// Ends the run for more outputs than allowed.
+pub(crate) fn too_many_outputs() -> ! {
+    METER.with(|m| m.exceed(Limit::Outputs))
+}
+
+/// Runs `build` uncounted, and lets what it leaves behind stay: caches outlive a run, and what a run decides must not
+/// depend on which run filled them.
+pub(crate) fn exempt<T>(build: impl FnOnce() -> T) -> T {
+    METER.with(|m| {
+        let (left, look, floor, ceiling) = (m.left.get(), m.look.get(), m.floor.get(), m.ceiling.get());
+        let before = alloc::live();
+        m.rest();
+        let built = build();
+        m.left.set(left);
+        m.look.set(look);
+        m.floor.set(floor);
+        m.ceiling.set(ceiling.saturating_add(alloc::live().saturating_sub(before)));
+        built
+    })
+}
+
+/// The time that the running filter calls `now`, in seconds since 1970.
+pub(crate) fn now() -> f64 {
+    METER.with(|m| m.now.get())
+}
+
+/// Runs `run` within `limits`; `now_ms` is what `now` says.
+pub(crate) fn guard<T>(limits: &Limits, now_ms: i64, run: impl FnOnce() -> T) -> Result<T, Stop> {
+    METER.with(|m| {
+        let steps = i64::try_from(limits.steps).unwrap_or(REST / STEP).min(REST / STEP) * STEP;
+        m.left.set(steps);
+        m.look.set((steps - LOOK).max(0));
+        m.end.set(0);
+        m.cpu.set(u64::try_from(limits.cpu.as_nanos()).unwrap_or(u64::MAX));
+        m.floor.set(stack::floor(limits.depth));
+        m.ceiling.set(alloc::live().saturating_add(isize::try_from(limits.bytes).unwrap_or(isize::MAX)));
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
+        m.now.set(now_ms as f64 / 1000.0);
+    });
+    let done = catch_unwind(AssertUnwindSafe(run));
+    METER.with(Meter::rest);
+    done.map_err(|payload| payload.downcast_ref::<Limit>().map_or(Stop::Fault, |limit| Stop::Limit(*limit)))
+}
+
+/// CPU time of this thread in nanoseconds.
+fn cpu_now() -> u64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(at.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(at.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_meter_rests_after_every_end() {
+        let limits = Limits { steps: 10, ..Limits::default() };
+        let forever = || {
+            guard(&limits, 0, || {
+                loop {
+                    tick();
+                }
+            })
+        };
+        for _ in 0..3 {
+            assert_eq!(forever(), Err::<(), _>(Stop::Limit(Limit::Steps)));
+            // Outside a run nothing is counted.
+            (0..1000).for_each(|_| tick());
+            assert_eq!(guard(&limits, 0, || (0..10).for_each(|_| tick())), Ok(()));
+        }
+        assert_eq!(guard(&limits, 1500, now), Ok(1.5));
+        assert_eq!(guard(&Limits { bytes: 100, ..limits }, 0, || room(101)), Err(Stop::Limit(Limit::Bytes)));
+    }
+
+    #[test]
+    fn cpu_time_is_the_backstop() {
+        let limits = Limits { steps: u64::MAX, cpu: Duration::from_millis(5), ..Limits::default() };
+        let run = guard(&limits, 0, || {
+            loop {
+                tick();
+            }
+        });
+        assert_eq!(run, Err::<(), _>(Stop::Limit(Limit::Cpu)));
+    }
+}

@@ -1,0 +1,180 @@
+//! Examples of a filter, from the file beside it: `{"match": true|false|{context}, "why": "…", "event": {…}}` a line.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::budget::Limits;
+use crate::compile::{Decision, Program};
+use crate::value::{Val, parse as parse_value};
+
+/// One line of an examples file.
+#[derive(Debug)]
+pub struct Example {
+    /// Line number, from 1.
+    pub line: usize,
+    /// What the filter must say.
+    pub want: Want,
+    /// Why, in the author's words; may be empty.
+    pub why: String,
+    /// JSON text of the event.
+    pub event: String,
+}
+
+/// What an example asks of the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// A match, or none.
+    Match(bool),
+    /// A match with this object (JSON text) as context.
+    Context(String),
+}
+
+/// What became of one example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExampleResult {
+    /// Line number, from 1.
+    pub line: usize,
+    /// As in the example.
+    pub why: String,
+    /// The filter says what the example asks.
+    pub ok: bool,
+    /// What it says: `match`, `no match`, a context, or what went wrong.
+    pub got: String,
+    /// What was asked, in the same words.
+    pub want: String,
+}
+
+/// A line that is no example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// Line number, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl std::fmt::Display for BadLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(rename = "match")]
+    want: Box<RawValue>,
+    #[serde(default)]
+    why: String,
+    event: Box<RawValue>,
+}
+
+/// Reads an examples file; empty lines are passed over.
+///
+/// # Errors
+/// Every line that is no example.
+pub fn parse(text: &str) -> Result<Vec<Example>, Vec<BadLine>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let (mut examples, mut bad) = (Vec::new(), Vec::new());
+    for (i, line) in lines {
+        match example(i + 1, line) {
+            Ok(example) => examples.push(example),
+            Err(text) => bad.push(BadLine { line: i + 1, text }),
+        }
+    }
+    if bad.is_empty() { Ok(examples) } else { Err(bad) }
+}
+
+fn example(number: usize, line: &str) -> Result<Example, String> {
+    let line: Line = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let want = match line.want.get() {
+        "true" => Want::Match(true),
+        "false" => Want::Match(false),
+        text if text.starts_with('{') => Want::Context(text.to_owned()),
+        _ => return Err("`match` must be true, false or an object".into()),
+    };
+    match parse_value(line.event.get().as_bytes()) {
+        Ok(Val::Obj(_)) => Ok(Example { line: number, want, why: line.why, event: line.event.get().to_owned() }),
+        Ok(_) => Err("`event` must be an object".into()),
+        Err(e) => Err(format!("`event`: {e}")),
+    }
+}
+
+/// Runs a filter over its examples. `now` is each event's `received`, or 1970 if it has none.
+pub fn run(program: &Program, examples: &[Example], limits: &Limits) -> Vec<ExampleResult> {
+    examples.iter().map(|example| one(program, example, limits)).collect()
+}
+
+fn one(program: &Program, example: &Example, limits: &Limits) -> ExampleResult {
+    let decision = match parse_value(example.event.as_bytes()) {
+        Ok(event) => {
+            let received = event.get("received").and_then(Val::as_str).and_then(|t| t.parse::<event::Time>().ok());
+            program.decide(&event, received.map_or(0, event::Time::ms), limits)
+        }
+        Err(e) => Decision::Failed(e.to_string()),
+    };
+    let ok = match (&example.want, &decision) {
+        (Want::Match(want), Decision::Yes(_)) => *want,
+        (Want::Match(want), Decision::No) => !want,
+        (Want::Context(want), Decision::Yes(Some(got))) => same(want, got),
+        _ => false,
+    };
+    let got = match decision {
+        Decision::No => "no match".into(),
+        Decision::Yes(None) => "match".into(),
+        Decision::Yes(Some(context)) => context,
+        Decision::Failed(text) => format!("error: {text}"),
+        Decision::Exceeded(limit) => format!("exceeded its limit of {limit}"),
+    };
+    let want = match &example.want {
+        Want::Match(true) => "match".into(),
+        Want::Match(false) => "no match".into(),
+        Want::Context(context) => context.clone(),
+    };
+    ExampleResult { line: example.line, why: example.why.clone(), ok, got, want }
+}
+
+/// Equal as values: neither order of keys nor spelling of numbers counts.
+fn same(l: &str, r: &str) -> bool {
+    match (parse_value(l.as_bytes()), parse_value(r.as_bytes())) {
+        (Ok(l), Ok(r)) => l == r,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_example() {
+        let filter = r#"if .n == 1 then {title: "one", n: 1.0} elif .n == 2 then true elif .n == 3 then error("x")
+            elif .n == 4 then now < 1 else empty end"#;
+        let program = crate::compile(filter, "t.jq", &crate::NoModules).unwrap();
+        let text = r#"
+{"match": {"n": 1, "title": "one"}, "why": "order does not count", "event": {"n": 1}}
+{"match": true, "event": {"n": 1}}
+{"match": {"n": 2}, "event": {"n": 1}}
+
+{"match": true, "event": {"n": 2}}
+{"match": {}, "event": {"n": 2}}
+{"match": false, "event": {"n": 3}}
+{"match": true, "event": {"n": 4, "received": "1970-01-01T00:00:00.900Z"}}
+{"match": false, "event": {"n": 4, "received": "1970-01-01T00:00:01.000Z"}}
+{"match": false, "event": {}}"#;
+        let results = run(&program, &parse(text).unwrap(), &Limits::default());
+        let ok: Vec<bool> = results.iter().map(|r| r.ok).collect();
+        assert_eq!(ok, [true, true, false, true, false, false, true, true, true]);
+        let failed = &results[5];
+        assert_eq!((failed.line, failed.got.as_str(), failed.want.as_str()), (8, "error: \"x\"", "no match"));
+        assert_eq!(results[0].why, "order does not count");
+    }
+
+    #[test]
+    fn bad_lines_are_named() {
+        let bad = parse("{\"match\":true,\"event\":{}}\n{\"match\":1,\"event\":{}}\n{\"match\":true}\nx\n{\"match\":true,\"event\":[]}");
+        let lines: Vec<usize> = bad.unwrap_err().iter().map(|b| b.line).collect();
+        assert_eq!(lines, [2, 3, 4, 5]);
+    }
+}

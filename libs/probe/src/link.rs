@@ -1,0 +1,469 @@
+//! From texts to one program's definitions: parsing, modules, imported data.
+//!
+//! All filters of a set and every module they use go into one program, so the functions that all of them share are
+//! compiled once. A module's definitions get names there that no program can spell.
+
+use std::collections::HashMap;
+
+use jaq_core::load::lex::{Lexer, StrPart, Tok, Token};
+use jaq_core::load::parse::{BinaryOp, Def, Parser, Pattern, Term};
+use jaq_core::load::{Arena, lex};
+
+use crate::error::Problem;
+use crate::walk::{DATA, Known, Names, Walk};
+
+/// Longest text of a filter or module, and of imported data, in bytes.
+const SOURCE_MAX: usize = 1 << 20;
+const DATA_MAX: usize = 16 << 20;
+/// Most tokens of a text, and the deepest nesting of its brackets: parser and compiler recurse over both.
+const TOKENS_MAX: usize = 20_000;
+const NESTING_MAX: usize = 256;
+/// The longest chain of modules that import each other.
+const CHAIN_MAX: usize = 16;
+
+/// Where imports come from.
+pub trait Modules: Sync {
+    /// The text of `path` inside the folder of filters; `None` if there is none. The path is relative, has no `..`, and
+    /// its extension is `.jq` or `.json`.
+    fn read(&self, path: &str) -> Option<String>;
+}
+
+/// No imports.
+pub struct NoModules;
+
+impl Modules for NoModules {
+    fn read(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+impl<F: Fn(&str) -> Option<String> + Sync> Modules for F {
+    fn read(&self, path: &str) -> Option<String> {
+        self(path)
+    }
+}
+
+struct File<'s> {
+    name: String,
+    text: &'s str,
+    problems: Vec<Problem>,
+    /// Files that this one imports.
+    uses: Vec<usize>,
+}
+
+struct Module<'s> {
+    file: usize,
+    exports: Vec<Known<'s>>,
+}
+
+/// An `import` or `include` at the head of a file.
+struct Import<'s> {
+    path: &'s str,
+    /// `None` for `include`; with `$` for data.
+    name: Option<&'s str>,
+    /// Folders given as `{search: …}`.
+    search: Vec<&'s str>,
+}
+
+pub(crate) struct Linker<'s, 'm> {
+    arena: &'s Arena,
+    modules: &'m dyn Modules,
+    files: Vec<File<'s>>,
+    loaded: HashMap<String, Module<'s>>,
+    open: Vec<String>,
+    /// Definitions of modules, in an order in which each sees what it needs.
+    pub(crate) defs: Vec<Def<&'s str>>,
+    /// JSON texts of imported data.
+    pub(crate) data: Vec<String>,
+    data_places: HashMap<String, usize>,
+}
+
+type Tokens<'s> = Vec<Token<&'s str>>;
+
+impl<'s, 'm> Linker<'s, 'm> {
+    pub(crate) fn new(arena: &'s Arena, modules: &'m dyn Modules) -> Self {
+        Self {
+            arena,
+            modules,
+            files: Vec::new(),
+            loaded: HashMap::new(),
+            open: Vec::new(),
+            defs: Vec::new(),
+            data: Vec::new(),
+            data_places: HashMap::new(),
+        }
+    }
+
+    /// Takes in a program; its term if nothing is wrong with it so far, and its place among the files.
+    pub(crate) fn program(&mut self, name: &str, text: &str) -> (usize, Option<Term<&'s str>>) {
+        let file = self.file(name, text);
+        let term = self.tokens(file).and_then(|tokens| {
+            let (imports, rest) = self.header(file, &tokens)?;
+            let parsed = Parser::new(rest).parse(|p| p.term());
+            let mut term = self.parsed(file, parsed)?;
+            let (names, data) = self.names(file, "", &imports)?;
+            let mut walk = Walk::new(&names);
+            walk.term(&mut term);
+            let errors = walk.errors;
+            self.errors(file, errors);
+            Some(bind(term, &data))
+        });
+        (file, term)
+    }
+
+    /// What is wrong with a program and the modules it uses.
+    pub(crate) fn problems(&self, file: usize) -> Vec<Problem> {
+        let mut seen = vec![file];
+        let mut problems = Vec::new();
+        let mut next = 0;
+        while let Some(file) = seen.get(next).and_then(|i| self.files.get(*i)) {
+            problems.extend(file.problems.iter().cloned());
+            for used in &file.uses {
+                if !seen.contains(used) {
+                    seen.push(*used);
+                }
+            }
+            next += 1;
+        }
+        problems
+    }
+
+    /// Files a problem under the text that `part` is a slice of.
+    pub(crate) fn blame(&mut self, part: &str, message: String) {
+        let at = part.as_ptr() as usize;
+        let within = |f: &File<'_>| {
+            let start = f.text.as_ptr() as usize;
+            (start..=start + f.text.len()).contains(&at)
+        };
+        if let Some(i) = self.files.iter().position(within) {
+            self.fail(i, part, message);
+        }
+    }
+
+    fn file(&mut self, name: &str, text: &str) -> usize {
+        // A newline more keeps texts apart: the end of one is never the start of the next.
+        let text = self.arena.alloc(format!("{text}\n")).as_str();
+        self.files.push(File { name: name.to_owned(), text, problems: Vec::new(), uses: Vec::new() });
+        self.files.len() - 1
+    }
+
+    fn fail(&mut self, file: usize, part: &str, message: impl Into<String>) {
+        if let Some(file) = self.files.get_mut(file) {
+            file.problems.push(Problem::new(&file.name, file.text, part, message));
+        }
+    }
+
+    fn errors(&mut self, file: usize, errors: Vec<(&'s str, String)>) {
+        errors.into_iter().for_each(|(part, message)| self.fail(file, part, message));
+    }
+
+    fn text(&self, file: usize) -> &'s str {
+        self.files.get(file).map_or("", |f| f.text)
+    }
+
+    fn tokens(&mut self, file: usize) -> Option<Tokens<'s>> {
+        let text = self.text(file);
+        if text.len() > SOURCE_MAX + 1 {
+            self.fail(file, text, format!("text is longer than {SOURCE_MAX} bytes"));
+            return None;
+        }
+        if let Some(part) = too_nested(text) {
+            self.fail(file, part, format!("brackets are nested more than {NESTING_MAX} deep"));
+            return None;
+        }
+        match Lexer::new(text).lex() {
+            Ok(tokens) if tokens.iter().map(count).sum::<usize>() > TOKENS_MAX => {
+                let message = format!("program has more than {TOKENS_MAX} words; import long lists as data");
+                self.fail(file, text, message);
+                None
+            }
+            Ok(tokens) => Some(tokens),
+            Err(errors) => {
+                for (expected, part) in errors {
+                    let message = match expected {
+                        lex::Expect::Token => "character that no jq program has here".to_owned(),
+                        lex::Expect::Delim(_) => format!("{} is missing", expected.as_str()),
+                        _ => format!("expected {}", expected.as_str()),
+                    };
+                    let place = part.char_indices().nth(1).and_then(|(end, _)| part.get(..end)).unwrap_or(part);
+                    self.fail(file, place, message);
+                }
+                None
+            }
+        }
+    }
+
+    fn parsed<T>(
+        &mut self,
+        file: usize,
+        result: Result<T, Vec<jaq_core::load::parse::TError<'_, &'s str>>>,
+    ) -> Option<T> {
+        let text = self.text(file);
+        match result {
+            Ok(parsed) => Some(parsed),
+            Err(errors) => {
+                for (expected, found) in errors {
+                    let (place, found) = match found {
+                        Some(token) => (token.as_str(), format!("found `{}`", shortened(token.as_str()))),
+                        None => (end(text), "the program ends".to_owned()),
+                    };
+                    self.fail(file, place, format!("expected {}, but {found}", expected.as_str()));
+                }
+                None
+            }
+        }
+    }
+
+    /// The imports at the head of a file, and the tokens after them.
+    fn header<'t>(&mut self, file: usize, tokens: &'t Tokens<'s>) -> Option<(Vec<Import<'s>>, &'t [Token<&'s str>])> {
+        let mut rest = tokens.as_slice();
+        let mut imports = Vec::new();
+        while let Some((Token(word @ ("module" | "import" | "include"), _), after)) = rest.split_first() {
+            let Some(end) = after.iter().position(|t| t.as_str() == ";") else {
+                self.fail(file, word, format!("`{word}` has no `;` at its end"));
+                return None;
+            };
+            let (words, after) = (after.get(..end)?, after.get(end + 1..)?);
+            rest = after;
+            if *word == "module" {
+                continue;
+            }
+            match import(*word == "import", words) {
+                Some(found) => imports.push(found),
+                None => {
+                    let form = if *word == "import" { "import \"path\" as name;" } else { "include \"path\";" };
+                    self.fail(file, word, format!("expected `{form}`"));
+                    return None;
+                }
+            }
+        }
+        Some((imports, rest))
+    }
+
+    /// Loads what a file imports: the names it may call, and its data as (variable, place).
+    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
+    fn names(
+        &mut self,
+        file: usize,
+        folder: &str,
+        imports: &[Import<'s>],
+    ) -> Option<(Names<'s>, Vec<(&'s str, &'s str)>)> {
+        let (mut names, mut data) = (Names::default(), Vec::new());
+        let mut fine = true;
+        for import in imports {
+            let loaded = match import.name {
+                Some(name) if name.starts_with('$') => {
+                    self.load_data(folder, import).map(|place| data.push((name, place)))
+                }
+                name => self.load(file, folder, import).map(|known| match name {
+                    Some(name) => names.prefixed.push((name, known)),
+                    None => names.plain.extend(known),
+                }),
+            };
+            if let Err(message) = loaded {
+                fine = false;
+                self.fail(file, import.path, message);
+            }
+        }
+        fine.then_some((names, data))
+    }
+
+    /// The first candidate that exists: its path and text.
+    fn find(&self, folder: &str, import: &Import<'s>, extension: &str) -> Result<(String, String), String> {
+        let path = clean(import.path)?;
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let mut folders = Vec::new();
+        for search in &import.search {
+            folders.push(joined(folder, &clean(search)?));
+        }
+        folders.push(folder.to_owned());
+        folders.push(String::new());
+        for folder in folders {
+            let stem = joined(&folder, &path);
+            for candidate in [format!("{stem}.{extension}"), format!("{stem}/{last}.{extension}")] {
+                if let Some(text) = self.modules.read(&candidate) {
+                    return Ok((candidate, text));
+                }
+            }
+        }
+        Err(format!("no file `{path}.{extension}` among the filters"))
+    }
+
+    fn load_data(&mut self, folder: &str, import: &Import<'s>) -> Result<&'s str, String> {
+        let (path, text) = self.find(folder, import, "json")?;
+        if text.len() > DATA_MAX {
+            return Err(format!("data is longer than {DATA_MAX} bytes"));
+        }
+        let place = match self.data_places.get(&path) {
+            Some(place) => *place,
+            None => {
+                crate::compile::check_data(&text).map_err(|e| format!("{path} is no JSON: {e}"))?;
+                self.data.push(text);
+                self.data_places.insert(path, self.data.len() - 1);
+                self.data.len() - 1
+            }
+        };
+        Ok(self.arena.alloc(place.to_string()).as_str())
+    }
+
+    fn load(&mut self, user: usize, folder: &str, import: &Import<'s>) -> Result<Vec<Known<'s>>, String> {
+        let (path, text) = self.find(folder, import, "jq")?;
+        if let Some(module) = self.loaded.get(&path) {
+            let (file, exports) = (module.file, module.exports.clone());
+            self.used(user, file);
+            return Ok(exports);
+        }
+        if self.open.contains(&path) {
+            return Err("modules import each other in a circle".into());
+        }
+        if self.open.len() >= CHAIN_MAX {
+            return Err(format!("more than {CHAIN_MAX} modules import one another"));
+        }
+        let file = self.file(&path, &text);
+        self.used(user, file);
+        self.open.push(path.clone());
+        // A module with errors exports nothing; what else is wrong with its users would only be noise.
+        let exports = self.module(file, &path).unwrap_or_default();
+        self.open.pop();
+        self.loaded.insert(path, Module { file, exports: exports.clone() });
+        Ok(exports)
+    }
+
+    fn used(&mut self, user: usize, file: usize) {
+        if let Some(user) = self.files.get_mut(user) {
+            user.uses.push(file);
+        }
+    }
+
+    fn module(&mut self, file: usize, path: &str) -> Option<Vec<Known<'s>>> {
+        let tokens = self.tokens(file)?;
+        let (imports, rest) = self.header(file, &tokens)?;
+        let parsed = Parser::new(rest).parse(|p| p.defs());
+        let defs = self.parsed(file, parsed)?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let (mut names, data) = self.names(file, folder, &imports)?;
+        let mut exports = Vec::new();
+        for mut def in defs {
+            let full = self.arena.alloc(format!("{path}!{}", def.name)).as_str();
+            let known = (def.name, def.args.len(), full);
+            names.plain.push(known);
+            exports.push(known);
+            let mut walk = Walk::new(&names);
+            walk.def(&mut def);
+            let errors = walk.errors;
+            self.errors(file, errors);
+            // The walk left calls of itself alone, as those of a local definition.
+            let own = Def { name: def.name, args: def.args.clone(), body: bind(def.body, &data) };
+            self.defs.push(wrapped(full, own));
+        }
+        Some(exports)
+    }
+}
+
+/// `def FULL(args): def name(args): body; name(args);`: recursion in the body finds the plain name.
+fn wrapped<'s>(full: &'s str, own: Def<&'s str>) -> Def<&'s str> {
+    let args = own.args.clone();
+    let handed = args.iter().map(|a| if a.starts_with('$') { Term::Var(*a) } else { Term::Call(*a, Vec::new()) });
+    let call = Term::Call(own.name, handed.collect());
+    Def { name: full, args, body: Term::Def(vec![own], Box::new(call)) }
+}
+
+/// `!data(PLACE) as $name | … | body`.
+fn bind<'s>(body: Term<&'s str>, data: &[(&'s str, &'s str)]) -> Term<&'s str> {
+    data.iter().rev().fold(body, |body, (name, place)| {
+        let value = Term::Call(DATA, vec![Term::Num(*place)]);
+        Term::BinOp(Box::new(value), BinaryOp::Pipe(Some(Pattern::Var(*name))), Box::new(body))
+    })
+}
+
+fn import<'s>(named: bool, words: &[Token<&'s str>]) -> Option<Import<'s>> {
+    let (Token(_, Tok::Str(parts)), rest) = words.split_first()? else { return None };
+    let [StrPart::Str(path)] = parts.as_slice() else { return None };
+    let (name, meta) = match rest {
+        [Token("as", _), Token(name, Tok::Word | Tok::Var), meta @ ..] if named => (Some(*name), meta),
+        meta if !named => (None, meta),
+        _ => return None,
+    };
+    let search = match meta {
+        [] => Vec::new(),
+        [Token(_, Tok::Block(inner))] => search(inner),
+        _ => return None,
+    };
+    Some(Import { path, name, search })
+}
+
+/// The literal strings after `search:` in an import's object.
+fn search<'s>(tokens: &[Token<&'s str>]) -> Vec<&'s str> {
+    let literal = |t: &Token<&'s str>| match &t.1 {
+        Tok::Str(parts) => match parts.as_slice() {
+            [StrPart::Str(s)] => Some(*s),
+            _ => None,
+        },
+        _ => None,
+    };
+    match tokens {
+        [Token("search" | "\"search\"", _), Token(":", _), value, ..] => match &value.1 {
+            Tok::Block(inner) => inner.iter().filter_map(literal).collect(),
+            _ => literal(value).into_iter().collect(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// A path inside the folder of filters, without `.` and doubled slashes.
+fn clean(path: &str) -> Result<String, String> {
+    if path.starts_with(['/', '~', '$']) || path.contains(['\\', '\0', ':']) {
+        return Err("imports are relative to the folder of filters".into());
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") {
+        return Err("imports stay inside the folder of filters, `..` is not allowed".into());
+    }
+    Ok(parts.join("/"))
+}
+
+fn joined(folder: &str, path: &str) -> String {
+    match (folder, path) {
+        ("", path) => path.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, path) => format!("{folder}/{path}"),
+    }
+}
+
+/// The first bracket beyond the limit, strings and comments counted like code: a bound, not a judgement.
+fn too_nested(text: &str) -> Option<&str> {
+    let mut depth = 0usize;
+    for (at, b) in text.bytes().enumerate() {
+        match b {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return text.get(at..=at);
+        }
+    }
+    None
+}
+
+fn count(token: &Token<&str>) -> usize {
+    1 + match &token.1 {
+        Tok::Block(inner) => inner.iter().map(count).sum(),
+        Tok::Str(parts) => parts.iter().map(|p| if let StrPart::Term(t) = p { count(t) } else { 1 }).sum(),
+        _ => 0,
+    }
+}
+
+/// The place after the last character that is no space.
+fn end(text: &str) -> &str {
+    text.get(text.trim_end().len()..).and_then(|rest| rest.get(..0)).unwrap_or_default()
+}
+
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut short: String = line.chars().take(20).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

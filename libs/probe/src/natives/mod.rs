@@ -1,0 +1,160 @@
+//! The functions that are not written in jq: ours, and of jaq's those that neither look at the machine nor grow.
+
+mod format;
+mod lists;
+mod text;
+
+use jaq_core::native::{Filter, Fun, bome, run, v};
+use jaq_core::{Bind, RunPtr, ValXs};
+
+use crate::budget;
+use crate::compile::Engine;
+use crate::value::{Error, Num, Str, Val, ValR};
+
+type Run = Filter<RunPtr<Engine>>;
+
+/// Functions of jaq that a filter must not have: they look outside, end the process or write to its logs.
+const DENIED: [&str; 7] = ["env", "halt", "now", "debug_empty", "stderr_empty", "localtime", "strflocaltime"];
+
+/// Names that jq has and filters have not, with the reason.
+pub(crate) fn denied(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "env" | "$ENV" => "a filter sees the event, not the environment",
+        "input" | "inputs" | "input_filename" | "input_line_number" => "a filter sees one event at a time",
+        "debug" | "stderr" => "a filter only decides; `zentral explain` shows what it sees",
+        "halt" | "halt_error" => "a filter cannot end the process",
+        "get_search_list" | "modulemeta" => "modules are found in the folder of filters only",
+        "$__prog_args" | "$__loc__" | "builtins" => "it is not supported",
+        _ => return None,
+    })
+}
+
+/// Every native function, ours first; a definition of the same name and arity is to be left out.
+pub(crate) fn all() -> Vec<Fun<Engine>> {
+    let ours: Vec<Run> = [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
+    let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(run).collect();
+    for fun in jaq_core::funs::<Engine>().chain(jaq_std::funs::<Engine>()) {
+        let known = funs.iter().any(|(name, args, _)| *name == fun.0 && args.len() == fun.1.len());
+        if !known && !DENIED.contains(&fun.0) {
+            funs.push(fun);
+        }
+    }
+    funs
+}
+
+/// A function argument.
+fn f() -> Box<[Bind]> {
+    [Bind::Fun(())].into()
+}
+
+fn one<'a>(value: Val) -> ValXs<'a, Val> {
+    bome(Ok(value))
+}
+
+fn fail<T>(text: impl ToString) -> Result<T, Error> {
+    Err(Error::str(text))
+}
+
+fn string(value: &Val) -> Result<&Str, Error> {
+    match value {
+        Val::Str(s) => Ok(s),
+        v => Err(Error::typ(v.clone(), "string")),
+    }
+}
+
+fn float(value: &Val) -> Option<f64> {
+    value.num().map(Num::f64)
+}
+
+fn basic() -> Vec<Run> {
+    vec![
+        ("null", v(0), |_| one(Val::Null)),
+        ("true", v(0), |_| one(Val::Bool(true))),
+        ("false", v(0), |_| one(Val::Bool(false))),
+        ("not", v(0), |cv| one(Val::Bool(!cv.1.as_bool()))),
+        ("nan", v(0), |_| one(Val::Float(f64::NAN))),
+        ("infinite", v(0), |_| one(Val::Float(f64::INFINITY))),
+        ("now", v(0), |_| one(Val::Float(budget::now()))),
+        ("type", v(0), |cv| one(Val::str(cv.1.kind()))),
+        ("isboolean", v(0), |cv| one(Val::Bool(matches!(cv.1, Val::Bool(_))))),
+        ("isnumber", v(0), |cv| one(Val::Bool(cv.1.num().is_some()))),
+        ("isstring", v(0), |cv| one(Val::Bool(matches!(cv.1, Val::Str(_))))),
+        ("isarray", v(0), |cv| one(Val::Bool(matches!(cv.1, Val::Arr(_))))),
+        ("isobject", v(0), |cv| one(Val::Bool(matches!(cv.1, Val::Obj(_))))),
+        ("isnan", v(0), |cv| one(Val::Bool(float(&cv.1).is_some_and(f64::is_nan)))),
+        ("isinfinite", v(0), |cv| one(Val::Bool(float(&cv.1).is_some_and(f64::is_infinite)))),
+        ("isnormal", v(0), |cv| one(Val::Bool(float(&cv.1).is_some_and(f64::is_normal)))),
+        ("length", v(0), |cv| bome(length(cv.1))),
+        ("tojson", v(0), |cv| one(Val::from(cv.1.to_text()))),
+        ("fromjson", v(0), |cv| bome(fromjson(&cv.1))),
+        ("tonumber", v(0), |cv| bome(tonumber(cv.1))),
+        ("range", v(3), |mut cv| {
+            let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
+            Box::new(range(from, to, by))
+        }),
+        // Data that an `import … as $name` named; the argument is its place among the program's data.
+        (crate::walk::DATA, v(1), |mut cv| {
+            let place = cv.0.pop_var();
+            bome(cv.0.data().data(&place))
+        }),
+        // Hands the filter that is its argument to the compiler: see `compile`.
+        (crate::compile::REGISTER, f(), |mut cv| {
+            crate::compile::register(cv.0.pop_fun().0);
+            Box::new(std::iter::empty())
+        }),
+    ]
+}
+
+fn length(value: Val) -> ValR {
+    Ok(match &value {
+        Val::Null => Val::Int(0),
+        Val::Str(s) => {
+            budget::work_bytes(s.len());
+            Val::from(s.as_str().chars().count())
+        }
+        Val::Arr(items) => Val::from(items.len()),
+        Val::Obj(map) => Val::from(map.len()),
+        Val::Bool(_) => return fail(format_args!("{value} has no length")),
+        v => match v.num() {
+            Some(Num::Int(i)) => i.checked_abs().map_or(Val::Float(9_223_372_036_854_775_808.0), Val::Int),
+            n => Val::Float(n.map_or(0.0, |n| n.f64().abs())),
+        },
+    })
+}
+
+fn fromjson(value: &Val) -> ValR {
+    let text = string(value)?;
+    crate::value::parse_str_value(text).map_err(|e| Error::str(format_args!("{value} is no JSON: {e}")))
+}
+
+fn tonumber(value: Val) -> ValR {
+    let Val::Str(text) = &value else {
+        return if value.num().is_some() { Ok(value) } else { Err(Error::typ(value, "number")) };
+    };
+    match crate::value::parse_str_value(text) {
+        Ok(number) if number.num().is_some() => Ok(number),
+        _ => fail(format_args!("{value} cannot be parsed as a number")),
+    }
+}
+
+/// Numbers from `from` up (or down) to `to`, each one a step.
+fn range<'a>(from: Val, to: Val, by: Val) -> impl Iterator<Item = jaq_core::ValX<'a, Val>> {
+    let up = float(&by).unwrap_or(0.0);
+    let mut next = Some(Ok(from));
+    std::iter::from_fn(move || {
+        budget::tick();
+        let here: Val = match next.take()? {
+            Ok(v) => v,
+            Err(e) => return Some(Err(jaq_core::Exn::from(e))),
+        };
+        if here.num().is_none() || to.num().is_none() {
+            return Some(Err(jaq_core::Exn::from(Error::str("range bounds must be numbers"))));
+        }
+        let goes_on = if up > 0.0 { here < to } else if up < 0.0 { here > to } else { here != to };
+        if !goes_on {
+            return None;
+        }
+        next = Some(here.clone() + by.clone());
+        Some(Ok(here))
+    })
+}

@@ -1,0 +1,209 @@
+//! Regular expressions of jq on the `regex` crate: linear in the text, patterns compiled once per thread.
+//!
+//! Differences from Oniguruma that remain: no look-around, no back-references, no `\Z` and `\h`; such a pattern is
+//! refused, and where it is a literal already when the filter is compiled.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use crate::budget;
+
+/// Compiled patterns that a thread keeps, and the bytes that they may hold (known with the counting allocator).
+const CACHED: usize = 256;
+const CACHED_BYTES: isize = 64 << 20;
+/// Bytes of a compiled pattern, and of the automaton that it builds as it runs.
+const SIZE_MAX: usize = 1 << 20;
+/// Longest pattern, in bytes.
+const PATTERN_MAX: usize = 64 << 10;
+
+/// jq's flags.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    /// All matches, not only the first.
+    pub(crate) global: bool,
+    ignore_case: bool,
+    extended: bool,
+    /// `.` matches a newline too.
+    dot_all: bool,
+    /// Matches of nothing do not count.
+    not_empty: bool,
+}
+
+impl Flags {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut flags = Self::default();
+        for c in text.chars() {
+            match c {
+                'g' => flags.global = true,
+                'i' => flags.ignore_case = true,
+                'x' => flags.extended = true,
+                'n' => flags.not_empty = true,
+                'p' => (flags.dot_all, flags.not_empty) = (true, true),
+                // `^` and `$` mean the ends of the text anyway, and the longest match is what a pattern asks for.
+                's' | 'l' => {}
+                c => return Err(format!("{c} is no flag of a regular expression (g i x s n p l)")),
+            }
+        }
+        Ok(flags)
+    }
+}
+
+/// Compiles without the cache: to judge a literal.
+pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Regex, String> {
+    if pattern.len() > PATTERN_MAX {
+        return Err(format!("regular expression is longer than {PATTERN_MAX} bytes"));
+    }
+    let built = RegexBuilder::new(pattern)
+        .case_insensitive(flags.ignore_case)
+        .ignore_whitespace(flags.extended)
+        .dot_matches_new_line(flags.dot_all)
+        .size_limit(SIZE_MAX)
+        .dfa_size_limit(SIZE_MAX)
+        .build();
+    built.map_err(|e| format!("regular expression is refused: {}", reason(&e)))
+}
+
+/// The last line of the crate's report says what is wrong; the lines before draw it.
+fn reason(e: &regex::Error) -> String {
+    let text = e.to_string();
+    let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    if matches!(e, regex::Error::CompiledTooBig(_)) { "it compiles to more than 1 MiB".into() } else { last.to_owned() }
+}
+
+struct Entry {
+    flags: Flags,
+    regex: Rc<Regex>,
+    used: u64,
+    bytes: isize,
+}
+
+#[derive(Default)]
+struct Cache {
+    patterns: HashMap<Box<str>, Vec<Entry>>,
+    count: usize,
+    bytes: isize,
+    clock: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+impl Cache {
+    fn get(&mut self, pattern: &str, flags: Flags) -> Result<Rc<Regex>, String> {
+        self.clock += 1;
+        let found = self.patterns.get_mut(pattern).and_then(|e| e.iter_mut().find(|e| e.flags == flags));
+        if let Some(entry) = found {
+            entry.used = self.clock;
+            return Ok(Rc::clone(&entry.regex));
+        }
+        let before = crate::alloc::live();
+        let regex = Rc::new(compile(pattern, flags)?);
+        // A first search makes the room that later ones work in; it belongs to the cache, not to the run.
+        regex.captures(b"");
+        let bytes = crate::alloc::live() - before;
+        while self.count >= CACHED || (self.count > 0 && self.bytes + bytes > CACHED_BYTES) {
+            self.evict();
+        }
+        self.count += 1;
+        self.bytes += bytes;
+        let entry = Entry { flags, regex: Rc::clone(&regex), used: self.clock, bytes };
+        self.patterns.entry(pattern.into()).or_default().push(entry);
+        Ok(regex)
+    }
+
+    /// Takes out what was used longest ago.
+    fn evict(&mut self) {
+        let oldest = self.patterns.iter().min_by_key(|(_, e)| e.iter().map(|e| e.used).min());
+        let Some(pattern) = oldest.map(|(pattern, _)| pattern.clone()) else { return };
+        if let Some(entries) = self.patterns.remove(&pattern) {
+            self.count -= entries.len();
+            self.bytes -= entries.iter().map(|e| e.bytes).sum::<isize>();
+        }
+    }
+}
+
+/// A compiled pattern with its flags.
+pub(crate) struct Matcher {
+    regex: Rc<Regex>,
+    flags: Flags,
+}
+
+impl Matcher {
+    pub(crate) fn new(pattern: &str, flags: &str) -> Result<Self, String> {
+        let flags = Flags::parse(flags)?;
+        // Which run compiles and which finds it done depends on history; the count of bytes must not.
+        let regex = budget::exempt(|| CACHE.with(|cache| cache.borrow_mut().get(pattern, flags)))?;
+        Ok(Self { regex, flags })
+    }
+
+    pub(crate) fn global(mut self) -> Self {
+        self.flags.global = true;
+        self
+    }
+
+    /// Counts a search through `text`.
+    fn count(&self, text: &[u8]) {
+        budget::work_bytes(text.len());
+    }
+
+    /// `$` also matches before a newline that ends the text: the text to search is then without it, if only so it
+    /// matches.
+    fn text<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        match text.strip_suffix(b"\n") {
+            Some(line) if self.regex.as_str().contains('$') && !self.regex.is_match(text) => line,
+            _ => text,
+        }
+    }
+
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
+        self.count(text);
+        if self.flags.not_empty {
+            return self.matches(text).next().is_some();
+        }
+        budget::exempt(|| self.regex.is_match(self.text(text)))
+    }
+
+    /// The matches, only the first without the flag `g`.
+    pub(crate) fn matches<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = Captures<'t>> {
+        self.count(text);
+        let most = if self.flags.global { usize::MAX } else { 1 };
+        let wanted = |c: &Captures<'t>| !self.flags.not_empty || c.get(0).is_some_and(|m| !m.is_empty());
+        self.regex.captures_iter(self.text(text)).filter(wanted).take(most)
+    }
+
+    /// Names of the groups, the whole match left out.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Option<&str>> {
+        self.regex.capture_names().skip(1)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let kept = Matcher::new("kept", "").unwrap().regex;
+        for i in 0..CACHED * 2 {
+            Matcher::new(&format!("p{i}"), "").unwrap();
+            assert!(Rc::ptr_eq(&kept, &Matcher::new("kept", "").unwrap().regex));
+        }
+        CACHE.with(|c| assert_eq!(c.borrow().count, CACHED));
+        assert!(!Rc::ptr_eq(&kept, &Matcher::new("kept", "i").unwrap().regex));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        for (pattern, word) in [("(?=a)", "look-around"), ("(a)\\1", "backreference"), ("(", "unclosed"), ("\\w{1000}{1000}", "MiB")]
+        {
+            let e = compile(pattern, Flags::default()).unwrap_err();
+            assert!(e.contains(word), "{pattern}: {e}");
+        }
+        assert!(Flags::parse("gq").unwrap_err().contains('q'));
+    }
+}

@@ -1,0 +1,223 @@
+//! A walk over a filter's syntax tree, before it is compiled.
+//!
+//! It gives names of imported modules their places in the one program, makes `//` hide errors on its left as jq does,
+//! and judges regular expressions that are literals.
+
+use std::mem;
+
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
+use jaq_core::path::Part;
+
+use crate::regex::{self, Flags};
+
+/// The native that gives imported data; no program can spell it.
+pub(crate) const DATA: &str = "!data";
+
+/// A function that a file can call: name, arity, name in the program.
+pub(crate) type Known<'s> = (&'s str, usize, &'s str);
+
+/// What a file's terms may refer to.
+#[derive(Default)]
+pub(crate) struct Names<'s> {
+    /// Of included modules and of the file itself; the last one wins.
+    pub(crate) plain: Vec<Known<'s>>,
+    /// Of modules imported under a name.
+    pub(crate) prefixed: Vec<(&'s str, Vec<Known<'s>>)>,
+}
+
+pub(crate) struct Walk<'s, 'n> {
+    pub(crate) names: &'n Names<'s>,
+    /// Definitions and function arguments in scope.
+    local: Vec<(&'s str, usize)>,
+    /// Place and text of what is wrong.
+    pub(crate) errors: Vec<(&'s str, String)>,
+    /// Walking the left side of an assignment, where `try` cannot stand.
+    target: bool,
+}
+
+impl<'s, 'n> Walk<'s, 'n> {
+    pub(crate) fn new(names: &'n Names<'s>) -> Self {
+        Self { names, local: Vec::new(), errors: Vec::new(), target: false }
+    }
+
+    pub(crate) fn def(&mut self, def: &mut Def<&'s str>) {
+        self.local.push((def.name, def.args.len()));
+        self.body(def);
+    }
+
+    fn body(&mut self, def: &mut Def<&'s str>) {
+        let outer = self.local.len();
+        self.local.extend(def.args.iter().filter(|a| !a.starts_with('$')).map(|a| (*a, 0)));
+        let target = mem::replace(&mut self.target, false);
+        self.term(&mut def.body);
+        self.target = target;
+        self.local.truncate(outer);
+    }
+
+    fn all<'t>(&mut self, terms: impl IntoIterator<Item = &'t mut Term<&'s str>>)
+    where
+        's: 't,
+    {
+        terms.into_iter().for_each(|t| self.term(t));
+    }
+
+    pub(crate) fn term(&mut self, term: &mut Term<&'s str>) {
+        match term {
+            Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
+            Term::Str(_, parts) => self.parts(parts),
+            Term::Arr(inner) => self.all(inner.as_deref_mut()),
+            Term::Obj(members) => {
+                for (key, value) in members {
+                    self.term(key);
+                    self.all(value);
+                }
+            }
+            Term::Neg(inner) | Term::Label(_, inner) => self.term(inner),
+            Term::BinOp(l, op, r) => self.operation(l, op, r),
+            Term::Fold(_, over, pattern, args) => {
+                self.term(over);
+                self.pattern(pattern);
+                self.all(args);
+            }
+            Term::TryCatch(inner, catch) => {
+                self.term(inner);
+                self.all(catch.as_deref_mut());
+            }
+            Term::IfThenElse(branches, otherwise) => {
+                for (condition, then) in branches {
+                    self.term(condition);
+                    self.term(then);
+                }
+                self.all(otherwise.as_deref_mut());
+            }
+            Term::Def(defs, inner) => {
+                let outer = self.local.len();
+                defs.iter_mut().for_each(|def| self.def(def));
+                self.term(inner);
+                self.local.truncate(outer);
+            }
+            Term::Call(name, args) => {
+                self.call(name, args);
+                let target = mem::replace(&mut self.target, false);
+                self.all(args);
+                self.target = target;
+            }
+            Term::Path(inner, path) => {
+                self.term(inner);
+                for (part, _) in &mut path.0 {
+                    match part {
+                        Part::Index(i) => self.term(i),
+                        Part::Range(from, to) => {
+                            self.all(from);
+                            self.all(to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn parts(&mut self, parts: &mut [StrPart<&'s str, Term<&'s str>>]) {
+        for part in parts {
+            if let StrPart::Term(inner) = part {
+                self.term(inner);
+            }
+        }
+    }
+
+    fn pattern(&mut self, pattern: &mut Pattern<&'s str>) {
+        match pattern {
+            Pattern::Var(_) => {}
+            Pattern::Arr(items) => items.iter_mut().for_each(|p| self.pattern(p)),
+            Pattern::Obj(members) => {
+                for (key, value) in members {
+                    self.term(key);
+                    self.pattern(value);
+                }
+            }
+        }
+    }
+
+    fn operation(&mut self, l: &mut Box<Term<&'s str>>, op: &mut BinaryOp<&'s str>, r: &mut Term<&'s str>) {
+        let assigns = matches!(
+            op,
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt
+        );
+        let target = mem::replace(&mut self.target, self.target || assigns);
+        self.term(l);
+        self.target = target;
+        if let BinaryOp::Pipe(Some(pattern)) = op {
+            self.pattern(pattern);
+        }
+        self.term(r);
+        if matches!(op, BinaryOp::Alt) && !self.target {
+            let inner = mem::take(l.as_mut());
+            *l = Box::new(Term::TryCatch(Box::new(inner), None));
+        }
+    }
+
+    fn call(&mut self, name: &mut &'s str, args: &[Term<&'s str>]) {
+        if self.local.contains(&(*name, args.len())) {
+            return;
+        }
+        let find = |known: &[Known<'s>], name: &str| {
+            known.iter().rev().find(|(n, arity, _)| *n == name && *arity == args.len()).map(|(_, _, full)| *full)
+        };
+        if let Some((module, function)) = name.split_once("::") {
+            match self.names.prefixed.iter().rev().find(|(prefix, _)| *prefix == module) {
+                None => self.errors.push((*name, format!("unknown module `{module}`"))),
+                Some((_, known)) => match find(known, function) {
+                    Some(full) => *name = full,
+                    None => {
+                        let text = format!("module `{module}` has no function `{function}/{}`", args.len());
+                        self.errors.push((*name, text));
+                    }
+                },
+            }
+        } else if let Some(full) = find(&self.names.plain, name) {
+            *name = full;
+        } else {
+            self.regex(name, args);
+        }
+    }
+
+    /// A literal pattern that will never compile is an error now, not a filter that never matches.
+    fn regex(&mut self, name: &'s str, args: &[Term<&'s str>]) {
+        let flags = match (name, args.len()) {
+            ("test" | "match" | "capture" | "scan" | "splits", 1) | ("sub" | "gsub", 2) => None,
+            ("test" | "match" | "capture" | "scan" | "splits" | "split", 2) => args.get(1),
+            ("sub" | "gsub", 3) => args.get(2),
+            _ => return,
+        };
+        let Some((pattern, place)) = args.first().and_then(literal) else { return };
+        let flags = match flags.map(literal) {
+            None => String::new(),
+            Some(Some((flags, _))) => flags,
+            // Flags that are calculated: the pattern is judged without them.
+            Some(None) => String::new(),
+        };
+        let judged = Flags::parse(&flags).and_then(|flags| regex::compile(&pattern, flags));
+        if let Err(text) = judged {
+            self.errors.push((place.unwrap_or(name), text));
+        }
+    }
+}
+
+/// The text of a string literal, and its place if it has a part without escapes.
+fn literal<'s>(term: &Term<&'s str>) -> Option<(String, Option<&'s str>)> {
+    let Term::Str(None, parts) = term else { return None };
+    let mut text = String::new();
+    let mut place = None;
+    for part in parts {
+        match part {
+            StrPart::Str(s) => {
+                text.push_str(s);
+                place = place.or(Some(*s));
+            }
+            StrPart::Char(c) => text.push(*c),
+            StrPart::Term(_) => return None,
+        }
+    }
+    Some((text, place))
+}

@@ -1,0 +1,66 @@
+//! What an agent is told.
+
+use std::sync::Arc;
+
+/// A reply. Its body is JSON and never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: ReplyBody,
+    /// Headers besides `Content-Type` and `Content-Length`.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// A word for the metrics: `ok`, `busy`, `node_invalid`, `not_json`, …
+    pub reason: &'static str,
+    /// How many records of the agent were taken.
+    pub records: usize,
+}
+
+/// The bytes of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyBody {
+    /// A constant.
+    Fixed(&'static str),
+    /// Made for this request.
+    Own(Vec<u8>),
+    /// The same for many.
+    Shared(Arc<[u8]>),
+}
+
+impl ReplyBody {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Fixed(text) => text.as_bytes(),
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Reply {
+    /// 200 with this JSON.
+    pub fn ok(body: ReplyBody) -> Self {
+        Self { status: 200, body, headers: Vec::new(), reason: "ok", records: 0 }
+    }
+
+    /// `{"error": text}`; `reason` is the word for the metrics.
+    pub fn error(status: u16, reason: &'static str, text: &str) -> Self {
+        let mut body = b"{\"error\":".to_vec();
+        event::json::write_str(text, &mut body);
+        body.push(b'}');
+        Self { status, body: ReplyBody::Own(body), headers: Vec::new(), reason, records: 0 }
+    }
+
+    /// No room, or the registry can't be read: the agent keeps what it has and comes again.
+    pub fn busy() -> Self {
+        Self::error(503, "busy", "busy")
+    }
+
+    /// The same reply with one more header.
+    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}

@@ -1,0 +1,24 @@
+//! The sources there are. A test keeps the list in step with the files of this folder.
+
+use crate::Source;
+
+// sources: begin
+pub mod osquery;
+// sources: end
+
+/// Every source, by name.
+pub const ALL: &[&dyn Source] = &[
+    // list: begin
+    &osquery::SOURCE,
+    // list: end
+];
+
+/// The source of this name.
+pub fn by_name(name: &str) -> Option<&'static dyn Source> {
+    ALL.iter().copied().find(|source| source.name() == name)
+}
+
+/// The source that answers this path.
+pub fn by_path(path: &str) -> Option<&'static dyn Source> {
+    ALL.iter().copied().find(|source| source.paths().contains(&path))
+}

@@ -1,0 +1,171 @@
+//! osquery: agents that run SQL on a schedule and send what it gives (`tls` plugins; osquery 1.6 to 5.23).
+//!
+//! The agent ignores the HTTP status and reads the body: `{}` is success, `{"error":…}` a failure to be tried again,
+//! `{"node_invalid":true}` makes it enrol anew, and an *empty* body means success, so no reply is ever empty. A status
+//! other than 200 is for people and proxies. Facts: osquery's `plugins/remote` and `plugins/logger/tls_logger.cpp`.
+
+mod config;
+mod enrol;
+mod facts;
+mod log;
+pub(crate) mod time;
+mod translate;
+
+use std::io::BufRead;
+
+use event::{Event, Machine, Raw, Time, json};
+
+use crate::{Desk, Inflate, InflateError, Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker};
+
+pub use config::{
+    CONFIG_DEPTH_MAX, CONFIG_MAX, INTERVALS, QUERY_PREFIX, QuerySpec, build_config, is_cli_only, query_name,
+};
+
+/// The name of this source.
+pub const NAME: &str = "osquery";
+/// This source.
+pub static SOURCE: Osquery = Osquery;
+/// Bytes of a request other than a log, inflated; results of live queries are the largest of them.
+pub const SMALL_BODY_MAX: usize = 16 << 20;
+
+const ENROLL: &str = "/public/osquery/enroll";
+const CONFIG: &str = "/public/osquery/config";
+const LOG: &str = "/public/osquery/log";
+const READ: &str = "/public/osquery/distributed/read";
+const WRITE: &str = "/public/osquery/distributed/write";
+const CARVE_START: &str = "/public/osquery/carver/start";
+const CARVE_CONTINUE: &str = "/public/osquery/carver/continue";
+
+const DONE: ReplyBody = ReplyBody::Fixed("{}");
+
+/// See the module.
+#[derive(Debug)]
+pub struct Osquery;
+
+impl Source for Osquery {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        &[ENROLL, CONFIG, LOG, READ, WRITE, CARVE_START, CARVE_CONTINUE]
+    }
+
+    fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
+        match request.method {
+            "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
+            "OPTIONS" => Reply::ok(DONE).with("Allow", "POST, OPTIONS"),
+            _ => Reply::error(405, "method", "only POST is answered here").with("Allow", "POST, OPTIONS"),
+        }
+    }
+
+    fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
+        translate::raw(raw)
+    }
+
+    fn read_log(&self, line: &[u8], now: Time) -> Result<Vec<Event>, Refusal> {
+        translate::log_line(line, now)
+    }
+
+    fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
+        facts::of_raw(raw)
+    }
+}
+
+/// `Err` is a reply, too: the one that ends the conversation early.
+fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Result<Reply, Reply> {
+    match request.path {
+        LOG => log::answer(request, body, desk, sink),
+        ENROLL => enrol::answer(request, &small(request, body)?, desk, sink),
+        CONFIG => {
+            let machine = speaker(desk, &small(request, body)?)?;
+            heard(request, &machine, "config", desk, sink)?;
+            let config = desk.osquery_config(&machine).map_err(|_| Reply::busy())?;
+            Ok(Reply::ok(ReplyBody::Shared(config)))
+        }
+        READ => {
+            let machine = speaker(desk, &small(request, body)?)?;
+            heard(request, &machine, "distributed_read", desk, sink)?;
+            Ok(Reply::ok(ReplyBody::Fixed("{\"queries\":{}}")))
+        }
+        WRITE => {
+            // No live query has been given out, so what comes is of none that we know: heard, and that is all.
+            let machine = speaker(desk, &small(request, body)?)?;
+            heard(request, &machine, "distributed_write", desk, sink)?;
+            Ok(Reply::ok(DONE))
+        }
+        CARVE_START | CARVE_CONTINUE => Err(Reply::error(404, "not_found", "this hub takes no file carves")),
+        _ => Err(Reply::error(404, "not_found", "no such path")),
+    }
+}
+
+/// A whole small body as canonical JSON, which is an object.
+fn small(request: &Request<'_>, body: &mut dyn BufRead) -> Result<Vec<u8>, Reply> {
+    let max = SMALL_BODY_MAX.min(request.inflated_max);
+    let mut bytes = Vec::new();
+    if !Inflate::new(body, request.encoding).and_then(|mut from| from.read(&mut bytes, max + 1)).map_err(unreadable)? {
+        return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
+    }
+    let mut object = Vec::with_capacity(bytes.len());
+    json::canonical(&bytes, &mut object)
+        .map_err(|e| Reply::error(400, "not_json", &format!("body is not JSON: {e}")))?;
+    if object.starts_with(b"{") { Ok(object) } else { Err(not_an_object()) }
+}
+
+fn unreadable(error: InflateError) -> Reply {
+    match error {
+        InflateError::Unknown => Reply::error(415, "bad_encoding", "content encoding is neither gzip nor deflate"),
+        InflateError::Broken => Reply::error(400, "bad_encoding", "body is not what its content encoding says"),
+        InflateError::Bomb => Reply::error(413, "bomb", "body inflates beyond all measure"),
+        InflateError::Gone => Reply::error(408, "gone", "body ends too early"),
+    }
+}
+
+fn not_an_object() -> Reply {
+    Reply::error(400, "not_object", "body is not a JSON object")
+}
+
+/// Who sent this object.
+fn speaker(desk: &dyn Desk, object: &[u8]) -> Result<Machine, Reply> {
+    match json::get(object, "node_key") {
+        None => Err(Reply::error(400, "missing_key", "node_key is missing")),
+        Some(value) => match json::parse_str(value) {
+            Some(key) => known(desk, &key),
+            None => Err(Reply::error(400, "wrong_type", "node_key is not a string")),
+        },
+    }
+}
+
+fn known(desk: &dyn Desk, node_key: &str) -> Result<Machine, Reply> {
+    match desk.speaker(NAME, node_key) {
+        Speaker::Known(machine) => Ok(machine),
+        Speaker::Unknown => Err(node_invalid("node_invalid")),
+        Speaker::Unavailable => Err(Reply::busy()),
+    }
+}
+
+/// Makes the agent throw its node key away and enrol again. 200, as agents and the request cases expect.
+fn node_invalid(reason: &'static str) -> Reply {
+    Reply { reason, ..Reply::ok(ReplyBody::Fixed("{\"node_invalid\":true}")) }
+}
+
+/// Notes the request, and writes a line about it if one is due.
+fn heard(
+    request: &Request<'_>,
+    machine: &Machine,
+    kind: &'static str,
+    desk: &dyn Desk,
+    sink: &mut dyn Sink,
+) -> Result<(), Reply> {
+    if desk.heard(NAME, machine, kind) {
+        let mut lines = Lines::new(NAME, request, machine);
+        said(&mut lines, kind);
+        lines.flush(sink, true).map_err(|_| Reply::busy())?;
+    }
+    Ok(())
+}
+
+/// The line about a request itself.
+fn said(lines: &mut Lines<'_>, kind: &'static str) {
+    lines.own("request", format!("{{\"request_type\":\"{kind}\"}}").as_bytes());
+}
