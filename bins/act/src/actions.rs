@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pipe::config::{Config, Settings};
+use pipe::config::{Config, Files, Settings};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -47,13 +47,24 @@ pub struct Kind {
 /// It comes from the copy of the configuration that is in force.
 pub type Texts = Arc<dyn Fn(&Path) -> Result<Option<String>, String> + Send + Sync>;
 
-/// Texts straight from the disk, for a configuration that is no copy.
-pub fn texts_from_disk() -> Texts {
-    Arc::new(|path| match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.to_string()),
+/// Texts beside the configuration at `path` (the file, or the folder of a copy), looked up each time.
+pub fn texts_at(path: std::path::PathBuf) -> Texts {
+    Arc::new(move |wanted| {
+        let mut files = Files::open(&path).map_err(|finding| finding.to_string())?;
+        found(files.read(wanted))
     })
+}
+
+/// Texts through these files, which remember what was read: so `up` knows what to copy.
+pub fn texts_through(files: Arc<Mutex<Files>>) -> Texts {
+    Arc::new(move |wanted| found(files.lock().unwrap_or_else(PoisonError::into_inner).read(wanted)))
+}
+
+fn found(text: Result<String, String>) -> Result<Option<String>, String> {
+    match text {
+        Err(why) if why == "no such file" => Ok(None),
+        text => text.map(Some),
+    }
 }
 
 /// What a kind may look at while it reads its settings.

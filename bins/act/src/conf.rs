@@ -201,7 +201,7 @@ mod tests {
         let settings = Settings::from_words("action.a", "a", &words).unwrap();
         let mut config = Config::empty(None);
         config.actions.insert("a".into(), settings);
-        check(&config, &actions::texts_from_disk(), true).iter().map(|f| format!("{} {}\n", f.key, f.text)).collect()
+        check(&config, &actions::texts_at("pipeline.toml".into()), true).iter().map(|f| format!("{} {}\n", f.key, f.text)).collect()
     }
 
     #[test]

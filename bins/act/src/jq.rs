@@ -83,5 +83,32 @@ fn serve(jobs: &Receiver<Job>) {
 }
 
 fn run(program: &Program, input: &[u8], now_ms: i64) -> Result<Vec<u8>, String> {
-    todo!()
+    let input = probe::parse(input).map_err(|e| e.to_string())?;
+    let outputs = program.eval(&input, now_ms, &limits()).map_err(|e| e.to_string())?;
+    let first = outputs.into_iter().next().ok_or("it gave nothing")?;
+    Ok(first.into_bytes())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_outputs() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let jq = Jq::start().unwrap();
+        let first = |program: &str, input: &str| {
+            runtime.block_on(jq.first(&program.into(), input.into(), 0)).map(|b| String::from_utf8(b).unwrap())
+        };
+        assert_eq!(first("{a: .b}", r#"{"b":[1]}"#), Ok(r#"{"a":[1]}"#.to_owned()));
+        assert_eq!(first("empty", "1"), Err("it gave nothing".into()));
+        assert!(first(".a", "[]").is_err());
+        assert!(first("[limit(1e9; repeat(1))]", "1").unwrap_err().contains("limit"));
+        assert_eq!(first(".", "2").unwrap(), "2", "the thread goes on");
+        for (program, holds) in [("true", true), ("false", false), ("null", false), ("0", true)] {
+            assert_eq!(runtime.block_on(jq.holds(&program.into(), b"1".to_vec(), 0)), Ok(holds), "{program}");
+        }
+        assert!(check("{a: (").is_err());
+    }
 }

@@ -12,7 +12,7 @@ pub const SCHEMA: Schema = Schema {
             event TEXT NOT NULL, probe TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
             state TEXT NOT NULL, due BIGINT NOT NULL, seq BIGINT NOT NULL, tries BIGINT NOT NULL, round BIGINT NOT NULL,
             received BIGINT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL, expires BIGINT NOT NULL,
-            error TEXT NOT NULL, line BYTEA, UNIQUE (event, probe, action, target));
+            error TEXT NOT NULL, nonce BIGINT NOT NULL, line BYTEA, UNIQUE (event, probe, action, target, nonce));
         CREATE INDEX ledger_due ON ledger (action, due, seq) WHERE state = 'pending';
         CREATE INDEX ledger_expires ON ledger (expires) WHERE state = 'pending';
         CREATE INDEX ledger_trying ON ledger (seq) WHERE state = 'trying';
@@ -79,11 +79,13 @@ pub struct Delivery {
     pub expires: i64,
     /// What the last try said.
     pub error: String,
+    /// Tells deliveries of equal content apart where nothing is remembered; else 0.
+    pub nonce: u64,
     /// The match.
     pub line: Vec<u8>,
 }
 
-const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, line";
+const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, nonce, line";
 
 fn read(row: &Row) -> Delivery {
     let text = |i| row.text(i).to_owned();
@@ -100,13 +102,13 @@ fn read(row: &Row) -> Delivery {
         received: row.int(8),
         expires: row.int(9),
         error: text(10),
-        line: row.blob(11).to_vec(),
+        nonce: row.uint(11),
+        line: row.blob(12).to_vec(),
     }
 }
 
 impl Delivery {
-    /// A delivery that is not in the ledger yet. `nonce` tells deliveries of equal content apart where nothing is
-    /// remembered; it is 0 elsewhere.
+    /// A delivery that is not in the ledger yet.
     pub fn new(event: &Event, probe: &str, action: &str, target: &str, nonce: u64) -> Self {
         let mut hash = Sha256::new();
         for part in [event.id.as_str(), probe, action, target] {
@@ -132,6 +134,7 @@ impl Delivery {
             received: event.received.ms(),
             expires: i64::MAX,
             error: String::new(),
+            nonce,
             line: Vec::new(),
         }
     }
@@ -155,11 +158,11 @@ pub fn take(tx: &mut Tx<'_>, event: &str, probe: &str, now: i64) -> Result<bool,
 /// Writes a new row. `seq` orders rows that are due at the same time.
 pub fn insert(tx: &mut Tx<'_>, row: &Delivery, state: State, seq: i64, now: i64) -> Result<bool, DbError> {
     let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
-               created, updated, expires, error, line) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13) \
-               ON CONFLICT (event, probe, action, target) DO NOTHING";
+               created, updated, expires, error, nonce, line) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14) \
+               ON CONFLICT (event, probe, action, target, nonce) DO NOTHING";
     let keep = matches!(state, State::Pending | State::Dead);
-    let values: [Value; 13] = [
+    let values: [Value; 14] = [
         row.id.as_str().into(),
         row.key.as_str().into(),
         row.event.as_str().into(),
@@ -172,6 +175,7 @@ pub fn insert(tx: &mut Tx<'_>, row: &Delivery, state: State, seq: i64, now: i64)
         row.received.into(),
         row.expires.into(),
         row.error.as_str().into(),
+        row.nonce.into(),
         keep.then(|| row.line.clone()).into(),
     ];
     Ok(tx.execute(sql, &values)? > 0)
@@ -208,6 +212,11 @@ pub fn end(tx: &mut Tx<'_>, id: &str, state: State, error: &str, now: i64) -> Re
     let line = if state == State::Dead { "line" } else { "NULL" };
     let sql = format!("UPDATE ledger SET state = $2, error = $3, updated = $4, line = {line} WHERE id = $1");
     tx.execute(&sql, &[id.into(), state.word().into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// Takes a row out, where nothing is remembered.
+pub fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM ledger WHERE id = $1", &[id.into()]).map(|_| ())
 }
 
 /// Raises a dead letter; `false` if there is none of this id.

@@ -1,1 +1,27 @@
-//! stub
+//! `act` tells people and machines: a ledger that is the queue, a lane per action, and a file per kind of action.
+//!
+//! Matches come in, outcomes go out. A match is data, never code: bodies are built by jq as JSON, nothing of a match
+//! becomes a host, a header name, a shell word. At least once; once where the receiver honours the idempotency key;
+//! never silently none. What is *not* here: choosing matches (`filter`), and the loop that commits (`pipe`).
+
+pub mod actions;
+pub mod call;
+pub mod conf;
+pub mod dead;
+pub mod jq;
+pub mod lanes;
+pub mod ledger;
+pub mod metrics;
+pub mod orders;
+pub mod outcome;
+pub mod preset;
+pub mod queue;
+pub mod retry;
+mod roots;
+pub mod stage;
+pub mod trial;
+
+pub use actions::{Texts, texts_at, texts_through};
+pub use conf::check;
+pub use queue::Mode;
+pub use stage::{Act, Options};

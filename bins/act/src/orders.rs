@@ -1,6 +1,8 @@
 //! Orders about dead letters: written into `registry.db` by whoever gives them, carried out by `act` in its own file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ pub const ORDER_AGE_MS: i64 = 31 * 24 * 3_600_000;
 /// A thread that looks for orders and rings when there are any. It ends when this is dropped.
 pub struct Watch {
     orders: Receiver<Vec<Order>>,
+    waiting: Arc<AtomicBool>,
     _alive: Sender<()>,
 }
 
@@ -24,6 +27,8 @@ impl Watch {
     pub fn start(registry: PathBuf, now: impl Fn() -> i64 + Send + 'static, waker: Waker) -> std::io::Result<Self> {
         let (to, orders) = channel();
         let (alive, ended) = channel::<()>();
+        let waiting = Arc::new(AtomicBool::new(false));
+        let seen = waiting.clone();
         std::thread::Builder::new().name("orders".into()).spawn(move || {
             let mut look = Look { registry, db: None, version: None };
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
@@ -33,6 +38,7 @@ impl Watch {
                         if to.send(orders).is_err() {
                             return;
                         }
+                        seen.store(true, Ordering::Release);
                         waker.ring();
                     }
                     Err(error) => {
@@ -42,12 +48,18 @@ impl Watch {
                 }
             }
         })?;
-        Ok(Self { orders, _alive: alive })
+        Ok(Self { orders, waiting, _alive: alive })
     }
 
     /// What came since the last question; orders carried out before may be among them.
     pub fn take(&self) -> Vec<Order> {
+        self.waiting.store(false, Ordering::Release);
         self.orders.try_iter().flatten().collect()
+    }
+
+    /// Whether something came.
+    pub fn rang(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 }
 

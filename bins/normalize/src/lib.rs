@@ -1,1 +1,54 @@
-//! stub
+//! The stage `normalize`: raw lines, events, or an agent's own log become events of one shape.
+
+mod log;
+mod machines;
+mod stage;
+
+use pipe::cli::{Global, Process, StageArgs};
+use pipe::config::{Config, Finding, StageConf, StageKind};
+use pipe::{Exit, StageError};
+
+pub use stage::Normalize;
+
+/// Command line of `normalize`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Read this source's own log instead of raw lines: osquery
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Do not remember machines between lines
+    #[arg(long)]
+    pub no_state: bool,
+    /// Flags of every stage
+    #[command(flatten)]
+    pub stage: StageArgs,
+}
+
+/// Runs the stage to its end.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    let process = match Process::start(StageKind::Normalize, global, &args.stage) {
+        Ok(process) => process,
+        Err(exit) => return exit,
+    };
+    start(&process, args).unwrap_or_else(|e| {
+        tracing::error!("{e}");
+        e.exit
+    })
+}
+
+fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
+    process.open_side_door(None)?;
+    let job = process.job(StageKind::Normalize, process.main_output(), &[]);
+    let Some(name) = &args.source else {
+        return Ok(pipe::run(&mut Normalize::new(!args.no_state), job));
+    };
+    let known = || sources::ALL.iter().map(|s| s.name()).collect::<Vec<_>>().join(", ");
+    let source = sources::by_name(name)
+        .ok_or_else(|| StageError::usage(format!("there is no source `{name}`; there is {}", known())))?;
+    Ok(pipe::run(&mut log::Log::new(source), job))
+}
+
+/// What is wrong with a `[stage.*]` table of this kind.
+pub fn check(_: &Config, conf: &StageConf) -> Vec<Finding> {
+    conf.settings.clone().finish()
+}

@@ -261,3 +261,7 @@ fn catch<T>(work: impl FnOnce() -> tantivy::Result<T>) -> tantivy::Result<T> {
         Err(TantivyError::InternalError(text.unwrap_or("panic").to_owned()))
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;

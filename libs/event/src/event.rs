@@ -210,6 +210,41 @@ impl ProbeMatch {
     }
 }
 
+/// Appends the event `line` with `probes` (a JSON array, empty: none) in place of any it had, before `payload`; every
+/// other byte stays. `line` is a JSON object in canonical form.
+pub fn write_annotated(line: &[u8], probes: &[u8], out: &mut Vec<u8>) -> Result<(), json::JsonError> {
+    out.push(b'{');
+    let mut first = true;
+    let mut put = |key: &[u8], value: &[u8], out: &mut Vec<u8>| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(key);
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(value);
+    };
+    let mut pending = (!probes.is_empty()).then_some(probes);
+    for member in json::members(line) {
+        let (key, value) = member?;
+        match key {
+            b"probes" | b"probes_more" => continue,
+            b"payload" => {
+                if let Some(probes) = pending.take() {
+                    put(b"probes", probes, out);
+                }
+            }
+            _ => {}
+        }
+        put(key, value, out);
+    }
+    if let Some(probes) = pending {
+        put(b"probes", probes, out);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// Writes one object, key by key.
 pub(crate) struct Writer<'a> {
     pub(crate) out: &'a mut Vec<u8>,
@@ -372,6 +407,23 @@ mod tests {
         event.write(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), WHOLE);
         assert_eq!(event.machine.unwrap().key(), Some("C02"));
+    }
+
+    #[test]
+    fn annotations_replace_annotations() {
+        let check = |line: &str, probes: &str, want: &str| {
+            let mut out = Vec::new();
+            write_annotated(line.as_bytes(), probes.as_bytes(), &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+        };
+        check(
+            r#"{"v":1,"payload":{"a":1}}"#,
+            r#"[{"name":"x"}]"#,
+            r#"{"v":1,"probes":[{"name":"x"}],"payload":{"a":1}}"#,
+        );
+        check(r#"{"v":1,"probes":[1],"probes_more":2,"payload":3}"#, "", r#"{"v":1,"payload":3}"#);
+        check("{}", "[1]", r#"{"probes":[1]}"#);
+        assert!(write_annotated(b"[]", b"", &mut Vec::new()).is_err());
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn uuid(ms: i64, parts: &[&[u8]]) -> String {
             text.push('-');
         }
         for nibble in [byte >> 4, byte & 0xf] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            text.push(char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }));
         }
     }
     text

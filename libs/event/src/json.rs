@@ -94,8 +94,11 @@ pub struct Members<'a> {
     first: bool,
 }
 
+/// Key text without its quotes, value text.
+pub type Member<'a> = (&'a [u8], &'a [u8]);
+
 impl<'a> Iterator for Members<'a> {
-    type Item = Result<(&'a [u8], &'a [u8]), JsonError>;
+    type Item = Result<Member<'a>, JsonError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
@@ -120,7 +123,7 @@ impl<'a> Iterator for Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    fn member(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, JsonError> {
+    fn member(&mut self) -> Result<Option<Member<'a>>, JsonError> {
         let from = &mut self.from;
         from.space();
         if from.eat(b'}') {

@@ -229,12 +229,9 @@ impl Output {
     }
 }
 
-/// stdout was closed by its reader: a polite end, not an error.
-pub(crate) const CLOSED: &str = "stdout closed";
-
 fn closed(e: &io::Error) -> StageError {
     match e.kind() {
-        io::ErrorKind::BrokenPipe => StageError { exit: Exit::Done, text: CLOSED.into() },
+        io::ErrorKind::BrokenPipe => StageError { exit: Exit::Done, text: "stdout was closed".into() },
         _ => StageError::unreachable(format!("stdout: {e}")),
     }
 }

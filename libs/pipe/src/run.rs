@@ -9,7 +9,7 @@ use registry::db::{Db, Schema};
 use crate::config::{Config, Place, StageConf, StageKind};
 use crate::fs::{Fs, Guard, RealFs};
 use crate::input::{Input, Read, parse_start};
-use crate::output::{CLOSED, Output};
+use crate::output::Output;
 use crate::refused::Refused;
 use crate::stage::{Context, Line, Out, Stage};
 use crate::topic::{Class, Mark, Start};
@@ -52,7 +52,8 @@ pub struct Job {
 pub fn run(stage: &mut dyn Stage, job: Job) -> Exit {
     match Loop::open(stage, job).and_then(|mut running| running.run(stage)) {
         Ok(exit) => exit,
-        Err(e) if e.text == CLOSED => Exit::Done,
+        // stdout was closed by its reader, or a stage has had enough: a polite end.
+        Err(e) if e.exit == Exit::Done => Exit::Done,
         Err(e) => {
             tracing::error!("{e}");
             e.exit

@@ -15,6 +15,7 @@ mod room;
 mod segment;
 #[doc(hidden)]
 pub mod sim;
+mod source;
 #[cfg(test)]
 mod tests;
 mod verify;

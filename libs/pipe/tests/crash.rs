@@ -223,9 +223,23 @@ impl World {
                 _ => lines.extend_from_slice(format!("{{\"n\":{}}}\n", self.serial).as_bytes()),
             }
         }
+        let before = self.all.len();
         self.all.extend_from_slice(&lines);
+        let room = self.random.below(2 * lines.len() as u64);
+        let full = self.random.one_in(12);
+        self.machine.full_after(full.then_some(room));
         let done = writer.append(&lines, count);
-        assert!(done.is_ok() || process.stopped(), "{done:?}");
+        self.machine.full_after(None);
+        if done.is_ok() || process.stopped() {
+            return;
+        }
+        assert!(full, "{done:?}");
+        if writer.append(b"", 0).is_ok() {
+            self.all.truncate(before); // taken back
+        } else {
+            process.kill(); // half of it could not be taken back: the process ends, recovery decides
+            self.writer = None;
+        }
     }
 
     /// The commit, in the order of the design.

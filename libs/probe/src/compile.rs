@@ -327,12 +327,15 @@ fn compile_all(
     }
     let all = Def { name: MAIN, args: Vec::new(), body: comma(terms) };
     let defs = shared().iter().cloned().chain(std::mem::take(&mut linker.defs)).chain([all]);
+    let mut unplaced = Vec::new();
     let lut = match Loader::new(defs).load(arena, File { code: MAIN, path: () }) {
         Ok(loaded) => match Compiler::default().with_funs(natives::all()).compile(loaded) {
             Ok(filter) => Some(filter),
             Err(errors) => {
                 for (part, what) in errors.into_iter().flat_map(|(_, errors)| errors) {
-                    linker.blame(part, undefined(part, &what));
+                    if !linker.blame(part, undefined(part, &what)) {
+                        unplaced.push(part.to_owned());
+                    }
                 }
                 None
             }
@@ -350,7 +353,7 @@ fn compile_all(
         Some(filter) if errors.is_empty() => Ok(finish(filter, linker.data)),
         _ if errors.is_empty() => {
             let name = texts.first().map_or("", |t| t.name);
-            let problem = Problem::new(name, "", "", "the engine's own definitions do not compile");
+            let problem = Problem::new(name, "", "", format!("fault in the engine's own definitions: {unplaced:?}"));
             Err(vec![(0, CompileError { problems: vec![problem] })])
         }
         _ => Err(errors),

@@ -27,3 +27,7 @@ pub use scope::Scope;
 pub use set::{Failure, FilterSet, Found, Note, Outcome, Quiet, Source, Spec, Why};
 pub use stack::{STACK, with_stack};
 pub use value::{ParseError, Val, parse};
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOC: alloc::Counting = alloc::Counting;

@@ -128,16 +128,18 @@ impl<'s, 'm> Linker<'s, 'm> {
         problems
     }
 
-    /// Files a problem under the text that `part` is a slice of.
-    pub(crate) fn blame(&mut self, part: &str, message: String) {
+    /// Files a problem under the text that `part` is a slice of; `false` if it is of none.
+    pub(crate) fn blame(&mut self, part: &str, message: String) -> bool {
         let at = part.as_ptr() as usize;
         let within = |f: &File<'_>| {
             let start = f.text.as_ptr() as usize;
             (start..=start + f.text.len()).contains(&at)
         };
-        if let Some(i) = self.files.iter().position(within) {
+        let file = self.files.iter().position(within);
+        if let Some(i) = file {
             self.fail(i, part, message);
         }
+        file.is_some()
     }
 
     fn file(&mut self, name: &str, text: &str) -> usize {

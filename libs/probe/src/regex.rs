@@ -20,7 +20,7 @@ const SIZE_MAX: usize = 1 << 20;
 const PATTERN_MAX: usize = 64 << 10;
 
 /// jq's flags.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// All matches, not only the first.
     pub(crate) global: bool,

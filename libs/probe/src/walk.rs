@@ -144,7 +144,8 @@ impl<'s, 'n> Walk<'s, 'n> {
             op,
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt
         );
-        let target = mem::replace(&mut self.target, self.target || assigns);
+        let target = self.target;
+        self.target = target || assigns;
         self.term(l);
         self.target = target;
         if let BinaryOp::Pipe(Some(pattern)) = op {

@@ -35,9 +35,15 @@ fn main() {
         let text = &plain[..670];
         (0..RECORDS as i64).map(|i| event::id::event_id(i, "osquery", "C02XL0AAJGH5", black_box(text), 0).len()).sum()
     });
-    for (name, time) in [("ids alone", ids), ("gunzip alone", only), ("gunzip, serde_json RawValue, lines", naive), ("ours", ours)] {
+    for (name, time) in
+        [("ids alone", ids), ("gunzip alone", only), ("gunzip, serde_json RawValue, lines", naive), ("ours", ours)]
+    {
         let us = time.as_secs_f64() * 1e6;
-        println!("{name:36} {us:7.1} µs a POST {:6.2} µs a record {:5.2} ×", us / RECORDS as f64, us / (naive.as_secs_f64() * 1e6));
+        println!(
+            "{name:36} {us:7.1} µs a POST {:6.2} µs a record {:5.2} ×",
+            us / RECORDS as f64,
+            us / (naive.as_secs_f64() * 1e6)
+        );
     }
 }
 
@@ -141,7 +147,8 @@ impl Desk for Fleet {
     }
 
     fn speaker(&self, _: &'static str, _: &str) -> Speaker {
-        let machine = Machine { serial_number: Some("C02XL0AAJGH5".into()), unit: Some("berlin".into()), ..Machine::default() };
+        let machine =
+            Machine { serial_number: Some("C02XL0AAJGH5".into()), unit: Some("berlin".into()), ..Machine::default() };
         Speaker::Known(machine)
     }
 

@@ -5,16 +5,15 @@
 //! pass (`scan`). What is too long to keep passes through with its length, digest and beginning.
 
 use event::json;
-use sha2::{Digest, Sha256};
 
+use crate::cut::Cutting;
 use crate::line::RECORD_MAX;
-use crate::scan::{self, Flaw, Scan, Skip};
+use crate::scan::{self, Flaw, Scan};
+use crate::skip::Skip;
 
 /// Records taken from one body. osquery sends at most 1,024 lines a POST unless told otherwise
 /// (`logger_tls_max_lines`).
 pub const RECORDS_MAX: usize = 262_144;
-/// Bytes kept of a record that is too long.
-const HEAD_MAX: usize = 1024;
 
 /// One record of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +110,7 @@ enum State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
-    NodeKey,
+    Node,
     LogType,
     Data,
     Other,
@@ -127,41 +126,6 @@ struct Open {
     cut: Option<Cutting>,
 }
 
-#[derive(Default)]
-struct Cutting {
-    bytes: u64,
-    sha256: Sha256,
-    head: Vec<u8>,
-}
-
-impl Cutting {
-    fn feed(&mut self, text: &[u8]) {
-        self.bytes += text.len() as u64;
-        self.sha256.update(text);
-        let room = HEAD_MAX - self.head.len().min(HEAD_MAX);
-        self.head.extend_from_slice(text.get(..room).unwrap_or(text));
-    }
-
-    fn whole<'t>(text: &[u8]) -> Record<'t> {
-        let mut cut = Self::default();
-        cut.feed(text);
-        cut.record()
-    }
-
-    fn record<'t>(self) -> Record<'t> {
-        let sha256 = self.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let head = match std::str::from_utf8(&self.head) {
-            Ok(text) => text.to_owned(),
-            // Only a character that the cut halved is dropped; anything else that is no UTF-8 is replaced.
-            Err(e) if e.error_len().is_none() => {
-                String::from_utf8_lossy(self.head.get(..e.valid_up_to()).unwrap_or_default()).into_owned()
-            }
-            Err(_) => String::from_utf8_lossy(&self.head).into_owned(),
-        };
-        Record::Cut { bytes: self.bytes, sha256, head }
-    }
-}
-
 /// The state between two pieces of a body.
 pub struct Splitter {
     state: State,
@@ -175,14 +139,7 @@ pub struct Splitter {
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self {
-            state: State::Open,
-            object: true,
-            key: Key::Other,
-            head: Head::default(),
-            open: None,
-            records: 0,
-        }
+        Self { state: State::Open, object: true, key: Key::Other, head: Head::default(), open: None, records: 0 }
     }
 }
 
@@ -222,7 +179,9 @@ impl Splitter {
             let next = match (self.state, byte) {
                 _ if self.open.is_some() => None,
                 (State::Open, b'{') => Some(State::FirstKey),
-                (State::Open, b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => return Err(BodyError::NotObject),
+                (State::Open, b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+                    return Err(BodyError::NotObject);
+                }
                 (State::FirstKey, b'}') | (State::AfterValue, b'}') => Some(State::End),
                 (State::FirstKey | State::Key, b'"') => None,
                 (State::Colon, b':') => Some(State::Value),
@@ -262,7 +221,7 @@ impl Splitter {
         self.state = match self.state {
             State::FirstKey | State::Key => {
                 self.key = match text_of(&token)?.as_deref() {
-                    Some("node_key") => Key::NodeKey,
+                    Some("node_key") => Key::Node,
                     Some("log_type") => Key::LogType,
                     Some("data") => Key::Data,
                     Some(_) => Key::Other,
@@ -275,7 +234,7 @@ impl Splitter {
                 if self.key != Key::Other {
                     let value = text_of(&token)?.map_or(Member::Wrong, |text| Member::Text(text.into_owned()));
                     match self.key {
-                        Key::NodeKey => self.head.node_key = value,
+                        Key::Node => self.head.node_key = value,
                         Key::LogType => self.head.log_type = value,
                         _ => self.head.data = value,
                     }

@@ -159,9 +159,17 @@ mod tests {
     #[test]
     fn every_coding_in_any_pieces() {
         let text: Vec<u8> = (0..30_000u32).flat_map(|i| i.to_string().into_bytes()).collect();
-        for (kind, label) in
-            [("gzip", "gzip"), ("gzip", "GZIP "), ("gzip", "deflate"), ("zlib", "gzip"), ("zlib", "deflate"), ("zlib", "zlib"), ("raw", "deflate"), ("none", "identity"), ("none", "")]
-        {
+        for (kind, label) in [
+            ("gzip", "gzip"),
+            ("gzip", "GZIP "),
+            ("gzip", "deflate"),
+            ("zlib", "gzip"),
+            ("zlib", "deflate"),
+            ("zlib", "zlib"),
+            ("raw", "deflate"),
+            ("none", "identity"),
+            ("none", ""),
+        ] {
             for piece in [1, 7, 4096, 1 << 20] {
                 let got = inflate(&packed(kind, &text), label, piece, text.len() + 1).unwrap();
                 assert!(got == (true, text.clone()), "{kind} as {label} by {piece}");

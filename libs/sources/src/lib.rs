@@ -4,10 +4,12 @@
 //! go out. To add a source, write `sources/NAME.rs` with a `SOURCE` that implements [`Source`].
 
 mod body;
+mod cut;
 mod inflate;
 mod line;
 mod reply;
 mod scan;
+mod skip;
 pub mod sources;
 
 use std::io::BufRead;
@@ -19,7 +21,7 @@ pub use body::{BodyError, Head, Member, RECORDS_MAX, Record, Splitter, Take};
 pub use inflate::{Inflate, InflateError, RATIO_MAX};
 pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
-pub use scan::RECORD_DEPTH_MAX;
+pub use scan::{Flaw, RECORD_DEPTH_MAX};
 pub use sources::{ALL, by_name, by_path, osquery};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
@@ -109,6 +111,7 @@ pub enum Enrolment {
 }
 
 /// Who speaks.
+#[expect(clippy::large_enum_variant, reason = "one lives for one request, and it is nearly always the large one")]
 pub enum Speaker {
     /// The machine that the key was given to.
     Known(Machine),

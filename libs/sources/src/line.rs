@@ -48,7 +48,8 @@ impl<'a> Lines<'a> {
         let mut before_body = before_body(request.received, machine, &by);
         if before_body.len() > ENVELOPE_MAX / 2 {
             // A machine with that many tags: its names are enough to find them again.
-            let bare = Machine { tags: Vec::new(), groups: Vec::new(), extra: serde_json::Map::new(), ..machine.clone() };
+            let bare =
+                Machine { tags: Vec::new(), groups: Vec::new(), extra: serde_json::Map::new(), ..machine.clone() };
             before_body = self::before_body(request.received, &bare, &by);
         }
         Self {

@@ -90,7 +90,8 @@ fn payload_is_the_agents_own_record() {
             }
         }
     }
-    let odd = r#"{"name":1,"epoch":{"seconds":1},"columns":[1e400,18446744073709551616],"numerics":"x","unixTime":1.5}"#;
+    let odd =
+        r#"{"name":1,"epoch":{"seconds":1},"columns":[1e400,18446744073709551616],"numerics":"x","unixTime":1.5}"#;
     assert_eq!(log(odd)[0].payload.get(), odd);
     let twice = r#"{"columns":{"a":"\/"},"name":"x","n\u0061me":"y"}"#;
     assert_eq!(log(twice)[0].payload.get(), r#"{"columns":{"a":"/"},"name":"y"}"#);
@@ -113,9 +114,13 @@ fn a_batch_gives_its_rows_removed_first() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3, "equal rows of one record are told apart");
-    for (diff, rows) in
-        [(r#"{"added":"","removed":[{}]}"#, 1), (r#"{"removed":""}"#, 0), ("{}", 0), (r#""""#, 0), (r#"{"added":null}"#, 0)]
-    {
+    for (diff, rows) in [
+        (r#"{"added":"","removed":[{}]}"#, 1),
+        (r#"{"removed":""}"#, 0),
+        ("{}", 0),
+        (r#""""#, 0),
+        (r#"{"added":null}"#, 0),
+    ] {
         assert_eq!(log(&format!(r#"{{"name":"a","diffResults":{diff}}}"#)).len(), rows, "{diff}");
     }
 }
@@ -131,7 +136,10 @@ fn machine_from_a_log() {
         json!({"columns": {}, "hostIdentifier": "h.local", "decorations": {"serial_number": "C02", "host_uuid": uuid}}),
         json!({"serial_number": "C02", "hardware_uuid": uuid, "hostname": "h.local"}),
     );
-    check(json!({"columns": {}, "hostname": "old", "decorations": {"hardware_serial": "0"}}), json!({"hostname": "old"}));
+    check(
+        json!({"columns": {}, "hostname": "old", "decorations": {"hardware_serial": "0"}}),
+        json!({"hostname": "old"}),
+    );
     check(json!({"columns": {}, "hostIdentifier": uuid}), json!({"hardware_uuid": uuid, "hostname": uuid}));
     check(json!({"columns": {}, "hostIdentifier": 7, "decorations": [1]}), json!({"hostname": "7"}));
     check(json!({"columns": {}, "hostIdentifier": {}, "decorations": "x"}), json!({}));
@@ -165,7 +173,11 @@ fn times() {
     ] {
         let body = format!(r#"{{"columns":{{}},"unixTime":{unix}}}"#);
         let event = &raw("result", &body).unwrap()[0];
-        assert_eq!((event.time.to_string().as_str(), event.tags.contains(&"clock".to_owned())), (want, clock), "{unix}");
+        assert_eq!(
+            (event.time.to_string().as_str(), event.tags.contains(&"clock".to_owned())),
+            (want, clock),
+            "{unix}"
+        );
         assert_eq!(event.payload.get(), body, "payload untouched");
     }
 }
@@ -236,7 +248,8 @@ fn refusals_have_a_reason() {
     }
     assert_eq!(SOURCE.read_log(b"{\"columns\":\"\xff\"}", now()).unwrap_err().reason, "not_utf8");
     for (kind, body, reason) in [
-        ("result", r#"{"base64":"/w=="}"#, "not_json"),
+        ("result", r#"{"base64":"ew=="}"#, "not_json"),
+        ("result", r#"{"base64":"/w=="}"#, "not_utf8"),
         ("result", r#"{"base64":"eyJhIjoi/yJ9"}"#, "not_utf8"),
         ("result", r#"{"cut":{"bytes":9000000,"sha256":"ab","head":"x"}}"#, "too_long"),
         ("result", "null", "not_object"),

@@ -127,7 +127,7 @@ impl Live {
             let wait = async { tokio::join!(feed, ended) };
             tokio::pin!(wait);
             tokio::select! {
-                said = &mut said => (Some(said), wait.await.1.0),
+                said = &mut said => (Some(said), wait.as_mut().await.1.0),
                 (_, (status, _)) = &mut wait => (tokio::time::timeout(CLOSING, &mut said).await.ok(), status),
             }
         };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -17,20 +18,20 @@ const FILE_MAX: u64 = 16 << 20;
 const GLOB_MAX: usize = 10_000;
 const MANIFEST: &str = "manifest.json";
 
-/// Where the texts come from, and what was read so far.
+/// Where the texts come from, and what was read so far; clones share what they remember.
 #[derive(Debug, Clone)]
 pub struct Files {
     main: PathBuf,
     /// Texts of a copy by the path of the original; none: the disk itself.
-    copy: Option<BTreeMap<PathBuf, String>>,
-    read: BTreeMap<PathBuf, String>,
+    copy: Option<Arc<BTreeMap<PathBuf, String>>>,
+    read: Arc<Mutex<BTreeMap<PathBuf, String>>>,
 }
 
 impl Files {
     /// `path` is `pipeline.toml`, or the folder of a copy.
     pub fn open(path: &Path) -> Result<Self, Finding> {
         if !path.is_dir() {
-            return Ok(Self { main: path.to_owned(), copy: None, read: BTreeMap::new() });
+            return Ok(Self { main: path.to_owned(), copy: None, read: Arc::default() });
         }
         let fail = |what: String| Finding::file(path, format!("no copy of a configuration: {what}"));
         let text = std::fs::read_to_string(path.join(MANIFEST)).map_err(|e| fail(e.to_string()))?;
@@ -44,7 +45,11 @@ impl Files {
             }
         }
         let main = manifest.get("main").and_then(|m| m.as_str()).ok_or_else(|| fail("no `main`".into()))?;
-        Ok(Self { main: main.into(), copy: Some(copy), read: BTreeMap::new() })
+        Ok(Self { main: main.into(), copy: Some(Arc::new(copy)), read: Arc::default() })
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The main file.
@@ -53,7 +58,7 @@ impl Files {
     }
 
     /// The text of a file; the error is a lower-case fragment without the path.
-    pub fn read(&mut self, path: &Path) -> Result<String, String> {
+    pub fn read(&self, path: &Path) -> Result<String, String> {
         let path = tidy(path);
         let text = match &self.copy {
             Some(copy) => copy.get(&path).cloned().ok_or_else(|| "no such file".to_owned())?,
@@ -65,7 +70,7 @@ impl Files {
                 std::fs::read_to_string(&path).map_err(|e| plain(&e))?
             }
         };
-        self.read.insert(path, text.clone());
+        self.remembered().insert(path, text.clone());
         Ok(text)
     }
 
@@ -96,7 +101,8 @@ impl Files {
     /// Writes everything that was read to `dir/HASH` and says which folder that is. The same files give the same one.
     pub fn copy_to(&self, dir: &Path) -> std::io::Result<PathBuf> {
         let mut hash = Sha256::new();
-        for (path, text) in &self.read {
+        let read = self.remembered().clone();
+        for (path, text) in &read {
             for part in [path.to_string_lossy().as_bytes(), text.as_bytes()] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
@@ -109,7 +115,7 @@ impl Files {
         }
         std::fs::create_dir_all(&target)?;
         let mut list = Vec::new();
-        for (i, (path, text)) in self.read.iter().enumerate() {
+        for (i, (path, text)) in read.iter().enumerate() {
             let base = path.file_name().unwrap_or_default().to_string_lossy();
             let copy = format!("{i:04}-{base}");
             std::fs::write(target.join(&copy), text)?;
@@ -125,7 +131,7 @@ impl Files {
 
     /// Whether a file that was read, or the set that a pattern names, may have changed since: cheap, by time and size.
     pub fn stamp(&self, patterns: &[PathBuf]) -> Vec<(PathBuf, Option<(u64, std::time::SystemTime)>)> {
-        let mut paths: Vec<PathBuf> = self.read.keys().cloned().collect();
+        let mut paths: Vec<PathBuf> = self.remembered().keys().cloned().collect();
         for pattern in patterns {
             paths.extend(self.glob(pattern).unwrap_or_default());
         }

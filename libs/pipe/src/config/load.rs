@@ -43,6 +43,7 @@ impl Reading {
     fn main(&mut self, table: &mut Settings, files: &mut Files, data: Option<&Path>) {
         let config = &mut self.config;
         config.file = Some(files.main().to_owned());
+        config.files = Some(files.clone());
         config.base = table.base();
         match table.int("version") {
             Some(1) => {}

@@ -27,6 +27,8 @@ pub use words::{Secret, is_name, parse_duration, parse_size};
 pub struct Config {
     /// The main file, as people write its path; none when there is no file and none is needed.
     pub file: Option<PathBuf>,
+    /// Where it was read from; none without a file.
+    pub files: Option<Files>,
     /// The folder that relative paths of the main file count from.
     pub base: PathBuf,
     /// Base of the URLs that agents, packages and links use.
@@ -112,6 +114,7 @@ impl Config {
     pub fn empty(data: Option<&Path>) -> Self {
         Self {
             file: None,
+            files: None,
             base: PathBuf::from("."),
             url: None,
             data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
@@ -124,6 +127,20 @@ impl Config {
             sources: BTreeMap::new(),
             probes: BTreeMap::new(),
         }
+    }
+
+    /// The text of another file of the configuration (a preset, a jq module), from the copy if this is one. The error is
+    /// a lower-case fragment without the path.
+    pub fn text(&self, path: &Path) -> Result<String, String> {
+        match &self.files {
+            Some(files) => files.read(path),
+            None => std::fs::read_to_string(path).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// The text of a jq module: imports resolve inside `filters/` beside the configuration only.
+    pub fn module(&self, path: &str) -> Option<String> {
+        self.text(&self.base.join("filters").join(path)).ok()
     }
 
     /// The stage of this name.

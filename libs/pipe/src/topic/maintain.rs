@@ -1,5 +1,7 @@
 //! Upkeep of a topic: sealing what rests, deleting what is read and old, compressing what is read.
 
+use std::io::ErrorKind;
+
 use super::head;
 use super::pack::{self, Packing};
 use super::segment;
@@ -8,10 +10,13 @@ use super::{Error, TopicWriter};
 /// Segments deleted in one call at most: a removal of 64 MiB takes milliseconds.
 pub const DELETIONS_MAX: usize = 16;
 
+/// Milliseconds until compression is tried again after it failed.
+pub const PACK_PAUSE_MS: i64 = 60_000;
+
 /// What a topic may keep, and the room there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Segments that every stage has read go when they were sealed longer ago than this (ms) …
+    /// Segments that every stage has read go when their last line is older than this (ms) …
     pub keep_age_ms: i64,
     /// … or when the topic takes more than these bytes on disk.
     pub keep_size: u64,
@@ -49,18 +54,22 @@ impl TopicWriter {
     /// `claims` are the offsets up to which the configured readers have read and committed; none means nobody holds
     /// anything. A segment is touched only if every claim has passed it, it is published, and [`sealed`](Self::sealed)
     /// told it before the last [`publish`](Self::publish). The newest segment is never touched; it is sealed (and an
-    /// empty one begun) when it is too old, or when it is read and the room it takes is wanted.
+    /// empty one begun) when it is too old, or when it is read and the room it takes is wanted. Compression that fails
+    /// is no error; it is tried again after [`PACK_PAUSE_MS`].
     pub fn maintain(&mut self, claims: &[u64], policy: &Policy) -> Result<Maintained, Error> {
         self.check_usable()?;
         let read = claims.iter().copied().min().unwrap_or(u64::MAX).min(self.published.offset);
         let mut done = Maintained { sealed: self.seal_resting(read, policy)?, ..Maintained::default() };
         let free_to_go = read.min(self.recorded);
         self.delete_old(free_to_go, policy, &mut done)?;
-        if let Err(e) = self.pack_step(free_to_go, &mut done) {
-            if let Some(packing) = self.packing.take() {
-                pack::abandon(self.fs.as_ref(), &self.dir, packing.first());
-            }
-            return Err(e);
+        if policy.now_ms >= self.pack_from_ms
+            && let Err(e) = self.pack_step(free_to_go, &mut done)
+        {
+            // Mostly there is no room. Nothing is lost by waiting, and the topic works as well uncompressed.
+            tracing::warn!("topic {} is not compressed: {e}", self.dir.display());
+            self.pack_from_ms = policy.now_ms.saturating_add(PACK_PAUSE_MS);
+            self.abandon_packing();
+            done.more = false;
         }
         done.bytes = self.bytes();
         Ok(done)
@@ -87,7 +96,7 @@ impl TopicWriter {
         let (mut bytes, mut free, mut count) = (self.bytes(), policy.free_space, 0_usize);
         for segment in self.segments.iter().take(DELETIONS_MAX) {
             let newest = segment.end == self.end && self.open.is_none();
-            let old = policy.now_ms.saturating_sub(segment.sealed_ms) > policy.keep_age_ms;
+            let old = policy.now_ms.saturating_sub(segment.last_ms) > policy.keep_age_ms;
             let wanted = old || bytes > policy.keep_size || bytes >= policy.limit || free < policy.reserve;
             if newest || segment.end.offset > free_to_go || !wanted {
                 break;
@@ -96,24 +105,44 @@ impl TopicWriter {
             free = free.saturating_add(segment.disk);
             count += 1;
         }
+        if self.packing.as_ref().is_some_and(|p| self.segments.iter().take(count).any(|s| s.first.offset == p.first()))
+        {
+            self.abandon_packing();
+        }
         let Some(last) = self.segments.get(count.wrapping_sub(1)) else { return Ok(()) };
         // First the durable word that they are gone, then the readers', then the deed; recovery repeats it.
-        head::save_first(self.fs.as_ref(), &self.dir, last.end)?;
-        self.first = last.end;
+        let first = last.end;
+        match head::save_first(self.fs.as_ref(), &self.dir, first) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::StorageFull => {
+                // Not even room for these few bytes: the oldest segment makes it. One alone leaves no hole.
+                let oldest = self.segments.front().map(|s| segment::path(&self.dir, s.first.offset, s.packed));
+                let oldest = oldest.unwrap_or_default();
+                self.fs.remove(&oldest).map_err(Error::io(&oldest, "remove"))?;
+                self.fs.sync_dir(&self.dir).map_err(Error::io(&self.dir, "sync"))?;
+                head::save_first(self.fs.as_ref(), &self.dir, first)?;
+            }
+            other => other?,
+        }
+        self.first = first;
         self.write_head()?;
         for segment in self.segments.drain(..count) {
-            if self.packing.as_ref().is_some_and(|p| p.first() == segment.first.offset) {
-                self.packing = None;
-                pack::abandon(self.fs.as_ref(), &self.dir, segment.first.offset);
-            }
             let path = segment::path(&self.dir, segment.first.offset, segment.packed);
-            if let Err(e) = self.fs.remove(&path) {
-                tracing::warn!("cannot remove {}: {e}", path.display()); // the next start does
+            match self.fs.remove(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    tracing::warn!("cannot remove {}: {e}", path.display()); // the next start does
+                }
+                _ => {}
             }
             done.deleted += 1;
             done.freed += segment.disk;
         }
         Ok(())
+    }
+
+    fn abandon_packing(&mut self) {
+        if let Some(packing) = self.packing.take() {
+            pack::abandon(self.fs.as_ref(), &self.dir, packing.first());
+        }
     }
 
     fn pack_step(&mut self, free_to_go: u64, done: &mut Maintained) -> Result<(), Error> {

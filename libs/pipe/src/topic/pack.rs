@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(super) struct Packing {
     first: u64,
     end: u64,
-    sealed_ms: i64,
+    last_ms: i64,
     source: Box<dyn File>,
     done: u64,
     out: zstd::stream::write::Encoder<'static, Sink>,
@@ -57,7 +57,7 @@ impl Packing {
             Ok(out)
         };
         let out = encoder().map_err(Error::io(&tmp, "make"))?;
-        Ok(Self { first, end, sealed_ms: segment.sealed_ms, source, done: 0, out, piece: vec![0; PIECE_BYTES] })
+        Ok(Self { first, end, last_ms: segment.last_ms, source, done: 0, out, piece: vec![0; PIECE_BYTES] })
     }
 
     /// The segment's first offset.
@@ -90,7 +90,7 @@ impl Packing {
         let tmp = unfinished(dir, self.first, true);
         let finish = || {
             let sink = self.out.finish()?;
-            sink.file.set_modified(self.sealed_ms)?; // the age that `keep` asks for is the sealing's
+            sink.file.set_modified(self.last_ms)?; // `keep` and `start` ask for the age of the lines
             sink.file.sync()?;
             fs.rename(&tmp, &segment::path(dir, self.first, true))?;
             fs.sync_dir(dir)?;

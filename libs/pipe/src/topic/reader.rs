@@ -9,7 +9,8 @@ use crate::fs::Fs;
 
 use super::head::{self, Head};
 use super::recover::count_between;
-use super::segment::{self, Source, count_lines};
+use super::segment::{self, count_lines};
+use super::source::Source;
 use super::{Error, Mark};
 
 /// Bytes of the longest line with its newline, and of the largest chunk: a longer line cannot hide in one.

@@ -37,6 +37,7 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path, kept: Kept, known: &[Sealed]) -> 
         Kept::Recorded(mark) => cut_to(fs, dir, &mut files, mark.offset)?,
         Kept::WholeLines => cut_torn(fs, dir, &files)?,
     };
+    // Durable before anything is written: a removed segment that comes back would stand in the way of new lines.
     fs.sync_dir(dir).map_err(Error::io(dir, "sync"))?;
 
     let mut anchors = vec![Mark::START, first];
@@ -95,8 +96,6 @@ fn cut_to(fs: &dyn Fs, dir: &Path, files: &mut Vec<Listed>, end: u64) -> Result<
     while let Some(last) = files.pop_if(|s| s.first > end || (s.first == end && s.packed)) {
         remove(fs, &segment::path(dir, last.first, last.packed))?;
     }
-    // Durable before anything is written: a removed name that comes back would stand in the way of new lines.
-    fs.sync_dir(dir).map_err(Error::io(dir, "sync"))?;
     let beyond = |have| Error::Beyond { dir: dir.to_path_buf(), at: end, end: have, recovered: true };
     let Some(last) = files.last_mut() else { return if end == 0 { Ok(0) } else { Err(beyond(0)) } };
     let want = end - last.first;
@@ -202,7 +201,14 @@ impl Numbering<'_> {
                     at.line += read.lines;
                     let path = segment::path(dir, file.first, false);
                     let handle = fs.open(&path, Mode::Write).map_err(Error::io(&path, "open"))?;
-                    open = Some(Open { file: handle, first: begun, len, hash: read.hash, since_ms: file.modified_ms });
+                    open = Some(Open {
+                        file: handle,
+                        first: begun,
+                        len,
+                        hash: read.hash,
+                        since_ms: file.modified_ms,
+                        last_ms: file.modified_ms,
+                    });
                     continue;
                 }
                 None if file.first < known_end && self.exact(end).is_some() => {}
@@ -219,7 +225,7 @@ impl Numbering<'_> {
                 end: Mark { offset: end, line: self.exact(end).unwrap_or(at.line) },
                 packed: file.packed,
                 disk: file.disk,
-                sealed_ms: file.modified_ms,
+                last_ms: file.modified_ms,
             });
         }
         Ok(Recovered { segments, open, first, end: at, chain, fresh })

@@ -5,36 +5,17 @@
 //! by file; unsynced creations, renames and removals have happened or not. After [`SimFs::kill`] all that was written is
 //! there, and still not durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod disk;
+
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fs::{Entry, File, Fs, Guard, Mode};
 
-/// Pseudo-random numbers (splitmix64): the same for the same seed, everywhere.
-#[derive(Debug, Clone)]
-pub struct Random(pub u64);
+use disk::{Change, Disk, Inode};
 
-impl Random {
-    /// The next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`; 0 for 0.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.number().checked_rem(n).unwrap_or(0)
-    }
-
-    /// True once in `n`.
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
+pub use disk::Random;
 
 /// The simulated disk as one process sees it; clones are the same process.
 #[derive(Clone)]
@@ -43,68 +24,10 @@ pub struct SimFs {
     process: u64,
 }
 
-struct Disk {
-    inodes: BTreeMap<u64, Inode>,
-    names: BTreeMap<PathBuf, u64>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    name_changes: Vec<NameChange>,
-    locks: BTreeMap<PathBuf, u64>,
-    random: Random,
-    processes: u64,
-    stopped: BTreeSet<u64>,
-    /// Processes below this one ended with the power.
-    alive_from: u64,
-    boot: u64,
-    ops: u64,
-    stop_at: u64,
-    lie: bool,
-    full: Option<u64>,
-    free: u64,
-    now_ms: i64,
-}
-
-#[derive(Default, Clone)]
-struct Inode {
-    data: Vec<u8>,
-    durable: Vec<u8>,
-    changes: Vec<Change>,
-    modified_ms: i64,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Len(usize),
-}
-
-struct NameChange {
-    dir: PathBuf,
-    gone: Option<PathBuf>,
-    made: Option<(PathBuf, u64)>,
-}
-
 impl SimFs {
     /// An empty disk, and the first process.
     pub fn new(seed: u64) -> Self {
-        let disk = Disk {
-            inodes: BTreeMap::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            name_changes: Vec::new(),
-            locks: BTreeMap::new(),
-            random: Random(seed),
-            processes: 1,
-            stopped: BTreeSet::new(),
-            alive_from: 0,
-            boot: 1,
-            ops: 0,
-            stop_at: u64::MAX,
-            lie: false,
-            full: None,
-            free: u64::MAX,
-            now_ms: 1_800_000_000_000,
-        };
-        Self { shared: Arc::new(Mutex::new(disk)), process: 0 }
+        Self { shared: Arc::new(Mutex::new(Disk::new(seed))), process: 0 }
     }
 
     /// Another process on the same machine.
@@ -198,126 +121,6 @@ impl SimFs {
             change(&mut inode.data);
             inode.durable.clone_from(&inode.data);
             inode.changes.clear();
-        }
-    }
-}
-
-impl Disk {
-    fn alive(&self, process: u64) -> io::Result<()> {
-        if process < self.alive_from || self.stopped.contains(&process) {
-            return Err(io::Error::other("the simulated process has stopped"));
-        }
-        Ok(())
-    }
-
-    /// Counts an operation; true if it is the one to stop at.
-    fn begin(&mut self, process: u64) -> io::Result<bool> {
-        self.alive(process)?;
-        self.ops += 1;
-        let stop = self.ops == self.stop_at;
-        if stop {
-            self.stopped.insert(process);
-        }
-        Ok(stop)
-    }
-
-    /// Counts an operation that is done or not, and does it.
-    fn whole(&mut self, process: u64, act: impl FnOnce(&mut Self)) -> io::Result<()> {
-        let stop = self.begin(process)?;
-        if !stop || self.random.one_in(2) {
-            act(self);
-        }
-        self.alive(process)
-    }
-
-    fn lose_power(&mut self) {
-        // Journals keep the order of names; other file systems may not.
-        let (ordered, until) = (self.random.one_in(2), self.random.below(self.name_changes.len() as u64 + 1));
-        for (i, change) in std::mem::take(&mut self.name_changes).into_iter().enumerate() {
-            let kept = if ordered { (i as u64) < until } else { self.random.one_in(2) };
-            if kept {
-                change.apply(&mut self.durable_names);
-            }
-        }
-        self.names = self.durable_names.clone();
-        let named: BTreeSet<u64> = self.names.values().copied().collect();
-        self.inodes.retain(|i, _| named.contains(i));
-        for inode in self.inodes.values_mut() {
-            inode.lose_power(&mut self.random);
-        }
-    }
-
-    fn change_name(&mut self, dir: &Path, gone: Option<&Path>, made: Option<(&Path, u64)>) {
-        let change = NameChange {
-            dir: dir.to_path_buf(),
-            gone: gone.map(Path::to_path_buf),
-            made: made.map(|(p, i)| (p.to_path_buf(), i)),
-        };
-        change.apply(&mut self.names);
-        self.name_changes.push(change);
-    }
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        if let Some(gone) = &self.gone {
-            names.remove(gone);
-        }
-        if let Some((path, inode)) = &self.made {
-            names.insert(path.clone(), *inode);
-        }
-    }
-}
-
-impl Inode {
-    fn change(&mut self, change: Change) {
-        apply(&mut self.data, &change);
-        self.changes.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.changes.drain(..) {
-            apply(&mut self.durable, &change);
-        }
-    }
-
-    fn lose_power(&mut self, random: &mut Random) {
-        let kind = random.below(5);
-        let changes = std::mem::take(&mut self.changes);
-        let whole = match kind {
-            0 => 0,
-            1 => changes.len() as u64,
-            _ => random.below(changes.len() as u64 + 1),
-        };
-        for (i, mut change) in changes.into_iter().enumerate() {
-            if let (Change::Write(_, data), 2..) = (&mut change, kind) {
-                let torn = usize::try_from(random.below(data.len() as u64 + 1)).unwrap_or(0);
-                match (kind, (i as u64).cmp(&whole)) {
-                    (2, std::cmp::Ordering::Equal) => data.truncate(torn), // the length shows how far it came
-                    (3, std::cmp::Ordering::Equal) => data.iter_mut().skip(torn).for_each(|b| *b = 0),
-                    (3, std::cmp::Ordering::Greater) => data.fill(0), // the length came through, the data did not
-                    (4, _) if random.one_in(3) => data.iter_mut().skip(torn).for_each(|b| *b = 0), // nor here and there
-                    (4, _) => {}
-                    (_, std::cmp::Ordering::Less) => {}
-                    _ => break,
-                }
-            } else if i as u64 >= whole {
-                break;
-            }
-            apply(&mut self.durable, &change);
-        }
-        self.data.clone_from(&self.durable);
-    }
-}
-
-fn apply(data: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::Len(len) => data.resize(*len, 0),
-        Change::Write(at, bytes) => {
-            data.resize(data.len().max(at + bytes.len()), 0);
-            if let Some(place) = data.get_mut(*at..at + bytes.len()) {
-                place.copy_from_slice(bytes);
-            }
         }
     }
 }
@@ -473,7 +276,11 @@ impl Fs for SimFs {
         if !disk.names.contains_key(path) {
             return Err(ErrorKind::NotFound.into());
         }
-        disk.whole(self.process, |disk| disk.change_name(path.parent().unwrap_or(Path::new("")), Some(path), None))
+        disk.whole(self.process, |disk| {
+            let freed = disk.names.get(path).and_then(|i| disk.inodes.get(i)).map_or(0, |i| i.data.len() as u64);
+            disk.full = disk.full.map(|full| full.saturating_add(freed));
+            disk.change_name(path.parent().unwrap_or(Path::new("")), Some(path), None);
+        })
     }
 
     fn create_dir(&self, _dir: &Path) -> io::Result<()> {

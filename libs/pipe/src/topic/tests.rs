@@ -1,6 +1,8 @@
 //! The plain behaviour of a topic, on a real disk where nothing has to go wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
+mod upkeep;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -175,70 +177,6 @@ fn whole_lines_survive_whatever_lies_behind_them() {
 }
 
 #[test]
-fn read_segments_are_compressed_and_deleted() {
-    let tmp = tempfile::tempdir().unwrap();
-    let (fs, dir) = (RealFs::shared(), tmp.path());
-    let mut writer = open(&fs, dir, Kept::WholeLines);
-    let mut sealed = put(&mut writer, 0..18);
-    let (mut slow, mut late) = (
-        TopicReader::open(fs.clone(), dir, Start::First).unwrap(),
-        TopicReader::open(fs.clone(), dir, Start::First).unwrap(),
-    );
-    assert_eq!(slow.read(20).unwrap().unwrap().bytes, lines(0..1)); // holds the first segment open
-    for (claims, want) in
-        [(&[0, 999][..], None), (&[63, 300], None), (&[130, 999], Some(0)), (&[130], Some(64)), (&[130], None)]
-    {
-        assert_eq!(writer.maintain(claims, &policy()).unwrap().compressed, want, "{claims:?}");
-    }
-    assert_eq!(names(dir), [".ndjson.zst", "64.ndjson.zst", "128.ndjson", "192.ndjson", "256.ndjson"]);
-    assert_eq!(writer.bytes(), topic_bytes(fs.as_ref(), dir).unwrap());
-    assert_eq!(get(&mut slow), lines(1..18));
-    let mut mid = TopicReader::open(fs.clone(), dir, Start::At(mark(6))).unwrap();
-    assert_eq!(get(&mut mid), lines(6..18));
-    assert_eq!(verify(fs.as_ref(), dir, &sealed).unwrap().unwrap().segments, 4);
-
-    let tight = Policy { keep_size: 0, ..policy() };
-    assert_eq!(writer.maintain(&[130, 999], &tight).unwrap().deleted, 2);
-    assert_eq!(writer.first(), mark(8));
-    assert_eq!(late.read(64).err().map(|e| e.to_string()), Some("the first line kept is line 8 at 128".into()));
-    late.seek(mark(8));
-    assert_eq!(get(&mut late), lines(8..18));
-    // No reader at all, and no room: even the open segment goes, but never the topic's end.
-    let full = Policy { free_space: 9, reserve: 10, ..policy() };
-    let done = writer.maintain(&[], &full).unwrap();
-    assert!(done.sealed && done.deleted == 1, "as much as gives the reserve back: {done:?}");
-    sealed.extend(writer.sealed());
-    writer.publish().unwrap();
-    assert_eq!(writer.maintain(&[], &tight).unwrap().deleted, 2);
-    assert_eq!(names(dir), ["288.ndjson"]);
-    drop(writer);
-    fs::remove_file(dir.join("head")).unwrap();
-    let mut writer = TopicWriter::open(fs.clone(), dir, Kept::WholeLines, options(&[])).unwrap();
-    assert_eq!((writer.first(), writer.end()), (mark(18), mark(18)), "known from the file `first`");
-    writer = {
-        drop(writer);
-        TopicWriter::open(fs.clone(), dir, Kept::WholeLines, options(&sealed)).unwrap()
-    };
-    sealed.extend(put(&mut writer, 18..30));
-    assert_eq!(verify(fs.as_ref(), dir, &sealed).unwrap().unwrap(), Verified { records: 7, segments: 2, bytes: 128 });
-}
-
-#[test]
-fn an_older_state_takes_a_compressed_segment_back() {
-    let tmp = tempfile::tempdir().unwrap();
-    let (fs, dir) = (RealFs::shared(), tmp.path());
-    let mut writer = open(&fs, dir, Kept::WholeLines);
-    put(&mut writer, 0..9);
-    while writer.maintain(&[], &policy()).unwrap().more {}
-    drop(writer);
-    assert_eq!(names(dir), [".ndjson.zst", "64.ndjson.zst", "128.ndjson"]);
-    let mut writer = open(&fs, dir, Kept::Recorded(mark(6)));
-    assert_eq!(names(dir), [".ndjson.zst", "64.ndjson"]);
-    put(&mut writer, 6..7);
-    assert_eq!(get(&mut TopicReader::open(fs.clone(), dir, Start::First).unwrap()), lines(0..7));
-}
-
-#[test]
 fn a_line_too_long_is_named_and_skipped() {
     let tmp = tempfile::tempdir().unwrap();
     let (fs, dir) = (RealFs::shared(), tmp.path());
@@ -262,26 +200,6 @@ fn a_line_too_long_is_named_and_skipped() {
 }
 
 #[test]
-fn damage_to_a_sealed_segment_is_found() {
-    let dir = Path::new("t");
-    let check = |want: &str, at: u64, harm: &dyn Fn(&SimFs, &mut Vec<Sealed>)| {
-        let sim = SimFs::new(1);
-        let fs: Arc<dyn Fs> = Arc::new(sim.clone());
-        let mut sealed = put(&mut open(&fs, dir, Kept::WholeLines), 0..18);
-        harm(&sim, &mut sealed);
-        let found = verify(fs.as_ref(), dir, &sealed).unwrap().unwrap_err();
-        assert!(found.what.contains(want) && found.first == mark(at), "{want}: {found:?}");
-    };
-    let second = segment::path(dir, 64, false);
-    check("another hash", 4, &|sim, _| sim.tamper(&second, |data| data[9] ^= 1));
-    check("another length", 4, &|sim, _| sim.tamper(&second, |data| data.truncate(48)));
-    check("another number", 4, &|sim, _| sim.tamper(&second, |data| data[9] = b'\n'));
-    check("missing", 4, &|sim, _| sim.remove(&second).unwrap());
-    check("chain is broken", 4, &|_, sealed| sealed[1].sha256 = sealed[0].sha256.clone());
-    check("does not begin", 8, &|_, sealed| drop(sealed.remove(1)));
-}
-
-#[test]
 fn a_full_disk_takes_nothing_and_a_failed_fsync_ends_it() {
     let (sim, dir) = (SimFs::new(1), Path::new("t"));
     let fs: Arc<dyn Fs> = Arc::new(sim.clone());
@@ -289,8 +207,15 @@ fn a_full_disk_takes_nothing_and_a_failed_fsync_ends_it() {
     put(&mut writer, 0..1);
     sim.full_after(Some(7));
     assert!(matches!(writer.append(&lines(1..2), 1), Err(Error::Io { .. })));
+    assert!(matches!(writer.append(&lines(1..4), 3), Err(Error::Io { .. })));
+    sim.full_after(Some(40));
+    assert!(matches!(writer.append(&lines(1..4), 3), Err(Error::Io { .. })), "two and a half lines fit");
     sim.full_after(None);
-    put(&mut writer, 1..6);
+    put(&mut writer, 1..2);
+    drop(writer);
+    let mut writer = open(&fs, dir, Kept::WholeLines);
+    assert_eq!(writer.end(), mark(2), "nothing of what was not appended lies behind");
+    put(&mut writer, 2..6);
     assert_eq!(get(&mut TopicReader::open(fs.clone(), dir, Start::First).unwrap()), lines(0..6));
     writer.append(&lines(6..7), 1).unwrap();
     sim.stop_at(sim.ops() + 1);

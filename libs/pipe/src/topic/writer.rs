@@ -42,6 +42,7 @@ pub struct TopicWriter {
     dir_dirty: bool,
     poisoned: bool,
     pub(super) packing: Option<Packing>,
+    pub(super) pack_from_ms: i64,
     _lock: Guard,
 }
 
@@ -51,7 +52,9 @@ pub(super) struct Open {
     pub first: Mark,
     pub len: u64,
     pub hash: Sha256,
+    /// When its first line came, and its last; ms since 1970.
     pub since_ms: i64,
+    pub last_ms: i64,
 }
 
 impl TopicWriter {
@@ -82,6 +85,7 @@ impl TopicWriter {
             dir_dirty: false,
             poisoned: false,
             packing: None,
+            pack_from_ms: i64::MIN,
             _lock: lock,
             fs,
         };
@@ -135,10 +139,12 @@ impl TopicWriter {
             open.since_ms = now;
         }
         if let Err(e) = open.file.write_at(piece, open.len) {
-            // A full disk writes half of it: take that back, or the next append would stand behind half a line.
-            self.poisoned = open.file.set_len(open.len).is_err();
+            // A full disk writes half of it. Take that back, or the next append would stand before the rest of it; durably,
+            // or whole lines in it would come back after a power cut although they were refused.
+            self.poisoned = open.file.set_len(open.len).and_then(|()| open.file.sync()).is_err();
             return Err(Error::io(&path, "write")(e));
         }
+        open.last_ms = now;
         open.len += piece.len() as u64;
         open.hash.update(piece);
         self.end.offset += piece.len() as u64;
@@ -152,7 +158,7 @@ impl TopicWriter {
             let path = segment::path(&self.dir, self.end.offset, false);
             let file = self.fs.open(&path, Mode::Fresh).map_err(Error::io(&path, "make"))?;
             self.dir_dirty = true;
-            self.open = Some(Open { file, first: self.end, len: 0, hash: Sha256::new(), since_ms: now });
+            self.open = Some(Open { file, first: self.end, len: 0, hash: Sha256::new(), since_ms: now, last_ms: now });
         }
         Ok(())
     }
@@ -211,7 +217,7 @@ impl TopicWriter {
                 end: self.end,
                 packed: false,
                 disk: open.len,
-                sealed_ms: self.fs.now_ms(),
+                last_ms: open.last_ms,
             });
         }
         Ok(())

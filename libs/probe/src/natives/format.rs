@@ -35,7 +35,7 @@ fn markup(c: char) -> Option<&'static str> {
         '<' => "&lt;",
         '>' => "&gt;",
         '&' => "&amp;",
-        '\'' => "&#39;",
+        '\'' => "&apos;",
         '"' => "&quot;",
         _ => return None,
     })

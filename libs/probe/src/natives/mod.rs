@@ -32,7 +32,7 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
 /// Every native function, ours first; a definition of the same name and arity is to be left out.
 pub(crate) fn all() -> Vec<Fun<Engine>> {
     let ours: Vec<Run> = [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
-    let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(run).collect();
+    let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(|fun| run::<Engine>(fun)).collect();
     for fun in jaq_core::funs::<Engine>().chain(jaq_std::funs::<Engine>()) {
         let known = funs.iter().any(|(name, args, _)| *name == fun.0 && args.len() == fun.1.len());
         if !known && !DENIED.contains(&fun.0) {

@@ -23,7 +23,6 @@ pub(crate) use ops::split;
 pub(crate) use parse::{parse_str_value, parse_text};
 pub use parse::{ParseError, parse};
 pub(crate) use str::Str;
-pub(crate) use write::WriteError;
 
 /// A JSON value.
 #[derive(Clone, Default)]
@@ -41,7 +40,7 @@ pub enum Val {
     Float(f64),
     /// Any other number literal, its text kept.
     #[doc(hidden)]
-    Dec(Str),
+    Dec(Rc<str>),
     /// A string.
     #[doc(hidden)]
     Str(Str),

@@ -1,6 +1,6 @@
 //! Numbers: integers exactly while they fit 64 bits, everything else as jq does, in doubles.
 
-use super::{Str, Val};
+use super::Val;
 
 /// A number to calculate with.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ impl Val {
         match self {
             Self::Int(i) => Some(Num::Int(*i)),
             Self::Float(f) => Some(Num::Float(*f)),
-            Self::Dec(text) => Some(Num::Float(text.as_str().parse().unwrap_or(f64::NAN))),
+            Self::Dec(text) => Some(Num::Float(text.parse().unwrap_or(f64::NAN))),
             _ => None,
         }
     }
@@ -22,9 +22,9 @@ impl Val {
     /// A number literal: an integer if it is one and fits, else its text.
     pub(crate) fn literal(text: &str) -> Self {
         match text.parse::<i64>() {
-            Ok(0) if text.starts_with('-') => Self::Dec(Str::from(text)),
+            Ok(0) if text.starts_with('-') => Self::Dec(text.into()),
             Ok(i) => Self::Int(i),
-            Err(_) => Self::Dec(Str::from(text)),
+            Err(_) => Self::Dec(text.into()),
         }
     }
 }

@@ -58,6 +58,9 @@ impl FromIterator<Val> for Val {
     }
 }
 
+/// An element handed to jaq costs about half as much as a term.
+const ELEMENT: usize = 8;
+
 impl ValT for Val {
     fn from_num(n: &str) -> ValR {
         Ok(Self::literal(n))
@@ -76,11 +79,12 @@ impl ValT for Val {
 
     fn key_values(self) -> BoxIter<'static, Result<(Self, Self), Error>> {
         match self {
-            Self::Arr(items) => {
-                Box::new((0..items.len()).map(move |i| Ok((Self::from(i), items.as_slice().get(i).cloned().unwrap_or_default()))))
-            }
+            Self::Arr(items) => Box::new((0..items.len()).map(move |i| {
+                work(ELEMENT);
+                Ok((Self::from(i), items.as_slice().get(i).cloned().unwrap_or_default()))
+            })),
             Self::Obj(map) => Box::new((0..map.len()).map(move |i| {
-                work(1);
+                work(ELEMENT);
                 let (key, value) = map.at(i).unwrap_or((&Str::EMPTY, &Val::Null));
                 Ok((Self::Str(key.clone()), value.clone()))
             })),
@@ -91,11 +95,11 @@ impl ValT for Val {
     fn values(self) -> Box<dyn Iterator<Item = ValR>> {
         match self {
             Self::Arr(items) => Box::new((0..items.len()).map(move |i| {
-                work(1);
+                work(ELEMENT);
                 Ok(items.as_slice().get(i).cloned().unwrap_or_default())
             })),
             Self::Obj(map) => Box::new((0..map.len()).map(move |i| {
-                work(1);
+                work(ELEMENT);
                 Ok(map.at(i).map(|(_, v)| v.clone()).unwrap_or_default())
             })),
             v => box_once(Err(Error::typ(v, "array or object"))),

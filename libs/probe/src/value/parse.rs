@@ -36,29 +36,29 @@ pub fn parse(line: &[u8]) -> Result<Val, ParseError> {
     }
     let text =
         std::str::from_utf8(line).map_err(|e| ParseError { at: e.valid_up_to(), what: "text is not valid UTF-8" })?;
-    all(&Rc::new(text.to_owned()), 0, text.len())
+    all(&Rc::new(text.to_owned()), 0, text.len(), false)
 }
 
 /// Reads a text of any length, as imported data may have.
 pub(crate) fn parse_text(text: &str) -> Result<Val, ParseError> {
-    all(&Rc::new(text.to_owned()), 0, text.len())
+    all(&Rc::new(text.to_owned()), 0, text.len(), false)
 }
 
 /// Reads the text of a string value (`fromjson`, `tonumber`); its strings are slices of it.
 pub(crate) fn parse_str_value(text: &Str) -> Result<Val, ParseError> {
     match text.buffer() {
-        Some((buf, at)) => all(buf, at, at + text.len()),
+        Some((buf, at)) => all(buf, at, at + text.len(), true),
         None => {
             let buf = Rc::new(text.as_str().to_owned());
-            all(&buf, 0, buf.len())
+            all(&buf, 0, buf.len(), true)
         }
     }
 }
 
-/// Reads `buf[start..end]`; positions in errors count from `start`.
-fn all(buf: &Rc<String>, start: usize, end: usize) -> Result<Val, ParseError> {
+/// Reads `buf[start..end]`; positions in errors count from `start`. `counted` is for texts that a filter made.
+fn all(buf: &Rc<String>, start: usize, end: usize, counted: bool) -> Result<Val, ParseError> {
     let text = buf.as_bytes().get(..end).unwrap_or_default();
-    let mut parser = Parser { buf, text, at: start, items: Vec::new(), members: Vec::with_capacity(32) };
+    let mut parser = Parser { buf, text, at: start, counted, items: Vec::new(), members: Vec::with_capacity(32) };
     parser.space();
     let value = parser.value(0);
     let value = value.and_then(|v| {
@@ -72,6 +72,7 @@ struct Parser<'a> {
     buf: &'a Rc<String>,
     text: &'a [u8],
     at: usize,
+    counted: bool,
     /// Elements and members of the containers that are open, so that each container is allocated once and fits.
     items: Vec<Val>,
     members: Vec<(Str, Val)>,
@@ -104,7 +105,9 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Val, ParseError> {
-        budget::work(1);
+        if self.counted {
+            budget::work(1);
+        }
         match self.peek() {
             Some(b'"') => Ok(Val::Str(self.string()?)),
             Some(b'{') => self.object(depth),
@@ -331,7 +334,7 @@ impl Parser<'_> {
         if integer && let v @ Val::Int(_) = Val::literal(text) {
             return Ok(v);
         }
-        Ok(Val::Dec(Str::shared(self.buf, start, text.len())))
+        Ok(Val::Dec(text.into()))
     }
 }
 

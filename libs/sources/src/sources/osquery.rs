@@ -15,7 +15,9 @@ use std::io::BufRead;
 
 use event::{Event, Machine, Raw, Time, json};
 
-use crate::{Desk, Inflate, InflateError, Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker};
+use crate::{
+    Desk, Inflate, InflateError, Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker,
+};
 
 pub use config::{
     CONFIG_DEPTH_MAX, CONFIG_MAX, INTERVALS, QUERY_PREFIX, QuerySpec, build_config, is_cli_only, query_name,

@@ -124,7 +124,12 @@ fn query(spec: &QuerySpec) -> Result<Value, String> {
         return Err("holds a NUL".into());
     }
     if !INTERVALS.contains(&spec.interval_s) {
-        return Err(format!("interval {} s is not within {} to {} s", spec.interval_s, INTERVALS.start(), INTERVALS.end()));
+        return Err(format!(
+            "interval {} s is not within {} to {} s",
+            spec.interval_s,
+            INTERVALS.start(),
+            INTERVALS.end()
+        ));
     }
     let mut query = Map::new();
     query.insert("query".into(), spec.sql.as_str().into());
@@ -161,8 +166,9 @@ fn checked(config: &Value) -> Result<Vec<u8>, String> {
     if bytes.len() > CONFIG_MAX {
         return Err(format!("{} bytes are more than the {CONFIG_MAX} that osquery takes", bytes.len()));
     }
-    // Options are scalars and nothing else nests: schedule, name, key.
-    debug_assert!(depth(config) <= CONFIG_DEPTH_MAX);
+    if depth(config) > CONFIG_DEPTH_MAX {
+        return Err(format!("{} levels are more than the {CONFIG_DEPTH_MAX} that osquery takes", depth(config)));
+    }
     Ok(bytes)
 }
 
@@ -198,9 +204,18 @@ mod tests {
 
     #[test]
     fn same_bytes_in_any_order() {
-        let a = QuerySpec { snapshot: true, platform: Some("macos,linux".into()), version: Some("5.12.1".into()), ..spec("a") };
+        let a = QuerySpec {
+            snapshot: true,
+            platform: Some("macos,linux".into()),
+            version: Some("5.12.1".into()),
+            ..spec("a")
+        };
         let b = QuerySpec { removed: false, ..spec("b") };
-        let one = build_config(&[a.clone(), b.clone()], &options(r#"{"x":1,"a":"b","disable_carver":false}"#), &["select 1".into()]);
+        let one = build_config(
+            &[a.clone(), b.clone()],
+            &options(r#"{"x":1,"a":"b","disable_carver":false}"#),
+            &["select 1".into()],
+        );
         let two = build_config(&[b, a], &options(r#"{"a":"b","x":1}"#), &["select 1".into()]);
         assert_eq!(one, two);
         let want = r#"{"options":{"a":"b","x":1},"schedule":{"zentral/a/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"snapshot":true,"platform":"darwin,linux","version":"5.12.1"},"zentral/b/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"removed":false}},"decorators":{"load":["select 1"]}}"#;

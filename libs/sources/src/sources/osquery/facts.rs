@@ -40,8 +40,11 @@ const NO_SERIALS: &[&str] = &[
 ];
 
 /// UUIDs that whole batches of boards share, in small letters.
-const NO_UUIDS: &[&str] =
-    &["03000200-0400-0500-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc", "fefefefe-fefe-fefe-fefe-fefefefefefe"];
+const NO_UUIDS: &[&str] = &[
+    "03000200-0400-0500-0006-000700080009",
+    "12345678-1234-5678-90ab-cddeefaabbcc",
+    "fefefefe-fefe-fefe-fefe-fefefefefefe",
+];
 
 /// The serial number, if this is one.
 pub(crate) fn serial(text: &str) -> Option<String> {
@@ -81,7 +84,8 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
     let os = |column| of("os_version", column);
     let identifier = json::get(request, "host_identifier").and_then(text);
     let version = os("version").and_then(|v| name(&v)).or_else(|| {
-        let parts: Vec<String> = ["major", "minor", "patch"].into_iter().filter_map(os).filter(|p| !p.is_empty()).collect();
+        let parts: Vec<String> =
+            ["major", "minor", "patch"].into_iter().filter_map(os).filter(|p| !p.is_empty()).collect();
         name(&parts.join("."))
     });
     let platform = json::get(request, "platform_type").and_then(text).and_then(|mask| platform_of_mask(&mask));
@@ -91,7 +95,10 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
             .into_iter()
             .flatten()
             .find_map(|text| uuid(&text)),
-        hostname: [system("hostname"), system("computer_name"), identifier].into_iter().flatten().find_map(|t| name(&t)),
+        hostname: [system("hostname"), system("computer_name"), identifier]
+            .into_iter()
+            .flatten()
+            .find_map(|t| name(&t)),
         platform: platform.or_else(|| platform_of_os(&os("platform")?, &os("platform_like").unwrap_or_default())),
         os_version: version,
         agent_version: of("osquery_info", "version").and_then(|v| name(&v)),
@@ -107,7 +114,11 @@ pub(crate) fn of_raw(raw: &Raw) -> Option<MachineFacts> {
 }
 
 /// The machine block of a record in the agent's own log, which only its decorations and identifier name.
-pub(crate) fn of_record(host_identifier: Option<&[u8]>, hostname: Option<&[u8]>, decorations: Option<&[u8]>) -> Machine {
+pub(crate) fn of_record(
+    host_identifier: Option<&[u8]>,
+    hostname: Option<&[u8]>,
+    decorations: Option<&[u8]>,
+) -> Machine {
     let decoration = |key: &str| json::get(decorations?, key).and_then(text);
     let said = [host_identifier, hostname].into_iter().flatten().filter_map(text).collect::<Vec<_>>();
     Machine {
@@ -155,15 +166,30 @@ mod tests {
 
     #[test]
     fn fillers_are_not_names() {
-        for bad in
-            ["", "0", " 0 ", "00000000", "None", "To be filled by O.E.M.", "To Be Filled By Somebody", "Default string", "System Serial Number", "...", "x\u{0}y"]
-        {
+        for bad in [
+            "",
+            "0",
+            " 0 ",
+            "00000000",
+            "None",
+            "To be filled by O.E.M.",
+            "To Be Filled By Somebody",
+            "Default string",
+            "System Serial Number",
+            "...",
+            "x\u{0}y",
+        ] {
             assert_eq!(serial(bad), None, "{bad}");
         }
         for good in ["C02XL0AAJGH5", "VMware-56 4d", " 8Q394Y2 ", "0000-0001"] {
             assert_eq!(serial(good).as_deref(), Some(good.trim()));
         }
-        for bad in ["lab-1", "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "03000200-0400-0500-0006-000700080009"] {
+        for bad in [
+            "lab-1",
+            "00000000-0000-0000-0000-000000000000",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+            "03000200-0400-0500-0006-000700080009",
+        ] {
             assert_eq!(uuid(bad), None, "{bad}");
         }
         assert!(uuid("4C4C4544-0031-4A10-8052-B5C04F4E3132").is_some());
@@ -179,7 +205,14 @@ mod tests {
         };
         check(
             r#"{"host_identifier":"h","platform_type":"21","host_details":{"os_version":{"version":"15.2"},"osquery_info":{"version":"5.13.1"},"system_info":{"hardware_serial":"C02","uuid":"4C4C4544-0031-4A10-8052-B5C04F4E3132","hostname":"mac.local"}}}"#,
-            [Some("C02"), Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"), Some("mac.local"), Some("macos"), Some("15.2"), Some("5.13.1")],
+            [
+                Some("C02"),
+                Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"),
+                Some("mac.local"),
+                Some("macos"),
+                Some("15.2"),
+                Some("5.13.1"),
+            ],
         );
         check(
             r#"{"host_identifier":"lab-1","platform_type":9,"host_details":{"os_version":{"major":"12","minor":"","patch":"4"},"system_info":{"hardware_serial":"0"}}}"#,
@@ -187,9 +220,21 @@ mod tests {
         );
         check(
             r#"{"host_identifier":"4C4C4544-0031-4A10-8052-B5C04F4E3132","host_details":{"os_version":{"platform":"ubuntu","platform_like":"debian"}}}"#,
-            [None, Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"), Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"), Some("linux"), None, None],
+            [
+                None,
+                Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"),
+                Some("4C4C4544-0031-4A10-8052-B5C04F4E3132"),
+                Some("linux"),
+                None,
+                None,
+            ],
         );
-        for odd in [r#"{"host_details":[1]}"#, r#"{"host_details":{"system_info":"x","os_version":{"version":{}}}}"#, r#"{"platform_type":"99999999999999"}"#, "{}"] {
+        for odd in [
+            r#"{"host_details":[1]}"#,
+            r#"{"host_details":{"system_info":"x","os_version":{"version":{}}}}"#,
+            r#"{"platform_type":"99999999999999"}"#,
+            "{}",
+        ] {
             check(odd, [None; 6]);
         }
         check(r#"{"platform_type":"37"}"#, [None, None, None, Some("freebsd"), None, None]);

@@ -28,11 +28,13 @@ fn unix(value: &[u8]) -> Option<i64> {
 fn calendar(value: &[u8]) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = std::str::from_utf8(unquoted(value)).ok()?.split_ascii_whitespace();
-    let (_weekday, month, day, clock, year) = (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+    let (_weekday, month, day, clock, year) =
+        (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
     let month = MONTHS.iter().position(|name| *name == month)? + 1;
     let mut clock = clock.split(':').map(|part| part.parse::<i8>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let at = DateTime::new(year.parse().ok()?, month.try_into().ok()?, day.parse().ok()?, hour, minute, second, 0).ok()?;
+    let at =
+        DateTime::new(year.parse().ok()?, month.try_into().ok()?, day.parse().ok()?, hour, minute, second, 0).ok()?;
     Some(TimeZone::UTC.to_timestamp(at).ok()?.as_millisecond())
 }
 

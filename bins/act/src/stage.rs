@@ -1,0 +1,242 @@
+//! `act` as a stage: which deliveries a line asks for, and the verdict on it. The rest is the queue's.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use event::{Event, ProbeMatch};
+use pipe::config::{Config, render};
+use pipe::{Context, Exit, Line, Out, Stage, StageError};
+use registry::db::{Schema, Tx};
+
+use crate::actions::Texts;
+use crate::conf::{self, Ready};
+use crate::jq::Jq;
+use crate::ledger;
+use crate::metrics::Counts;
+use crate::orders::Watch;
+use crate::queue::{Clock, Mode, Parts, Queue};
+use crate::retry::Chance;
+
+/// Between pipes there is no disk to queue on: with so many deliveries open nothing more is read.
+const OPEN_MAX: u64 = 10_000;
+
+/// What `act` is told at its start.
+pub struct Options {
+    /// These actions are done for every line, whatever its probes say; none: what the probes say.
+    pub names: Vec<String>,
+    /// The state is memory: a stage between pipes.
+    pub memory: bool,
+    /// How it works.
+    pub mode: Mode,
+    /// `registry.db`, for orders about dead letters.
+    pub registry: Option<PathBuf>,
+    /// Files beside the configuration.
+    pub texts: Texts,
+    /// The time.
+    pub clock: Clock,
+    /// Random numbers for pauses.
+    pub chance: Chance,
+}
+
+impl Options {
+    /// The usual ones: what the probes say is done, at the clock of the wall.
+    pub fn new(texts: Texts) -> Self {
+        Self {
+            names: Vec::new(),
+            memory: false,
+            mode: Mode::default(),
+            registry: None,
+            texts,
+            clock: Arc::new(|| event::Time::now().ms()),
+            chance: Chance::new(),
+        }
+    }
+}
+
+/// The stage.
+pub struct Act {
+    options: Options,
+    running: Option<(Jq, Queue)>,
+}
+
+impl Act {
+    /// Not started yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, running: None }
+    }
+
+    /// Begins nothing more; whether tries are still under way, whose ends [`Stage::idle`] should write before the
+    /// process ends. What is cut off instead is tried again, or is a dead letter if it may not be repeated.
+    pub fn stop(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|(_, queue)| queue.stop())
+    }
+
+    fn queue(&mut self) -> Result<&mut Queue, StageError> {
+        self.running.as_mut().map(|(_, queue)| queue).ok_or_else(|| StageError::state("act was not started"))
+    }
+
+    fn open(&self, config: &Config, jq: &Jq) -> Result<BTreeMap<String, Ready>, StageError> {
+        for name in &self.options.names {
+            if !config.actions.contains_key(name) {
+                let known: Vec<&str> = config.actions.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(StageError::usage(format!("the configuration has no action `{name}` (it has {known})")));
+            }
+        }
+        let read = conf::read_all(config, &self.options.texts, &self.options.names);
+        let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
+        let open = |(name, action): (String, conf::Configured)| Ok((name, action.open(jq).map_err(StageError::usage)?));
+        configured.into_iter().map(open).collect()
+    }
+
+    fn line(&mut self, line: &Line<'_>, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        let mut event = match Event::parse(line.bytes) {
+            Ok(event) => event,
+            Err(why) => {
+                out.refused(line, "not_an_event", format!("not an event: {why}"));
+                return Ok(());
+            }
+        };
+        let probes = std::mem::take(&mut event.probes);
+        let words = probes.iter().flat_map(|p| p.act.iter().chain([&p.name])).chain([&event.id]);
+        if event.id.is_empty() || !words.into_iter().all(|word| ledger::is_sound(word)) {
+            out.refused(line, "bad_name", "an id or a name is empty, too long or holds control characters");
+            return Ok(());
+        }
+        if probes.is_empty() && self.options.names.is_empty() {
+            out.refused(line, "no_probes", "an event without probes: nothing says what to do");
+            return Ok(());
+        }
+        self.queue()?.saw(event.received);
+        let asked: Vec<Option<ProbeMatch>> =
+            if probes.is_empty() { vec![None] } else { probes.into_iter().map(Some).collect() };
+        let (mut rows, mut repeats) = (false, false);
+        for probe in asked {
+            match self.probe(&mut event, probe, out, state)? {
+                Asked::Nothing => {}
+                Asked::Rows => rows = true,
+                Asked::Repeat => repeats = true,
+            }
+        }
+        match (rows, repeats) {
+            (true, _) => out.done(),
+            (false, true) => out.ignored("repeat"),
+            (false, false) => out.ignored("no_action"),
+        }
+        Ok(())
+    }
+
+    fn probe(
+        &mut self,
+        event: &mut Event,
+        probe: Option<ProbeMatch>,
+        out: &mut Out,
+        state: &mut Tx<'_>,
+    ) -> Result<Asked, StageError> {
+        let shadow = probe.as_ref().is_some_and(|p| p.extra.get("shadow").is_some_and(|s| s == true));
+        let mut actions = match &probe {
+            Some(probe) if self.options.names.is_empty() => probe.act.clone(),
+            _ => self.options.names.clone(),
+        };
+        if shadow || actions.is_empty() {
+            return Ok(Asked::Nothing);
+        }
+        actions.sort();
+        actions.dedup();
+        let no_ledger = self.options.mode.no_ledger;
+        let queue = self.queue()?;
+        let name = probe.as_ref().map_or("", |p| p.name.as_str());
+        if !no_ledger && !ledger::take(state, &event.id, name, queue.now())? {
+            return Ok(Asked::Repeat);
+        }
+        let line = ledger::line_for(event, probe);
+        let mut any = false;
+        for action in &actions {
+            any |= queue.add(event, &line, action, out, state)?;
+        }
+        Ok(if any { Asked::Rows } else { Asked::Repeat })
+    }
+}
+
+/// What one probe of a line asks for.
+enum Asked {
+    Nothing,
+    Rows,
+    Repeat,
+}
+
+impl Stage for Act {
+    fn schema(&self) -> Option<Schema> {
+        Some(ledger::SCHEMA)
+    }
+
+    fn start(&mut self, context: &Context, state: &mut Tx<'_>) -> Result<(), StageError> {
+        let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
+        let jq = Jq::start().map_err(threads)?;
+        let actions = self.open(&context.config, &jq)?;
+        let watch = match &self.options.registry {
+            Some(registry) => {
+                let clock = self.options.clock.clone();
+                Some(Watch::start(registry.clone(), move || clock(), context.waker.clone()).map_err(threads)?)
+            }
+            None => None,
+        };
+        let parts = Parts {
+            actions,
+            url: context.config.url.clone(),
+            mode: self.options.mode,
+            clock: self.options.clock.clone(),
+            chance: self.options.chance.clone(),
+            counts: Counts::new(&context.metrics),
+            watch,
+            waker: context.waker.clone(),
+        };
+        self.running = Some((jq, Queue::start(parts, state)?));
+        Ok(())
+    }
+
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        for line in lines {
+            self.line(line, out, state)?;
+            while self.options.memory && self.queue()?.open() > OPEN_MAX {
+                // Memory has nothing to commit: these may begin at once.
+                let queue = self.queue()?;
+                queue.turn(out, state)?;
+                queue.launch();
+                queue.wait();
+            }
+        }
+        self.queue()?.turn(out, state)
+    }
+
+    fn due(&self) -> bool {
+        self.running.as_ref().is_some_and(|(_, queue)| queue.due())
+    }
+
+    fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        self.queue()?.turn(out, state)
+    }
+
+    fn committed(&mut self) -> Result<(), StageError> {
+        self.queue()?.launch();
+        Ok(())
+    }
+
+    fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        let Some((jq, _)) = &self.running else { return Ok(()) };
+        let actions = self.open(config, jq)?;
+        self.queue()?.reload(actions, config.url.clone());
+        Ok(())
+    }
+
+    fn busy(&self) -> bool {
+        self.running.as_ref().is_some_and(|(_, queue)| queue.is_open())
+    }
+
+    fn exit(&self) -> Exit {
+        let died = self.running.as_ref().map_or(0, |(_, queue)| queue.died);
+        // A stage of a pipeline goes on whatever became of single deliveries; they wait in its dead letters.
+        if self.options.memory && died > 0 { Exit::No } else { Exit::Done }
+    }
+}

@@ -1,0 +1,118 @@
+//! `act try`: one action once, marked as a test, without the ledger.
+
+use event::{Event, ProbeMatch, Time, VERSION, id};
+use pipe::config::Config;
+use pipe::{Exit, StageError};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::actions::{Texts, Verdict};
+use crate::call::Call;
+use crate::conf::Configured;
+use crate::jq::Jq;
+use crate::ledger::{Delivery, line_for};
+
+/// What goes before the title, so that nobody takes it for real.
+const MARK: &str = "[test] ";
+
+/// Sends once to each target; what came of it, an object each, and the exit code: 0 done, 1 it will never work, 4 the
+/// other side could not be reached. `line` is an event or a match; none: a sample.
+pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> Result<(Exit, Vec<Value>), StageError> {
+    let missing = || StageError::usage(format!("the configuration has no action `{name}`"));
+    let settings = config.actions.get(name).ok_or_else(missing)?;
+    let wrong = |found: Vec<pipe::config::Finding>| StageError::usage(pipe::config::render(&found));
+    let configured = Configured::read(settings, config, texts).map_err(wrong)?;
+    let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
+    let jq = Jq::start().map_err(threads)?;
+    let ready = configured.open(&jq).map_err(StageError::usage)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
+    let event = match line {
+        Some(line) => Event::parse(line).map_err(|why| StageError::usage(format!("not an event: {why}")))?,
+        None => sample(),
+    };
+    let (event, line) = marked(event, name);
+    let probe = event.probes.first().map_or("", |p| p.name.as_str());
+    let nonce = getrandom::u64().unwrap_or(1).max(1);
+    let (mut exit, mut all) = (Exit::Done, Vec::new());
+    for target in ready.action.targets() {
+        let row = Delivery::new(&event, probe, name, &target, nonce);
+        let (line, event, url) = (line.clone(), event.clone(), config.url.clone());
+        let call = Call { key: row.key, action: name.to_owned(), target, line, event, url };
+        let send = async { tokio::time::timeout(ready.common.timeout, ready.action.send(&call)).await };
+        let (outcome, status, error) = match runtime.block_on(send) {
+            Ok(answer) => match answer.verdict {
+                Verdict::Done => ("done", answer.status, answer.error),
+                Verdict::Later { .. } => ("later", answer.status, answer.error),
+                Verdict::Never => ("dead", answer.status, answer.error),
+            },
+            Err(_) => ("later", None, format!("no answer within {} s", ready.common.timeout.as_secs())),
+        };
+        exit = exit.max(match outcome {
+            "done" => Exit::Done,
+            "dead" => Exit::No,
+            _ => Exit::Unreachable,
+        });
+        let mut told = call.head();
+        if let Some(map) = told.as_object_mut() {
+            map.insert("kind".into(), ready.kind.clone().into());
+            map.insert("outcome".into(), outcome.into());
+            status.map(|s| map.insert("status".into(), s.into()));
+            if !error.is_empty() {
+                map.insert("error".into(), error.into());
+            }
+        }
+        all.push(told);
+    }
+    Ok((exit, all))
+}
+
+/// The event with one probe whose title says that it is a test.
+fn marked(mut event: Event, action: &str) -> (Event, Vec<u8>) {
+    let probes = std::mem::take(&mut event.probes);
+    let chosen = probes.iter().position(|p| p.act.iter().any(|a| a == action)).unwrap_or(0);
+    let fallback = || ProbeMatch { name: "test".into(), severity: "info".into(), ..ProbeMatch::default() };
+    let mut probe = probes.into_iter().nth(chosen).unwrap_or_else(fallback);
+    event.tags.push("test".into());
+    event.probes = vec![probe.clone()];
+    let (key, target, line) = (String::new(), String::new(), Vec::new());
+    let title = Call { key, target, line, action: action.to_owned(), event: event.clone(), url: None }.title();
+    let context = probe.context.as_ref().and_then(|c| serde_json::from_str::<Value>(c.get()).ok());
+    let mut context = context.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    if let Some(map) = context.as_object_mut() {
+        map.insert("title".into(), format!("{MARK}{title}").into());
+    }
+    probe.context = serde_json::value::to_raw_value(&context).ok();
+    let line = line_for(&mut event, Some(probe));
+    (event, line)
+}
+
+fn sample() -> Event {
+    let now = Time::now();
+    let payload = json!({
+        "name": "usb_devices", "action": "added",
+        "columns": {"vendor": "C-Media Electronics Inc.", "model": "USB Audio Device", "removable": "1"},
+    });
+    let machine = event::Machine {
+        serial_number: Some("TEST00000000".into()),
+        hostname: Some("test-machine".into()),
+        platform: Some("macos".into()),
+        ..event::Machine::default()
+    };
+    let entropy = getrandom::u64().unwrap_or(0).to_be_bytes();
+    Event {
+        v: VERSION,
+        id: id::fresh_id(now, &entropy),
+        type_: "osquery_result".into(),
+        time: now,
+        received: now,
+        source: "osquery".into(),
+        tags: vec!["osquery".into()],
+        machine: Some(machine),
+        request: None,
+        objects: Vec::new(),
+        cause: None,
+        probes: Vec::new(),
+        extra: serde_json::Map::new(),
+        payload: serde_json::value::to_raw_value(&payload).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    }
+}

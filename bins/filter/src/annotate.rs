@@ -1,0 +1,277 @@
+//! Every event through every probe: annotated to `to`, the matches to `matches`.
+
+use std::sync::Arc;
+
+use event::{Time, json};
+use pipe::config::{Config, StageConf};
+use pipe::{Context, Exit, Line, Out, Stage, StageError};
+use probe::{FilterSet, Found, Note, Outcome, Why};
+use prometheus::IntCounterVec;
+use registry::db::{Schema, Tx};
+
+use crate::failures::{self, Failures};
+use crate::note::{CrashNote, Left};
+use crate::{Args, specs};
+
+/// The most probes that are written on one event; beyond it `probes_more` says how many there were.
+const PROBES_MAX: usize = 100;
+
+/// The stage with the probes of the configuration.
+pub struct Annotate {
+    set: FilterSet,
+    names: Vec<String>,
+    failures: Failures,
+    note: CrashNote,
+    guilty: Option<(String, String)>,
+    metrics: Option<ProbeMetrics>,
+    /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
+    shell: Option<Shell>,
+    found: u64,
+    buffer: Vec<u8>,
+    probes: Vec<u8>,
+}
+
+struct Shell {
+    all: bool,
+    invert: bool,
+    count: bool,
+    trusted: bool,
+    max: u64,
+}
+
+struct ProbeMetrics {
+    runs: IntCounterVec,
+    matches: IntCounterVec,
+    failures: IntCounterVec,
+}
+
+impl Annotate {
+    /// As a stage of a pipeline.
+    pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
+        let mut made = Self::new(specs::build(config, &[])?, None);
+        let path = config.data.join("run").join(format!("{}.note", conf.name));
+        let (note, left) = CrashNote::open(&path).map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
+        made.note = note;
+        if let Left::Guilty(probe, event) = left {
+            made.guilty = Some((probe, event));
+        }
+        Ok(made)
+    }
+
+    /// Between pipes, with some or all probes of the configuration.
+    pub fn for_shell(config: &Arc<Config>, names: &[&String], args: &Args) -> Result<Self, StageError> {
+        let max = args.max.unwrap_or(u64::MAX);
+        let (all, invert, count, trusted) = (args.all, args.invert, args.count, args.trusted);
+        let set = specs::build(config, names)?;
+        if set.is_empty() {
+            return Err(StageError::usage("no filter: give -e JQ, a FILE.jq, or probes in the configuration"));
+        }
+        Ok(Self::new(set, Some(Shell { all, invert, count, trusted, max })))
+    }
+
+    fn new(set: FilterSet, shell: Option<Shell>) -> Self {
+        let names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
+        let (failures, note, guilty, metrics) = (Failures::default(), CrashNote::default(), None, None);
+        Self { set, names, failures, note, guilty, metrics, shell, found: 0, buffer: Vec::new(), probes: Vec::new() }
+    }
+
+    /// Writes the annotated event into `self.buffer`.
+    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<(), json::JsonError> {
+        self.probes.clear();
+        for (i, found) in found.iter().take(PROBES_MAX).enumerate() {
+            self.probes.push(if i == 0 { b'[' } else { b',' });
+            if let Some(probe) = self.set.annotation(found) {
+                probe.write(&mut self.probes);
+            }
+        }
+        if !self.probes.is_empty() {
+            self.probes.push(b']');
+            if found.len() > PROBES_MAX {
+                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - PROBES_MAX).as_bytes());
+            }
+        }
+        self.buffer.clear();
+        event::write_annotated(line, &self.probes, &mut self.buffer)
+    }
+
+    fn tell(&mut self, line: &Line<'_>, outcome: &Outcome, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        for failure in &outcome.failures {
+            let Some(spec) = self.set.spec(failure.probe) else { continue };
+            let reason = match &failure.why {
+                Why::Failed(_) => "error",
+                Why::Exceeded(limit) => limit.as_str(),
+            };
+            if let Some(metrics) = &self.metrics {
+                metrics.failures.with_label_values(&[spec.name.as_str(), reason]).inc();
+            }
+            match &failure.why {
+                Why::Failed(text) => tracing::debug!("probe {}: {text}", spec.name),
+                Why::Exceeded(limit) => {
+                    let text = |key| json::get(line.bytes, key).and_then(json::parse_str).unwrap_or_default();
+                    let received = text("received").parse::<Time>().unwrap_or_default();
+                    let (name, rev) = (spec.name.clone(), spec.rev.clone());
+                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, received)? else { continue };
+                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {}", text("id"));
+                    let said = failures::event(kind, &name, &rev, &text("id"), limit.as_str(), received);
+                    if self.shell.as_ref().is_none_or(|s| s.all) {
+                        let _ = out.line(0, &said);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let trusted = self.shell.as_ref().is_none_or(|s| s.trusted);
+        let canonical;
+        let bytes = if trusted || json::is_canonical(line.bytes) {
+            line.bytes
+        } else {
+            let mut text = Vec::with_capacity(line.bytes.len());
+            if let Err(e) = json::canonical(line.bytes, &mut text) {
+                out.refused(line, "not_json", e.to_string());
+                return Ok(());
+            }
+            canonical = text;
+            &canonical
+        };
+        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note: &mut self.note };
+        let outcome = match self.set.run(bytes, 0, &mut gate) {
+            Ok(outcome) => outcome,
+            Err(e) => {
+                out.refused(line, "not_an_event", e.to_string());
+                return Ok(());
+            }
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.runs.with_label_values(&["all"]).inc_by(outcome.runs as u64);
+            for found in &outcome.found {
+                if let Some(name) = self.names.get(found.probe) {
+                    metrics.matches.with_label_values(&[name.as_str()]).inc();
+                }
+            }
+        }
+        if !outcome.failures.is_empty() {
+            self.tell(line, &outcome, out, tx)?;
+        }
+        let hit = outcome.found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
+        self.found += u64::from(hit);
+        if let Err(e) = self.annotate(bytes, &outcome.found) {
+            out.refused(line, "not_an_event", e.to_string());
+            return Ok(());
+        }
+        let (to_main, counted) = match &self.shell {
+            None => (true, false),
+            Some(shell) => ((hit || shell.all) && !shell.count, shell.count && hit),
+        };
+        let mut fits = true;
+        if to_main {
+            fits &= out.line(0, &self.buffer).is_ok();
+        }
+        if hit && fits {
+            fits &= out.line(1, &self.buffer).is_ok();
+        }
+        if !fits {
+            out.refused(line, "too_long", "the annotated event is longer than a line may be");
+        } else if to_main || counted {
+            out.done();
+        } else {
+            out.ignored("no_match");
+        }
+        Ok(())
+    }
+}
+
+/// Keeps quarantined filters from running, and notes what runs.
+struct Gate<'a> {
+    set: &'a FilterSet,
+    names: &'a [String],
+    failures: &'a Failures,
+    note: &'a mut CrashNote,
+}
+
+impl Note for Gate<'_> {
+    fn before(&mut self, probe: usize, event_id: &str) -> bool {
+        let Some(spec) = self.set.spec(probe) else { return false };
+        if self.failures.is_off(&spec.name, &spec.rev) {
+            return false;
+        }
+        self.note.before(&spec.name, event_id);
+        true
+    }
+
+    fn after(&mut self, probe: usize) {
+        if let Some(name) = self.names.get(probe) {
+            self.note.after(name);
+        }
+    }
+}
+
+impl Stage for Annotate {
+    fn outputs(&self) -> &'static [&'static str] {
+        &["to", "matches"]
+    }
+
+    fn schema(&self) -> Option<Schema> {
+        Some(failures::SCHEMA)
+    }
+
+    fn start(&mut self, context: &Context, state: &mut Tx<'_>) -> Result<(), StageError> {
+        let metrics = &context.metrics;
+        self.metrics = Some(ProbeMetrics {
+            runs: metrics.counters("zentral_probe_runs_total", "Filters that jq ran.", &["probe"]),
+            matches: metrics.counters("zentral_probe_matches_total", "Events that a probe chose.", &["probe"]),
+            failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
+        });
+        self.failures = Failures::load(state)?;
+        if let Some((probe, event)) = self.guilty.take() {
+            let rev = (0..self.set.len()).filter_map(|i| self.set.spec(i)).find(|s| s.name == probe);
+            if let Some(spec) = rev {
+                tracing::error!("probe {probe} killed the process twice at event {event}: switched off");
+                self.failures.switch_off(state, &probe, &spec.rev)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        for line in lines {
+            if self.shell.as_ref().is_some_and(|s| self.found >= s.max) {
+                out.ignored("after_max");
+                continue;
+            }
+            self.one(line, out, state)?;
+        }
+        self.note.clear();
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<(), StageError> {
+        match &self.shell {
+            Some(shell) if self.found >= shell.max && !shell.count => {
+                Err(StageError { exit: Exit::Done, text: "enough".into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        let set = specs::build(config, &[])?;
+        self.names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
+        self.set = set;
+        Ok(())
+    }
+
+    fn exit(&self) -> Exit {
+        match &self.shell {
+            None => Exit::Done,
+            Some(shell) => {
+                if shell.count {
+                    let _ = pipe::write_stdout(format!("{}\n", self.found).as_bytes());
+                }
+                if self.found > 0 { Exit::Done } else { Exit::No }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! An agent's own log as the input: `zentral normalize osquery < osqueryd.results.log`.
+
+use event::Time;
+use pipe::{Line, Out, Stage, StageError};
+use registry::db::Tx;
+use sources::Source;
+
+use crate::stage::put;
+
+/// Translates the lines of one source's log. Nothing is remembered, so two runs give the same bytes.
+pub(crate) struct Log(&'static dyn Source);
+
+impl Log {
+    pub(crate) fn new(source: &'static dyn Source) -> Self {
+        Self(source)
+    }
+}
+
+impl Stage for Log {
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
+        let now = Time::now();
+        let mut buffer = Vec::new();
+        for line in lines {
+            if line.bytes.trim_ascii().is_empty() {
+                out.ignored("blank");
+                continue;
+            }
+            match self.0.read_log(line.bytes, now) {
+                Ok(events) => put(&events, line, out, &mut buffer),
+                Err(e) => out.refused(line, e.reason, e.text),
+            }
+        }
+        Ok(())
+    }
+}

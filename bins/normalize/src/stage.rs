@@ -1,0 +1,131 @@
+//! Raw lines to events, with what is known of the machine filled in. Lines that are events already pass.
+
+use std::sync::Arc;
+
+use event::{Event, Raw, json};
+use pipe::config::Config;
+use pipe::{Context, Line, Out, Stage, StageError};
+use registry::db::{Schema, Tx};
+
+use crate::machines::{Machines, SCHEMA};
+
+/// The stage.
+pub struct Normalize {
+    machines: Option<Machines>,
+    config: Option<Arc<Config>>,
+    buffer: Vec<u8>,
+}
+
+impl Normalize {
+    /// `state`: remember machines, so that later lines of one carry its host name, platform, tags.
+    pub fn new(state: bool) -> Self {
+        Self { machines: state.then(Machines::default), config: None, buffer: Vec::new() }
+    }
+
+    fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        if line.bytes.trim_ascii().is_empty() {
+            out.ignored("blank");
+            return Ok(());
+        }
+        let is_raw = json::members(line.bytes).filter_map(Result::ok).any(|(key, _)| key == b"body");
+        if !is_raw {
+            return Ok(self.pass(line, out));
+        }
+        let raw = match Raw::parse(line.bytes) {
+            Ok(raw) => raw,
+            Err(e) => {
+                out.refused(line, "not_raw", e.to_string());
+                return Ok(());
+            }
+        };
+        let Some(source) = sources::by_name(&raw.source) else {
+            out.refused(line, "unknown_source", format!("there is no source `{}`", raw.source));
+            return Ok(());
+        };
+        if let Some(machines) = &mut self.machines {
+            machines.learn(tx, &raw, source.facts(&raw).as_ref())?;
+        }
+        match source.translate(&raw) {
+            Ok(mut events) => {
+                for event in &mut events {
+                    self.complete(event, tx)?;
+                }
+                put(&events, line, out, &mut self.buffer);
+            }
+            Err(e) => out.refused(line, e.reason, e.text),
+        }
+        Ok(())
+    }
+
+    /// A line that is an event already: canonical, and otherwise as it is.
+    fn pass(&mut self, line: &Line<'_>, out: &mut Out) {
+        self.buffer.clear();
+        let checked = Event::parse(line.bytes).map_err(|e| e.to_string()).and_then(|event| {
+            let mut payload = Vec::new();
+            json::canonical(event.payload.get().as_bytes(), &mut payload).map_err(|e| format!("payload: {e}"))?;
+            Ok((event, payload))
+        });
+        match checked {
+            Err(why) => out.refused(line, "not_an_event", why),
+            Ok((mut event, payload)) => {
+                let text = String::from_utf8(payload).ok();
+                if let Some(payload) = text.and_then(|t| serde_json::value::RawValue::from_string(t).ok()) {
+                    event.payload = payload;
+                }
+                put(&[event], line, out, &mut self.buffer);
+            }
+        }
+    }
+
+    /// Fills in what is known of the machine, and the tags of its unit.
+    fn complete(&mut self, event: &mut Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let Some(machine) = &mut event.machine else { return Ok(()) };
+        if let Some(machines) = &mut self.machines {
+            machines.complete(tx, machine)?;
+        }
+        let unit = self.config.as_ref().zip(machine.unit.as_ref()).and_then(|(c, u)| c.units.get(u));
+        for tag in unit.iter().flat_map(|u| &u.tags) {
+            if !machine.tags.contains(tag) {
+                machine.tags.push(tag.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The events of one line; a line that gives none was an empty batch.
+pub(crate) fn put(events: &[Event], line: &Line<'_>, out: &mut Out, buffer: &mut Vec<u8>) {
+    if events.is_empty() {
+        return out.ignored("empty");
+    }
+    let mut whole = true;
+    for event in events {
+        buffer.clear();
+        event.write(buffer);
+        whole &= out.line(0, buffer).is_ok();
+    }
+    if whole { out.done() } else { out.refused(line, "too_long", "an event of it is longer than a line may be") }
+}
+
+impl Stage for Normalize {
+    fn schema(&self) -> Option<Schema> {
+        Some(SCHEMA)
+    }
+
+    fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
+        self.config = Some(context.config.clone());
+        Ok(())
+    }
+
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        for line in lines {
+            self.one(line, out, state)?;
+        }
+        Ok(())
+    }
+
+    fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        self.config = Some(config.clone());
+        Ok(())
+    }
+}
