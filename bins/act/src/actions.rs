@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pipe::config::{Config, Files, Settings};
@@ -50,14 +50,14 @@ pub type Texts = Arc<dyn Fn(&Path) -> Result<Option<String>, String> + Send + Sy
 /// Texts beside the configuration at `path` (the file, or the folder of a copy), looked up each time.
 pub fn texts_at(path: std::path::PathBuf) -> Texts {
     Arc::new(move |wanted| {
-        let mut files = Files::open(&path).map_err(|finding| finding.to_string())?;
+        let files = Files::open(&path).map_err(|finding| finding.to_string())?;
         found(files.read(wanted))
     })
 }
 
 /// Texts through these files, which remember what was read: so `up` knows what to copy.
-pub fn texts_through(files: Arc<Mutex<Files>>) -> Texts {
-    Arc::new(move |wanted| found(files.lock().unwrap_or_else(PoisonError::into_inner).read(wanted)))
+pub fn texts_through(files: Files) -> Texts {
+    Arc::new(move |wanted| found(files.read(wanted)))
 }
 
 fn found(text: Result<String, String>) -> Result<Option<String>, String> {

@@ -47,18 +47,18 @@ impl Jq {
         Ok(Self(to))
     }
 
-    /// The first output of `program` on `input`, as JSON text. `now_ms` is what `now` says.
-    pub async fn first(&self, program: &Arc<str>, input: Vec<u8>, now_ms: i64) -> Result<Vec<u8>, String> {
+    /// The only output of `program` on `input`, as JSON text. `now_ms` is what `now` says.
+    pub async fn one(&self, program: &Arc<str>, input: Vec<u8>, now_ms: i64) -> Result<Vec<u8>, String> {
         let (answer, answered) = oneshot::channel();
         let gone = || "the jq engine has stopped".to_owned();
         self.0.send(Job { program: program.clone(), input, now_ms, answer }).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
-    /// Whether the first output of `program` on `input` is neither `false` nor `null`.
+    /// Whether the only output of `program` on `input` is neither `false` nor `null`.
     pub async fn holds(&self, program: &Arc<str>, input: Vec<u8>, now_ms: i64) -> Result<bool, String> {
-        let first = self.first(program, input, now_ms).await?;
-        Ok(!matches!(first.as_slice(), b"false" | b"null"))
+        let one = self.one(program, input, now_ms).await?;
+        Ok(!matches!(one.as_slice(), b"false" | b"null"))
     }
 }
 
@@ -85,8 +85,12 @@ fn serve(jobs: &Receiver<Job>) {
 fn run(program: &Program, input: &[u8], now_ms: i64) -> Result<Vec<u8>, String> {
     let input = probe::parse(input).map_err(|e| e.to_string())?;
     let outputs = program.eval(&input, now_ms, &limits()).map_err(|e| e.to_string())?;
-    let first = outputs.into_iter().next().ok_or("it gave nothing")?;
-    Ok(first.into_bytes())
+    let mut outputs = outputs.into_iter();
+    match (outputs.next(), outputs.next()) {
+        (Some(only), None) => Ok(only.into_bytes()),
+        (None, _) => Err("it gave nothing".into()),
+        (Some(_), Some(_)) => Err("it gave more than one output".into()),
+    }
 }
 
 #[cfg(test)]
@@ -95,17 +99,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_outputs() {
+    fn one_output() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let jq = Jq::start().unwrap();
-        let first = |program: &str, input: &str| {
-            runtime.block_on(jq.first(&program.into(), input.into(), 0)).map(|b| String::from_utf8(b).unwrap())
+        let one = |program: &str, input: &str| {
+            runtime.block_on(jq.one(&program.into(), input.into(), 0)).map(|b| String::from_utf8(b).unwrap())
         };
-        assert_eq!(first("{a: .b}", r#"{"b":[1]}"#), Ok(r#"{"a":[1]}"#.to_owned()));
-        assert_eq!(first("empty", "1"), Err("it gave nothing".into()));
-        assert!(first(".a", "[]").is_err());
-        assert!(first("[limit(1e9; repeat(1))]", "1").unwrap_err().contains("limit"));
-        assert_eq!(first(".", "2").unwrap(), "2", "the thread goes on");
+        assert_eq!(one("{a: .b}", r#"{"b":[1]}"#), Ok(r#"{"a":[1]}"#.to_owned()));
+        assert_eq!(one("empty", "1"), Err("it gave nothing".into()));
+        assert_eq!(one("1, 2", "1"), Err("it gave more than one output".into()));
+        assert!(one(".a", "[]").is_err());
+        assert!(one("[limit(1e9; repeat(1))]", "1").unwrap_err().contains("limit"));
+        assert_eq!(one(".", "2").unwrap(), "2", "the thread goes on");
         for (program, holds) in [("true", true), ("false", false), ("null", false), ("0", true)] {
             assert_eq!(runtime.block_on(jq.holds(&program.into(), b"1".to_vec(), 0)), Ok(holds), "{program}");
         }

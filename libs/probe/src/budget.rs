@@ -13,7 +13,7 @@ use crate::{alloc, stack};
 /// The bounds of one run over one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Terms evaluated. Work inside one term counts too: two elements of `.[]` are a step, and so are 16 elements that
+    /// Terms evaluated. Work inside one term counts too: an element of `.[]` is a step, and so are 16 elements that
     /// are only compared or copied, or 256 bytes.
     pub steps: u64,
     /// Bytes that the run holds at once.

@@ -145,6 +145,7 @@ fn on_big_stack<T: Send>(input: &Val, work: impl Fn(&Val) -> T + Sync) -> Result
 /// Longest message of a runtime error, in characters.
 const MESSAGE_MAX: usize = 300;
 
+/// A bounded text of an error.
 fn message(text: impl ToString) -> String {
     let text = text.to_string();
     match text.char_indices().nth(MESSAGE_MAX) {
@@ -172,7 +173,10 @@ impl Bundle {
                     budget::too_many_outputs();
                 }
                 let value = output.map_err(|e| match e.get_err() {
-                    Ok(e) => message(e),
+                    Ok(e) => match e.into_val() {
+                        Val::Str(s) => message(s.as_str()),
+                        v => message(v),
+                    },
                     Err(_) => "break without a label".to_owned(),
                 })?;
                 if let Some(result) = fold(value) {
@@ -429,7 +433,7 @@ fn undefined(name: &str, what: &Undefined) -> String {
     }
     let near = known().iter().map(|(n, _)| (strsim::damerau_levenshtein(n, name), *n)).min();
     match near {
-        Some((distance, near)) if distance <= 2 && distance < name.len() => {
+        Some((distance, near)) if distance * 3 <= name.len() => {
             format!("unknown function `{name}/{arity}`; did you mean `{near}`?")
         }
         _ => format!("unknown function `{name}/{arity}`"),

@@ -167,7 +167,7 @@ mod tests {
         let ok: Vec<bool> = results.iter().map(|r| r.ok).collect();
         assert_eq!(ok, [true, true, false, true, false, false, true, true, true]);
         let failed = &results[5];
-        assert_eq!((failed.line, failed.got.as_str(), failed.want.as_str()), (8, "error: \"x\"", "no match"));
+        assert_eq!((failed.line, failed.got.as_str(), failed.want.as_str()), (8, "error: x", "no match"));
         assert_eq!(results[0].why, "order does not count");
     }
 

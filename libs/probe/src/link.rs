@@ -151,7 +151,11 @@ impl<'s, 'm> Linker<'s, 'm> {
 
     fn fail(&mut self, file: usize, part: &str, message: impl Into<String>) {
         if let Some(file) = self.files.get_mut(file) {
-            file.problems.push(Problem::new(&file.name, file.text, part, message));
+            let problem = Problem::new(&file.name, file.text, part, message);
+            // What the walk has refused the compiler cannot resolve either: once is enough.
+            if !file.problems.iter().any(|p| (p.line, p.column) == (problem.line, problem.column)) {
+                file.problems.push(problem);
+            }
         }
     }
 
@@ -187,6 +191,7 @@ impl<'s, 'm> Linker<'s, 'm> {
                         lex::Expect::Delim(_) => format!("{} is missing", expected.as_str()),
                         _ => format!("expected {}", expected.as_str()),
                     };
+                    let part = if part.trim().is_empty() { end(text) } else { part };
                     let place = part.char_indices().nth(1).and_then(|(end, _)| part.get(..end)).unwrap_or(part);
                     self.fail(file, place, message);
                 }

@@ -5,4 +5,6 @@
 
 pub mod db;
 pub mod enrolments;
+pub mod machines;
 pub mod orders;
+pub mod server_key;

@@ -41,7 +41,7 @@ struct Live {
 impl Live {
     async fn line(&self, call: &Call) -> Result<Vec<u8>, String> {
         let Some(program) = &self.body else { return Ok(call.line.clone()) };
-        let made = self.jq.first(program, call.input(), call.event.received.ms()).await;
+        let made = self.jq.one(program, call.input(), call.event.received.ms()).await;
         made.map_err(|why| format!("`body`: {why}"))
     }
 }

@@ -197,7 +197,7 @@ impl Action for Live {
 impl Live {
     async fn body(&self, call: &Call) -> Result<Vec<u8>, String> {
         let Some(program) = &self.programs.body else { return Ok(call.line.clone()) };
-        let made = self.jq.first(program, call.input(), call.event.received.ms()).await;
+        let made = self.jq.one(program, call.input(), call.event.received.ms()).await;
         let body = made.map_err(|why| format!("`body`: {why}"))?;
         if body == b"null" {
             return Err("`body` gave null".into());

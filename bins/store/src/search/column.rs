@@ -105,9 +105,17 @@ impl Test {
     }
 }
 
-/// Numbers as numbers if both ends are, times as times, else letters in lower case.
+/// Numbers as numbers if both ends are, times as times, versions as versions, else letters in lower case.
 fn between(value: &str, from: Option<&Bound>, to: Option<&Bound>) -> bool {
     let ends = || from.into_iter().chain(to);
+    // 15.1 alone may be a number; where three parts meet it, it is a version.
+    if ends().map(|b| b.lower.as_str()).chain([value]).any(|t| t.split('.').count() > 2)
+        && let Some(value) = version(value)
+        && ends().all(|b| version(&b.lower).is_some())
+    {
+        let part = |bound: Option<&Bound>| bound.and_then(|b| version(&b.lower));
+        return part(from).is_none_or(|v| value >= v) && part(to).is_none_or(|v| value <= v);
+    }
     if ends().all(|b| b.number.is_some()) {
         let Some(value) = Number::parse(value) else { return false };
         let end = |bound: Option<&Bound>, wrong| {
@@ -123,6 +131,11 @@ fn between(value: &str, from: Option<&Bound>, to: Option<&Bound>) -> bool {
     }
     let value = words::whole(value);
     from.is_none_or(|b| value >= b.lower) && to.is_none_or(|b| value <= b.lower)
+}
+
+/// Numbers with dots between them: `15.3.2`.
+fn version(text: &str) -> Option<Vec<u64>> {
+    text.split('.').map(|part| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()))).collect()
 }
 
 /// Whether `text` is the pieces with anything between them.
@@ -259,6 +272,9 @@ mod tests {
             ("2026-11-21T00:00:00Z", Some("2026-11-20"), Some("2026-11-20"), false),
             ("Beta", Some("alpha"), Some("gamma"), true),
             ("10.4.1", Some("10.4"), None, true),
+            ("15.3.2", Some("15.1"), Some("15.10"), true),
+            ("15.10.1", Some("15.2.1"), Some("15.9.1"), false),
+            ("10.0.0.7", Some("10.0.0.10"), Some("10.0.0.20"), false),
         ] {
             let bound = |text: Option<&str>| text.map(Bound::new);
             assert_eq!(between(value, bound(from).as_ref(), bound(to).as_ref()), expected, "{value} {from:?} {to:?}");

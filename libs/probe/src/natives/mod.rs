@@ -14,7 +14,21 @@ use crate::value::{Error, Num, Str, Val, ValR};
 type Run = Filter<RunPtr<Engine>>;
 
 /// Functions of jaq that a filter must not have: they look outside, end the process or write to its logs.
-const DENIED: [&str; 7] = ["env", "halt", "now", "debug_empty", "stderr_empty", "localtime", "strflocaltime"];
+/// The last ones stand behind functions of jaq's that ours replace.
+const DENIED: [&str; 12] = [
+    "env",
+    "halt",
+    "now",
+    "debug_empty",
+    "stderr_empty",
+    "localtime",
+    "strflocaltime",
+    "matches",
+    "split_matches",
+    "split_",
+    "min_by_or_empty",
+    "max_by_or_empty",
+];
 
 /// Names that jq has and filters have not, with the reason.
 pub(crate) fn denied(name: &str) -> Option<&'static str> {

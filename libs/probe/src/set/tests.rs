@@ -81,7 +81,9 @@ fn key_context_and_failures() {
         vec![spec("loop", "def f: f; f"), spec("bad", ".t | keys"), by("error"), spec("fine", ".t")],
         &NoModules,
     )
-    .unwrap();
+    .unwrap()
+    // An unoptimised build is too slow for the backstop.
+    .with_limits(Limits { cpu: std::time::Duration::from_secs(10), ..Limits::default() });
     let outcome = set.run(line, 0, &mut Quiet).unwrap();
     let found: Vec<usize> = outcome.found.iter().map(|f| f.probe).collect();
     let failed: Vec<usize> = outcome.failures.iter().map(|f| f.probe).collect();

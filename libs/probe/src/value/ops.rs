@@ -58,8 +58,8 @@ impl FromIterator<Val> for Val {
     }
 }
 
-/// An element handed to jaq costs about half as much as a term.
-const ELEMENT: usize = 8;
+/// Units of work of an element that is handed to jaq: as much as a term.
+const ELEMENT: usize = 16;
 
 impl ValT for Val {
     fn from_num(n: &str) -> ValR {

@@ -1,0 +1,68 @@
+//! Dead letters: listed, tried again, dropped; and `act try`.
+
+use std::sync::Arc;
+
+use event::Time;
+use pipe::Exit;
+
+use crate::fake::{Http, say, wait};
+use crate::hub::{How, Hub, fresh, new_id};
+
+#[test]
+fn retry_and_drop() {
+    let fake = Http::start(vec![say(400, "no")]);
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{}/\"\n", fake.url));
+    assert!(hub.dead().is_empty());
+    let (one, two) = (new_id(), new_id());
+    hub.feed(&[fresh(&one, &["a"]), fresh(&two, &["a"])]);
+    hub.run();
+    let dead = hub.dead();
+    assert_eq!(dead.len(), 2);
+    let id = |event: &str| {
+        let letter = dead.iter().find(|d| d["event"] == event).unwrap();
+        letter["id"].as_str().unwrap().to_owned()
+    };
+    assert!(act::dead::list(&hub.state(), Some("b"), 0).unwrap().is_empty());
+    assert!(act::dead::find(&hub.state(), &["zz".into()]).unwrap().is_err());
+    let found = act::dead::find(&hub.state(), &[id(&one)[..8].to_owned()]).unwrap().unwrap();
+    assert_eq!(found, [id(&one)]);
+
+    fake.script(vec![say(200, "")]);
+    let now = Time::from_ms(hub.now());
+    act::dead::order(&hub.registry(), "retry", &found, now).unwrap();
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    wait("the retry", || hub.dead().len() == 1);
+    act::dead::order(&hub.registry(), "drop", &[id(&two)], now).unwrap();
+    wait("the drop", || hub.dead().is_empty());
+    assert_eq!(running.join(), Exit::Done);
+    let got = fake.got();
+    assert_eq!(got.len(), 3);
+    let mine: Vec<_> = got.iter().filter(|g| g.body.contains(&format!("\"{one}\""))).collect();
+    assert_eq!((mine.len(), mine[0].key()), (2, mine[1].key()), "the same delivery, the same key");
+    let told: Vec<String> = hub.told().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(told, ["action_failed", "action_failed", "action_done", "action_dropped"]);
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    std::thread::sleep(std::time::Duration::from_millis(1_300));
+    running.join();
+    assert_eq!(fake.got().len(), 3, "an order is carried out once");
+}
+
+#[test]
+fn a_try_is_marked_and_not_remembered() {
+    let fake = Http::start(vec![say(200, "ok"), say(404, "no_service"), say(503, "")]);
+    let hub = Hub::new(&format!("[action.s]\nkind = \"slack\"\nurl = \"{}/x\"\n", fake.url));
+    let line = fresh(&new_id(), &["s"]);
+    for (line, exit, outcome) in [
+        (None, Exit::Done, "done"),
+        (Some(line.as_bytes()), Exit::No, "dead"),
+        (Some(line.as_bytes()), Exit::Unreachable, "later"),
+    ] {
+        let (code, told) = act::trial::run(&hub.config, &hub.texts(), "s", line).unwrap();
+        assert_eq!((code, told[0]["outcome"].as_str()), (exit, Some(outcome)), "{told:?}");
+    }
+    let got = fake.got();
+    assert!(got.iter().all(|g| g.json()["text"].as_str().unwrap().starts_with("*[test] ")), "{got:?}");
+    assert_ne!(got[1].key(), got[2].key());
+    assert!(!hub.state().exists());
+    assert!(act::trial::run(&hub.config, &hub.texts(), "nobody", None).is_err());
+}

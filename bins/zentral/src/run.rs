@@ -1,0 +1,49 @@
+//! `zentral run STAGE`: one stage of the configuration by name, for containers and systemd.
+
+use pipe::cli::{Global, StageArgs};
+use pipe::config::StageKind;
+use pipe::{Exit, StageError};
+
+/// Command line of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Name of the stage
+    pub stage: String,
+    /// Serve Prometheus metrics on this address
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
+}
+
+/// Runs it.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(exit) => {
+            return exit;
+        }
+    };
+    let Some(stage) = config.stage(&args.stage) else {
+        global.start_log("run");
+        let names: Vec<&str> = config.stages.iter().map(|s| s.name.as_str()).collect();
+        let text = format!("the configuration has no stage `{}`; it has {}", args.stage, names.join(", "));
+        return crate::finish(Err(StageError::usage(text)));
+    };
+    // Without a running `up` nobody has recorded where new readers start: this stage does it for itself.
+    if let Err(e) = pipe::record_start(&config, stage) {
+        global.start_log(&args.stage);
+        return crate::finish(Err(e));
+    }
+    start(global, stage.kind, &args.stage, args.metrics.clone())
+}
+
+fn start(global: &Global, kind: StageKind, name: &str, metrics: Option<String>) -> Exit {
+    let stage = StageArgs { stage: Some(name.to_owned()), metrics, ..StageArgs::default() };
+    match kind {
+        StageKind::Normalize => normalize::run(global, &normalize::Args { stage, ..Default::default() }),
+        StageKind::Filter => filter::run(global, &filter::Args { stage, ..Default::default() }),
+        StageKind::Receive | StageKind::Act | StageKind::Store => {
+            global.start_log(name);
+            crate::finish(Err(StageError::usage("not built yet")))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The process of a stage: which program, what it is told, and the pipe whose end it takes as the order to finish.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::ColorChoice;
+use pipe::cli::Global;
+use pipe::config::{StageConf, StageKind};
+use pipe::log::LogFormat;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::restarts::End;
+
+/// How long a small program may take to say its version.
+const VERSION_WAIT: Duration = Duration::from_secs(5);
+
+/// The programs of the stages: the small one if it lies beside this one, else this one.
+#[derive(Debug)]
+pub struct Programs {
+    me: PathBuf,
+    small: Vec<(StageKind, PathBuf)>,
+    flags: Vec<OsString>,
+}
+
+impl Programs {
+    /// Looks for them. `global` gives the flags that all of them get.
+    pub fn find(global: &Global) -> io::Result<Self> {
+        let me = std::env::current_exe()?;
+        let mut small = Vec::new();
+        for (word, kind) in StageKind::ALL {
+            let path = me.with_file_name(word);
+            if path.is_file() && path != me {
+                // Another program of that name, or one left over from another build, must not become a stage.
+                match version(&path) {
+                    Some(found) if found == format!("{word} {}", env!("CARGO_PKG_VERSION")) => small.push((kind, path)),
+                    _ => tracing::debug!("{} is not this version's {word}: not used", path.display()),
+                }
+            }
+        }
+        let format = match global.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let color = match global.color {
+            ColorChoice::Auto => "auto",
+            ColorChoice::Always => "always",
+            ColorChoice::Never => "never",
+        };
+        let flags = ["--log", &global.log, "--log-format", format, "--color", color].map(OsString::from).to_vec();
+        Ok(Self { me, small, flags })
+    }
+
+    /// Starts a stage on this configuration (a file or a copy) and data folder.
+    pub fn start(&self, stage: &StageConf, config: &Path, data: &Path, more: &[&str]) -> io::Result<Child> {
+        let mut command = match self.small.iter().find(|(kind, _)| *kind == stage.kind) {
+            Some((_, path)) => Command::new(path),
+            None => {
+                let mut command = Command::new(&self.me);
+                command.arg(stage.kind.word());
+                command
+            }
+        };
+        command.arg("--config").arg(config).arg("--data").arg(data).args(["--stage", &stage.name, "--supervised"]);
+        command.args(more).args(&self.flags);
+        // The pipe's writing end is closed on exec, so no other child keeps this one from seeing its end.
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
+        let pipe = process.stdin.take();
+        Ok(Child { process, _pipe: pipe, since: Instant::now() })
+    }
+}
+
+/// What a program answers to `--version`; none if it does not in time.
+fn version(program: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().ok()?;
+    let begun = Instant::now();
+    loop {
+        match process.try_wait() {
+            Ok(Some(_)) => break,
+            Ok(None) if begun.elapsed() < VERSION_WAIT => std::thread::sleep(Duration::from_millis(2)),
+            _ => {
+                let _ = process.kill().and_then(|()| process.wait());
+                return None;
+            }
+        }
+    }
+    let mut text = String::new();
+    process.stdout.take()?.take(200).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// A running stage.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    _pipe: Option<std::process::ChildStdin>,
+    since: Instant,
+}
+
+impl Child {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How long ago it started.
+    pub fn ran(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Tells it to finish, commit and exit, by the end of its pipe: unlike a signal that does not count as a second
+    /// order to a stage that a terminal or an init system has told already.
+    pub fn finish(&mut self) {
+        self._pipe = None;
+    }
+
+    /// Tells it to reload.
+    pub fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> Option<End> {
+        match self.process.try_wait() {
+            Ok(status) => status.map(End::from),
+            Err(e) => {
+                tracing::error!("process {}: {e}", self.id());
+                None
+            }
+        }
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> io::Result<End> {
+        // Not `Child::wait`, which closes the pipe first and thereby ends it.
+        loop {
+            match self.process.try_wait()? {
+                Some(status) => return Ok(status.into()),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // It has not been waited for, so its id is still its own.
+        if let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The configuration as `up` reads it: checked whole, or the last good copy of it.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pipe::config::{Config, Files, Finding, StageKind};
+
+use super::copies::Copies;
+
+/// Finds what is wrong beyond what `pipe` knows: settings of stages, actions and sources, filters that do not compile.
+/// What it reads goes through `Files`, so that a copy holds it.
+pub type Check = fn(&Config, &mut Files) -> Vec<Finding>;
+
+/// A configuration that was found right, and what it was read from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Everything that was read for it.
+    pub files: Files,
+}
+
+/// What files looked like: lengths and times.
+pub type Stamp = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The main file.
+    pub main: PathBuf,
+    /// In place of the file's own data folder.
+    pub data: Option<PathBuf>,
+    /// See [`Check`].
+    pub check: Check,
+}
+
+impl Source {
+    /// Reads and checks the files.
+    pub fn load(&self) -> Result<Loaded, Vec<Finding>> {
+        let (config, mut files) = Config::load(&self.main, self.data.as_deref())?;
+        let mut findings = (self.check)(&config, &mut files);
+        findings.extend(unfit(&config));
+        if findings.is_empty() { Ok(Loaded { config, files }) } else { Err(findings) }
+    }
+
+    /// The copy that was last in force, if there is one of these files and it is still found right.
+    pub fn last_good(&self) -> Option<Loaded> {
+        let data = self.data.clone().or_else(|| said_data(&self.main)).unwrap_or_else(|| base(&self.main).join("data"));
+        let (config, mut files) = Config::load(&Copies::of(&data).current(), Some(&data)).ok()?;
+        let same = config.file.as_deref().is_some_and(|file| same_file(file, &self.main));
+        (same && (self.check)(&config, &mut files).is_empty()).then_some(Loaded { config, files })
+    }
+
+    /// What the files of this configuration look like now, those that a pattern of `include` names by now as well.
+    pub fn stamp(&self, loaded: &Loaded) -> Stamp {
+        let mut stamp = loaded.files.stamp(&[]);
+        if let Ok(disk) = Files::open(&self.main) {
+            stamp.extend(disk.stamp(&loaded.config.includes()));
+        }
+        stamp
+    }
+}
+
+/// What `up` itself cannot run.
+fn unfit(config: &Config) -> Vec<Finding> {
+    /// The longest path of a socket that Linux and macOS both take, in bytes.
+    const SOCKET_MAX: usize = 103;
+    let file = config.file.clone().unwrap_or_default();
+    let mut found = Vec::new();
+    if config.stages.is_empty() {
+        found.push(Finding::file(&file, "there is no stage to run"));
+    }
+    for stage in &config.stages {
+        let mut at = stage.settings.clone();
+        if stage.name == super::NAME {
+            at.fail("", "a stage cannot be called `up`: that is the supervisor's own name");
+        }
+        let socket = config.socket(&stage.name);
+        if socket.as_os_str().len() > SOCKET_MAX {
+            let text = format!("{} is longer than {SOCKET_MAX} bytes, too long for a socket", socket.display());
+            at.fail("", format!("{text}; choose a shorter data folder"));
+        }
+        // Unknown keys are another's business.
+        found.extend(at.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+    }
+    found
+}
+
+/// The address that `receive` listens on, to be said.
+pub fn listens(stage: &pipe::config::StageConf) -> Option<String> {
+    if stage.kind == StageKind::Receive { stage.settings.clone().str("listen") } else { None }
+}
+
+/// The folder of a file.
+fn base(file: &Path) -> PathBuf {
+    file.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// What a file says about `data`, though it be broken elsewhere: the way to its last good copy.
+fn said_data(main: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(main).ok()?;
+    let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+    let value = top.filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "data")?.1.trim();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let said = value.get(1..)?.split(quote).next()?;
+    Some(base(main).join(said))
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    let whole = |p: &Path| std::fs::canonicalize(p).or_else(|_| std::path::absolute(p)).unwrap_or_else(|_| p.to_owned());
+    whole(a) == whole(b)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_folder_of_a_broken_file() {
+        let check = |text: &str, want: Option<&str>| {
+            let dir = tempfile::tempdir().unwrap();
+            let main = dir.path().join("pipeline.toml");
+            std::fs::write(&main, text).unwrap();
+            assert_eq!(said_data(&main), want.map(|w| dir.path().join(w)), "{text}");
+        };
+        check("version = 1\ndata = \"here\" # why\n[stage.x\n", Some("here"));
+        check("data='/var/lib/z'\nbroken", Some("/var/lib/z"));
+        check("[topic.x]\ndata = \"no\"", None);
+        check("data = 7", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,24 @@
+//! One function a target: it takes any bytes, and panics if a promise is broken.
+
+pub mod filter;
+pub mod osquery_body;
+pub mod raw;
+pub mod search;
+pub mod topic_recovery;
+
+/// A name of a target, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const ALL: [Target; 5] = [
+    ("filter", filter::run),
+    ("osquery_body", osquery_body::run),
+    ("raw", raw::run),
+    ("search", search::run),
+    ("topic_recovery", topic_recovery::run),
+];
+
+/// Bytes for messages.
+fn show(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
