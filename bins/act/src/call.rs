@@ -8,6 +8,9 @@ pub const TITLE_MAX: usize = 200;
 /// The longest payload that goes into a text for people, in characters.
 const PAYLOAD_MAX: usize = 8_000;
 
+/// What jq sees besides the event takes no more than this, in bytes, unless the filter's own words are longer.
+const ROOM: usize = 256 << 10;
+
 /// What is to be done: the match and whom it goes to.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -29,7 +32,15 @@ impl Call {
     /// What the jq of an action sees: `{event, probe, action, url}` (contract § 4).
     pub fn input(&self) -> Vec<u8> {
         let mut out = b"{\"event\":".to_vec();
-        out.extend_from_slice(&self.line);
+        if self.line.len() + ROOM > event::LINE_MAX {
+            // jq reads no more than a line: a message without the payload is better than none.
+            let mut short = self.event.clone();
+            let cut = json!({"cut": {"bytes": short.payload.get().len()}});
+            short.payload = serde_json::value::to_raw_value(&cut).unwrap_or(short.payload);
+            short.write(&mut out);
+        } else {
+            out.extend_from_slice(&self.line);
+        }
         out.extend_from_slice(b",\"probe\":");
         match self.event.probes.first() {
             Some(probe) => probe.write(&mut out),
@@ -158,6 +169,9 @@ pub(crate) mod tests {
         let seen: Value = serde_json::from_slice(&call(&LINE.replace(",CONTEXT", "")).input()).unwrap();
         let keys: Vec<&str> = seen.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["event", "probe", "action", "url"]);
+        let long = format!(r#""{}""#, "x".repeat(event::LINE_MAX - 1_000));
+        let input = call(&LINE.replace(",CONTEXT", "").replace(r#""\u001b[31m""#, &long)).input();
+        assert!(input.len() < 2_000 && String::from_utf8(input).unwrap().contains(r#""payload":{"cut":{"bytes":41"#));
         assert_eq!(seen.pointer("/probe/name"), Some(&json!("usb")));
     }
 }

@@ -159,7 +159,11 @@ fn parse_rate(text: &str) -> Option<Duration> {
 }
 
 /// Reads all actions, or those named; all that is wrong comes back at once.
-pub fn read_all(config: &Config, texts: &Texts, names: &[String]) -> Result<BTreeMap<String, Configured>, Vec<Finding>> {
+pub fn read_all(
+    config: &Config,
+    texts: &Texts,
+    names: &[String],
+) -> Result<BTreeMap<String, Configured>, Vec<Finding>> {
     let (mut all, mut findings) = (BTreeMap::new(), Vec::new());
     for (name, settings) in config.actions.iter().filter(|(n, _)| names.is_empty() || names.contains(n)) {
         match Configured::read(settings, config, texts) {
@@ -201,7 +205,10 @@ mod tests {
         let settings = Settings::from_words("action.a", "a", &words).unwrap();
         let mut config = Config::empty(None);
         config.actions.insert("a".into(), settings);
-        check(&config, &actions::texts_at("pipeline.toml".into()), true).iter().map(|f| format!("{} {}\n", f.key, f.text)).collect()
+        check(&config, &actions::texts_at("pipeline.toml".into()), true)
+            .iter()
+            .map(|f| format!("{} {}\n", f.key, f.text))
+            .collect()
     }
 
     #[test]
@@ -221,7 +228,10 @@ mod tests {
             (vec![("kind", "http"), ("url", "{ env = \"ZENTRAL_TEST_NOT_SET\" }")], "ZENTRAL_TEST_NOT_SET is not set"),
             (vec![("kind", "exec")], "needs the key `run`"),
             (vec![("kind", "file")], "needs the key `path`"),
-            (vec![("kind", "email"), ("smtp", "{ url = \"smtps://m\" }"), ("from", "a@b.c"), ("to", "group:x")], "action.a.to "),
+            (
+                vec![("kind", "email"), ("smtp", "{ url = \"smtps://m\" }"), ("from", "a@b.c"), ("to", "group:x")],
+                "action.a.to ",
+            ),
         ] {
             let found = check_words(&words);
             assert!(found.contains(part), "{words:?}: {found}");

@@ -45,10 +45,8 @@ fn letter(row: &Row) -> serde_json::Value {
 /// The full ids of the dead letters that `words` name: whole ids or unambiguous beginnings. The error names the word
 /// that fits none or several.
 pub fn find(state: &Path, words: &[String]) -> Result<Result<Vec<String>, String>, DbError> {
-    let all: Vec<String> = list(state, None, i64::MIN)?
-        .iter()
-        .filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned()))
-        .collect();
+    let all: Vec<String> =
+        list(state, None, i64::MIN)?.iter().filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned())).collect();
     let mut found = Vec::new();
     for word in words {
         let mut hits = all.iter().filter(|id| id.starts_with(word.as_str()) && !word.is_empty());

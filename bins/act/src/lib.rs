@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod call;
+mod cli;
 pub mod conf;
 pub mod dead;
 pub mod jq;
@@ -22,6 +23,7 @@ pub mod stage;
 pub mod trial;
 
 pub use actions::{Texts, texts_at, texts_through};
+pub use cli::{Args, run};
 pub use conf::check;
 pub use queue::Mode;
 pub use stage::{Act, Options};

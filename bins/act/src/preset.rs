@@ -55,9 +55,8 @@ pub fn find(name: &str, base: &std::path::Path, texts: &Texts) -> Result<Option<
 
 fn parse(path: PathBuf, text: String) -> Result<Preset, Finding> {
     let file = SourceFile { path, text };
-    let preset: Preset = toml::from_str(&file.text).map_err(|e| {
-        Finding::at(&file, e.span().unwrap_or(0..0), "", e.message().replace('\n', ", "))
-    })?;
+    let preset: Preset = toml::from_str(&file.text)
+        .map_err(|e| Finding::at(&file, e.span().unwrap_or(0..0), "", e.message().replace('\n', ", ")))?;
     for (key, program) in [("body", &preset.body), ("ok", &preset.ok), ("later", &preset.later)] {
         if let Some(Err(why)) = program.as_deref().map(crate::jq::check) {
             let at = file.text.find(&format!("{key} =")).unwrap_or(0);

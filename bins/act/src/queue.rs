@@ -1,33 +1,28 @@
 //! Work on the ledger: what ended is written down, what is due is prepared, what is over is forgotten. Everything
 //! happens inside the loop's transaction; nothing is sent in here.
 
+mod ends;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use event::{Event, Time};
 use pipe::{Out, StageError, Waker};
 use registry::db::Tx;
-use serde_json::json;
 
-use crate::actions::Verdict;
 use crate::call::Call;
 use crate::conf::Ready;
-use crate::lanes::{Ended, Job, Lanes, ms};
+use crate::lanes::{Job, Lanes, ms};
 use crate::ledger::{self, Delivery, State};
 use crate::metrics::Counts;
-use crate::orders::{ORDER_AGE_MS, Watch};
-use crate::outcome::{self, Details, Outcome};
-use crate::retry::{Chance, pause};
+use crate::orders::Watch;
+use crate::outcome::{Details, Outcome};
+use crate::retry::Chance;
 
-/// Rows go this long after they can no longer be acted upon: an agent that sends again within a month acts once.
-const KEPT_MS: i64 = ORDER_AGE_MS;
 /// How often old rows are looked for.
 const FORGET_EVERY_MS: i64 = 600_000;
-/// How often rows that should give up are looked for, and how many are dealt with at a time.
+/// How often rows that should give up are looked for.
 const SWEEP_EVERY_MS: i64 = 1_000;
-const SWEEP_ROWS: usize = 500;
-/// The longest error that is kept, in characters.
-const ERROR_MAX: usize = 500;
 
 /// The time in ms since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -256,153 +251,6 @@ impl Queue {
         self.fill(tx)
     }
 
-    fn recover(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let now = self.now();
-        loop {
-            let rows = ledger::found_trying(tx, SWEEP_ROWS)?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in rows {
-                let repeatable = self.actions.get(&row.action).is_none_or(|ready| ready.common.repeatable);
-                if repeatable {
-                    ledger::later(tx, &row.id, now, "cut off by the end of the process", now)?;
-                } else {
-                    let error = "cut off by the end of the process; nobody knows whether it was done";
-                    self.end(&row, None, Outcome::Unknown, error, Details::default(), out, tx)?;
-                }
-            }
-        }
-    }
-
-    fn settle(&mut self, ended: Ended, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let Ended { row, event, kind, common, answer, shown, ms: took } = ended;
-        let now = self.now();
-        let name = row.action.clone();
-        let error = crate::call::one_line(&answer.error, ERROR_MAX);
-        let dry_run = shown.is_some();
-        if let (true, Some(shown)) = (self.mode.dry_run, &shown) {
-            let mut head = json!({"action": row.action, "kind": kind, "event": row.event, "probe": row.probe});
-            if let Some(map) = head.as_object_mut() {
-                if !row.target.is_empty() {
-                    map.insert("target".into(), row.target.clone().into());
-                }
-                map.insert("would_send".into(), shown.clone());
-            }
-            let _ = out.line(0, head.to_string().as_bytes());
-        } else if let Some(shown) = &shown {
-            tracing::info!("action {name}: would send {shown}");
-        }
-        let details = Details { kind, status: answer.status, ms: Some(took), dry_run, ..Details::default() };
-        match answer.verdict {
-            Verdict::Done => {
-                self.lanes.went_well(&name);
-                let delay = now.saturating_sub(row.received).max(0);
-                #[expect(clippy::cast_precision_loss, reason = "a delay in ms is below 2^53")]
-                self.counts.delay.observe(delay as f64 / 1000.0);
-                self.end(&row, Some(&event), Outcome::Done, "", details, out, tx)
-            }
-            Verdict::Never => {
-                // An answer of whatever kind says that the receiver is there.
-                self.lanes.went_well(&name);
-                self.end(&row, Some(&event), Outcome::Dead, &error, details, out, tx)
-            }
-            Verdict::Later { unsure: true, .. } if !common.repeatable => {
-                let error = format!("{error}; nobody knows whether it was done");
-                self.end(&row, Some(&event), Outcome::Unknown, &error, details, out, tx)
-            }
-            Verdict::Later { after, .. } => {
-                let asked = after.unwrap_or_default();
-                let failures = self.lanes.failed(&name);
-                let mine = pause(row.tries.max(1), &mut self.chance).max(asked);
-                let all = pause(failures, &mut self.chance).max(asked);
-                self.lanes.pause(&name, now.saturating_add(ms(all)));
-                self.counts.actions.with_label_values(&[name.as_str(), "later"]).inc();
-                tracing::info!("action {name}: event {}: {error}; again in {} s", row.event, mine.as_secs_f64());
-                Ok(ledger::later(tx, &row.id, now.saturating_add(ms(mine)), &error, now)?)
-            }
-        }
-    }
-
-    fn obey(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        let now = self.now();
-        for order in watch.take() {
-            if !ledger::order_done(tx, &order.id, now)? {
-                continue;
-            }
-            let Some(row) = ledger::dead(tx, &order.target)? else {
-                tracing::warn!("order {}: there is no dead letter {}", order.verb, order.target);
-                continue;
-            };
-            match order.verb.as_str() {
-                "retry" => {
-                    let give_up = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.give_up));
-                    ledger::raise(tx, &row.id, now, now.saturating_add(give_up))?;
-                    self.count_open(&row.action, 1);
-                    (self.wake_at, self.look_for_gone) = (i64::MIN, true);
-                    tracing::info!("dead letter {} is tried again", row.id);
-                }
-                "drop" => {
-                    // It was no longer open: the end below takes one off.
-                    self.count_open(&row.action, 1);
-                    let error = row.error.clone();
-                    self.end(&row, None, Outcome::Dropped, &error, Details::default(), out, tx)?;
-                }
-                verb => tracing::warn!("order {}: `{verb}` is no order", order.id),
-            }
-        }
-        Ok(())
-    }
-
-    /// What waited too long.
-    fn sweep(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        if !self.is_open() {
-            return Ok(());
-        }
-        let now = self.now();
-        for row in ledger::expired(tx, now, SWEEP_ROWS)? {
-            let max_age = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.max_age));
-            let never_tried = row.error.is_empty();
-            let (outcome, error) = if never_tried && now.saturating_sub(row.received) > max_age {
-                (Outcome::Stale, "older than max_age when it was its turn".to_owned())
-            } else if never_tried {
-                (Outcome::Dead, "not tried within give_up".to_owned())
-            } else {
-                (Outcome::Dead, format!("given up: {}", row.error))
-            };
-            self.end(&row, None, outcome, &error, Details::default(), out, tx)?;
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let age = |ready: &Ready| ms(ready.common.max_age.max(ready.common.give_up));
-        let longest = self.actions.values().map(age).max().unwrap_or(0);
-        let before = self.now().saturating_sub(longest).saturating_sub(KEPT_MS);
-        ledger::forget(tx, before)?;
-        Ok(())
-    }
-
-    fn bury_gone(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        for name in ledger::waiting_actions(tx)? {
-            if self.actions.contains_key(&name) {
-                continue;
-            }
-            loop {
-                let rows = ledger::due(tx, &name, i64::MAX, SWEEP_ROWS)?;
-                if rows.is_empty() {
-                    break;
-                }
-                for row in rows {
-                    let error = "there is no action of this name (action_gone)";
-                    self.end(&row, None, Outcome::Dead, error, Details::default(), out, tx)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Prepares what is due, lane by lane, and finds out when to look again.
     fn fill(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let now = self.now();
@@ -417,7 +265,13 @@ impl Queue {
             let places = self.lanes.places(&name, &ready.common, now);
             if places > 0 {
                 for mut row in ledger::due(tx, &name, now, places)? {
-                    let Ok(event) = Event::parse(&row.line) else { continue };
+                    let Ok(event) = Event::parse(&row.line) else {
+                        // Written by us from an event: only a damaged file gets here.
+                        tracing::error!("dead letter {}: its line cannot be read", row.id);
+                        ledger::end(tx, &row.id, State::Dead, "its line cannot be read", now)?;
+                        self.uncount_open(&name);
+                        continue;
+                    };
                     ledger::trying(tx, &row.id, now)?;
                     row.tries = row.tries.saturating_add(1);
                     let call = Call {
@@ -441,67 +295,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Writes the end of a delivery and tells of it. `event` is the match if it is at hand.
-    #[expect(clippy::too_many_arguments, reason = "one place writes every end")]
-    fn end(
-        &mut self,
-        row: &Delivery,
-        event: Option<&Event>,
-        outcome: Outcome,
-        error: &str,
-        mut details: Details,
-        out: &mut Out,
-        tx: &mut Tx<'_>,
-    ) -> Result<(), StageError> {
-        let now = self.now();
-        if self.mode.no_ledger {
-            ledger::remove(tx, &row.id)?;
-        } else {
-            ledger::end(tx, &row.id, outcome.state(), error, now)?;
-        }
-        if let Some(n) = self.open.get_mut(&row.action) {
-            *n = n.saturating_sub(1);
-        }
-        self.gauge(&row.action);
-        if details.kind.is_empty() {
-            details.kind = self.actions.get(&row.action).map(|ready| ready.kind.clone()).unwrap_or_default();
-        }
-        details.error = error.to_owned();
-        let read = if event.is_none() { Event::parse(&row.line).ok() } else { None };
-        match event.or(read.as_ref()) {
-            Some(event) => self.tell(row, event, outcome, &details, out),
-            None => tracing::error!("dead letter {}: its line cannot be read", row.id),
-        }
-        Ok(())
-    }
-
-    /// Counts and logs an outcome, and emits it unless the match came from an action itself: every chain ends after
-    /// one turn (design § 3).
-    fn tell(&mut self, row: &Delivery, event: &Event, outcome: Outcome, details: &Details, out: &mut Out) {
-        self.counts.actions.with_label_values(&[row.action.as_str(), outcome.word()]).inc();
-        let (action, id, probe, error) = (&row.action, &row.event, &row.probe, &details.error);
-        match outcome {
-            Outcome::Done => tracing::debug!("action {action}: event {id}, probe {probe}: done"),
-            Outcome::Dead | Outcome::Unknown => {
-                self.died += 1;
-                tracing::warn!("action {action}: event {id}, probe {probe}: dead letter {}: {error}", row.id);
-            }
-            Outcome::Stale | Outcome::Dropped => {
-                tracing::info!("action {action}: event {id}, probe {probe}: {}: {error}", outcome.word());
-            }
-        }
-        if event.cause.is_some() || self.mode.dry_run {
-            return;
-        }
-        let mut line = Vec::new();
-        outcome::write(row, event, outcome, details, Time::from_ms(self.now()), &mut line);
-        if out.line(0, &line).is_err() {
-            tracing::error!("action {action}: event {id}: the outcome is longer than a line may be");
-        }
-    }
-
     fn count_open(&mut self, action: &str, n: u64) {
         *self.open.entry(action.to_owned()).or_default() += n;
+        self.gauge(action);
+    }
+
+    fn uncount_open(&mut self, action: &str) {
+        if let Some(n) = self.open.get_mut(action) {
+            *n = n.saturating_sub(1);
+        }
         self.gauge(action);
     }
 

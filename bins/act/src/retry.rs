@@ -69,7 +69,9 @@ mod tests {
     #[test]
     fn pauses_grow_within_bounds() {
         let mut chance = Chance::seeded(1);
-        for (failures, min_s, max_ms) in [(1, 1, 1250), (2, 2, 2500), (5, 16, 20_000), (9, 240, 300_000), (99, 240, 300_000)] {
+        for (failures, min_s, max_ms) in
+            [(1, 1, 1250), (2, 2, 2500), (5, 16, 20_000), (9, 240, 300_000), (99, 240, 300_000)]
+        {
             let all: Vec<Duration> = (0..50).map(|_| pause(failures, &mut chance)).collect();
             assert!(all.iter().all(|p| (min_s * 1000..=max_ms).contains(&p.as_millis())), "{failures}: {all:?}");
             assert!(all.windows(2).any(|w| w.first() != w.last()), "chance is in it");

@@ -230,6 +230,10 @@ impl Stage for Act {
         Ok(())
     }
 
+    fn drain(&mut self) -> bool {
+        self.stop()
+    }
+
     fn busy(&self) -> bool {
         self.running.as_ref().is_some_and(|(_, queue)| queue.is_open())
     }

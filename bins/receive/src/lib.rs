@@ -1,1 +1,51 @@
-//! stub
+//! `receive`: listens to agents and writes one raw line for each of their records. It answers 200 only when the lines
+//! of a request are durable (one fsync for all requests that wait), and never with an empty body.
+
+mod agents;
+mod body;
+mod conf;
+mod desk;
+mod guard;
+mod heard;
+mod hub;
+mod known;
+mod meters;
+mod proxies;
+mod request;
+mod serve;
+mod stage;
+mod tickets;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use pipe::Exit;
+use pipe::cli::{Global, StageArgs};
+
+pub use conf::check;
+
+/// Flags of `receive`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Flags that every stage takes.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Address to listen on, such as 0.0.0.0:443; port 0: any free one
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak HTTP without TLS; on loopback addresses only
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub plain: bool,
+}
+
+/// Runs the stage until it is stopped. Errors have been said on stderr.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    stage::run(global, args)
+}

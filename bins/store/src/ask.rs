@@ -89,7 +89,12 @@ impl Question {
         }
         let now = Time::now();
         let mut read = Self {
-            scope: Scope { query: query::Query::All, since: None, until: None, deadline: Some(Instant::now() + DEADLINE) },
+            scope: Scope {
+                query: query::Query::All,
+                since: None,
+                until: None,
+                deadline: Some(Instant::now() + DEADLINE),
+            },
             n: PAGE,
             after: None,
             by: None,
@@ -105,11 +110,12 @@ impl Question {
                 "since" => read.scope.since = Some(moment(&value, now, false).ok_or_else(|| wrong(NO_TIME))?),
                 "until" => read.scope.until = Some(moment(&value, now, true).ok_or_else(|| wrong(NO_TIME))?),
                 "n" => read.n = usize::from_str(&value).map_err(|_| wrong("no number"))?.clamp(1, PAGE_MAX),
-                "after" => read.after = Some(value.parse().map_err(|e| wrong(e))?),
+                "after" => read.after = Some(value.parse().map_err(wrong)?),
                 "by" => read.by = Some(value),
                 "every" => {
                     let step = pipe::config::parse_duration(&value).filter(|d| *d >= Duration::from_secs(1));
-                    read.every = Some((value.clone(), step.ok_or_else(|| wrong("no duration such as 1h, from 1s on"))?));
+                    read.every =
+                        Some((value.clone(), step.ok_or_else(|| wrong("no duration such as 1h, from 1s on"))?));
                 }
                 _ => return Err(Refusal::new(400, &format!("no such parameter: {key}"))),
             }
@@ -187,7 +193,9 @@ fn list(body: &mut Vec<u8>, name: &str, key: &str, items: impl Iterator<Item = (
 fn finish(mut body: Vec<u8>, skipped: &[Skipped]) -> Result<Answer, Refusal> {
     body.extend_from_slice(b",\"skipped\":[");
     for (i, skipped) in skipped.iter().enumerate() {
-        body.extend_from_slice(format!("{}{{\"day\":\"{}\",\"why\":", if i == 0 { "" } else { "," }, skipped.day).as_bytes());
+        body.extend_from_slice(
+            format!("{}{{\"day\":\"{}\",\"why\":", if i == 0 { "" } else { "," }, skipped.day).as_bytes(),
+        );
         json::write_str(&skipped.why, &mut body);
         body.extend_from_slice(b"}");
     }
@@ -210,7 +218,10 @@ fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok()).filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hex = tail
+            .get(..2)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
         match (byte, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
             (b'%', Some(decoded)) => {
                 bytes.push(decoded);
@@ -271,7 +282,12 @@ mod tests {
             ("/count", "q=type:t1", 200, r#"{"count":2,"#),
             ("/count", "q=type%3At0+AND+payload.a%5C+b%3Ax&until=2026-11-21T12", 200, r#"{"count":2,"#),
             ("/count", "since=2026-11-21T13:00&until=2026-11-21", 200, r#"{"count":2,"#),
-            ("/count", "by=type", 200, r#""by":"type","values":[{"value":"t0","count":3},{"value":"t1","count":2}],"other":0,"missing":0"#),
+            (
+                "/count",
+                "by=type",
+                200,
+                r#""by":"type","values":[{"value":"t0","count":3},{"value":"t1","count":2}],"other":0,"missing":0"#,
+            ),
             ("/count", "every=2h", 200, r#""every":"2h","buckets":[{"time":"2026-11-21T10:00:00.000Z","count":2},"#),
             ("/search", "q=n&n=1", 200, r#"{"events":[],"next":null"#),
             ("/search", "n=1", 200, r#"{"events":[{"id":"n4","#),

@@ -16,8 +16,8 @@ use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{IndexWriter, TantivyError, Term};
 
 use day::{DAY_MS, Day};
-pub use document::{Head, NAMES_MAX, VALUE_MAX, id_order};
 use document::{Builder, Names};
+pub use document::{Head, NAMES_MAX, VALUE_MAX, id_order};
 use known::Known;
 use schema::{COLUMNS, SCHEMA};
 
@@ -250,8 +250,10 @@ fn known_ids(index: &tantivy::Index) -> tantivy::Result<Known> {
 
 /// After an error that may be the disk's or the files': reads every file of the day against its checksum.
 fn has_damaged_files(dir: &Path, day: Day) -> bool {
-    catch(|| tantivy::Index::open_in_dir(day.path(dir))?.validate_checksum())
-        .map_or_else(|e| day::is_damage(&e) || matches!(e, TantivyError::InternalError(_)), |damaged| !damaged.is_empty())
+    catch(|| tantivy::Index::open_in_dir(day.path(dir))?.validate_checksum()).map_or_else(
+        |e| day::is_damage(&e) || matches!(e, TantivyError::InternalError(_)),
+        |damaged| !damaged.is_empty(),
+    )
 }
 
 /// Tantivy panics on some damaged files; here that is one more error.

@@ -9,8 +9,8 @@ mod count;
 mod cursor;
 mod reader;
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -145,7 +145,12 @@ impl Search {
 
     /// The line of one event.
     pub fn event(&self, id: &str) -> Result<Option<Vec<u8>>, SearchError> {
-        let scope = Scope { query: Query::Match { field: Some("id".into()), text: id.into() }, since: None, until: None, deadline: None };
+        let scope = Scope {
+            query: Query::Match { field: Some("id".into()), text: id.into() },
+            since: None,
+            until: None,
+            deadline: None,
+        };
         // The id of an event begins with its time, which mostly is the time of its day as well.
         let ms = i64::try_from(id_order(id).0 >> 16).unwrap_or(i64::MAX);
         let likely = Day::of(Time::from_ms(ms));
@@ -315,7 +320,8 @@ impl Part {
     fn line(&self, address: DocAddress) -> Result<Vec<u8>, Stop> {
         let doc: TantivyDocument = self.searcher.doc(address)?;
         let line = doc.get_first(self.fields.line).and_then(|v| v.as_bytes());
-        line.map(<[u8]>::to_vec).ok_or_else(|| Stop::Tantivy(TantivyError::InternalError("an event without its line".into())))
+        line.map(<[u8]>::to_vec)
+            .ok_or_else(|| Stop::Tantivy(TantivyError::InternalError("an event without its line".into())))
     }
 }
 

@@ -66,7 +66,8 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 /// The lines of a topic that are asked for, to stdout.
 pub fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError> {
     let fail = |e: topic::Error| StageError::state(e.to_string());
-    let start = choice.since.map_or(Start::First, |since| Start::Age(since.ms()));
+    let age = |since: Time| Time::now().ms().saturating_sub(since.ms()).max(0);
+    let start = choice.since.map_or(Start::First, |since| Start::Age(age(since)));
     let mut reader = TopicReader::open(RealFs::shared(), dir, start).map_err(fail)?;
     let signals = Signals::listen().map_err(|e| StageError::state(e.to_string()))?;
     let (mut out, mut count) = (Vec::new(), 0u64);

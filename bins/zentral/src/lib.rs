@@ -2,11 +2,19 @@
 
 #![allow(missing_docs, reason = "the command line's own words are its documentation")]
 
+mod ca;
 mod cat;
+mod check;
 mod docs;
+mod enrol;
+mod init;
 mod replay;
 mod run;
+mod search;
+mod status;
+mod template;
 mod test;
+mod up;
 mod verify;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -25,18 +33,39 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start and look after the stages of the configuration
+    Up(up::Args),
     /// Run one stage of the configuration by name
     Run(run::Args),
+    /// Listen to agents
+    Receive(receive::Args),
     /// Make events of one shape
     Normalize(normalize::Args),
     /// Choose events with jq
     Filter(filter::Args),
+    /// Tell people and machines
+    Act(act::Args),
+    /// Keep events and make them searchable
+    Store(store::Args),
     /// Print the committed lines of a topic
     Cat(cat::Args),
+    /// Find stored events
+    Search(search::Args),
     /// Print what came before, to be fed again
     Replay(replay::Args),
     /// Run the examples beside each filter
     Test(test::Args),
+    /// Check everything in the configuration and the filters it names
+    Check(check::Args),
+    /// Show stages, lags and sums
+    Status(status::Args),
+    /// Who may enrol machines
+    Enrol {
+        #[command(subcommand)]
+        what: enrol::Args,
+    },
+    /// Make a pipeline.toml with certificates and a first probe
+    Init(init::Args),
     /// Look after state
     State {
         #[command(subcommand)]
@@ -66,12 +95,21 @@ pub fn main() -> Exit {
     };
     let global = &cli.global;
     match &cli.command {
+        Command::Up(args) => up::run(global, args, |config, _| check::whole(config)),
         Command::Run(args) => run::run(global, args),
+        Command::Receive(args) => receive::run(global, args),
         Command::Normalize(args) => normalize::run(global, args),
         Command::Filter(args) => filter::run(global, args),
+        Command::Act(args) => act::run(global, args),
+        Command::Store(args) => store::run(global, args),
         Command::Cat(args) => cat::run(global, args),
+        Command::Search(args) => search::run(global, args),
         Command::Replay(args) => replay::run(global, args),
         Command::Test(args) => test::run(global, args),
+        Command::Check(args) => check::run(global, args),
+        Command::Status(args) => status::run(global, args),
+        Command::Enrol { what } => enrol::run(global, what),
+        Command::Init(args) => init::run(global, args),
         Command::State { what } => verify::run(global, what),
         Command::Man => docs::man(),
         Command::Completions(args) => docs::completions(args),

@@ -41,9 +41,8 @@ fn start(global: &Global, kind: StageKind, name: &str, metrics: Option<String>) 
     match kind {
         StageKind::Normalize => normalize::run(global, &normalize::Args { stage, ..Default::default() }),
         StageKind::Filter => filter::run(global, &filter::Args { stage, ..Default::default() }),
-        StageKind::Receive | StageKind::Act | StageKind::Store => {
-            global.start_log(name);
-            crate::finish(Err(StageError::usage("not built yet")))
-        }
+        StageKind::Receive => receive::run(global, &receive::Args { stage, ..Default::default() }),
+        StageKind::Act => act::run(global, &act::Args { stage, ..Default::default() }),
+        StageKind::Store => store::run(global, &store::Args { stage, ..Default::default() }),
     }
 }

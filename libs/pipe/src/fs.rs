@@ -153,7 +153,7 @@ impl Fs for RealFs {
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_path_buf);
         self.create_dir(&parent)?;
         match fs::create_dir(dir) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
             _ => self.sync_dir(&parent),
         }
     }

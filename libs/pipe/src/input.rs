@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::fs::Fs;
 use crate::state::Position;
@@ -61,7 +62,16 @@ impl Input {
     ) -> Result<Self, StageError> {
         let fail = |e: topic::Error| StageError::state(format!("{name}: {e}"));
         let from = recorded.map_or(start, |p| Start::At(p.mark));
-        let reader = TopicReader::open(fs.clone(), dir, from).map_err(fail)?;
+        let begun = Instant::now();
+        let reader = loop {
+            match TopicReader::open(fs.clone(), dir, from) {
+                // After a power cut the head may be garbage until the topic's writer has put it right.
+                Err(topic::Error::NotReady(_)) if begun.elapsed() < crate::state::LOCK_WAIT => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => break other.map_err(fail)?,
+            }
+        };
         let position = recorded.unwrap_or_else(|| Position {
             mark: reader.mark(),
             start_line: reader.mark().line,
@@ -146,13 +156,13 @@ fn bound(max: usize, left: u64) -> usize {
 }
 
 /// The words of `start`: `first`, `last`, an age such as `7d`.
-pub fn parse_start(text: &str, now_ms: i64) -> Option<Start> {
+pub fn parse_start(text: &str) -> Option<Start> {
     match text {
         "first" => Some(Start::First),
         "last" => Some(Start::Last),
         age => {
             let age = crate::config::parse_duration(age)?;
-            Some(Start::Age(now_ms.saturating_sub(i64::try_from(age.as_millis()).ok()?)))
+            Some(Start::Age(i64::try_from(age.as_millis()).ok()?))
         }
     }
 }

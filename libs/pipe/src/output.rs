@@ -240,5 +240,6 @@ fn closed(e: &io::Error) -> StageError {
 pub fn is_network(dir: &Path) -> bool {
     const NETWORK: [i64; 6] =
         [0x6969, 0x517b, 0xff53_4d42_u32 as i64, 0xfe53_4d42_u32 as i64, 0x0102_1997, 0x5346_414f];
+    #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between systems")]
     rustix::fs::statfs(dir).is_ok_and(|fs| NETWORK.contains(&(fs.f_type as i64)))
 }

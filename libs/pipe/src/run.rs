@@ -147,17 +147,16 @@ impl Loop {
                 self.reload(stage);
             }
             if self.job.signals.stopping() {
+                while stage.drain() {
+                    if !self.idle(stage)? {
+                        self.job.signals.waker.wait(POLL);
+                    }
+                }
+                self.idle(stage)?;
                 return Ok(self.exit(stage));
             }
             let room = self.look_after()?;
-            let mut worked = false;
-            if stage.due() {
-                let mut tx = self.db.begin()?;
-                stage.idle(&mut self.out, &mut tx)?;
-                commit(&mut self.outputs, &mut self.out, tx)?;
-                self.publish(stage)?;
-                worked = true;
-            }
+            let mut worked = self.idle(stage)?;
             let mut ended = 0;
             if room {
                 for _ in 0..self.inputs.len() {
@@ -176,6 +175,18 @@ impl Loop {
                 self.job.signals.waker.wait(POLL);
             }
         }
+    }
+
+    /// Work that is due without input, committed like a batch; whether there was any.
+    fn idle(&mut self, stage: &mut dyn Stage) -> Result<bool, StageError> {
+        if !stage.due() {
+            return Ok(false);
+        }
+        let mut tx = self.db.begin()?;
+        stage.idle(&mut self.out, &mut tx)?;
+        commit(&mut self.outputs, &mut self.out, tx)?;
+        self.publish(stage)?;
+        Ok(true)
     }
 
     /// One batch from one input.
@@ -237,7 +248,8 @@ impl Loop {
             }
             for c in &self.out.complaints {
                 if self.logged.1 < COMPLAINTS_LOGGED || self.job.state.is_none() {
-                    tracing::warn!("{name} line {}: {}", c.number, c.text);
+                    let at = if name == "-" { "stdin" } else { &name };
+                    tracing::warn!("{at} line {}: {}", c.number, c.text);
                 }
                 self.logged.1 += 1;
             }
@@ -358,7 +370,7 @@ fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Inp
         Place::Topic(topic) => {
             let name = place.to_string();
             let start = job.start.as_deref().unwrap_or("first");
-            let start = parse_start(start, fs.now_ms())
+            let start = parse_start(start)
                 .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
             let recorded = state::position(db, &name)?;
             Input::topic(fs, &job.config.topic_dir(topic), name, recorded, start)?
@@ -384,7 +396,7 @@ pub fn record_start(config: &Config, stage: &StageConf) -> Result<(), StageError
         Db::open(&file, &[state::SCHEMA]).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     let default = if stage.kind == StageKind::Act { "last" } else { "first" };
     let start = stage.start.as_deref().unwrap_or(default);
-    let start = parse_start(start, fs.now_ms()).unwrap_or(Start::First);
+    let start = parse_start(start).unwrap_or(Start::First);
     for place in &stage.from {
         let Some(topic) = place.topic() else { continue };
         let name = place.to_string();

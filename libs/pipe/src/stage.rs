@@ -85,6 +85,12 @@ pub trait Stage {
         false
     }
 
+    /// The end was asked for: begin nothing more. True while work is under way whose end [`Stage::idle`] should still
+    /// write; the process's deadline holds all the same.
+    fn drain(&mut self) -> bool {
+        false
+    }
+
     /// How many bytes a batch should have: larger where a commit is dear.
     fn batch_bytes(&self) -> usize {
         1 << 20

@@ -401,7 +401,7 @@ fn nothing_acknowledged_is_lost() {
         done += histories(seed);
         seed += 1;
     }
-    println!("{done} histories, {seed} seeds");
+    eprintln!("{done} histories, {seed} seeds");
 }
 
 #[test]

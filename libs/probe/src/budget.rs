@@ -2,6 +2,10 @@
 //!
 //! Steps, bytes, depth and outputs are counted, so every run decides the same; CPU time is a backstop. A limit leaves
 //! by unwinding without a panic, which no `try` of jq can catch, and is caught where the run began.
+//!
+//! What is left to the crash note and the memory limit of the process: between two looks a function of jaq's may hold
+//! some six times the limit for a moment (`@uri` of a long string), and one search with a big regular expression in a
+//! long string is not interrupted, only followed by the look at the clock.
 
 use std::cell::Cell;
 use std::fmt;

@@ -15,7 +15,11 @@ mod tests {
     #[test]
     fn first_comment() {
         for (source, title, why) in [
-            ("# USB audio\n#\n# It should not be there.\n# Ask the owner.\n.a", "USB audio", "It should not be there.\nAsk the owner."),
+            (
+                "# USB audio\n#\n# It should not be there.\n# Ask the owner.\n.a",
+                "USB audio",
+                "It should not be there.\nAsk the owner.",
+            ),
             ("\n#Title\n\n# later", "Title", ""),
             ("#!/usr/bin/jq -f\n# Title", "Title", ""),
             (".a # no", "", ""),

@@ -39,7 +39,7 @@ impl Problem {
             column: column + 1,
             message: message.into(),
             source: line.chars().skip(skipped).take(DRAWN).map(|c| if c == '\t' { ' ' } else { c }).collect(),
-            mark: (column - skipped, word.min(rest).min(DRAWN).max(1)),
+            mark: (column - skipped, word.min(rest).clamp(1, DRAWN)),
         }
     }
 }

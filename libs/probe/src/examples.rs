@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::budget::Limits;
-use crate::compile::{Decision, Program};
+use crate::program::{Decision, Program};
 use crate::value::{Val, parse as parse_value};
 
 /// One line of an examples file.
@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        let bad = parse("{\"match\":true,\"event\":{}}\n{\"match\":1,\"event\":{}}\n{\"match\":true}\nx\n{\"match\":true,\"event\":[]}");
+        let bad = parse(
+            "{\"match\":true,\"event\":{}}\n{\"match\":1,\"event\":{}}\n{\"match\":true}\nx\n{\"match\":true,\"event\":[]}",
+        );
         let lines: Vec<usize> = bad.unwrap_err().iter().map(|b| b.line).collect();
         assert_eq!(lines, [2, 3, 4, 5]);
     }

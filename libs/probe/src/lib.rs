@@ -6,25 +6,31 @@
 pub mod alloc;
 mod budget;
 mod compile;
+mod data;
 mod describe;
 mod error;
 pub mod examples;
 mod link;
 mod natives;
+mod program;
 mod regex;
 mod scope;
 mod set;
+mod source;
+mod spec;
 mod stack;
 mod value;
 mod walk;
 
 pub use budget::{Limit, Limits};
-pub use compile::{Decision, EvalError, Program, compile, rev};
+pub use compile::{compile, rev};
 pub use describe::describe;
 pub use error::{CompileError, Problem};
 pub use link::{Modules, NoModules};
+pub use program::{Decision, EvalError, Program};
 pub use scope::Scope;
-pub use set::{Failure, FilterSet, Found, Note, Outcome, Quiet, Source, Spec, Why};
+pub use set::FilterSet;
+pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};
 pub use stack::{STACK, with_stack};
 pub use value::{ParseError, Val, parse};
 

@@ -5,19 +5,15 @@
 
 use std::collections::HashMap;
 
-use jaq_core::load::lex::{Lexer, StrPart, Tok, Token};
-use jaq_core::load::parse::{BinaryOp, Def, Parser, Pattern, Term};
-use jaq_core::load::{Arena, lex};
+use jaq_core::load::Arena;
+use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 
 use crate::error::Problem;
+use crate::source::{self, Errors, Import, clean, joined};
 use crate::walk::{DATA, Known, Names, Walk};
 
-/// Longest text of a filter or module, and of imported data, in bytes.
-const SOURCE_MAX: usize = 1 << 20;
+/// Longest imported data, in bytes.
 const DATA_MAX: usize = 16 << 20;
-/// Most tokens of a text, and the deepest nesting of its brackets: parser and compiler recurse over both.
-const TOKENS_MAX: usize = 20_000;
-const NESTING_MAX: usize = 256;
 /// The longest chain of modules that import each other.
 const CHAIN_MAX: usize = 16;
 
@@ -56,15 +52,6 @@ struct Module<'s> {
     exports: Vec<Known<'s>>,
 }
 
-/// An `import` or `include` at the head of a file.
-struct Import<'s> {
-    path: &'s str,
-    /// `None` for `include`; with `$` for data.
-    name: Option<&'s str>,
-    /// Folders given as `{search: …}`.
-    search: Vec<&'s str>,
-}
-
 pub(crate) struct Linker<'s, 'm> {
     arena: &'s Arena,
     modules: &'m dyn Modules,
@@ -77,8 +64,6 @@ pub(crate) struct Linker<'s, 'm> {
     pub(crate) data: Vec<String>,
     data_places: HashMap<String, usize>,
 }
-
-type Tokens<'s> = Vec<Token<&'s str>>;
 
 impl<'s, 'm> Linker<'s, 'm> {
     pub(crate) fn new(arena: &'s Arena, modules: &'m dyn Modules) -> Self {
@@ -97,10 +82,10 @@ impl<'s, 'm> Linker<'s, 'm> {
     /// Takes in a program; its term if nothing is wrong with it so far, and its place among the files.
     pub(crate) fn program(&mut self, name: &str, text: &str) -> (usize, Option<Term<&'s str>>) {
         let file = self.file(name, text);
-        let term = self.tokens(file).and_then(|tokens| {
-            let (imports, rest) = self.header(file, &tokens)?;
-            let parsed = Parser::new(rest).parse(|p| p.term());
-            let mut term = self.parsed(file, parsed)?;
+        let text = self.text(file);
+        let term = self.noted(file, source::tokens(text)).and_then(|tokens| {
+            let (imports, rest) = self.noted(file, source::header(&tokens))?;
+            let mut term = self.noted(file, source::parsed(text, rest, |p| p.term()))?;
             let (names, data) = self.names(file, "", &imports)?;
             let mut walk = Walk::new(&names);
             walk.term(&mut term);
@@ -159,96 +144,20 @@ impl<'s, 'm> Linker<'s, 'm> {
         }
     }
 
-    fn errors(&mut self, file: usize, errors: Vec<(&'s str, String)>) {
+    fn errors(&mut self, file: usize, errors: Errors<'s>) {
         errors.into_iter().for_each(|(part, message)| self.fail(file, part, message));
+    }
+
+    /// The result, or `None` with its errors noted.
+    fn noted<T>(&mut self, file: usize, result: Result<T, Errors<'s>>) -> Option<T> {
+        result.map_err(|errors| self.errors(file, errors)).ok()
     }
 
     fn text(&self, file: usize) -> &'s str {
         self.files.get(file).map_or("", |f| f.text)
     }
 
-    fn tokens(&mut self, file: usize) -> Option<Tokens<'s>> {
-        let text = self.text(file);
-        if text.len() > SOURCE_MAX + 1 {
-            self.fail(file, text, format!("text is longer than {SOURCE_MAX} bytes"));
-            return None;
-        }
-        if let Some(part) = too_nested(text) {
-            self.fail(file, part, format!("brackets are nested more than {NESTING_MAX} deep"));
-            return None;
-        }
-        match Lexer::new(text).lex() {
-            Ok(tokens) if tokens.iter().map(count).sum::<usize>() > TOKENS_MAX => {
-                let message = format!("program has more than {TOKENS_MAX} words; import long lists as data");
-                self.fail(file, text, message);
-                None
-            }
-            Ok(tokens) => Some(tokens),
-            Err(errors) => {
-                for (expected, part) in errors {
-                    let message = match expected {
-                        lex::Expect::Token => "character that no jq program has here".to_owned(),
-                        lex::Expect::Delim(_) => format!("{} is missing", expected.as_str()),
-                        _ => format!("expected {}", expected.as_str()),
-                    };
-                    let part = if part.trim().is_empty() { end(text) } else { part };
-                    let place = part.char_indices().nth(1).and_then(|(end, _)| part.get(..end)).unwrap_or(part);
-                    self.fail(file, place, message);
-                }
-                None
-            }
-        }
-    }
-
-    fn parsed<T>(
-        &mut self,
-        file: usize,
-        result: Result<T, Vec<jaq_core::load::parse::TError<'_, &'s str>>>,
-    ) -> Option<T> {
-        let text = self.text(file);
-        match result {
-            Ok(parsed) => Some(parsed),
-            Err(errors) => {
-                for (expected, found) in errors {
-                    let (place, found) = match found {
-                        Some(token) => (token.as_str(), format!("found `{}`", shortened(token.as_str()))),
-                        None => (end(text), "the program ends".to_owned()),
-                    };
-                    self.fail(file, place, format!("expected {}, but {found}", expected.as_str()));
-                }
-                None
-            }
-        }
-    }
-
-    /// The imports at the head of a file, and the tokens after them.
-    fn header<'t>(&mut self, file: usize, tokens: &'t Tokens<'s>) -> Option<(Vec<Import<'s>>, &'t [Token<&'s str>])> {
-        let mut rest = tokens.as_slice();
-        let mut imports = Vec::new();
-        while let Some((Token(word @ ("module" | "import" | "include"), _), after)) = rest.split_first() {
-            let Some(end) = after.iter().position(|t| t.as_str() == ";") else {
-                self.fail(file, word, format!("`{word}` has no `;` at its end"));
-                return None;
-            };
-            let (words, after) = (after.get(..end)?, after.get(end + 1..)?);
-            rest = after;
-            if *word == "module" {
-                continue;
-            }
-            match import(*word == "import", words) {
-                Some(found) => imports.push(found),
-                None => {
-                    let form = if *word == "import" { "import \"path\" as name;" } else { "include \"path\";" };
-                    self.fail(file, word, format!("expected `{form}`"));
-                    return None;
-                }
-            }
-        }
-        Some((imports, rest))
-    }
-
     /// Loads what a file imports: the names it may call, and its data as (variable, place).
-    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
     fn names(
         &mut self,
         file: usize,
@@ -304,7 +213,7 @@ impl<'s, 'm> Linker<'s, 'm> {
         let place = match self.data_places.get(&path) {
             Some(place) => *place,
             None => {
-                crate::compile::check_data(&text).map_err(|e| format!("{path} is no JSON: {e}"))?;
+                crate::data::check(&text).map_err(|e| format!("{path} is no JSON: {e}"))?;
                 self.data.push(text);
                 self.data_places.insert(path, self.data.len() - 1);
                 self.data.len() - 1
@@ -343,10 +252,10 @@ impl<'s, 'm> Linker<'s, 'm> {
     }
 
     fn module(&mut self, file: usize, path: &str) -> Option<Vec<Known<'s>>> {
-        let tokens = self.tokens(file)?;
-        let (imports, rest) = self.header(file, &tokens)?;
-        let parsed = Parser::new(rest).parse(|p| p.defs());
-        let defs = self.parsed(file, parsed)?;
+        let text = self.text(file);
+        let tokens = self.noted(file, source::tokens(text))?;
+        let (imports, rest) = self.noted(file, source::header(&tokens))?;
+        let defs = self.noted(file, source::parsed(text, rest, |p| p.defs()))?;
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let (mut names, data) = self.names(file, folder, &imports)?;
         let mut exports = Vec::new();
@@ -381,96 +290,4 @@ fn bind<'s>(body: Term<&'s str>, data: &[(&'s str, &'s str)]) -> Term<&'s str> {
         let value = Term::Call(DATA, vec![Term::Num(*place)]);
         Term::BinOp(Box::new(value), BinaryOp::Pipe(Some(Pattern::Var(*name))), Box::new(body))
     })
-}
-
-fn import<'s>(named: bool, words: &[Token<&'s str>]) -> Option<Import<'s>> {
-    let (Token(_, Tok::Str(parts)), rest) = words.split_first()? else { return None };
-    let [StrPart::Str(path)] = parts.as_slice() else { return None };
-    let (name, meta) = match rest {
-        [Token("as", _), Token(name, Tok::Word | Tok::Var), meta @ ..] if named => (Some(*name), meta),
-        meta if !named => (None, meta),
-        _ => return None,
-    };
-    let search = match meta {
-        [] => Vec::new(),
-        [Token(_, Tok::Block(inner))] => search(inner),
-        _ => return None,
-    };
-    Some(Import { path, name, search })
-}
-
-/// The literal strings after `search:` in an import's object.
-fn search<'s>(tokens: &[Token<&'s str>]) -> Vec<&'s str> {
-    let literal = |t: &Token<&'s str>| match &t.1 {
-        Tok::Str(parts) => match parts.as_slice() {
-            [StrPart::Str(s)] => Some(*s),
-            _ => None,
-        },
-        _ => None,
-    };
-    match tokens {
-        [Token("search" | "\"search\"", _), Token(":", _), value, ..] => match &value.1 {
-            Tok::Block(inner) => inner.iter().filter_map(literal).collect(),
-            _ => literal(value).into_iter().collect(),
-        },
-        _ => Vec::new(),
-    }
-}
-
-/// A path inside the folder of filters, without `.` and doubled slashes.
-fn clean(path: &str) -> Result<String, String> {
-    if path.starts_with(['/', '~', '$']) || path.contains(['\\', '\0', ':']) {
-        return Err("imports are relative to the folder of filters".into());
-    }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") {
-        return Err("imports stay inside the folder of filters, `..` is not allowed".into());
-    }
-    Ok(parts.join("/"))
-}
-
-fn joined(folder: &str, path: &str) -> String {
-    match (folder, path) {
-        ("", path) => path.to_owned(),
-        (folder, "") => folder.to_owned(),
-        (folder, path) => format!("{folder}/{path}"),
-    }
-}
-
-/// The first bracket beyond the limit, strings and comments counted like code: a bound, not a judgement.
-fn too_nested(text: &str) -> Option<&str> {
-    let mut depth = 0usize;
-    for (at, b) in text.bytes().enumerate() {
-        match b {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > NESTING_MAX {
-            return text.get(at..=at);
-        }
-    }
-    None
-}
-
-fn count(token: &Token<&str>) -> usize {
-    1 + match &token.1 {
-        Tok::Block(inner) => inner.iter().map(count).sum(),
-        Tok::Str(parts) => parts.iter().map(|p| if let StrPart::Term(t) = p { count(t) } else { 1 }).sum(),
-        _ => 0,
-    }
-}
-
-/// The place after the last character that is no space.
-fn end(text: &str) -> &str {
-    text.get(text.trim_end().len()..).and_then(|rest| rest.get(..0)).unwrap_or_default()
-}
-
-fn shortened(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let mut short: String = line.chars().take(20).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }

@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn refusals_say_why() {
-        for (pattern, word) in [("(?=a)", "look-around"), ("(a)\\1", "backreference"), ("(", "unclosed"), ("\\w{1000}{1000}", "MiB")]
+        for (pattern, word) in
+            [("(?=a)", "look-around"), ("(a)\\1", "backreference"), ("(", "unclosed"), ("\\w{1000}{1000}", "MiB")]
         {
             let e = compile(pattern, Flags::default()).unwrap_err();
             assert!(e.contains(word), "{pattern}: {e}");

@@ -139,11 +139,8 @@ impl<'s, 'n> Walk<'s, 'n> {
         }
     }
 
-    fn operation(&mut self, l: &mut Box<Term<&'s str>>, op: &mut BinaryOp<&'s str>, r: &mut Term<&'s str>) {
-        let assigns = matches!(
-            op,
-            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt
-        );
+    fn operation(&mut self, l: &mut Term<&'s str>, op: &mut BinaryOp<&'s str>, r: &mut Term<&'s str>) {
+        let assigns = matches!(op, BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt);
         let target = self.target;
         self.target = target || assigns;
         self.term(l);
@@ -153,8 +150,8 @@ impl<'s, 'n> Walk<'s, 'n> {
         }
         self.term(r);
         if matches!(op, BinaryOp::Alt) && !self.target {
-            let inner = mem::take(l.as_mut());
-            *l = Box::new(Term::TryCatch(Box::new(inner), None));
+            let inner = mem::take(l);
+            *l = Term::TryCatch(Box::new(inner), None);
         }
     }
 

@@ -14,7 +14,7 @@ pub const SCHEMA: Schema = Schema {
             os_version TEXT, agent_version TEXT, unit TEXT NOT NULL, tags TEXT NOT NULL, enrolment TEXT NOT NULL,
             node_key BYTEA NOT NULL, enrolled BIGINT NOT NULL, last_seen BIGINT NOT NULL, PRIMARY KEY (source, key));
         CREATE UNIQUE INDEX machines_node_key ON machines (node_key);
-        CREATE INDEX machines_uuid ON machines (source, uuid);
+        CREATE INDEX machines_uuid ON machines (source, lower(uuid));
         CREATE TABLE enrolled (enrolment TEXT NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (enrolment, machine));
         CREATE TABLE heard (
             source TEXT NOT NULL, machine TEXT NOT NULL, kind TEXT NOT NULL, said BIGINT NOT NULL,
@@ -140,7 +140,7 @@ fn find(tx: &mut Tx<'_>, source: &str, claim: &Machine) -> Result<Option<(Machin
         return Ok(Some((read(row), hash(row))));
     }
     let Some(uuid) = &claim.uuid else { return Ok(None) };
-    let by_uuid = format!("{COLUMNS} WHERE source = $1 AND uuid = $2 ORDER BY last_seen DESC");
+    let by_uuid = format!("{COLUMNS} WHERE source = $1 AND lower(uuid) = lower($2) ORDER BY last_seen DESC");
     let rows = tx.query(&by_uuid, &[source.into(), uuid.into()])?;
     let mut rows = rows.iter().map(|row| (read(row), hash(row)));
     Ok(rows.find(|(known, _)| known.serial.is_none() || claim.serial.is_none()))

@@ -13,12 +13,12 @@ pub const FILE: &str = "secret.key";
 /// The key in this data folder; `None` if there is none yet. A file of any other length is an error, never replaced:
 /// with it every secret that was ever handed out would be worthless.
 pub fn read(data: &Path) -> io::Result<Option<ServerKey>> {
-    let mut file = match File::open(data.join(FILE)) {
+    let file = match File::open(data.join(FILE)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
     let mut bytes = Vec::with_capacity(33);
-    file.by_ref().take(33).read_to_end(&mut bytes)?;
+    file.take(33).read_to_end(&mut bytes)?;
     let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{FILE} does not hold 32 bytes"));
     bytes.try_into().map(|key| Some(ServerKey(key))).map_err(wrong)
 }

@@ -71,9 +71,8 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
             settings.fail("headers", format!("`{name}` cannot be set"));
         }
     }
-    let mut program = |key: &str, preset: Option<String>| {
-        reading.program(settings, key).or_else(|| preset.map(Arc::from))
-    };
+    let mut program =
+        |key: &str, preset: Option<String>| reading.program(settings, key).or_else(|| preset.map(Arc::from));
     let programs = Programs {
         body: program("body", preset.body),
         ok: program("ok", preset.ok),
@@ -113,7 +112,8 @@ impl Spec for Http {
         let mut secrets = vec![text.trim().to_owned()];
         for (name, secret) in &self.headers {
             let text = secret.resolve()?;
-            let value = HeaderValue::try_from(&text).map_err(|_| format!("header `{name}` holds what no header may"))?;
+            let value =
+                HeaderValue::try_from(&text).map_err(|_| format!("header `{name}` holds what no header may"))?;
             let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no name of a header"))?;
             if name != CONTENT_TYPE {
                 secrets.push(text);
@@ -135,9 +135,11 @@ impl Spec for Http {
                 client = client.add_root_certificate(certificate);
             }
         }
-        // Query and path of a webhook's URL are what makes it secret; they might be echoed alone.
+        // Path and query of a webhook's URL are what makes it secret; they or their parts might be echoed alone.
         secrets.extend([url.path().to_owned(), url.query().unwrap_or("").to_owned()]);
         secrets.retain(|s| s.len() >= 8);
+        let parts = url.path().split('/').chain(url.query().unwrap_or("").split(['&', '=']));
+        secrets.extend(parts.filter(|part| part.len() >= 16).map(str::to_owned));
         Ok(Arc::new(Live {
             client: client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?,
             method: Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::POST),
@@ -220,11 +222,11 @@ impl Live {
         let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
         let after = after.and_then(|v| retry::retry_after(v, now));
         let mut body = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            let room = ANSWER_MAX.saturating_sub(body.len());
-            body.extend(chunk.iter().take(room));
-            if body.len() >= ANSWER_MAX {
-                break;
+        while body.len() < ANSWER_MAX {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend(chunk.iter().take(ANSWER_MAX - body.len())),
+                Ok(None) => break,
+                Err(error) => return Answer::unsure(self.plain(error)),
             }
         }
         let view = view(status, response.headers(), &body);
@@ -238,13 +240,11 @@ impl Live {
             Some(program) => self.jq.holds(program, view, now).await,
             None => Ok(matches!(status, 408 | 425 | 429 | 500..=599)),
         };
-        let said = self.redact(one_line(&String::from_utf8_lossy(&body), SAID_MAX));
+        let said = one_line(&self.redact(String::from_utf8_lossy(&body).into_owned()), SAID_MAX);
         let error = if said.is_empty() { format!("status {status}") } else { format!("status {status}: {said}") };
         match (ok, later) {
             (Ok(true), _) => Answer::done(number),
-            (Ok(false), Ok(true)) => {
-                Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error }
-            }
+            (Ok(false), Ok(true)) => Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error },
             (Ok(false), Ok(false)) => Answer::never(number, error),
             (Err(why), _) => Answer::never(number, format!("`ok`: {why}")),
             (_, Err(why)) => Answer::never(number, format!("`later`: {why}")),
@@ -260,7 +260,7 @@ impl Live {
             text.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
-        self.redact(one_line(&text, SAID_MAX))
+        one_line(&self.redact(text), SAID_MAX)
     }
 
     fn redact(&self, mut text: String) -> String {

@@ -23,7 +23,8 @@ fn what_may_be_repeated_is_repeated_with_the_same_key() {
 
 #[test]
 fn what_may_not_is_a_dead_letter() {
-    let hub = Hub::new("[action.x]\nkind = \"exec\"\nrun = [\"/bin/sh\", \"-c\", \"echo begun >> begun; sleep 300\"]\n");
+    let hub =
+        Hub::new("[action.x]\nkind = \"exec\"\nrun = [\"/bin/sh\", \"-c\", \"echo begun >> begun; sleep 300\"]\n");
     hub.feed(&[fresh(&new_id(), &["x"])]);
     let begun = hub.dir.path().join("begun");
     let running = hub.start(How::default());

@@ -45,7 +45,8 @@ fn a_slack_in_trouble_gets_each_message_once() {
 
 #[test]
 fn what_slack_calls_wrong_is_dead_at_once_and_tells_no_secret() {
-    let fake = Http::start(vec![say(404, "no_service /services/T0/B0/secretsecret"), say(200, "not ok"), say(200, "ok")]);
+    let fake =
+        Http::start(vec![say(404, "no_service /services/T0/B0/secretsecret"), say(200, "not ok"), say(200, "ok")]);
     let hub = slack(&fake, "");
     hub.feed(&[fresh(&new_id(), &["slack"]), fresh(&new_id(), &["slack"]), fresh(&new_id(), &["slack"])]);
     assert_eq!(hub.run(), Exit::Done);
@@ -101,7 +102,8 @@ fn a_preset_of_ones_own_and_the_whole_event() {
         fake.url
     ));
     std::fs::create_dir(hub.dir.path().join("actions")).unwrap();
-    let preset = "body = '{t: .probe.name}'\nok = '.body.done and .headers[\"content-type\"] != null'\n[limits]\nt = 2\n";
+    let preset =
+        "body = '{t: .probe.name}'\nok = '.body.done and .headers[\"content-type\"] != null'\n[limits]\nt = 2\n";
     std::fs::write(hub.dir.path().join("actions/mine.toml"), preset).unwrap();
     let id = new_id();
     hub.feed(&[fresh(&id, &["a", "b"])]);

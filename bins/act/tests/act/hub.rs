@@ -1,8 +1,8 @@
 //! A data folder, a configuration, and `act` running on them in the real loop. The clock runs a hundred times as fast.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -35,6 +35,8 @@ pub struct How {
     pub memory: bool,
     /// Goes on when all is done.
     pub stay: Arc<AtomicBool>,
+    /// A configuration to go on with.
+    pub reload: Arc<Mutex<Option<Config>>>,
     /// Ends the loop with an error, as a crash would.
     pub kill: Arc<AtomicBool>,
 }
@@ -107,8 +109,7 @@ impl Hub {
     pub fn feed(&self, lines: &[String]) {
         let dir = self.config.topic_dir("matches");
         std::fs::create_dir_all(&dir).unwrap();
-        let mut topic =
-            TopicWriter::open(RealFs::shared(), &dir, Kept::WholeLines, TopicOptions::default()).unwrap();
+        let mut topic = TopicWriter::open(RealFs::shared(), &dir, Kept::WholeLines, TopicOptions::default()).unwrap();
         for line in lines {
             topic.append(format!("{line}\n").as_bytes(), 1).unwrap();
         }
@@ -132,7 +133,8 @@ impl Hub {
             name: "act".into(),
             kind: StageKind::Act,
             from: vec![Place::Topic("matches".into())],
-            to: vec![Some(Place::Topic("outcomes".into()))],
+            // A topic goes with its state: what a memory wrote, no other may go on with.
+            to: vec![(!how.memory || self.lines().is_empty()).then(|| Place::Topic("outcomes".into()))],
             state: (!how.memory).then(|| self.state()),
             start: Some("first".into()),
             once: true,
@@ -156,12 +158,17 @@ impl Hub {
 
     /// The outcomes so far, oldest first.
     pub fn outcomes(&self) -> Vec<Event> {
+        self.lines().iter().map(|line| Event::parse(line.as_bytes()).unwrap()).collect()
+    }
+
+    /// What was written, line by line.
+    pub fn lines(&self) -> Vec<String> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.config.topic_dir("outcomes"))
             .map(|d| d.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "ndjson")).collect())
             .unwrap_or_default();
         files.sort();
         let text: String = files.iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
-        text.lines().map(|line| Event::parse(line.as_bytes()).unwrap()).collect()
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The outcomes as (type, payload).
@@ -229,10 +236,13 @@ impl Stage for Watched {
         self.act.batch(lines, out, state)
     }
     fn due(&self) -> bool {
-        self.act.due() || self.alive().is_err()
+        self.act.due() || self.alive().is_err() || self.how.reload.lock().unwrap().is_some()
     }
     fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
         self.alive()?;
+        if let Some(config) = self.how.reload.lock().unwrap().take() {
+            self.act.reload(&Arc::new(config))?;
+        }
         self.act.idle(out, state)
     }
     fn committed(&mut self) -> Result<(), StageError> {

@@ -48,7 +48,11 @@ fn verdicts_and_once() {
 fn stale_matches_and_actions_that_are_gone() {
     let fake = Http::start(vec![say(200, "")]);
     let hub = hub(&fake, "max_age = \"1h\"\n");
-    hub.feed(&[a_match(&new_id(), &["a"], 3_600_001), a_match(&new_id(), &["a"], 3_000_000), fresh(&new_id(), &["gone"])]);
+    hub.feed(&[
+        a_match(&new_id(), &["a"], 3_600_001),
+        a_match(&new_id(), &["a"], 3_000_000),
+        fresh(&new_id(), &["gone"]),
+    ]);
     hub.run();
     assert_eq!(fake.got().len(), 1);
     let told = hub.told();
@@ -71,6 +75,18 @@ fn waiting_deliveries_of_an_action_that_is_taken_away() {
     hub.run();
     assert_eq!(hub.dead().len(), 2);
     assert!(hub.told().iter().all(|(kind, p)| kind == "action_failed" && p["kind"] == ""));
+}
+
+#[test]
+fn a_reload_holds_for_the_next_try() {
+    let (down, up) = (Http::start(vec![say(503, "")]), Http::start(vec![say(200, "")]));
+    let hub = hub(&down, "");
+    hub.feed(&[fresh(&new_id(), &["a"])]);
+    let running = hub.start(How::default());
+    down.wait_for(2);
+    *running.how.reload.lock().unwrap() = Some(self::hub(&up, "").config);
+    assert_eq!(running.join(), Exit::Done);
+    assert_eq!((up.got().len(), up.got()[0].key()), (1, down.got()[0].key()));
 }
 
 #[test]
@@ -107,6 +123,12 @@ fn at_the_shell() {
     let mode = Mode { dry_run: true, ..Mode::default() };
     assert_eq!(hub.start(How { mode, ..named.clone() }).join(), Exit::Done);
     assert_eq!(fake.got().len(), 5, "nothing is sent");
+    let shown = self::hub(&fake, "");
+    shown.feed(&[fresh(&new_id(), &[])]);
+    assert_eq!(shown.start(How { mode, ..named.clone() }).join(), Exit::Done);
+    let line: serde_json::Value = serde_json::from_str(&shown.lines()[0]).unwrap();
+    assert_eq!((&line["action"], &line["probe"]), (&"a".into(), &"usb".into()));
+    assert_eq!(line.pointer("/would_send/origin").unwrap(), &fake.url);
     let none = How { names: vec!["c".into()], ..named };
     assert_eq!(hub.start(none).join(), Exit::Usage);
 }

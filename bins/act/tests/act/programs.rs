@@ -7,7 +7,9 @@ use crate::hub::{Hub, fresh, new_id};
 
 fn exec(script: &str, more: &str) -> Hub {
     let script = serde_json::to_string(script).unwrap();
-    Hub::new(&format!("[action.x]\nkind = \"exec\"\nrun = [\"/bin/sh\", \"-c\", {script}, \"arg0\", \"$HOME; id\"]\n{more}"))
+    Hub::new(&format!(
+        "[action.x]\nkind = \"exec\"\nrun = [\"/bin/sh\", \"-c\", {script}, \"arg0\", \"$HOME; id\"]\n{more}"
+    ))
 }
 
 #[test]
@@ -17,7 +19,12 @@ fn exit_codes() {
         ("echo one >&2; echo two >&2; exit 3", "dead", 3, "exit 3: two"),
         ("test -e again && exit 0; touch again; exit 75", "done", 0, ""),
         ("cat >/dev/null; yes | head -c 300000; exit 0", "done", 0, ""),
-        ("env | grep -v -e ^PATH= -e ^PWD= -e ^SHLVL= -e ^_= -e ^OLDPWD= | grep . >&2 && exit 1; exit 0", "done", 0, ""),
+        (
+            "env | grep -v -e ^PATH= -e ^PWD= -e ^SHLVL= -e ^_= -e ^OLDPWD= | grep . >&2 && exit 1; exit 0",
+            "done",
+            0,
+            "",
+        ),
         ("test \"$1\" = '$HOME; id' || exit 1", "done", 0, ""),
         ("kill -9 $$", "unknown", -1, "ended by a signal (signal: 9 (SIGKILL)); nobody knows whether it was done"),
     ] {
@@ -59,7 +66,9 @@ fn a_program_that_is_not_there_is_dead_at_once() {
 
 #[test]
 fn a_line_per_match_in_a_file() {
-    let hub = Hub::new("[action.f]\nkind = \"file\"\npath = \"out.ndjson\"\n[action.g]\nkind = \"file\"\npath = \"no/dir\"\ngive_up = \"3s\"\n");
+    let hub = Hub::new(
+        "[action.f]\nkind = \"file\"\npath = \"out.ndjson\"\n[action.g]\nkind = \"file\"\npath = \"no/dir\"\ngive_up = \"3s\"\n",
+    );
     let ids = [new_id(), new_id()];
     hub.feed(&[fresh(&ids[0], &["f", "g"]), fresh(&ids[1], &["f"])]);
     hub.run();

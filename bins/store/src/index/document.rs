@@ -215,7 +215,9 @@ impl<'a> Value<'a> for Flat<'a> {
 
     fn as_value(&self) -> ReferenceValue<'a, Self> {
         match *self {
-            Self::Object { items, names, arena } => ReferenceValue::Object(FlatItems { items: items.iter(), names, arena }),
+            Self::Object { items, names, arena } => {
+                ReferenceValue::Object(FlatItems { items: items.iter(), names, arena })
+            }
             Self::Leaf { value, arena } => ReferenceValue::Leaf(match *value {
                 Stored::Text { from, to } => ReferenceValueLeaf::Str(arena.get(from..to).unwrap_or_default()),
                 Stored::I64(n) => n.into(),

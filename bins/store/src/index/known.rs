@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn known_ids_are_never_forgotten_and_new_ones_rarely_mistaken() {
         let mut known = Known::default();
-        let id = |i: u64| id_order(&event::id::event_id(1_700_000_000_000 + i as i64, "osquery", "m", &i.to_be_bytes(), 0));
+        let id =
+            |i: u64| id_order(&event::id::event_id(1_700_000_000_000 + i as i64, "osquery", "m", &i.to_be_bytes(), 0));
         let mistaken = (0..100_000).filter(|&i| known.add(id(i))).count();
         assert!(mistaken < 20, "{mistaken}");
         assert!((0..100_000).all(|i| known.add(id(i))));

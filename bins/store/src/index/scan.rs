@@ -133,8 +133,14 @@ mod tests {
         walk(text.as_bytes(), &mut "p".into(), &mut |name, leaf| seen.push(format!("{name}={leaf:?}")));
         assert_eq!(
             seen,
-            ["p.a.b=Text(\"x\")", "p.a.c.d=Number(\"1\")", "p.a.c.d.e=Number(\"1e400\")", "p.f=Bool(true)",
-             "p.f=Text(\"q\\\"\\u{1}\")", "p.h=Number(\"-0.5\")"]
+            [
+                "p.a.b=Text(\"x\")",
+                "p.a.c.d=Number(\"1\")",
+                "p.a.c.d.e=Number(\"1e400\")",
+                "p.f=Bool(true)",
+                "p.f=Text(\"q\\\"\\u{1}\")",
+                "p.h=Number(\"-0.5\")"
+            ]
         );
     }
 

@@ -7,7 +7,8 @@
 use std::sync::LazyLock;
 
 use tantivy::schema::{
-    BytesOptions, FAST, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+    BytesOptions, FAST, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, Schema, TextFieldIndexing,
+    TextOptions,
 };
 use tantivy::store::{Compressor, ZstdCompressor};
 use tantivy::tokenizer::{LowerCaser, RawTokenizer, TextAnalyzer};
@@ -52,7 +53,10 @@ pub static SCHEMA: LazyLock<(Schema, Fields)> = LazyLock::new(|| {
     };
     let number = NumericOptions::default().set_fast();
     let fields = Fields {
-        id: schema.add_text_field("id", TextOptions::default().set_indexing_options(indexed("raw", IndexRecordOption::Basic))),
+        id: schema.add_text_field(
+            "id",
+            TextOptions::default().set_indexing_options(indexed("raw", IndexRecordOption::Basic)),
+        ),
         hi: schema.add_u64_field("hi", number.clone()),
         lo: schema.add_u64_field("lo", number.clone()),
         time: schema.add_i64_field("time", FAST),

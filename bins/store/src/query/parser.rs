@@ -107,11 +107,7 @@ impl Parser<'_> {
                 }
                 self.no_foreign_operator(c, field)?;
                 let word = self.lex.word(field.is_none())?;
-                if field.is_none() && self.lex.take(':') {
-                    self.field(word)
-                } else {
-                    self.word(field, word)
-                }
+                if field.is_none() && self.lex.take(':') { self.field(word) } else { self.word(field, word) }
             }
         }
     }
@@ -120,7 +116,9 @@ impl Parser<'_> {
         let found = self.lex.found();
         match field {
             None => self.fail(format!("{OPERAND}, found {found}")),
-            Some(f) => self.fail(format!("expected a value of `{f}`: a word, \"quoted text\", [a TO b] or (, found {found}")),
+            Some(f) => {
+                self.fail(format!("expected a value of `{f}`: a word, \"quoted text\", [a TO b] or (, found {found}"))
+            }
         }
     }
 
@@ -189,7 +187,9 @@ impl Parser<'_> {
         match field {
             None if nothing => self.count(Query::All, at),
             Some(name) if nothing => self.count(Query::Exists(name.to_owned()), at),
-            Some(name) if TIMES.contains(&name) => Err(self.lex.error(at, format!("{}: no `*` in a time", time_form(name)))),
+            Some(name) if TIMES.contains(&name) => {
+                Err(self.lex.error(at, format!("{}: no `*` in a time", time_form(name))))
+            }
             None if !word.pieces.iter().any(|p| has_word(p)) => Err(self.lex.error(at, NO_WORD)),
             _ => self.count(Query::Wild { field: field.map(str::to_owned), pieces: word.pieces }, at),
         }

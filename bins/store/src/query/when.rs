@@ -33,7 +33,16 @@ pub fn parse(text: &str) -> Option<(i64, i64)> {
     let month = month.unwrap_or(Some(1))?;
     let day = day.unwrap_or(Some(1))?;
     let [hour, minute, second] = hms.map(|n| i8::try_from(n).ok());
-    let start = DateTime::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?, hour?, minute?, second?, milli * 1_000_000).ok()?;
+    let start = DateTime::new(
+        year,
+        i8::try_from(month).ok()?,
+        i8::try_from(day).ok()?,
+        hour?,
+        minute?,
+        second?,
+        milli * 1_000_000,
+    )
+    .ok()?;
     let ms = |at: DateTime| offset.to_timestamp(at).ok().map(|t| t.as_millisecond());
     // The last year that jiff knows has no year after it: it ends with the last millisecond there is.
     let end = start.checked_add(unit).ok().and_then(ms).unwrap_or(Timestamp::MAX.as_millisecond());
@@ -110,8 +119,24 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "now", "26", "2026-13", "2026-02-30", "2026-11-21T", "2026-11-21T25", "2026T10", "2026-11-21T1:2", "2026-1-1",
-            "2026-11-21T10:00:00.", "2026-11-21T10.5", "2026-11-21T10:00+2", "99999", "2026-11-21-01", "2026-11-21T10:00:00:00"] {
+        for text in [
+            "",
+            "now",
+            "26",
+            "2026-13",
+            "2026-02-30",
+            "2026-11-21T",
+            "2026-11-21T25",
+            "2026T10",
+            "2026-11-21T1:2",
+            "2026-1-1",
+            "2026-11-21T10:00:00.",
+            "2026-11-21T10.5",
+            "2026-11-21T10:00+2",
+            "99999",
+            "2026-11-21-01",
+            "2026-11-21T10:00:00:00",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
         assert!(parse("9999").is_some());

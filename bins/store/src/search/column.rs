@@ -84,7 +84,8 @@ impl Test {
             },
             Self::Whole(wanted) => words::whole(value) == *wanted,
             Self::Wild { pieces, in_word } => {
-                matches(pieces, &words::whole(value)) || (*in_word && words::of(value).iter().any(|w| matches(pieces, w)))
+                matches(pieces, &words::whole(value))
+                    || (*in_word && words::of(value).iter().any(|w| matches(pieces, w)))
             }
             Self::Range { from, to } => between(value, from.as_ref(), to.as_ref()),
         }
@@ -207,7 +208,11 @@ pub struct SegmentTest {
 
 enum Tested {
     /// The outcome by a value's place in the dictionary, as far as it is known.
-    Text { column: StrColumn, passes: HashMap<u64, bool>, all: Option<Vec<bool>> },
+    Text {
+        column: StrColumn,
+        passes: HashMap<u64, bool>,
+        all: Option<Vec<bool>>,
+    },
     I64(Column<i64>),
     U64(Column<u64>),
     F64(Column<f64>),
@@ -240,8 +245,12 @@ impl Tested {
                     column.ord_to_str(ord, &mut value).is_ok_and(|found| found && test.text(&value))
                 }),
             }),
-            Self::I64(column) => column.values_for_doc(doc).any(|n| test.number(Number::Int(n.into()), || n.to_string())),
-            Self::U64(column) => column.values_for_doc(doc).any(|n| test.number(Number::Int(n.into()), || n.to_string())),
+            Self::I64(column) => {
+                column.values_for_doc(doc).any(|n| test.number(Number::Int(n.into()), || n.to_string()))
+            }
+            Self::U64(column) => {
+                column.values_for_doc(doc).any(|n| test.number(Number::Int(n.into()), || n.to_string()))
+            }
             Self::F64(column) => column.values_for_doc(doc).any(|n| test.number(Number::Float(n), || n.to_string())),
             Self::Bool(column) => column.values_for_doc(doc).any(|b| test.text(if b { "true" } else { "false" })),
         }

@@ -3,8 +3,8 @@
 use tantivy::Term;
 use tantivy::query::doc_predicate_query::DocPredicateQuery;
 use tantivy::query::{
-    AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, Occur, PhraseQuery, Query as Run, RangeQuery, RegexPhraseQuery, RegexQuery,
-    TermQuery,
+    AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, Occur, PhraseQuery, Query as Run, RangeQuery, RegexPhraseQuery,
+    RegexQuery, TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
@@ -26,9 +26,10 @@ pub fn compile(query: &Query, fields: &Fields) -> Box<dyn Run> {
             "id" | "time" | "received" => Box::new(AllQuery),
             name => Box::new(ExistsQuery::new(column_name(name), true)),
         },
-        Query::Not(inner) => {
-            Box::new(BooleanQuery::new(vec![(Occur::Must, Box::new(AllQuery)), (Occur::MustNot, compile(inner, fields))]))
-        }
+        Query::Not(inner) => Box::new(BooleanQuery::new(vec![
+            (Occur::Must, Box::new(AllQuery)),
+            (Occur::MustNot, compile(inner, fields)),
+        ])),
         Query::And(all) => {
             let mut clauses: Vec<_> = all
                 .iter()
@@ -114,9 +115,12 @@ fn test(name: &str, test: Test, near: Option<Box<dyn Run>>) -> Box<dyn Run> {
 fn wild(name: &str, pieces: &[String], fields: &Fields) -> Box<dyn Run> {
     if name == "id" {
         // An id's characters that mean something else in a regular expression are escaped one by one.
-        let escape = |piece: &String| piece.chars().map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("\\{c}") }).collect();
+        let escape = |piece: &String| {
+            piece.chars().map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("\\{c}") }).collect()
+        };
         let pattern = pieces.iter().map(escape).collect::<Vec<String>>().join(".*");
-        return RegexQuery::from_pattern(&pattern, fields.id).map_or_else(|_| Box::new(EmptyQuery) as Box<dyn Run>, |q| Box::new(q));
+        return RegexQuery::from_pattern(&pattern, fields.id)
+            .map_or_else(|_| Box::new(EmptyQuery) as Box<dyn Run>, |q| Box::new(q));
     }
     let in_word = !is_key(name) && pieces.iter().all(|p| p.chars().all(char::is_alphanumeric));
     test(name, Test::Wild { pieces: pieces.iter().map(|p| words::whole(p)).collect(), in_word }, None)

@@ -193,7 +193,11 @@ impl Counting {
             for text in texts {
                 found = true;
                 // Beyond the bound the rest shares one entry, the empty text, which no number is.
-                let text = if self.others.len() < DISTINCT_MAX || self.others.contains_key(&text) { text } else { String::new() };
+                let text = if self.others.len() < DISTINCT_MAX || self.others.contains_key(&text) {
+                    text
+                } else {
+                    String::new()
+                };
                 *self.others.entry(text).or_default() += 1;
             }
         }

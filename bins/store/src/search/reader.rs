@@ -100,8 +100,13 @@ impl Days {
 fn open(path: &Path, day: Day, stamp: Stamp) -> tantivy::Result<Opened> {
     let index = tantivy::Index::open_in_dir(path)?;
     schema::register(&index);
-    let fields = Fields::of(&index.schema()).ok_or_else(|| TantivyError::SchemaError("written by another version".into()))?;
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(BLOCKS_KEPT).try_into()?;
+    let fields =
+        Fields::of(&index.schema()).ok_or_else(|| TantivyError::SchemaError("written by another version".into()))?;
+    let reader = index
+        .reader_builder()
+        .reload_policy(ReloadPolicy::Manual)
+        .doc_store_cache_num_blocks(BLOCKS_KEPT)
+        .try_into()?;
     Ok(Opened { day, stamp, reader, fields })
 }
 

@@ -143,6 +143,15 @@ impl Config {
         self.text(&self.base.join("filters").join(path)).ok()
     }
 
+    /// The patterns of `include` as paths, for whoever watches the files.
+    pub fn includes(&self) -> Vec<PathBuf> {
+        let (Some(files), Some(main)) = (&self.files, &self.file) else { return Vec::new() };
+        let text = files.read(main).unwrap_or_default();
+        let Ok(mut table) = Settings::parse(SourceFile { path: main.clone(), text }.into()) else { return Vec::new() };
+        let base = table.base();
+        table.strings("include").iter().map(|pattern| base.join(pattern)).collect()
+    }
+
     /// The stage of this name.
     pub fn stage(&self, name: &str) -> Option<&StageConf> {
         self.stages.iter().find(|s| s.name == name)

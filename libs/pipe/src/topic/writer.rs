@@ -118,7 +118,8 @@ impl TopicWriter {
         let mut rest = lines;
         loop {
             let (piece, later) = cut_piece(rest, self.seal_bytes);
-            if let Err(e) = self.write(piece, now) {
+            let lines_in = if later.is_empty() && rest.len() == lines.len() { count } else { count_lines(piece) };
+            if let Err(e) = self.write(piece, lines_in, now) {
                 // Earlier pieces are written and sealed: this append can no longer not have happened.
                 self.poisoned |= rest.len() != lines.len();
                 return Err(e);
@@ -131,7 +132,7 @@ impl TopicWriter {
         }
     }
 
-    fn write(&mut self, piece: &[u8], now: i64) -> Result<(), Error> {
+    fn write(&mut self, piece: &[u8], count: u64, now: i64) -> Result<(), Error> {
         self.begin_segment(now)?;
         let Some(open) = &mut self.open else { return Ok(()) };
         let path = segment::path(&self.dir, open.first.offset, false);
@@ -148,7 +149,7 @@ impl TopicWriter {
         open.len += piece.len() as u64;
         open.hash.update(piece);
         self.end.offset += piece.len() as u64;
-        self.end.line += count_lines(piece);
+        self.end.line += count;
         Ok(())
     }
 

@@ -8,11 +8,13 @@ use crate::value::{Error, Str, Val, ValR};
 
 pub(super) fn natives() -> Vec<Run> {
     vec![
-        ("@csv", v(0), |cv| bome(row(&cv.1, ",", |s, out| {
-            out.push('"');
-            out.push_str(&s.replace('"', "\"\""));
-            out.push('"');
-        }))),
+        ("@csv", v(0), |cv| {
+            bome(row(&cv.1, ",", |s, out| {
+                out.push('"');
+                out.push_str(&s.replace('"', "\"\""));
+                out.push('"');
+            }))
+        }),
         ("@tsv", v(0), |cv| bome(row(&cv.1, "\t", |s, out| replace(s, tab, out)))),
         ("@html", v(0), |cv| bome(Ok(escaped(&cv.1, markup)))),
         ("@base32", v(0), |cv| bome(Ok(Val::from(base32(cv.1.text().as_bytes()))))),

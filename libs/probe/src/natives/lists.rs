@@ -6,8 +6,8 @@ use jaq_core::{Cv, Exn, ValX};
 
 use super::{Run, f, fail};
 use crate::budget;
-use crate::compile::Engine;
-use crate::value::{Error, Items, Str, Val, ValR, copying};
+use crate::program::Engine;
+use crate::value::{Error, Items, Str, Val, ValR, copying, sort_total};
 
 pub(super) fn natives() -> Vec<Run> {
     vec![
@@ -18,9 +18,7 @@ pub(super) fn natives() -> Vec<Run> {
         ("unique", v(0), |cv| bome(array(cv.1).map(unique))),
         ("min", v(0), |cv| bome(array(cv.1).map(|a| a.into_iter().reduce(smaller).unwrap_or_default()))),
         ("max", v(0), |cv| bome(array(cv.1).map(|a| a.into_iter().reduce(bigger).unwrap_or_default()))),
-        ("sort_by", f(), |cv| {
-            box_once(keyed(cv).map(|rows| rows.into_iter().map(|(_, v)| v).collect()))
-        }),
+        ("sort_by", f(), |cv| box_once(keyed(cv).map(|rows| rows.into_iter().map(|(_, v)| v).collect()))),
         ("group_by", f(), |cv| box_once(keyed(cv).map(groups))),
         ("min_by", f(), |cv| box_once(keyed(cv).map(|rows| rows.into_iter().next().map(|r| r.1).unwrap_or_default()))),
         ("max_by", f(), |cv| box_once(keyed(cv).map(|mut rows| rows.pop().map(|r| r.1).unwrap_or_default()))),
@@ -88,8 +86,7 @@ fn sorting(n: usize) {
 
 fn sorted(mut items: Vec<Val>) -> Vec<Val> {
     sorting(items.len());
-    // By `Ord`: the order behind `<` is not total, because NaN is smaller than itself.
-    items.sort_by(|l, r| l.cmp(r));
+    sort_total(&mut items);
     items
 }
 

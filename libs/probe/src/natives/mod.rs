@@ -8,7 +8,7 @@ use jaq_core::native::{Filter, Fun, bome, run, v};
 use jaq_core::{Bind, RunPtr, ValXs};
 
 use crate::budget;
-use crate::compile::Engine;
+use crate::program::Engine;
 use crate::value::{Error, Num, Str, Val, ValR};
 
 type Run = Filter<RunPtr<Engine>>;
@@ -45,7 +45,8 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
 
 /// Every native function, ours first; a definition of the same name and arity is to be left out.
 pub(crate) fn all() -> Vec<Fun<Engine>> {
-    let ours: Vec<Run> = [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
+    let ours: Vec<Run> =
+        [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
     let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(|fun| run::<Engine>(fun)).collect();
     for fun in jaq_core::funs::<Engine>().chain(jaq_std::funs::<Engine>()) {
         let known = funs.iter().any(|(name, args, _)| *name == fun.0 && args.len() == fun.1.len());
@@ -164,7 +165,13 @@ fn range<'a>(from: Val, to: Val, by: Val) -> impl Iterator<Item = jaq_core::ValX
         if here.num().is_none() || to.num().is_none() {
             return Some(Err(jaq_core::Exn::from(Error::str("range bounds must be numbers"))));
         }
-        let goes_on = if up > 0.0 { here < to } else if up < 0.0 { here > to } else { here != to };
+        let goes_on = if up > 0.0 {
+            here < to
+        } else if up < 0.0 {
+            here > to
+        } else {
+            here != to
+        };
         if !goes_on {
             return None;
         }

@@ -6,7 +6,7 @@ use jaq_core::{Cv, Exn, ValX, ValXs};
 
 use super::{Run, fail, string};
 use crate::budget;
-use crate::compile::Engine;
+use crate::program::Engine;
 use crate::regex::Matcher;
 use crate::value::{Error, Map, Str, Val, ValR, copying, split};
 use regex::bytes::Captures;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::NoModules;
+use crate::{Limit, NoModules, Quiet, Source};
 
 fn spec(name: &str, filter: &str) -> Spec {
     Spec {
@@ -41,12 +41,18 @@ fn scope_query_and_first_run_come_before_the_filter() {
         (r#"{"machine":{"platform":"macos"}}"#, "every mac"),
         (r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa"}}"#, "every usb usb-first last"),
         (r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":0}}"#, "every usb-first last"),
-        (r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":"0"}}"#, "every usb-first last"),
+        (
+            r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":"0"}}"#,
+            "every usb-first last",
+        ),
         (
             r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":0,"snapshot":[]}}"#,
             "every usb usb-first last",
         ),
-        (r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":7}}"#, "every usb usb-first last"),
+        (
+            r#"{"type":"osquery_result","payload":{"name":"zentral/usb/1f6c09aa","counter":7}}"#,
+            "every usb usb-first last",
+        ),
         (r#"{"type":"osquery_result","payload":{"name":"other","counter":0}}"#, "every last"),
         (r#"{"type":"x","payload":{"name":"zentral/usb/1f6c09aa"}}"#, "every last"),
     ] {
@@ -118,7 +124,9 @@ fn until_closes_and_notes_can_stop() {
 #[test]
 fn now_is_the_events_received() {
     let set = FilterSet::build(vec![spec("p", "{now: now}")], &NoModules).unwrap();
-    for (line, now) in [(r#"{"received":"1970-01-01T00:00:02.500Z"}"#, "2.5"), ("{}", "7"), (r#"{"received":"x"}"#, "7")] {
+    for (line, now) in
+        [(r#"{"received":"1970-01-01T00:00:02.500Z"}"#, "2.5"), ("{}", "7"), (r#"{"received":"x"}"#, "7")]
+    {
         let outcome = set.run(line.as_bytes(), 7000, &mut Quiet).unwrap();
         assert_eq!(outcome.found[0].context.as_deref(), Some(format!("{{\"now\":{now}}}").as_str()));
     }
@@ -134,8 +142,10 @@ fn errors_name_every_broken_probe() {
         spec("e", "\n  env.HOME"),
     ];
     let errors = FilterSet::build(broken, &NoModules).map(|_| ()).unwrap_err();
-    let places: Vec<String> =
-        errors.iter().map(|e| format!("{}:{}:{}", e.problems[0].file, e.problems[0].line, e.problems[0].column)).collect();
+    let places: Vec<String> = errors
+        .iter()
+        .map(|e| format!("{}:{}:{}", e.problems[0].file, e.problems[0].line, e.problems[0].column))
+        .collect();
     assert_eq!(places, ["probe a:1:5", "probe c:1:3", "probe d, by:1:1", "probe e:2:3"]);
 }
 
@@ -149,7 +159,6 @@ fn a_thousand_probes_compile_quickly_and_share_their_definitions() {
         let start = std::time::Instant::now();
         let set = FilterSet::build(specs, &NoModules).unwrap();
         let (took, bytes) = (start.elapsed(), crate::alloc::live() - before);
-        println!("{took:?} {bytes}");
         assert!(took.as_millis() < 3000, "{took:?}, unoptimised");
         assert!(bytes < 20_000_000, "{bytes} bytes");
         assert_eq!(names(&set, r#"{"type":"t999","payload":{"name":"x999"}}"#), ["p999"]);

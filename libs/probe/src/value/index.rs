@@ -177,7 +177,8 @@ fn change_element<'a, I: Iterator<Item = ValX<'a, Val>>>(
 ) -> ValX<'a, Val> {
     let n = index.num().map_or(0, super::Num::floor);
     let Some(i) = place(n, items.len()).filter(|i| *i <= INDEX_MAX) else {
-        return opt.fail(Val::Arr(items), |_| Exn::from(Error::str(format_args!("array index {index} is out of bounds"))));
+        return opt
+            .fail(Val::Arr(items), |_| Exn::from(Error::str(format_args!("array index {index} is out of bounds"))));
     };
     let list = Items::make_mut(&mut items);
     let old = list.get_mut(i).map(std::mem::take);

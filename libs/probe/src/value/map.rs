@@ -12,6 +12,7 @@ const INDEXED: usize = 16;
 #[derive(Clone, Default)]
 pub struct Map {
     members: Vec<(Str, Val)>,
+    #[expect(clippy::box_collection, reason = "hardly any object has one, and it would double the size of all")]
     index: Option<Box<HashMap<Str, usize>>>,
 }
 

@@ -16,12 +16,13 @@ mod write;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-pub(crate) use map::Map;
 pub(crate) use index::sublists;
+pub(crate) use map::Map;
 pub(crate) use num::Num;
 pub(crate) use ops::split;
-pub(crate) use parse::{parse_str_value, parse_text};
+pub(crate) use order::sort_total;
 pub use parse::{ParseError, parse};
+pub(crate) use parse::{parse_str_value, parse_text};
 pub(crate) use str::Str;
 
 /// A JSON value.

@@ -9,7 +9,7 @@ use jaq_core::path::Opt;
 use jaq_core::val::Range;
 use jaq_core::{ValT, ValX};
 
-use super::{Error, Items, Map, Num, Str, Val, ValR, copying};
+use super::{Error, Items, Map, Num, Str, Val, ValR, copying, sort_total};
 use crate::budget::{room, work, work_bytes};
 
 impl From<bool> for Val {
@@ -229,7 +229,7 @@ impl Sub for Val {
         match (self, other) {
             (Self::Arr(l), Self::Arr(r)) => {
                 let mut gone: Vec<&Val> = r.as_slice().iter().collect();
-                gone.sort_unstable();
+                sort_total(&mut gone);
                 let mut left = Items::take(l);
                 left.retain(|v| {
                     work(1);
@@ -310,9 +310,7 @@ impl Div for Val {
         match (self, other) {
             (Self::Str(l), Self::Str(r)) => Ok(split(&l, &r)),
             (l, r) => match (l.num(), r.num()) {
-                (Some(_), Some(y)) if y.f64() == 0.0 => {
-                    Err(Error::str(format_args!("cannot divide {l} by zero")))
-                }
+                (Some(_), Some(y)) if y.f64() == 0.0 => Err(Error::str(format_args!("cannot divide {l} by zero"))),
                 (Some(x), Some(y)) => Ok(x.both(
                     y,
                     |x, y| if x.checked_rem(y) == Some(0) { x.checked_div(y) } else { None },
@@ -348,7 +346,9 @@ impl Neg for Val {
 
     fn neg(self) -> ValR {
         match self.num() {
-            Some(Num::Int(i)) if i != 0 => Ok(i.checked_neg().map_or(Self::Float(9_223_372_036_854_775_808.0), Self::Int)),
+            Some(Num::Int(i)) if i != 0 => {
+                Ok(i.checked_neg().map_or(Self::Float(9_223_372_036_854_775_808.0), Self::Int))
+            }
             Some(n) => Ok(Self::Float(-n.f64())),
             None => Err(Error::typ(self, "number")),
         }

@@ -28,6 +28,11 @@ fn numbers(l: &Val, r: &Val) -> Ordering {
     }
 }
 
+/// Sorts by `Ord`. The slice's own `sort` goes by `<`, which is not total: NaN is smaller than itself.
+pub(crate) fn sort_total<T: std::borrow::Borrow<Val>>(items: &mut [T]) {
+    items.sort_by(|l, r| l.borrow().cmp(r.borrow()));
+}
+
 impl Ord for Val {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {

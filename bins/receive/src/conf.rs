@@ -1,0 +1,309 @@
+//! What the configuration says to `receive`: `[stage.receive]` and `[source.osquery]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipe::config::{Config, Finding, Settings};
+use serde_json::{Map, Value};
+
+use crate::proxies::Proxies;
+
+/// Where a body over it is split while it streams, if nothing else is said.
+const INFLATED: u64 = 64 << 20;
+/// Bytes of a body as it comes over the wire, if nothing else is said.
+const COMPRESSED: u64 = 10 << 20;
+/// The largest limits that may be set: one body must never be able to fill the memory of a small machine.
+const BODY_MAX: u64 = 1 << 30;
+/// Connections at a time, if nothing else is said.
+const CONNECTIONS: usize = 10_000;
+/// The most connections that may be asked for.
+const CONNECTIONS_MAX: i64 = 1_000_000;
+/// How long a connection may rest between requests, if nothing else is said. Longer than the minute at which agents
+/// poll, so that each poll finds its connection still there.
+const IDLE: Duration = Duration::from_secs(75);
+/// The longest rest that may be set.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct Conf {
+    /// Address to listen on; port 0: any free one.
+    pub listen: Option<SocketAddr>,
+    /// Certificate and key; none: not said.
+    pub tls: Option<TlsFiles>,
+    /// Who may say for whom they speak.
+    pub proxies: Proxies,
+    /// Bounds.
+    pub limits: Limits,
+    /// What osquery agents are told.
+    pub osquery: Osquery,
+}
+
+/// Files of the certificate.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// Chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Certificates that agents' own must be signed by, if they show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Bounds that may be set; the others are constants beside what they bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body as it comes.
+    pub compressed: usize,
+    /// Bytes of an inflated body that is held in memory; a longer log is split while it streams.
+    pub inflated: usize,
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// How long a connection may rest between requests.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let bytes = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        Self { compressed: bytes(COMPRESSED), inflated: bytes(INFLATED), connections: CONNECTIONS, idle: IDLE }
+    }
+}
+
+/// `[source.osquery]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Osquery {
+    /// Flags that agents are given.
+    pub options: Map<String, Value>,
+    /// Queries whose first row decorates every result.
+    pub decorators: Vec<String>,
+    /// Machines may enrol again with other hardware or from another unit.
+    pub reenrol_always: bool,
+}
+
+impl Conf {
+    /// Reads both tables; `stage` is none for a tool at a shell, whose flags say the rest.
+    pub fn read(config: &Config, stage: Option<&Settings>) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut conf = Self {
+            listen: None,
+            tls: None,
+            proxies: Proxies::default(),
+            limits: Limits::default(),
+            osquery: Osquery::default(),
+        };
+        if let Some(stage) = stage {
+            let mut table = stage.clone();
+            conf.stage(&mut table);
+            findings.extend(table.finish());
+        }
+        for (name, source) in &config.sources {
+            let mut table = source.clone();
+            if name == sources::osquery::NAME {
+                conf.osquery = Osquery::read(&mut table);
+                findings.extend(table.finish());
+            } else {
+                let mut bare = table.clone();
+                bare.fail("", format!("the source `{name}` is not supported by this version"));
+                // Its keys are nobody's to know, so they are no findings of their own.
+                bare.keys().iter().for_each(|key| _ = bare.has(key));
+                findings.extend(bare.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+            }
+        }
+        if findings.is_empty() { Ok(conf) } else { Err(findings) }
+    }
+
+    fn stage(&mut self, table: &mut Settings) {
+        if let Some(text) = table.required_str("listen") {
+            match text.parse() {
+                Ok(address) => self.listen = Some(address),
+                Err(_) => table.fail("listen", format!("`{text}` is no address such as 0.0.0.0:443 or [::]:443")),
+            }
+        }
+        if !table.has("tls") {
+            table.fail("", "needs the key `tls` = { cert = \"FILE\", key = \"FILE\" }: agents speak https only");
+        }
+        if let Some(mut tls) = table.table("tls") {
+            let client_ca = tls.path("client_ca");
+            if let (Some(cert), Some(key)) = (tls.required_str("cert"), tls.required_str("key")) {
+                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key), client_ca });
+            }
+            table.absorb(tls);
+        }
+        match Proxies::parse(&table.strings("trusted_proxies")) {
+            Ok(proxies) => self.proxies = proxies,
+            Err(why) => table.fail("trusted_proxies", why),
+        }
+        if let Some(mut body) = table.table("body") {
+            for (key, limit) in [("compressed", &mut self.limits.compressed), ("inflated", &mut self.limits.inflated)] {
+                match body.size(key) {
+                    Some(size @ 1..=BODY_MAX) => *limit = usize::try_from(size).unwrap_or(*limit),
+                    Some(_) => body.fail(key, "a body has 1 B to 1 GiB"),
+                    None => {}
+                }
+            }
+            table.absorb(body);
+        }
+        match table.int("connections") {
+            Some(n @ 1..=CONNECTIONS_MAX) => self.limits.connections = usize::try_from(n).unwrap_or(CONNECTIONS),
+            Some(_) => table.fail("connections", format!("a number from 1 to {CONNECTIONS_MAX}")),
+            None => {}
+        }
+        match table.duration("idle") {
+            Some(idle) if idle > Duration::ZERO && idle <= IDLE_MAX => self.limits.idle = idle,
+            Some(_) => table.fail("idle", "a connection may rest for 1ms to 1h"),
+            None => {}
+        }
+    }
+}
+
+impl Osquery {
+    fn read(table: &mut Settings) -> Self {
+        let mut read = Self::default();
+        read.reenrol_always = match table.has("reenrol").then(|| table.str("reenrol")).flatten().as_deref() {
+            Some("always") => true,
+            None | Some("same-hardware") => false,
+            Some("approve") => {
+                table.fail("reenrol", "`approve` is not supported by this version");
+                false
+            }
+            Some(other) => {
+                table.fail("reenrol", format!("`{other}` is neither same-hardware nor always"));
+                false
+            }
+        };
+        if let Some(mut options) = table.table("options") {
+            for flag in options.keys() {
+                if sources::osquery::is_cli_only(&flag) {
+                    options.fail(&flag, "osquery takes this flag from its command line only");
+                }
+                if let Some(value) = value(&mut options, &flag) {
+                    read.options.insert(flag, value);
+                }
+            }
+            table.absorb(options);
+        }
+        // A list is what is loaded at the agent's start.
+        if table.has("decorators") && table.clone().table("decorators").is_some() {
+            if let Some(mut decorators) = table.table("decorators") {
+                read.decorators = decorators.strings("load");
+                for key in ["always", "interval"] {
+                    if decorators.has(key) {
+                        decorators.fail(key, "is not supported by this version; `load` is");
+                        let _ = decorators.clone().strings(key);
+                    }
+                }
+                table.absorb(decorators);
+            }
+        } else {
+            read.decorators = table.strings("decorators");
+        }
+        for key in ["inventory", "file_paths", "carves"] {
+            if table.has(key) {
+                table.fail(key, "is not supported by this version");
+            }
+        }
+        read
+    }
+}
+
+/// A flag's value is a truth value, a whole number or a string; which of them, the table has to be asked.
+fn value(table: &mut Settings, key: &str) -> Option<Value> {
+    if let Some(b) = table.clone().bool(key) {
+        table.bool(key);
+        return Some(b.into());
+    }
+    if let Some(n) = table.clone().int(key) {
+        table.int(key);
+        return Some(n.into());
+    }
+    table.str(key).map(Value::String)
+}
+
+/// All that is wrong with what the configuration says to `receive`, as far as it can be told without opening a port:
+/// unknown keys, wrong types, queries that no agent would take. Certificates are read when the stage starts.
+pub fn check(config: &Config) -> Vec<Finding> {
+    let stages = config.stages.iter().filter(|s| s.kind == pipe::config::StageKind::Receive);
+    let mut all: Vec<&Settings> = stages.map(|s| &s.settings).collect();
+    let mut findings = Vec::new();
+    let first = all.pop();
+    for stage in all {
+        let mut table = stage.clone();
+        table.fail("", "there is one `receive` in a pipeline");
+        findings.extend(table.finish());
+    }
+    match Conf::read(config, first) {
+        Ok(conf) => findings.extend(crate::agents::Agents::new(config, &conf.osquery).err()),
+        Err(more) => findings.extend(more),
+    }
+    findings
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipeline.toml");
+        std::fs::write(&path, format!("version = 1\n{text}")).unwrap();
+        Config::load(&path, None).unwrap().0
+    }
+
+    const STAGE: &str =
+        "[stage.receive]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"a\", key = \"b\" }\nto = \"topic:raw\"\n";
+
+    #[test]
+    fn what_is_said_holds() {
+        let config = config(&format!(
+            "{STAGE}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nbody = {{ compressed = \"1 MiB\" }}\nconnections = 5\n\
+             idle = \"2m\"\n[source.osquery]\nreenrol = \"always\"\n\
+             options = {{ logger_tls_period = 10, verbose = true, custom_x = \"y\" }}\ndecorators = [\"select 1\"]\n"
+        ));
+        let conf = Conf::read(&config, Some(&config.stages[0].settings)).unwrap();
+        assert_eq!(
+            conf.limits,
+            Limits { compressed: 1 << 20, inflated: 64 << 20, connections: 5, idle: Duration::from_secs(120) }
+        );
+        assert!(conf.tls.unwrap().key.ends_with("b"));
+        assert_eq!(conf.osquery.decorators, ["select 1"]);
+        assert!(conf.osquery.reenrol_always);
+        let options = serde_json::to_string(&conf.osquery.options).unwrap();
+        assert_eq!(options, r#"{"logger_tls_period":10,"verbose":true,"custom_x":"y"}"#);
+        assert!(check(&config).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, key, says) in [
+            ("[stage.receive]\nto = \"topic:raw\"\nlisten = \"0.0.0.0:1\"\n", "stage.receive", "needs the key `tls`"),
+            (&STAGE.replace("127.0.0.1:0", "hub:443"), "stage.receive.listen", "`hub:443` is no address"),
+            (&STAGE.replace("key =", "kay ="), "stage.receive.tls", "needs the key `key`"),
+            (&format!("{STAGE}lissten = 1\n"), "stage.receive.lissten", "did you mean `listen`"),
+            (&format!("{STAGE}trusted_proxies = \"10.0.0.0/33\"\n"), "stage.receive.trusted_proxies", "10.0.0.0/33"),
+            (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1 GiB"),
+            (&format!("{STAGE}connections = 0\n"), "stage.receive.connections", "1 to"),
+            ("[source.osquery]\nreenrol = \"never\"\n", "source.osquery.reenrol", "neither same-hardware nor always"),
+            ("[source.osquery]\noptions = { x = 1.5 }\n", "source.osquery.options.x", "found a fraction"),
+            (
+                "[source.osquery]\noptions = { config_path = \"x\" }\n",
+                "source.osquery.options.config_path",
+                "command line",
+            ),
+            (
+                "[source.osquery]\ndecorators = { load = [\"a\"], always = [\"b\"] }\n",
+                "source.osquery.decorators.always",
+                "not supported",
+            ),
+            ("[source.osquery]\ncarves = { max = \"1 GiB\" }\n", "source.osquery.carves", "not supported"),
+            ("[source.osqery]\nx = 1\n", "source.osqery", "not supported"),
+            ("[probe.a]\nfilter = \".\"\nquery = { sql = \" \" }\n", "", "query of probe a: is empty"),
+        ] {
+            let found: Vec<String> = check(&config(text)).iter().map(|f| format!("{} {}", f.key, f.text)).collect();
+            let hit = found.iter().any(|f| f.starts_with(&format!("{key} ")) && f.contains(says));
+            assert!(hit, "{text}: {found:?}");
+        }
+    }
+}

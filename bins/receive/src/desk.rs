@@ -1,0 +1,135 @@
+//! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event::{Machine, Time};
+use pipe::topic::Class;
+use registry::db::{Db, DbError};
+use registry::enrolments::{self, Denied};
+use registry::machines::{self, Enrolled, KeyHash};
+use sha2::{Digest as _, Sha256};
+use sources::{Enrolment, MachineFacts, Speaker, Unavailable};
+
+use crate::hub::{Hub, Live};
+
+/// Longer is none of our keys: 32 bytes in base64.
+const NODE_KEY_LEN: usize = 43;
+
+/// The desk as one request finds it.
+pub struct Desk {
+    /// What all share.
+    pub hub: Arc<Hub>,
+    /// What the configuration says, for this request from its beginning to its end.
+    pub live: Arc<Live>,
+}
+
+impl sources::Desk for Desk {
+    fn enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Enrolment {
+        if !self.hub.sink.has_room(Class::Source) {
+            return Enrolment::Unavailable; // or the agent would get a key that nobody is told about
+        }
+        self.try_enrol(source, secret, facts).unwrap_or_else(|why| {
+            tracing::warn!("nobody can enrol: {why}");
+            Enrolment::Unavailable
+        })
+    }
+
+    fn speaker(&self, source: &'static str, node_key: &str) -> Speaker {
+        if node_key.len() != NODE_KEY_LEN {
+            return Speaker::Unknown;
+        }
+        match self.hub.known.by_key(source, &hash(node_key), |machine| self.block(machine)) {
+            Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
+            Ok(None) => Speaker::Unknown,
+            Err(why) => {
+                tracing::warn!("no node key can be looked up: {why}");
+                Speaker::Unavailable
+            }
+        }
+    }
+
+    fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable> {
+        self.live.agents.config(machine.platform.as_deref(), machine.unit.as_deref()).map_err(|why| {
+            tracing::error!("an agent's configuration cannot be made: {why}");
+            Unavailable
+        })
+    }
+
+    fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool {
+        self.hub.heard.note(source, machine.key().unwrap_or_default(), kind, Time::now().ms())
+    }
+}
+
+impl Desk {
+    fn try_enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Result<Enrolment, DbError> {
+        let now = Time::now().ms();
+        let enrolment = match self.verify(source, secret, now)? {
+            Ok(enrolment) => enrolment,
+            Err(denied) => return Ok(Enrolment::Refused(denied.reason())),
+        };
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
+        let node_key = URL_SAFE_NO_PAD.encode(random);
+        let claim = claim(facts, &enrolment);
+        let always = self.live.conf.osquery.reenrol_always;
+        Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
+            Enrolled::Done { machine, retired } => {
+                Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }
+            }
+            Enrolled::UsedUp => Enrolment::Refused("secret_used_up"),
+            Enrolled::Conflict { known, why } => Enrolment::Conflict { known: self.block(known), why },
+        })
+    }
+
+    fn verify(&self, source: &str, secret: &str, now: i64) -> Result<Result<enrolments::Enrolment, Denied>, DbError> {
+        match Db::open_read_only(&self.hub.registry)? {
+            Some(registry) => enrolments::verify(&registry, &self.hub.key, secret, source, now),
+            // A secret that is ours, and no registry: it is the registry that is missing, not the enrolment.
+            None if self.hub.key.open(secret).is_some() => {
+                Err(DbError::Other(format!("{} is not there", self.hub.registry.display())))
+            }
+            None => Ok(Err(Denied::Bad)),
+        }
+    }
+
+    /// The machine block of raw lines: tags of its enrolment and of its unit.
+    fn block(&self, machine: machines::Machine) -> Machine {
+        let mut tags = machine.tags;
+        for tag in self.live.config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags) {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        Machine {
+            serial_number: machine.serial,
+            hardware_uuid: machine.uuid,
+            hostname: machine.hostname,
+            platform: machine.platform,
+            os_version: machine.os_version,
+            unit: Some(machine.unit).filter(|unit| !unit.is_empty()),
+            tags,
+            ..Machine::default()
+        }
+    }
+}
+
+fn claim(facts: &MachineFacts, enrolment: &enrolments::Enrolment) -> machines::Machine {
+    machines::Machine {
+        serial: facts.serial_number.clone(),
+        uuid: facts.hardware_uuid.clone(),
+        hostname: facts.hostname.clone(),
+        platform: facts.platform.clone(),
+        os_version: facts.os_version.clone(),
+        agent_version: facts.agent_version.clone(),
+        unit: enrolment.unit.clone(),
+        tags: enrolment.tags.clone(),
+        enrolment: enrolment.id.clone(),
+    }
+}
+
+/// Only this is kept of a key: whoever reads the state can't speak for a machine. 256 random bits need no salt.
+fn hash(node_key: &str) -> KeyHash {
+    Sha256::digest(node_key.as_bytes()).into()
+}

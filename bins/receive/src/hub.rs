@@ -1,0 +1,121 @@
+//! What all requests share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use pipe::config::Config;
+use registry::enrolments::ServerKey;
+use rustls::ServerConfig;
+use tokio::sync::Semaphore;
+
+use crate::agents::Agents;
+use crate::conf::{Conf, Limits};
+use crate::heard::Heard;
+use crate::known::Known;
+use crate::meters::Meters;
+
+/// KiB of bodies held in memory at a time, beyond what every connection may have.
+const HELD_KIB: usize = 256 << 10;
+/// Requests worked on beside the others at a time: long bodies, enrolments.
+const BESIDE_MAX: usize = 4;
+
+/// What the configuration says, as it holds now: all of one state of the files, or all of another.
+pub struct Live {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// The tables of this stage.
+    pub conf: Conf,
+    /// What agents are told to do.
+    pub agents: Agents,
+    /// Certificate and key; none with `--plain`.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// What all requests share.
+pub struct Hub {
+    /// Where raw lines go.
+    pub sink: pipe::Sink,
+    /// Who may speak.
+    pub known: Known,
+    /// Who spoke.
+    pub heard: Heard,
+    /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
+    pub registry: PathBuf,
+    /// What enrolment secrets are computed from.
+    pub key: ServerKey,
+    /// Counters.
+    pub meters: Meters,
+    /// A permit is a KiB of a body.
+    pub held: Arc<Semaphore>,
+    /// A permit is a request that is worked on beside the others.
+    pub beside: Arc<Semaphore>,
+    live: RwLock<Arc<Live>>,
+    ids: Ids,
+}
+
+impl Hub {
+    /// Puts it together.
+    pub fn new(
+        sink: pipe::Sink,
+        known: Known,
+        heard: Heard,
+        registry: PathBuf,
+        key: ServerKey,
+        meters: Meters,
+        live: Live,
+    ) -> Result<Self, getrandom::Error> {
+        let (held, beside) = (Arc::new(Semaphore::new(HELD_KIB)), Arc::new(Semaphore::new(BESIDE_MAX)));
+        Ok(Self {
+            sink,
+            known,
+            heard,
+            registry,
+            key,
+            meters,
+            held,
+            beside,
+            live: RwLock::new(live.into()),
+            ids: Ids::new()?,
+        })
+    }
+
+    /// What holds now.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on another configuration holds, for new requests and new connections.
+    pub fn change(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        self.known.forget();
+    }
+
+    /// The bounds that hold now.
+    pub fn limits(&self) -> Limits {
+        self.live().conf.limits
+    }
+
+    /// An id that no other request has.
+    pub fn request_id(&self) -> String {
+        self.ids.next()
+    }
+}
+
+/// 64 random bits of this process and a number.
+struct Ids {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Result<Self, getrandom::Error> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        Ok(Self { process: u64::from_ne_bytes(random), next: AtomicU64::new(0) })
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,175 @@
+//! The machines that may speak: `receive.db`, and in front of it the ones that spoke of late, so that a log POST
+//! touches no database.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event::Machine;
+use registry::db::{Db, DbError};
+use registry::machines::{self, Enrolled, KeyHash};
+
+/// Machines remembered in each of the two generations of the cache.
+const GENERATION_MAX: usize = 100_000;
+
+/// Machines by node key.
+pub struct Known {
+    writer: Mutex<Db>,
+    /// Looks keys up while an enrolment waits for the disk; none for state that lies in memory.
+    reader: Option<Mutex<Db>>,
+    cache: Mutex<Cache>,
+    /// How often a key was retired: what was looked up before that is not to be remembered after it.
+    retired: AtomicU64,
+}
+
+#[derive(Default)]
+struct Cache {
+    young: HashMap<KeyHash, Arc<Machine>>,
+    old: HashMap<KeyHash, Arc<Machine>>,
+}
+
+impl Cache {
+    fn get(&mut self, key: &KeyHash) -> Option<Arc<Machine>> {
+        if let Some(machine) = self.young.get(key) {
+            return Some(machine.clone());
+        }
+        let machine = self.old.remove(key)?;
+        self.put(*key, machine.clone());
+        Some(machine)
+    }
+
+    fn put(&mut self, key: KeyHash, machine: Arc<Machine>) {
+        if self.young.len() >= GENERATION_MAX {
+            // Whoever has not spoken for a whole generation is forgotten; the database still knows it.
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, machine);
+    }
+}
+
+impl Known {
+    /// Over an open state; `file` is where it lies, if it lies on disk.
+    pub fn new(db: Db, file: Option<&Path>) -> Result<Self, DbError> {
+        let reader = file.map(Db::open_read_only).transpose()?.flatten().map(Mutex::new);
+        Ok(Self { writer: Mutex::new(db), reader, cache: Mutex::default(), retired: AtomicU64::new(0) })
+    }
+
+    /// The machine of this key; `block` makes the machine block of its raw lines.
+    pub fn by_key(
+        &self,
+        source: &str,
+        key: &KeyHash,
+        block: impl FnOnce(machines::Machine) -> Machine,
+    ) -> Result<Option<Arc<Machine>>, DbError> {
+        if let Some(machine) = self.cache().get(key) {
+            return Ok(Some(machine));
+        }
+        let retired = self.retired.load(Ordering::Acquire);
+        let reader = lock(self.reader.as_ref().unwrap_or(&self.writer));
+        let found = machines::by_node_key(&reader, source, key)?;
+        drop(reader);
+        let Some(machine) = found.map(|found| Arc::new(block(found))) else { return Ok(None) };
+        let mut cache = self.cache();
+        if self.retired.load(Ordering::Acquire) == retired {
+            cache.put(*key, machine.clone());
+        }
+        Ok(Some(machine))
+    }
+
+    /// Takes a machine in, durably; see [`machines::enrol`].
+    pub fn enrol(
+        &self,
+        source: &str,
+        claim: machines::Machine,
+        quota: Option<u64>,
+        always: bool,
+        key: &KeyHash,
+        now: i64,
+    ) -> Result<Enrolled, DbError> {
+        let mut db = lock(&self.writer);
+        let mut tx = db.begin()?;
+        let done = machines::enrol(&mut tx, source, claim, quota, always, key, now)?;
+        tx.commit()?;
+        drop(db);
+        if let Enrolled::Done { retired: Some(old), .. } = &done {
+            let mut cache = self.cache();
+            self.retired.fetch_add(1, Ordering::AcqRel);
+            cache.young.remove(old);
+            cache.old.remove(old);
+        }
+        Ok(done)
+    }
+
+    /// Forgets what was remembered: units have other tags now.
+    pub fn forget(&self) {
+        let mut cache = self.cache();
+        self.retired.fetch_add(1, Ordering::AcqRel);
+        *cache = Cache::default();
+    }
+
+    /// The state, for what is written to it now and then.
+    pub fn db(&self) -> MutexGuard<'_, Db> {
+        lock(&self.writer)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.cache)
+    }
+}
+
+/// A panic elsewhere leaves nothing half done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    fn claim() -> machines::Machine {
+        machines::Machine { serial: Some("S".into()), unit: "u".into(), ..machines::Machine::default() }
+    }
+
+    #[test]
+    fn a_retired_key_is_forgotten_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("receive.db");
+        for file in [Some(path.as_path()), None] {
+            let db = match file {
+                Some(path) => Db::open(path, &[machines::SCHEMA]).unwrap(),
+                None => Db::memory(&[machines::SCHEMA]).unwrap(),
+            };
+            let known = Known::new(db, file).unwrap();
+            let find = |n: u8| {
+                let block = |m: machines::Machine| Machine { serial_number: m.serial, ..Machine::default() };
+                known.by_key("osquery", &[n; 32], block).unwrap()
+            };
+            assert!(find(1).is_none());
+            known.enrol("osquery", claim(), None, false, &[1; 32], 1).unwrap();
+            assert_eq!(find(1).unwrap().serial_number.as_deref(), Some("S"));
+            assert!(Arc::ptr_eq(&find(1).unwrap(), &find(1).unwrap()), "remembered");
+            known.enrol("osquery", claim(), None, false, &[2; 32], 1).unwrap();
+            assert!(find(1).is_none() && find(2).is_some());
+            known.forget();
+            assert!(find(2).is_some());
+        }
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let mut cache = Cache::default();
+        let key = |n: usize| {
+            let mut key = [0; 32];
+            key.iter_mut().zip(n.to_le_bytes()).for_each(|(k, b)| *k = b);
+            key
+        };
+        for n in 0..GENERATION_MAX * 3 {
+            cache.put(key(n), Arc::default());
+            assert!(cache.get(&key(0)).is_some(), "who speaks all the time is kept");
+        }
+        assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION_MAX);
+        assert!(cache.get(&key(1)).is_none());
+    }
+}

@@ -1,0 +1,219 @@
+//! The store as a stage: which lines are kept, and the verdict on each. How they are kept is the store's business.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event::{Time, json};
+use pipe::config::{Config, Settings, render};
+use pipe::{Context, Line, Out, Stage, StageError};
+use probe::{Decision, Limits, Program};
+use prometheus::{Histogram, IntCounterVec};
+use registry::db::Tx;
+
+use crate::conf::{Chosen, Conf};
+use crate::index::{Head, Verdict};
+use crate::stores::{Answers, Store};
+
+/// Bytes of a batch: a commit costs some milliseconds and a part of the index that has to be merged later.
+const BATCH: usize = 8 << 20;
+/// A batch of fewer lines comes this long after the one before at the earliest, so that a trickle is gathered.
+const SMALL: usize = 1000;
+/// See [`SMALL`].
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often days that are past retention are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
+/// What "now" is, for retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clock {
+    /// The wall clock.
+    #[default]
+    Wall,
+    /// The newest `received` that was read: recorded lines are judged as on their own day.
+    Recorded,
+}
+
+/// The stage.
+pub struct Keeper {
+    name: String,
+    store: Box<dyn Store>,
+    kind: &'static str,
+    chosen: Chosen,
+    clock: Clock,
+    newest: Time,
+    tidied: Option<Instant>,
+    stored: Option<Instant>,
+    metrics: Option<OwnMetrics>,
+}
+
+struct OwnMetrics {
+    delay: Histogram,
+    failures: IntCounterVec,
+}
+
+impl Keeper {
+    /// A store by its settings: a table of the configuration, or words of the command line.
+    pub fn new(settings: &Settings, config: &Config, clock: Clock) -> Result<Self, StageError> {
+        let Conf { store, kind, chosen, .. } =
+            Conf::read(settings, config).map_err(|f| StageError::usage(render(&f)))?;
+        let name = settings.name().to_owned();
+        Ok(Self {
+            name,
+            store,
+            kind,
+            chosen,
+            clock,
+            newest: Time::default(),
+            tidied: None,
+            stored: None,
+            metrics: None,
+        })
+    }
+
+    /// What answers for this store.
+    pub fn answers(&self) -> Answers {
+        self.store.answers()
+    }
+
+    fn now(&self) -> Time {
+        match self.clock {
+            Clock::Wall => Time::now(),
+            Clock::Recorded => self.newest,
+        }
+    }
+
+    /// Why a line is not wanted; a filter that fails does not match.
+    fn unwanted(&self, line: &[u8]) -> Result<Option<&'static str>, String> {
+        let Chosen { include, exclude } = &self.chosen;
+        if include.is_none() && exclude.is_none() {
+            return Ok(None);
+        }
+        let event = probe::parse(line).map_err(|e| e.to_string())?;
+        let received = event.get("received").and_then(|r| r.as_str()).and_then(|r| r.parse::<Time>().ok());
+        let now = received.unwrap_or_default().ms();
+        if include.as_ref().is_some_and(|program| !self.matches("include", program, &event, now)) {
+            return Ok(Some("not_included"));
+        }
+        Ok(exclude.as_ref().filter(|program| self.matches("exclude", program, &event, now)).map(|_| "excluded"))
+    }
+
+    fn matches(&self, which: &str, program: &Program, event: &probe::Val, now: i64) -> bool {
+        let reason = match program.decide(event, now, &Limits::default()) {
+            Decision::Yes(_) => return true,
+            Decision::No => return false,
+            Decision::Failed(why) => {
+                tracing::debug!("{which}: {why}");
+                "error"
+            }
+            Decision::Exceeded(limit) => limit.as_str(),
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.failures.with_label_values(&[which, reason]).inc();
+        }
+        false
+    }
+
+    fn refuse(out: &mut Out, line: &Line<'_>, verdict: Verdict) {
+        match verdict {
+            Verdict::Stored => out.done(),
+            Verdict::TooOld => out.refused(line, "too_old", "older than what is kept"),
+            Verdict::TooNew => out.refused(line, "too_new", "more than a day ahead"),
+            Verdict::Bad(why) => out.refused(line, "not_an_event", format!("not an event: {why}")),
+        }
+    }
+
+    fn observe_delay(&self, line: &[u8]) {
+        if let Some(metrics) = &self.metrics
+            && let Some(received) = received(line)
+        {
+            metrics.delay.observe((Time::now().ms().saturating_sub(received.ms()).max(0)) as f64 / 1000.0);
+        }
+    }
+}
+
+fn received(line: &[u8]) -> Option<Time> {
+    json::parse_str(json::get(line, "received")?)?.parse().ok()
+}
+
+impl Stage for Keeper {
+    fn outputs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
+        self.metrics = Some(OwnMetrics {
+            delay: context.metrics.seconds("zentral_event_delay_seconds", "From received to stored."),
+            failures: context.metrics.counters(
+                "zentral_store_filter_failures_total",
+                "Runs of include or exclude that failed, which is no match.",
+                &["filter", "reason"],
+            ),
+        });
+        Ok(())
+    }
+
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
+        if lines.len() < SMALL
+            && let Some(left) = self.stored.and_then(|at| PAUSE.checked_sub(at.elapsed()))
+        {
+            std::thread::sleep(left);
+        }
+        let mut wanted = Vec::with_capacity(lines.len());
+        for line in lines {
+            match self.unwanted(line.bytes) {
+                Ok(None) => wanted.push(line),
+                Ok(Some(reason)) => out.ignored(reason),
+                Err(why) => Self::refuse(out, line, Verdict::Bad(why)),
+            }
+        }
+        let bytes: Vec<&[u8]> = wanted.iter().map(|line| line.bytes).collect();
+        if self.clock == Clock::Recorded {
+            let newest = bytes.iter().filter_map(|line| Head::read(line).ok()).map(|head| head.received).max();
+            self.newest = self.newest.max(newest.unwrap_or_default());
+        }
+        let verdicts = self.store.store(&bytes, self.now())?;
+        for (line, verdict) in wanted.into_iter().zip(verdicts) {
+            if verdict == Verdict::Stored {
+                self.observe_delay(line.bytes);
+            }
+            Self::refuse(out, line, verdict);
+        }
+        self.stored = Some(Instant::now());
+        Ok(())
+    }
+
+    fn due(&self) -> bool {
+        self.tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY)
+    }
+
+    fn idle(&mut self, _: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
+        self.tidied = Some(Instant::now());
+        self.store.tidy(self.now())
+    }
+
+    fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        let Some(conf) = config.stage(&self.name) else { return Ok(()) };
+        let new = Conf::read(&conf.settings, config).map_err(|f| StageError::usage(render(&f)))?;
+        if new.kind != self.kind {
+            return Err(StageError::usage(format!("stage `{}`: another kind takes a restart", self.name)));
+        }
+        self.store.keep(new.keep);
+        self.chosen = new.chosen;
+        self.tidied = None;
+        Ok(())
+    }
+
+    fn batch_bytes(&self) -> usize {
+        BATCH
+    }
+}
+
+/// The folder of the embedded index that this configuration has, for readers.
+pub fn index_dir(config: &Config) -> Option<PathBuf> {
+    crate::conf::index_dir(config)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;

@@ -1,0 +1,263 @@
+//! `zentral enrol`: secrets by which machines come in, and the packages that carry them.
+
+mod package;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use event::Time;
+use pipe::cli::Global;
+use pipe::config::{Config, is_name, parse_duration};
+use pipe::{Exit, StageError};
+use registry::db::{Db, DbError};
+use registry::enrolments::{self, Enrolment, ServerKey};
+use registry::server_key;
+use serde_json::json;
+
+/// What is asked of `enrol`.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Args {
+    /// Make a secret for machines of one unit
+    New(NewArgs),
+    /// List enrolments, without their secrets
+    List(ListArgs),
+    /// Make every copy of a secret worthless; machines that are enrolled stay
+    Revoke {
+        /// The enrolment
+        id: String,
+    },
+    /// Print what enrols a machine
+    Package(PackageArgs),
+}
+
+/// Command line of `enrol new`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NewArgs {
+    /// Unit of the machines [default: the only one]
+    #[arg(long, value_name = "U")]
+    pub unit: Option<String>,
+    /// Who speaks
+    #[arg(long, value_name = "S", default_value = sources::osquery::NAME)]
+    pub source: String,
+    /// How many distinct machines may come
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub quota: Option<u64>,
+    /// When it ends: an age from now on, such as 30d
+    #[arg(long, value_name = "AGE")]
+    pub expires: Option<String>,
+    /// Tags of the machines
+    #[arg(long, value_name = "a,b", value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// JSON, even on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Command line of `enrol list`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ListArgs {
+    /// JSON, even on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Command line of `enrol package`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PackageArgs {
+    /// The enrolment
+    pub id: String,
+    /// Form of the package
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// Write to this file [default: stdout, unless it is a terminal]
+    #[arg(short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Forms of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// macOS installer
+    Pkg,
+    /// Debian, Ubuntu
+    Deb,
+    /// Red Hat, Fedora, SUSE
+    Rpm,
+    /// Shell script for Linux and macOS
+    Sh,
+    /// PowerShell script for Windows
+    Ps1,
+    /// Profile of macOS
+    Mobileconfig,
+}
+
+/// Does it.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("enrol");
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    crate::finish(
+        match args {
+            Args::New(args) => new(&config, args),
+            Args::List(args) => list(&config, args),
+            Args::Revoke { id } => revoke(&config, id),
+            Args::Package(args) => package(&config, args),
+        }
+        .map(|()| Exit::Done),
+    )
+}
+
+fn state(error: DbError) -> StageError {
+    StageError::state(format!("registry.db: {error}"))
+}
+
+/// Opens `registry.db` beside a running `up`, or before the first one.
+pub fn open(config: &Config) -> Result<Db, StageError> {
+    let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(fail)?;
+    Db::open(&config.data.join("registry.db"), &[enrolments::SCHEMA]).map_err(state)
+}
+
+fn key(config: &Config) -> Result<ServerKey, StageError> {
+    let fail = |e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display()));
+    server_key::read_or_make(&config.data).map_err(fail)
+}
+
+/// Makes an enrolment; its secret comes back beside it.
+pub fn create(config: &Config, args: &NewArgs) -> Result<(Enrolment, String), StageError> {
+    let units = || config.units.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let unit = match (&args.unit, config.units.len()) {
+        (Some(unit), _) if config.units.contains_key(unit) => unit,
+        (_, 0) => return Err(StageError::usage("the configuration has no unit: add `[unit.default]`")),
+        (Some(unit), _) => {
+            return Err(StageError::usage(format!("the configuration has no unit `{unit}`; it has {}", units())));
+        }
+        (None, 1) => config.units.keys().next().map_or(&args.source, |unit| unit),
+        (None, _) => return Err(StageError::usage(format!("say --unit: one of {}", units()))),
+    };
+    if sources::by_name(&args.source).is_none() {
+        let known: Vec<&str> = sources::ALL.iter().map(|s| s.name()).collect();
+        let text = format!("`{}` is no source that machines enrol with; there is {}", args.source, known.join(", "));
+        return Err(StageError::usage(text));
+    }
+    let now = Time::now().ms();
+    let expires = match &args.expires {
+        None => None,
+        Some(text) => {
+            let age = parse_duration(text).filter(|age| !age.is_zero()).and_then(|a| i64::try_from(a.as_millis()).ok());
+            let end = age.and_then(|age| now.checked_add(age));
+            Some(end.ok_or_else(|| StageError::usage(format!("--expires: `{text}` is no age such as 30d or 12h")))?)
+        }
+    };
+    let mut tags: Vec<String> = args.tags.iter().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect();
+    tags.dedup();
+    if let Some(odd) = tags.iter().find(|t| !is_name(t)) {
+        return Err(StageError::usage(format!("--tags: `{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
+    }
+    let key = key(config)?;
+    let made = enrolments::create(&mut open(config)?, unit, &args.source, args.quota, expires, &tags, now);
+    let made = made.map_err(state)?;
+    let secret = key.secret(&made.id, made.generation);
+    Ok((made, secret))
+}
+
+fn new(config: &Config, args: &NewArgs) -> Result<(), StageError> {
+    let (made, secret) = create(config, args)?;
+    if args.json || !std::io::stdout().is_terminal() {
+        let mut line = object(&made);
+        line.insert("secret".into(), secret.into());
+        return print(&line_of(&line));
+    }
+    print(&format!("id      {}\nsecret  {secret}\nunit    {}\nsource  {}\n", made.id, made.unit, made.source))
+}
+
+/// The fields of an enrolment, in the order of contract § 3.
+fn object(e: &Enrolment) -> serde_json::Map<String, serde_json::Value> {
+    let mut map = serde_json::Map::new();
+    let expires = e.expires.map(|ms| Time::from_ms(ms).to_string());
+    for (key, value) in [
+        ("id", json!(e.id)),
+        ("secret", json!(null)),
+        ("unit", json!(e.unit)),
+        ("source", json!(e.source)),
+        ("quota", json!(e.quota)),
+        ("expires", json!(expires)),
+        ("tags", json!(e.tags)),
+    ] {
+        map.insert(key.into(), value);
+    }
+    map
+}
+
+fn line_of(map: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::Value::Object(map.clone()).to_string() + "\n"
+}
+
+fn print(text: &str) -> Result<(), StageError> {
+    pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)
+}
+
+fn list(config: &Config, args: &ListArgs) -> Result<(), StageError> {
+    let all = enrolments::list(&open(config)?).map_err(state)?;
+    if args.json || !std::io::stdout().is_terminal() {
+        let line = |e: &Enrolment| {
+            let mut map = object(e);
+            map.shift_remove("secret");
+            map.insert("revoked".into(), e.revoked.into());
+            line_of(&map)
+        };
+        return print(&all.iter().map(line).collect::<String>());
+    }
+    let mut text = format!("{:<12} {:<16} {:<10} {:>6}  {:<24}  {:<8} TAGS\n", "ID", "UNIT", "SOURCE", "QUOTA", "EXPIRES", "STATE");
+    let now = Time::now().ms();
+    for e in &all {
+        let quota = e.quota.map_or("-".to_owned(), |n| n.to_string());
+        let expires = e.expires.map_or("-".to_owned(), |ms| Time::from_ms(ms).to_string());
+        let state = match e {
+            e if e.revoked => "revoked",
+            e if e.expires.is_some_and(|end| end <= now) => "expired",
+            _ => "open",
+        };
+        let tags = e.tags.join(",");
+        text.push_str(&format!(
+            "{:<12} {:<16} {:<10} {quota:>6}  {expires:<24}  {state:<8} {tags}\n",
+            e.id, e.unit, e.source
+        ));
+    }
+    print(&text)
+}
+
+fn revoke(config: &Config, id: &str) -> Result<(), StageError> {
+    if enrolments::revoke(&mut open(config)?, id).map_err(state)? { Ok(()) } else { Err(unknown(id)) }
+}
+
+fn unknown(id: &str) -> StageError {
+    StageError::usage(format!("there is no enrolment `{id}`; see `zentral enrol list`"))
+}
+
+fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
+    if args.format != Format::Sh {
+        let name = clap::ValueEnum::to_possible_value(&args.format).map_or(String::new(), |v| v.get_name().to_owned());
+        return Err(StageError::usage(format!("--format {name} arrives with a later version; this one makes sh")));
+    }
+    if args.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(StageError::usage("the package holds a secret and does not go to a terminal; use -o FILE"));
+    }
+    let found = enrolments::get(&open(config)?, &args.id).map_err(state)?.ok_or_else(|| unknown(&args.id))?;
+    if found.revoked {
+        return Err(StageError::usage(format!("enrolment `{}` is revoked", found.id)));
+    }
+    if found.source != sources::osquery::NAME {
+        return Err(StageError::usage(format!("there is no package for {} yet", found.source)));
+    }
+    let secret = key(config)?.secret(&found.id, found.generation);
+    let script = package::script(config, &found, &secret)?;
+    let Some(path) = &args.output else { return print(&script) };
+    let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(path).map_err(fail)?;
+    file.write_all(script.as_bytes()).map_err(fail)
+}

@@ -1,0 +1,104 @@
+//! `enrol package --format sh`: a script that makes the osqueryd of a machine speak to this hub.
+//!
+//! Names of flags and paths: osquery 5, its packages for Linux (`/etc/osquery`, `osqueryd.service`) and macOS
+//! (`/var/osquery`, `io.osquery.agent`); protocols § 1.1.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pipe::StageError;
+use pipe::config::{Config, StageKind};
+use registry::enrolments::Enrolment;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::init;
+
+/// Seconds between two times that an agent asks for its configuration.
+const CONFIG_REFRESH_S: u32 = 300;
+/// Seconds between two log POSTs.
+const LOGGER_PERIOD_S: u32 = 10;
+/// Seconds between two questions for live queries.
+const DISTRIBUTED_INTERVAL_S: u32 = 60;
+/// Letters of a line of PEM (RFC 7468).
+const PEM_LINE: usize = 64;
+
+/// The script; the same input gives the same bytes.
+pub fn script(config: &Config, enrolment: &Enrolment, secret: &str) -> Result<String, StageError> {
+    let url = config.url.as_deref().ok_or_else(|| StageError::usage("the configuration has no `url`"))?;
+    let (host, port, path) = init::parse_url(url).map_err(StageError::usage)?;
+    let hub = port.map_or(host.clone(), |port| format!("{host}:{port}"));
+    let ca = authorities(config)?;
+    let mut flags = vec![
+        // The agent knows the file by this line, too: `#` begins a comment.
+        "# zentral".to_owned(),
+        format!("--tls_hostname={hub}"),
+        "--enroll_secret_path=@DIR@/zentral.secret".to_owned(),
+    ];
+    if ca.is_some() {
+        flags.push("--tls_server_certs=@DIR@/zentral-ca.pem".to_owned());
+    }
+    let endpoint = |flag: &str, end: &str| format!("--{flag}={path}/public/osquery/{end}");
+    flags.extend([
+        "--host_identifier=uuid".to_owned(),
+        endpoint("enroll_tls_endpoint", "enroll"),
+        "--config_plugin=tls".to_owned(),
+        endpoint("config_tls_endpoint", "config"),
+        format!("--config_refresh={CONFIG_REFRESH_S}"),
+        "--logger_plugin=tls".to_owned(),
+        endpoint("logger_tls_endpoint", "log"),
+        format!("--logger_tls_period={LOGGER_PERIOD_S}"),
+        "--logger_tls_compress=true".to_owned(),
+        "--disable_distributed=false".to_owned(),
+        "--distributed_plugin=tls".to_owned(),
+        endpoint("distributed_tls_read_endpoint", "distributed/read"),
+        endpoint("distributed_tls_write_endpoint", "distributed/write"),
+        format!("--distributed_interval={DISTRIBUTED_INTERVAL_S}"),
+    ]);
+    // What goes into the script is checked letter by letter: a host, numbers, a plain path, base64 and a secret of
+    // letters, digits, `.`, `-` and `_`. Nothing in it means anything to a shell, least of all inside <<'…'.
+    Ok(SCRIPT
+        .replace("@ID@", &enrolment.id)
+        .replace("@UNIT@", &enrolment.unit)
+        .replace("@URL@", url)
+        .replace("@SECRET@\n", &format!("{secret}\n"))
+        .replace("@CA@\n", &ca.map_or_else(String::new, |pem| format!("{CA_BEGIN}{pem}{END}\n\n")))
+        .replace("@FLAGS@\n", &format!("{}\n", flags.join("\n"))))
+}
+
+/// The certificates of `ca.pem` beside the hub's own, written anew; none if there is no such file: then the hub has a
+/// certificate that everybody believes.
+fn authorities(config: &Config) -> Result<Option<String>, StageError> {
+    let receive = config.stages.iter().find(|s| s.kind == StageKind::Receive);
+    let tls = receive.and_then(|s| s.settings.clone().table("tls"));
+    let Some(cert) = tls.and_then(|mut tls| tls.path("cert")) else { return Ok(None) };
+    let path: PathBuf = cert.with_file_name("ca.pem");
+    let fail = |what: String| StageError::usage(format!("{}: {what}", path.display()));
+    let pem = match std::fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("no {}: the package trusts the authorities of each machine", path.display());
+            pipe::cli::complain(&text);
+            return Ok(None);
+        }
+        other => other.map_err(|e| fail(e.to_string()))?,
+    };
+    let mut text = String::new();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|_| fail("holds something that is no certificate".into()))?;
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let mut letters = STANDARD.encode(&certificate);
+        while !letters.is_empty() {
+            let rest = letters.split_off(letters.len().min(PEM_LINE));
+            text.push_str(&letters);
+            text.push('\n');
+            letters = rest;
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    if text.is_empty() { Err(fail("holds no certificate".into())) } else { Ok(Some(text)) }
+}
+
+const CA_BEGIN: &str = "put 644 zentral-ca.pem <<'ZENTRAL_END'\n";
+const END: &str = "ZENTRAL_END";
+const SCRIPT: &str = include_str!("package.sh");

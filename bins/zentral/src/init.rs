@@ -1,0 +1,205 @@
+//! `zentral init`: a folder with everything that a hub needs to start.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use event::Time;
+use pipe::cli::Global;
+use pipe::{Exit, StageError};
+use registry::server_key;
+
+use crate::{ca, template};
+
+/// Command line of `init`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The folder; made if it is not there
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Address that agents speak to [default: every address, on the URL's port; without --url 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// URL by which agents reach the hub [default: https://localhost and the port of --listen]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Port of the hub if nobody says one.
+const PORT: u16 = 8443;
+
+/// The probe that comes with it, under `probes/`.
+const PROBE: [(&str, &str); 3] = [
+    ("usb-device.toml", include_str!("../../../filters/usb-device.toml")),
+    ("usb-device.jq", include_str!("../../../filters/usb-device.jq")),
+    ("usb-device.ndjson", include_str!("../../../filters/usb-device.ndjson")),
+];
+
+/// Makes it.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("init");
+    crate::finish(Plan::of(args).and_then(|plan| {
+        plan.write(&args.dir)?;
+        pipe::write_stdout(plan.said(&args.dir).as_bytes()).map_err(crate::stdout_error)?;
+        Ok(Exit::Done)
+    }))
+}
+
+/// Host and port of a URL that agents can use, and the path in front of the hub's own (none: empty).
+pub fn parse_url(url: &str) -> Result<(String, Option<u16>, String), String> {
+    let bad = |why: &str| format!("`{url}` {why}");
+    let uri: hyper::Uri = url.parse().map_err(|_| bad("is no URL"))?;
+    if uri.scheme_str() != Some("https") {
+        return Err(bad("does not begin with https://: agents speak nothing else"));
+    }
+    let authority = uri.authority().ok_or_else(|| bad("names no host"))?;
+    if !ca::is_host(authority.host()) || authority.as_str().contains('@') {
+        return Err(bad("names no host"));
+    }
+    let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or("") {
+        "" => None,
+        port => Some(port.trim_start_matches(':').parse().map_err(|_| bad("names no port"))?),
+    };
+    let path = uri.path().trim_end_matches('/');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
+    if uri.query().is_some() || !path.bytes().all(plain) {
+        return Err(bad("has more than a plain path behind the host"));
+    }
+    Ok((authority.host().to_owned(), port, path.to_owned()))
+}
+
+fn port_of(listen: &str) -> Result<u16, String> {
+    let bad = || format!("`{listen}` is no address: write it as 0.0.0.0:443, 127.0.0.1:8443 or [::]:443");
+    let (host, port) = listen.rsplit_once(':').ok_or_else(bad)?;
+    if ca::is_host(host) { port.parse().map_err(|_| bad()) } else { Err(bad()) }
+}
+
+/// What is to be written, with the permissions of each file.
+struct Plan {
+    files: Vec<(PathBuf, u32, Vec<u8>)>,
+}
+
+impl Plan {
+    fn of(args: &Args) -> Result<Self, StageError> {
+        let (listen, url) = match (&args.listen, &args.url) {
+            (Some(listen), Some(url)) => (listen.clone(), url.clone()),
+            (Some(listen), None) => {
+                let port = port_of(listen).map_err(StageError::usage)?;
+                (listen.clone(), format!("https://localhost:{port}"))
+            }
+            (None, Some(url)) => {
+                let (_, port, _) = parse_url(url).map_err(StageError::usage)?;
+                (format!("0.0.0.0:{}", port.unwrap_or(443)), url.clone())
+            }
+            (None, None) => (format!("127.0.0.1:{PORT}"), format!("https://localhost:{PORT}")),
+        };
+        port_of(&listen).map_err(StageError::usage)?;
+        let (host, _, _) = parse_url(&url).map_err(StageError::usage)?;
+        let made = ca::make(&ca::names(&host), Time::now()).map_err(StageError::state)?;
+        let key = server_key::random().map_err(|e| StageError::state(format!("no random numbers: {e}")))?;
+        // Both were checked above: neither holds a quote or a backslash.
+        let pipeline = template::with(&[
+            (template::URL, &format!("url     = \"{}\"", url.trim_end_matches('/'))),
+            (template::LISTEN, &format!("listen = \"{listen}\"")),
+            (template::INCLUDE, "include = [\"probes/*.toml\"] "),
+        ]);
+        let pipeline = pipeline.map_err(StageError::state)?;
+        let mut files: Vec<(PathBuf, u32, Vec<u8>)> = vec![
+            ("tls/ca.pem".into(), 0o644, made.ca.into()),
+            ("tls/hub.pem".into(), 0o644, made.hub.into()),
+            ("tls/hub.key".into(), 0o600, made.hub_key.into()),
+            (Path::new("data").join(server_key::FILE), 0o600, key.0.to_vec()),
+        ];
+        for (name, text) in PROBE {
+            files.push((Path::new("probes").join(name), 0o644, text.into()));
+        }
+        // Last, so that a folder with a pipeline.toml has the rest as well.
+        files.push(("pipeline.toml".into(), 0o644, pipeline.into()));
+        Ok(Self { files })
+    }
+
+    /// Writes all of it, or nothing: whatever is there already stays as it is.
+    fn write(&self, dir: &Path) -> Result<(), StageError> {
+        for (path, ..) in self.files.iter().rev() {
+            let path = dir.join(path);
+            if fs::symlink_metadata(&path).is_ok() {
+                return Err(StageError::usage(format!("{} is there already; nothing was written", path.display())));
+            }
+        }
+        let mut made = Vec::new();
+        let written = self.files.iter().try_for_each(|(path, mode, bytes)| {
+            let path = dir.join(path);
+            let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}; nothing was written", path.display()));
+            if let Some(folder) = path.parent() {
+                // The data folder is nobody else's business.
+                let mode = if folder.ends_with("data") { 0o700 } else { 0o755 };
+                fs::DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(fail)?;
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(&path).map_err(fail)?;
+            made.push(path.clone());
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)
+        });
+        if written.is_err() {
+            made.iter().for_each(|path| drop(fs::remove_file(path)));
+        }
+        written
+    }
+
+    fn said(&self, dir: &Path) -> String {
+        let config = match dir.join("pipeline.toml") {
+            _ if dir == Path::new(".") => String::new(),
+            path => format!(" -c {}", quoted(&path.to_string_lossy())),
+        };
+        let list: String =
+            self.files.iter().map(|(path, ..)| format!("  {}\n", dir.join(path).display())).collect();
+        format!(
+            "Made:\n{list}\nNext:\n  \
+             zentral{config} up                     # run it\n  \
+             zentral{config} enrol new              # a secret for machines; its id goes into the next line\n  \
+             zentral{config} enrol package ID --format sh -o enrol.sh   # for osqueryd on Linux and macOS\n"
+        )
+    }
+}
+
+/// As one word for a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~:@%+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) && !text.starts_with('~') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_and_addresses() {
+        for (url, want) in [
+            ("https://hub.example.com", Some(("hub.example.com", None, ""))),
+            ("https://hub.example.com:8443/", Some(("hub.example.com", Some(8443), ""))),
+            ("https://[::1]:1/z", Some(("[::1]", Some(1), "/z"))),
+            ("http://hub.example.com", None),
+            ("https://", None),
+            ("https://a:b@hub.example.com", None),
+            ("https://hub.example.com:99999", None),
+            ("https://hub.example.com/?a=b", None),
+            ("https://hub.example.com/a'b", None),
+            ("hub.example.com", None),
+            ("https://hub\".example.com", None),
+        ] {
+            let found = parse_url(url).ok();
+            assert_eq!(found.as_ref().map(|(h, p, a)| (h.as_str(), *p, a.as_str())), want, "{url}");
+        }
+        for (listen, want) in
+            [("0.0.0.0:443", true), ("[::]:443", true), ("localhost:1", true), ("443", false), (":443", false), ("a b:1", false)]
+        {
+            assert_eq!(port_of(listen).is_ok(), want, "{listen}");
+        }
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted("hub/pipeline.toml"), "hub/pipeline.toml");
+    }
+}

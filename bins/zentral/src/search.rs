@@ -1,0 +1,145 @@
+//! `zentral search`: stored events, newest first.
+
+use std::io::IsTerminal as _;
+
+use pipe::cli::{Global, complain};
+use pipe::config::{Config, StageKind};
+use pipe::{Exit, StageError};
+use serde_json::{Value, json};
+use store::client::{Client, ClientError, Counts, Question, SkippedDay};
+
+/// Command line of `search`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Words, field:value, AND OR NOT ( ), "a phrase", prefix*, field:[a TO b], _exists_:field; * for everything
+    pub query: String,
+    /// Only since: an age such as 2h, or a time
+    #[arg(long, value_name = "AGE|TIME")]
+    pub since: Option<String>,
+    /// Only before: an age or a time
+    #[arg(long, value_name = "AGE|TIME")]
+    pub until: Option<String>,
+    /// How many; 0: all
+    #[arg(short = 'n', long = "max", value_name = "N", default_value_t = 100)]
+    pub max: u64,
+    /// Print how many there are by the values of a field
+    #[arg(long, value_name = "FIELD")]
+    pub count_by: Option<String>,
+    /// Print how many there are in each step of time, such as 1h
+    #[arg(long, value_name = "AGE", conflicts_with = "count_by")]
+    pub every: Option<String>,
+    /// Go on after this cursor (printed on stderr by the search before)
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// One JSON object a line, also on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Searches.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("search");
+    match global.load() {
+        Ok(config) => crate::finish(search(&config, args)),
+        Err(exit) => exit,
+    }
+}
+
+/// Who answers: the store with `search = true`, else the only one.
+pub fn client(config: &Config) -> Result<Client, StageError> {
+    let stores: Vec<_> = config.stages.iter().filter(|s| s.kind == StageKind::Store).collect();
+    let marked = stores.iter().find(|s| s.settings.clone().bool("search") == Some(true));
+    let only = if stores.len() == 1 { stores.first() } else { None };
+    let chosen = marked.or(only).ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
+    Ok(Client::new(Some(&config.socket(&chosen.name)), store::index_dir(config).as_deref()))
+}
+
+fn search(config: &Config, args: &Args) -> Result<Exit, StageError> {
+    let client = client(config)?;
+    let question = Question { query: args.query.clone(), since: args.since.clone(), until: args.until.clone() };
+    let table = std::io::stdout().is_terminal() && !args.json;
+    if args.count_by.is_some() || args.every.is_some() {
+        let counts = match (&args.count_by, &args.every) {
+            (Some(field), _) => client.count_by(&question, field),
+            (None, every) => client.every(&question, every.as_deref().unwrap_or("1h")),
+        };
+        return count(&counts.map_err(refused)?, table);
+    }
+    let (mut found, mut broken) = (0u64, None);
+    let print = |line: &str| {
+        found += 1;
+        let text = if table { row(line) } else { format!("{line}\n") };
+        broken = pipe::write_stdout(text.as_bytes()).err();
+        broken.is_none()
+    };
+    let (next, skipped) = client.each(&question, args.max, args.after.clone(), print).map_err(refused)?;
+    if let Some(e) = broken {
+        return Err(crate::stdout_error(e));
+    }
+    warn(&skipped);
+    if let Some(next) = next {
+        complain(&format!("more: --after {next}"));
+    }
+    Ok(if found > 0 { Exit::Done } else { Exit::No })
+}
+
+fn refused(e: ClientError) -> StageError {
+    match e {
+        ClientError::Question(text) => StageError::usage(text),
+        ClientError::Unreachable(text) => StageError::unreachable(text),
+    }
+}
+
+fn warn(skipped: &[SkippedDay]) {
+    for day in skipped {
+        complain(&format!("zentral search: day {} could not be read: {}", day.day, day.why));
+    }
+}
+
+fn count(counts: &Counts, table: bool) -> Result<Exit, StageError> {
+    let mut text = String::new();
+    let mut line = |name: &str, value: Value, count: u64| {
+        if table {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            text.push_str(&format!("{count:>10}  {value}\n"));
+        } else {
+            text.push_str(&format!("{}\n", json!({name: value, "count": count})));
+        }
+    };
+    for value in &counts.values {
+        line("value", value.value.clone().into(), value.count);
+    }
+    for (what, n) in [("(other)", counts.other), ("(none)", counts.missing)] {
+        if n > 0 && table {
+            line("value", what.into(), n);
+        }
+    }
+    for bucket in &counts.buckets {
+        line("time", bucket.time.to_string().into(), bucket.count);
+    }
+    pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
+    warn(&counts.skipped);
+    Ok(if counts.count > 0 { Exit::Done } else { Exit::No })
+}
+
+/// One event as people read it: when, where, what, which probes.
+fn row(line: &str) -> String {
+    let event: Value = serde_json::from_str(line).unwrap_or(Value::Null);
+    let at = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let machine = ["/machine/hostname", "/machine/serial_number", "/machine/hardware_uuid"];
+    let machine = machine.iter().find_map(|p| event.pointer(p)?.as_str()).unwrap_or("-").to_owned();
+    let probes: Vec<&str> = event
+        .get("probes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|p| p.get("name")?.as_str())
+        .collect();
+    let what: String = event.get("payload").map(Value::to_string).unwrap_or_default().chars().take(160).collect();
+    let time: String = at("/time").chars().take(19).collect();
+    let probes = if probes.is_empty() { String::new() } else { format!(" [{}]", probes.join(" ")) };
+    // What agents say is data: control characters must not reach the terminal.
+    let clean: String =
+        format!("{time}  {machine}  {}{probes}  {what}", at("/type")).chars().filter(|c| !c.is_control()).collect();
+    clean + "\n"
+}

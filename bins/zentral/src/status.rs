@@ -1,0 +1,90 @@
+//! `zentral status`: what runs, how far each reader is, and whether the two sums hold.
+
+mod health;
+pub mod report;
+pub mod sums;
+pub mod table;
+
+use pipe::cli::{Global, complain};
+use pipe::config::{Config, render};
+use pipe::{Exit, StageError};
+use serde_json::json;
+
+use crate::up::{self, shown};
+use health::{Health, Probe};
+pub use sums::{Sums, sums};
+
+/// Command line of `status`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Print lines, also on a terminal
+    #[arg(long)]
+    pub json: bool,
+    /// Show what each probe costs and how often it matched or failed
+    #[arg(long)]
+    pub probes: bool,
+}
+
+/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit or a filter is quarantined.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("status");
+    crate::finish(look(global, args))
+}
+
+fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
+    let config = configuration(global)?;
+    let up = shown::ask(&config.data).ok();
+    let config = in_force(config, up.is_some());
+    let sums = sums(&config)?;
+    let health = Health::of(&config, up.as_ref())?;
+    let probes = if args.probes { health::probes(&config, &health) } else { Vec::new() };
+    let ill = ill(&sums, &health);
+    let text = if table::for_people(args.json) {
+        let mut text = health.for_people(up.as_ref());
+        text.push('\n');
+        text.push_str(&report::for_people(&sums));
+        if args.probes {
+            text.push('\n');
+            text.push_str(&health::probe_table(&probes));
+        }
+        text.push('\n');
+        text.push_str(&if ill.is_empty() { "all is well\n".to_owned() } else { format!("{}\n", ill.join("\n")) });
+        text
+    } else {
+        let mut records = health.records(up.as_ref());
+        records.extend(report::records(&sums));
+        records.extend(probes.iter().map(|p: &Probe| ("probe", json!(p))));
+        records.push(("health", json!({"ok": ill.is_empty(), "why": ill})));
+        table::lines(&records)
+    };
+    pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
+    Ok(if ill.is_empty() { Exit::Done } else { Exit::No })
+}
+
+/// All that makes it unhealthy.
+fn ill(sums: &Sums, health: &Health) -> Vec<String> {
+    let mut ill = sums.off();
+    ill.extend(sums.topics.iter().filter(|t| t.full).map(|t| format!("topic {} is at its limit", t.topic)));
+    ill.extend(health.ill());
+    ill
+}
+
+/// The configuration of the files or, if they are broken, the last good copy.
+fn configuration(global: &Global) -> Result<Config, StageError> {
+    let source = up::source(global, |_, _| Vec::new())?;
+    match Config::load(&source.main, source.data.as_deref()) {
+        Ok((config, _)) => Ok(config),
+        Err(findings) => {
+            complain(&render(&findings));
+            let none = || StageError::usage("the configuration is wrong, and there is no good copy of it");
+            source.last_good().map(|loaded| loaded.config).ok_or_else(none)
+        }
+    }
+}
+
+/// What a running `up` has in force may be older than the files.
+fn in_force(config: Config, running: bool) -> Config {
+    let copy = up::Copies::of(&config.data).current();
+    let loaded = if running { Config::load(&copy, Some(&config.data)).ok() } else { None };
+    loaded.map_or(config, |(config, _)| config)
+}

@@ -1,0 +1,191 @@
+//! Which stages run, which filters are off, what waits in the dead letters, what each probe costs.
+
+use std::time::Duration;
+
+use event::Time;
+use pipe::StageError;
+use pipe::config::{Config, StageConf, StageKind};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::sums::db;
+use super::table::table;
+use crate::up::merge::Families;
+use crate::up::shown::{Stage, State, Up};
+
+/// How long a stage may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What is known of the processes.
+#[derive(Debug)]
+pub struct Health {
+    stages: Vec<Stage>,
+    /// (stage, probe, why) of filters that are switched off.
+    off: Vec<(String, String, String)>,
+    dead: u64,
+}
+
+/// What a probe costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probe {
+    /// Its name.
+    pub probe: String,
+    /// Events that its filter ran on.
+    pub runs: f64,
+    /// Those that matched.
+    pub matches: f64,
+    /// Those that its filter failed on.
+    pub failures: f64,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// It is switched off, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
+}
+
+impl Health {
+    /// Asks `up`, or each stage itself if no `up` runs.
+    pub fn of(config: &Config, up: Option<&Up>) -> Result<Self, StageError> {
+        let known = |stage: &StageConf| {
+            let told = up.and_then(|up| up.stages.iter().find(|s| s.name == stage.name)).cloned();
+            told.unwrap_or_else(|| alone(config, stage))
+        };
+        let stages = config.stages.iter().map(known).collect();
+        let (mut off, mut dead) = (Vec::new(), 0);
+        for stage in &config.stages {
+            match stage.kind {
+                StageKind::Filter => off.extend(switched_off(config, stage)?),
+                StageKind::Act => dead += dead_letters(config, stage)?,
+                StageKind::Receive | StageKind::Normalize | StageKind::Store => {}
+            }
+        }
+        Ok(Self { stages, off, dead })
+    }
+
+    /// What is wrong.
+    pub fn ill(&self) -> Vec<String> {
+        let stages = self.stages.iter().filter(|s| s.state != State::Running);
+        let stages = stages.map(|s| format!("stage {} is not running", s.name));
+        let filters = self.off.iter().map(|(_, probe, why)| format!("the filter of probe {probe} is off: {why}"));
+        stages.chain(filters).collect()
+    }
+
+    /// Stages as a table.
+    pub fn for_people(&self, up: Option<&Up>) -> String {
+        let mut text = match up {
+            Some(up) => {
+                let metrics = up.metrics.as_ref().map_or(String::new(), |m| format!(", metrics on http://{m}/metrics"));
+                format!("up since {} (pid {}), configuration {}{metrics}\n\n", up.since, up.pid, up.config)
+            }
+            None => "no `up` is running here\n\n".to_owned(),
+        };
+        let rows: Vec<Vec<String>> = self
+            .stages
+            .iter()
+            .map(|s| {
+                let next = match (s.state, &s.next) {
+                    (State::Waiting, Some(at)) => at.to_string(),
+                    (State::Waiting, None) => "new configuration".into(),
+                    _ => String::new(),
+                };
+                let pid = s.pid.map_or(String::new(), |p| p.to_string());
+                let last = s.last_exit.clone().unwrap_or_default();
+                let since = if s.since.ms() == 0 { String::new() } else { s.since.to_string() };
+                vec![s.name.clone(), s.kind.clone(), s.state.word().into(), pid, s.restarts.to_string(), since, next, last]
+            })
+            .collect();
+        text.push_str(&table(&["stage", "kind", "state", "pid", "restarts", "since", "next", "last end"], &rows));
+        if self.dead > 0 {
+            text.push_str(&format!("\n{} dead letters (`zentral act dead`)\n", self.dead));
+        }
+        text
+    }
+
+    /// The same as records.
+    pub fn records(&self, up: Option<&Up>) -> Vec<(&'static str, Value)> {
+        let mut all = Vec::new();
+        if let Some(up) = up {
+            let (pid, since, config, metrics) = (up.pid, up.since, &up.config, &up.metrics);
+            all.push(("up", json!({"pid": pid, "since": since, "config": config, "metrics": metrics})));
+        }
+        all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
+        all.push(("dead", json!({"dead_letters": self.dead})));
+        all
+    }
+}
+
+/// A stage that no `up` looks after.
+fn alone(config: &Config, stage: &StageConf) -> Stage {
+    let answers = pipe::ops::get(&config.socket(&stage.name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
+    Stage {
+        name: stage.name.clone(),
+        kind: stage.kind.word().to_owned(),
+        state: if answers { State::Running } else { State::Stopping },
+        pid: None,
+        restarts: 0,
+        since: Time::from_ms(0),
+        next: None,
+        last_exit: None,
+    }
+}
+
+/// Filters that are off: the probe still has the text that was judged.
+fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<(String, String, String)>, StageError> {
+    let Some(db) = db(&config.state_file(stage))? else { return Ok(Vec::new()) };
+    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = db.query("SELECT probe, rev, off FROM failures WHERE off IS NOT NULL ORDER BY probe", &[])?;
+    let same = |probe: &str, rev: &str| config.probes.get(probe).is_some_and(|p| filter::spec(p).rev == rev);
+    let off = rows.iter().filter(|r| same(r.text(0), r.text(1)));
+    Ok(off.map(|r| (stage.name.clone(), r.text(0).to_owned(), r.text(2).to_owned())).collect())
+}
+
+fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {
+    let Some(db) = db(&config.state_file(stage))? else { return Ok(0) };
+    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'ledger'", &[])?.is_empty() {
+        return Ok(0);
+    }
+    let rows = db.query("SELECT count(*) FROM ledger WHERE state = 'dead'", &[])?;
+    Ok(rows.first().map_or(0, |row| row.uint(0)))
+}
+
+/// What the filters that run tell of each probe, the dearest first.
+pub fn probes(config: &Config, health: &Health) -> Vec<Probe> {
+    let mut all = Families::default();
+    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Filter) {
+        if let Ok((200, body)) = pipe::ops::get(&config.socket(&stage.name), "/metrics", TIMEOUT) {
+            all.add(&String::from_utf8_lossy(&body));
+        }
+    }
+    let of = |name: &str, probe: &str| -> f64 {
+        all.by_label(name, "probe").iter().filter(|(p, _)| p == probe).map(|(_, n)| n).sum()
+    };
+    let mut probes: Vec<Probe> = config
+        .probes
+        .keys()
+        .map(|probe| Probe {
+            probe: probe.clone(),
+            runs: of("zentral_probe_runs_total", probe),
+            matches: of("zentral_probe_matches_total", probe),
+            failures: of("zentral_probe_failures_total", probe),
+            seconds: of("zentral_probe_seconds_total", probe),
+            off: health.off.iter().find(|(_, p, _)| p == probe).map(|(_, _, why)| why.clone()),
+        })
+        .collect();
+    probes.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    probes
+}
+
+/// The same as a table.
+pub fn probe_table(probes: &[Probe]) -> String {
+    let rows: Vec<Vec<String>> = probes
+        .iter()
+        .map(|p| {
+            let rate = if p.runs > 0.0 { format!("{:.2} %", p.failures / p.runs * 100.0) } else { String::new() };
+            let (runs, matches, seconds) = (p.runs.to_string(), p.matches.to_string(), format!("{:.3}", p.seconds));
+            vec![p.probe.clone(), runs, matches, p.failures.to_string(), rate, seconds, p.off.clone().unwrap_or_default()]
+        })
+        .collect();
+    table(&["probe", "runs", "matches", "failures", "rate", "seconds", "off"], &rows)
+}

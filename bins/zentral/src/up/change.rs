@@ -1,0 +1,82 @@
+//! From one configuration to the next: stop what differs, record where new readers start, switch, start, tell the rest.
+//! The first start is a change from nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use pipe::StageError;
+use pipe::config::{Config, DRAIN, StageConf};
+
+use super::plan::{Plan, start_order};
+use super::supervisor::Event;
+use super::worker::Workers;
+
+/// After the deadline of a stage itself it is ended.
+const PATIENCE: Duration = DRAIN.saturating_add(Duration::from_secs(2));
+
+/// What recording the start of stages gave, by stage.
+pub type Recorded = Vec<(String, Result<(), StageError>)>;
+
+/// A change under way.
+#[derive(Debug)]
+pub struct Change {
+    /// The configuration that is to be in force.
+    pub config: Arc<Config>,
+    /// The name of its copy.
+    pub copy: String,
+    /// What it does to the stages.
+    pub plan: Plan,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Stopping(Instant),
+    Recording,
+}
+
+impl Change {
+    /// Asks the stages that go or differ to finish.
+    pub fn begin(config: Arc<Config>, copy: String, plan: Plan, workers: &mut Workers) -> Self {
+        for name in &plan.stop {
+            if let Some(worker) = workers.get_mut(name) {
+                worker.finish();
+            }
+        }
+        Self { config, copy, plan, phase: Phase::Stopping(Instant::now() + PATIENCE) }
+    }
+
+    /// Goes on as far as it can without waiting; when to look again.
+    pub fn step(&mut self, workers: &mut Workers, events: &Sender<Event>) -> Option<Instant> {
+        let Phase::Stopping(deadline) = self.phase else { return None };
+        let mut alive = false;
+        for name in &self.plan.stop {
+            if let Some(worker) = workers.get_mut(name).filter(|w| w.alive()) {
+                alive = true;
+                if Instant::now() >= deadline {
+                    worker.kill();
+                }
+            }
+        }
+        if alive {
+            return Some(if Instant::now() >= deadline { Instant::now() + Duration::from_millis(50) } else { deadline });
+        }
+        let stages: Vec<StageConf> = self.plan.start.iter().filter_map(|n| self.config.stage(n)).cloned().collect();
+        self.phase = Phase::Recording;
+        record(self.config.clone(), stages, true, events.clone());
+        None
+    }
+}
+
+/// Records where the readers of these stages start, on a thread: the lock of a dying predecessor is waited for.
+pub fn record(config: Arc<Config>, stages: Vec<StageConf>, change: bool, events: Sender<Event>) {
+    let work = move || {
+        let in_order = start_order(stages.iter());
+        let recorded = in_order.iter().map(|s| (s.name.clone(), pipe::record_start(&config, s))).collect();
+        let _ = events.send(Event::Recorded { change, recorded });
+    };
+    if let Err(e) = std::thread::Builder::new().name("record".into()).spawn(work) {
+        tracing::error!("cannot start a thread: {e}");
+    }
+}

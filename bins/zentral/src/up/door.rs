@@ -1,0 +1,246 @@
+//! What answers for the whole pipeline: `/metrics` of all stages under one address, and the socket that `status` asks.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pipe::config::{Config, Metrics};
+use pipe::ops::{self, Answer, Ask, At};
+use sha2::{Digest as _, Sha256};
+
+use super::merge::Families;
+use super::shown::{self, State, Up};
+
+/// How long a stage may take to tell its metrics.
+const STAGE_TIMEOUT: Duration = Duration::from_secs(3);
+/// After what time an address that is taken is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; version=0.0.4";
+
+/// What the answering threads see.
+#[derive(Debug, Default)]
+struct Picture {
+    up: Option<Up>,
+    /// The configuration in force, for sockets and the bearer.
+    config: Option<Arc<Config>>,
+}
+
+/// The supervisor's side of it.
+#[derive(Debug)]
+pub struct Door {
+    picture: Arc<Mutex<Picture>>,
+    /// Addresses that answer; one that the configuration no longer names answers 404.
+    open: BTreeSet<String>,
+    opened: Option<(String, String)>,
+    try_at: Option<Instant>,
+    said: bool,
+}
+
+impl Door {
+    /// Opens the socket.
+    pub fn open(config: &Config) -> std::io::Result<Self> {
+        let picture = Arc::new(Mutex::new(Picture::default()));
+        let seen = picture.clone();
+        ops::serve(&At::Unix(shown::socket(&config.data)), Arc::new(move |ask| private(&look(&seen), ask)))?;
+        Ok(Self { picture, open: BTreeSet::new(), opened: None, try_at: None, said: false })
+    }
+
+    /// The address of the metrics, once it is open.
+    pub fn address(&self) -> Option<String> {
+        self.opened.as_ref().map(|(_, name)| name.clone())
+    }
+
+    /// Shows what is the case now.
+    pub fn show(&self, up: Up, config: &Arc<Config>) {
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        *picture = Picture { up: Some(up), config: Some(config.clone()) };
+    }
+
+    /// Opens the address of the metrics if it is not open yet; when to call again, if that failed.
+    pub fn keep(&mut self, wanted: Option<&Metrics>) -> Option<Instant> {
+        let Some(wanted) = wanted else {
+            self.opened = None;
+            return None;
+        };
+        if self.opened.as_ref().is_some_and(|(address, _)| *address == wanted.listen) {
+            return None;
+        }
+        if self.open.contains(&wanted.listen) {
+            // It was left and is taken up again.
+            self.opened = Some((wanted.listen.clone(), wanted.listen.clone()));
+            return None;
+        }
+        if self.try_at.is_some_and(|at| at > Instant::now()) {
+            return self.try_at;
+        }
+        let (seen, address) = (self.picture.clone(), wanted.listen.clone());
+        match ops::serve(&At::Tcp(address.clone()), Arc::new(move |ask| public(&look(&seen), &address, ask))) {
+            Ok(name) => {
+                tracing::info!("metrics on http://{name}/metrics");
+                self.open.insert(wanted.listen.clone());
+                self.opened = Some((wanted.listen.clone(), name));
+                (self.try_at, self.said) = (None, false);
+            }
+            Err(e) => {
+                if !self.said {
+                    let every = TRY_AGAIN.as_secs();
+                    tracing::error!("metrics on {}: {e}; tried again every {every} s", wanted.listen);
+                }
+                (self.try_at, self.said) = (Some(Instant::now() + TRY_AGAIN), true);
+            }
+        }
+        self.try_at
+    }
+}
+
+fn look(picture: &Mutex<Picture>) -> Picture {
+    let picture = picture.lock().unwrap_or_else(PoisonError::into_inner);
+    Picture { up: picture.up.clone(), config: picture.config.clone() }
+}
+
+/// On the socket, which only this user can open.
+fn private(picture: &Picture, ask: &Ask) -> Option<Answer> {
+    match ask.path.as_str() {
+        "/status" => {
+            let up = picture.up.as_ref()?;
+            Some((200, JSON, serde_json::to_vec(up).ok()?))
+        }
+        "/metrics" => Some((200, TEXT, metrics(picture))),
+        "/ready" => Some(health(picture)),
+        _ => None,
+    }
+}
+
+/// On the address of the metrics.
+fn public(picture: &Picture, address: &str, ask: &Ask) -> Option<Answer> {
+    let wanted = picture.config.as_ref()?.metrics.as_ref().filter(|m| m.listen == address)?;
+    match ask.path.as_str() {
+        "/healthz" => Some(health(picture)),
+        "/metrics" => {
+            if let Some(bearer) = &wanted.bearer {
+                match bearer.resolve() {
+                    Err(why) => {
+                        tracing::error!("metrics: the bearer: {why}");
+                        return Some((503, JSON, b"{\"error\":\"the bearer cannot be read\"}".to_vec()));
+                    }
+                    Ok(bearer) => match &ask.bearer {
+                        None => return Some((401, JSON, b"{\"error\":\"a bearer is needed\"}".to_vec())),
+                        Some(shown) if !same(shown, &bearer) => {
+                            return Some((403, JSON, b"{\"error\":\"another bearer is needed\"}".to_vec()));
+                        }
+                        Some(_) => {}
+                    },
+                }
+            }
+            Some((200, TEXT, metrics(picture)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether two secrets are equal, in a time that does not tell where they differ: their hashes are compared.
+fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
+    a.iter().zip(b.iter()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+/// 200 while every stage runs or starts again by itself.
+fn health(picture: &Picture) -> Answer {
+    let stages = picture.up.as_ref().map(|up| up.stages.as_slice()).unwrap_or_default();
+    let ill = |s: &&shown::Stage| s.state == State::Failed || (s.state == State::Waiting && s.next.is_none());
+    let ill: Vec<&str> = stages.iter().filter(ill).map(|s| s.name.as_str()).collect();
+    let ready = ill.is_empty() && !stages.is_empty();
+    let body = serde_json::json!({"ready": ready, "failed": ill});
+    (if ready { 200 } else { 503 }, JSON, format!("{body}\n").into_bytes())
+}
+
+/// The metrics of all stages that run, asked at the same time, and the supervisor's own.
+fn metrics(picture: &Picture) -> Vec<u8> {
+    let (Some(up), Some(config)) = (&picture.up, &picture.config) else { return Vec::new() };
+    let mut all = Families::default();
+    std::thread::scope(|threads| {
+        let running = up.stages.iter().filter(|s| s.pid.is_some());
+        let asked: Vec<_> = running
+            .map(|s| threads.spawn(|| ops::get(&config.socket(&s.name), "/metrics", STAGE_TIMEOUT)))
+            .collect();
+        for answer in asked {
+            if let Ok(Ok((200, body))) = answer.join() {
+                all.add(&String::from_utf8_lossy(&body));
+            }
+        }
+    });
+    all.drop(STAGE_UP); // of a stage that does not answer nobody else would say so
+    all.add(&own(up));
+    all.text()
+}
+
+const STAGE_UP: &str = "zentral_stage_up";
+
+fn own(up: &Up) -> String {
+    let mut text = format!("# HELP {STAGE_UP} 1 while the stage runs.\n# TYPE {STAGE_UP} gauge\n");
+    for s in &up.stages {
+        let running = u8::from(s.state == State::Running);
+        text.push_str(&format!("{STAGE_UP}{{stage=\"{}\"}} {running}\n", s.name));
+    }
+    let name = "zentral_stage_restarts_total";
+    text.push_str(&format!("# HELP {name} Starts after an end nobody asked for.\n# TYPE {name} counter\n"));
+    for s in &up.stages {
+        text.push_str(&format!("{name}{{stage=\"{}\"}} {}\n", s.name, s.restarts));
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use event::Time;
+
+    fn stage(name: &str, state: State, next: Option<Time>) -> shown::Stage {
+        let (kind, since) = ("act".to_owned(), Time::from_ms(0));
+        shown::Stage { name: name.into(), kind, state, pid: None, restarts: 3, since, next, last_exit: None }
+    }
+
+    fn picture(bearer: &str, stages: Vec<shown::Stage>) -> Picture {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        std::fs::write(&main, format!("version = 1\n[metrics]\nlisten = \"here:1\"\n{bearer}")).unwrap();
+        let (config, _) = Config::load(&main, Some(dir.path())).expect("it is right");
+        let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), metrics: None, stages };
+        Picture { up: Some(up), config: Some(config.into()) }
+    }
+
+    #[test]
+    fn who_may_see_metrics() {
+        let check = |bearer: &str, address: &str, shown: Option<&str>, want: u16| {
+            let picture = picture(bearer, vec![stage("a", State::Failed, None)]);
+            let ask = Ask {
+                method: "GET".into(),
+                path: "/metrics".into(),
+                query: String::new(),
+                bearer: shown.map(str::to_owned),
+            };
+            let answer = public(&picture, address, &ask).unwrap_or((404, "", Vec::new()));
+            assert_eq!(answer.0, want, "{bearer} {shown:?}");
+            let text = String::from_utf8(answer.2).unwrap();
+            assert_eq!(text.contains("zentral_stage_restarts_total{stage=\"a\"} 3"), want == 200, "{text}");
+        };
+        check("", "here:1", None, 200);
+        check("", "there:1", None, 404);
+        check("bearer = \"s3cret\"", "here:1", None, 401);
+        check("bearer = \"s3cret\"", "here:1", Some("s3creu"), 403);
+        check("bearer = \"s3cret\"", "here:1", Some("s3cret"), 200);
+        check("bearer = { file = \"/nonexistent\" }", "here:1", Some("x"), 503);
+    }
+
+    #[test]
+    fn health_is_about_what_does_not_heal() {
+        let check = |stages: Vec<shown::Stage>, want: u16| assert_eq!(health(&picture("", stages)).0, want);
+        let soon = Some(Time::from_ms(1));
+        check(vec![stage("a", State::Running, None), stage("b", State::Waiting, soon)], 200);
+        check(vec![stage("a", State::Running, None), stage("b", State::Waiting, None)], 503);
+        check(vec![stage("a", State::Failed, None)], 503);
+        check(vec![], 503);
+    }
+}

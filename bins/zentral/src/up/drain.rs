@@ -1,0 +1,60 @@
+//! The end of the pipeline, in the order in which lines flow: who comes first is gone before the next is told.
+
+use std::time::{Duration, Instant};
+
+use pipe::config::DRAIN;
+
+use super::plan::{FLOW, flow};
+use super::worker::Workers;
+
+/// Before the deadline all that are left are told, so that they can finish by themselves.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// A drain under way.
+#[derive(Debug)]
+pub struct Drain {
+    deadline: Instant,
+    told: usize,
+}
+
+impl Drain {
+    /// Begins; nothing is started any more.
+    pub fn begin(workers: &mut Workers) -> Self {
+        workers.values_mut().filter(|w| !w.alive()).for_each(|w| {
+            w.finish();
+        });
+        Self { deadline: Instant::now() + DRAIN, told: 0 }
+    }
+
+    /// Ends everything at once.
+    pub fn kill(&mut self, workers: &mut Workers) {
+        self.told = FLOW;
+        self.deadline = Instant::now();
+        workers.values_mut().for_each(super::worker::Worker::kill);
+    }
+
+    /// Goes on as far as it can; when to look again, or nothing if all have gone.
+    pub fn step(&mut self, workers: &mut Workers) -> Option<Instant> {
+        let now = Instant::now();
+        if !workers.values().any(super::worker::Worker::alive) {
+            return None;
+        }
+        if now >= self.deadline {
+            tracing::warn!("not all stages finished within {} s: ending them", DRAIN.as_secs());
+            self.kill(workers);
+            return Some(now + Duration::from_millis(50));
+        }
+        let last_call = self.deadline.checked_sub(LAST_CALL).unwrap_or(now);
+        while self.told < FLOW {
+            let before = workers.values().any(|w| w.alive() && flow(w.conf.kind) < self.told);
+            if before && now < last_call {
+                return Some(last_call);
+            }
+            for worker in workers.values_mut().filter(|w| flow(w.conf.kind) == self.told) {
+                worker.finish();
+            }
+            self.told += 1;
+        }
+        Some(self.deadline)
+    }
+}

@@ -1,0 +1,20 @@
+//! Tells systemd where we are, if it asked to be told (`NOTIFY_SOCKET`).
+
+use std::os::unix::net::UnixDatagram;
+
+/// Sends a state such as `READY=1`; nothing happens where nobody listens.
+pub fn tell(state: &str) {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = UnixDatagram::unbound().and_then(|socket| match address.to_string_lossy().strip_prefix('@') {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt as _;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            socket.send_to_addr(state.as_bytes(), &address)
+        }
+        _ => socket.send_to(state.as_bytes(), &address),
+    });
+    if let Err(e) = sent {
+        tracing::warn!("NOTIFY_SOCKET: {e}");
+    }
+}

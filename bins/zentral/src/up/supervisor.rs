@@ -1,0 +1,309 @@
+//! The loop of the supervisor: one thread, one closed list of events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use event::Time;
+use pipe::config::Config;
+use pipe::{Exit, StageError};
+
+use super::change::{Change, Recorded, record};
+use super::child::Programs;
+use super::copies::Copies;
+use super::door::Door;
+use super::drain::Drain;
+use super::plan::{plan, start_order};
+use super::restarts::End;
+use super::shown::Up;
+use super::source::{Loaded, Source};
+use super::worker::{State, Worker, Workers};
+use super::{notify, signals, watch};
+
+/// The longest sleep of the loop; events end it sooner.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// All that can happen to a supervisor.
+#[derive(Debug)]
+pub enum Event {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
+    /// A child has ended, perhaps several.
+    ChildEnded,
+    /// The files were read and found right.
+    Config {
+        /// What they say.
+        loaded: Box<Loaded>,
+        /// Because SIGHUP asked.
+        asked: bool,
+        /// Because a file looks different.
+        changed: bool,
+    },
+    /// Starts were recorded.
+    Recorded {
+        /// For a change of the configuration; else for one stage that could not before.
+        change: bool,
+        /// By stage.
+        recorded: Recorded,
+    },
+}
+
+/// The supervisor.
+pub struct Supervisor {
+    programs: Programs,
+    only: Vec<String>,
+    data: PathBuf,
+    copies: Copies,
+    workers: Workers,
+    /// In force; none before the first start.
+    config: Option<Arc<Config>>,
+    change: Option<Change>,
+    /// Came while another change was under way.
+    next: Option<(Box<Loaded>, bool, bool)>,
+    drain: Option<Drain>,
+    door: Door,
+    watch: Sender<()>,
+    events: Receiver<Event>,
+    to_self: Sender<Event>,
+    since: Time,
+    ready: bool,
+}
+
+impl Supervisor {
+    /// Makes everything ready to run; `broken` is what is wrong with the files if `loaded` is the last good copy.
+    pub fn new(
+        source: Source,
+        loaded: &Loaded,
+        broken: Option<String>,
+        programs: Programs,
+        only: Vec<String>,
+    ) -> Result<Self, StageError> {
+        let fail = |what: &'static str| move |e: std::io::Error| StageError::state(format!("{what}: {e}"));
+        let (to_self, events) = channel();
+        signals::listen(to_self.clone()).map_err(fail("signals"))?;
+        let watch = watch::start(source, loaded.clone(), broken, to_self.clone()).map_err(fail("watch"))?;
+        let door = Door::open(&loaded.config).map_err(fail("run/up.sock"))?;
+        let data = loaded.config.data.clone();
+        Ok(Self {
+            programs,
+            only,
+            copies: Copies::of(&data),
+            data,
+            workers: Workers::new(),
+            config: None,
+            change: None,
+            next: None,
+            drain: None,
+            door,
+            watch,
+            events,
+            to_self,
+            since: Time::now(),
+            ready: false,
+        })
+    }
+
+    /// Runs until it is told to stop or nothing is left to run.
+    pub fn run(mut self, loaded: Loaded) -> Result<Exit, StageError> {
+        self.apply(loaded, false, false).map_err(|e| StageError::state(format!("config: {e}")))?;
+        loop {
+            self.workers.values_mut().for_each(Worker::look);
+            let Some(wake) = self.step() else { break };
+            self.show();
+            let wait = wake.saturating_duration_since(Instant::now()).min(LOOK);
+            match self.events.recv_timeout(wait) {
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        let failed = self.workers.values().any(|w| matches!(w.state, State::Failed));
+        Ok(if failed { Exit::State } else { Exit::Done })
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Stop => match &mut self.drain {
+                Some(drain) => {
+                    tracing::warn!("told to stop twice: ending at once");
+                    drain.kill(&mut self.workers);
+                }
+                None => {
+                    tracing::info!("stopping");
+                    notify::tell("STOPPING=1");
+                    (self.change, self.next) = (None, None);
+                    self.drain = Some(Drain::begin(&mut self.workers));
+                }
+            },
+            Event::Reload => {
+                let _ = self.watch.send(());
+            }
+            Event::ChildEnded => {}
+            Event::Config { .. } | Event::Recorded { .. } if self.drain.is_some() => {}
+            Event::Config { loaded, asked, changed } => {
+                if self.change.is_some() {
+                    let (was_asked, was_changed) = self.next.as_ref().map_or((false, false), |n| (n.1, n.2));
+                    self.next = Some((loaded, asked || was_asked, changed || was_changed));
+                } else {
+                    self.reload(*loaded, asked, changed);
+                }
+            }
+            Event::Recorded { change: true, recorded } => self.switch(recorded),
+            Event::Recorded { change: false, recorded } => self.note(recorded),
+        }
+    }
+
+    /// Does what is due; when to look again, or nothing at the end.
+    fn step(&mut self) -> Option<Instant> {
+        if let Some(drain) = &mut self.drain {
+            return drain.step(&mut self.workers);
+        }
+        if let Some(change) = &mut self.change {
+            let wake = change.step(&mut self.workers, &self.to_self);
+            // Stages that the change does not touch are looked after meanwhile.
+            return earlier(wake, self.start_due());
+        }
+        if let Some((loaded, asked, changed)) = self.next.take() {
+            self.reload(*loaded, asked, changed);
+            return Some(Instant::now());
+        }
+        if !self.workers.is_empty() && self.workers.values().all(|w| matches!(w.state, State::Failed)) {
+            tracing::error!("every stage was given up");
+            return None;
+        }
+        let wanted = self.config.as_ref().and_then(|c| c.metrics.clone());
+        let wake = self.door.keep(wanted.as_ref());
+        let wake = earlier(wake, self.start_due());
+        if !self.ready && self.workers.values().all(Worker::alive) {
+            self.ready = true;
+            notify::tell("READY=1");
+        }
+        wake
+    }
+
+    /// A new configuration, if it is one.
+    fn reload(&mut self, loaded: Loaded, asked: bool, changed: bool) {
+        if let Err(e) = self.apply(loaded, asked, changed) {
+            tracing::error!("not reloaded, the last good configuration goes on: {e}");
+        }
+    }
+
+    fn apply(&mut self, loaded: Loaded, asked: bool, changed: bool) -> std::io::Result<()> {
+        if loaded.config.data != self.data {
+            let text = format!("`data` is {} now: that needs a new `up`", loaded.config.data.display());
+            return Err(std::io::Error::other(text));
+        }
+        let copy = self.copies.make(&loaded.files)?;
+        let config = Arc::new(loaded.config);
+        let plan = plan(self.config.as_deref(), &config, &self.only);
+        let same = self.copies.in_force().as_deref() == Some(copy.as_str());
+        if self.config.is_some() && same && plan.stop.is_empty() && plan.start.is_empty() {
+            if asked {
+                tracing::info!("the configuration is the same; every stage reads its keys and secrets again");
+            }
+            for worker in self.workers.values_mut() {
+                match worker.state {
+                    State::Running(_) if !asked => {}
+                    _ if asked || changed => worker.reload(),
+                    _ => {}
+                }
+            }
+            return Ok(());
+        }
+        if self.config.is_some() {
+            tracing::info!("a new configuration: {copy}");
+        }
+        self.change = Some(Change::begin(config, copy, plan, &mut self.workers));
+        Ok(())
+    }
+
+    /// The starts of new readers are recorded: the configuration comes into force.
+    fn switch(&mut self, recorded: Recorded) {
+        let Some(change) = self.change.take() else { return };
+        if let Err(e) = self.copies.switch(&change.copy) {
+            tracing::error!("not reloaded, the last good configuration goes on: {e}");
+            self.workers.values_mut().for_each(Worker::try_again);
+            return;
+        }
+        self.workers.retain(|name, _| change.config.stage(name).is_some());
+        self.config = Some(change.config.clone());
+        for name in &change.plan.start {
+            if let Some(stage) = change.config.stage(name) {
+                self.workers.insert(name.clone(), Worker::new(stage.clone()));
+            }
+        }
+        for name in &change.plan.keep {
+            if let (Some(worker), Some(stage)) = (self.workers.get_mut(name), change.config.stage(name)) {
+                worker.conf = stage.clone();
+                worker.reload();
+            }
+        }
+        self.note(recorded);
+    }
+
+    /// What recording gave: a stage whose start is not recorded does not start.
+    fn note(&mut self, recorded: Recorded) {
+        for (name, result) in recorded {
+            let Some(worker) = self.workers.get_mut(&name) else { continue };
+            match result {
+                Ok(()) => {
+                    worker.recorded = true;
+                    if matches!(worker.state, State::Recording) {
+                        worker.enter(State::Due(Instant::now()));
+                    }
+                }
+                Err(e) => {
+                    tracing::error!("stage {name}: its start is not recorded: {e}");
+                    if matches!(worker.state, State::Recording | State::Due(_)) {
+                        worker.failed(End::from(e.exit), Duration::ZERO);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts what is due; when the next one is.
+    fn start_due(&mut self) -> Option<Instant> {
+        let mut wake = Instant::now() + LOOK;
+        let Some(config) = self.config.clone() else { return Some(wake) };
+        for stage in start_order(config.stages.iter()) {
+            let Some(worker) = self.workers.get_mut(&stage.name) else { continue };
+            let State::Due(at) = worker.state else { continue };
+            if at > Instant::now() {
+                wake = wake.min(at);
+            } else if worker.recorded {
+                match self.programs.start(&worker.conf, &self.copies.current(), &self.data, &[]) {
+                    Ok(child) => worker.started(child),
+                    Err(e) => {
+                        tracing::error!("stage {}: cannot start: {e}", stage.name);
+                        worker.failed(End::from(Exit::Unreachable), Duration::ZERO);
+                    }
+                }
+            } else {
+                worker.enter(State::Recording);
+                record(config.clone(), vec![worker.conf.clone()], false, self.to_self.clone());
+            }
+        }
+        Some(wake)
+    }
+
+    fn show(&self) {
+        let Some(config) = &self.config else { return };
+        let stages = config.stages.iter().filter_map(|s| self.workers.get(&s.name)).map(Worker::shown).collect();
+        let up = Up {
+            pid: std::process::id(),
+            since: self.since,
+            config: self.copies.in_force().unwrap_or_default(),
+            metrics: self.door.address(),
+            stages,
+        };
+        self.door.show(up, config);
+    }
+}
+
+/// The earlier of two moments that may not be there.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}

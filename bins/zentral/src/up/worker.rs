@@ -1,0 +1,193 @@
+//! One stage under supervision: its process, and what follows each end of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use event::Time;
+use pipe::Exit;
+use pipe::config::StageConf;
+
+use super::child::Child;
+use super::restarts::{End, Next, Restarts};
+use super::{shown, source};
+
+/// What a stage is doing.
+#[derive(Debug)]
+pub enum State {
+    /// It starts at this moment.
+    Due(Instant),
+    /// Its start position is being recorded; then it starts.
+    Recording,
+    /// Its process runs.
+    Running(Child),
+    /// Its process was asked to finish.
+    Leaving(Child),
+    /// It has ended as it was asked to.
+    Stopped,
+    /// It starts with a new configuration.
+    NewConfiguration,
+    /// It is not started again, unless the configuration changes.
+    Failed,
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its table.
+    pub conf: StageConf,
+    /// See [`State`].
+    pub state: State,
+    /// Whether its start positions are recorded.
+    pub recorded: bool,
+    restarts: u64,
+    rules: Restarts,
+    since: Time,
+    last_exit: Option<End>,
+}
+
+impl Worker {
+    /// A stage that is to start now.
+    pub fn new(conf: StageConf) -> Self {
+        let (state, rules) = (State::Due(Instant::now()), Restarts::default());
+        Self { conf, state, recorded: false, restarts: 0, rules, since: Time::now(), last_exit: None }
+    }
+
+    /// Takes its process into care.
+    pub fn started(&mut self, child: Child) {
+        if self.last_exit.is_some() {
+            self.restarts += 1;
+        }
+        let address = source::listens(&self.conf).map_or(String::new(), |a| format!(", listening on {a}"));
+        tracing::info!("stage {}: running (pid {}){address}", self.conf.name, child.id());
+        self.enter(State::Running(child));
+    }
+
+    /// Looks whether its process has ended, and decides what follows.
+    pub fn look(&mut self) {
+        match &mut self.state {
+            State::Running(child) => {
+                let ran = child.ran();
+                if let Some(end) = child.ended() {
+                    self.failed(end, ran);
+                }
+            }
+            State::Leaving(child) => {
+                if let Some(end) = child.ended() {
+                    let odd = end != End::from(Exit::Done) && end != End::from(Exit::Refused);
+                    let how = if odd { format!(" ({end})") } else { String::new() };
+                    tracing::info!("stage {}: stopped{how}", self.conf.name);
+                    self.enter(State::Stopped);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// It ended though it should run on, or could not start.
+    pub fn failed(&mut self, end: End, ran: Duration) {
+        self.last_exit = Some(end);
+        let name = &self.conf.name;
+        let state = match self.rules.next(end, ran) {
+            Next::After(pause) => {
+                tracing::warn!("stage {name}: {end}; starts again{}", after(pause));
+                State::Due(Instant::now() + pause)
+            }
+            Next::NewConfiguration => {
+                tracing::error!("stage {name}: {end}; waits for a new configuration");
+                State::NewConfiguration
+            }
+            Next::GivenUp => {
+                tracing::error!("stage {name}: {end} again; GIVEN UP: its lines wait until its trouble is put right");
+                State::Failed
+            }
+        };
+        self.enter(state);
+    }
+
+    /// Asks it to finish; whether there was a process to ask.
+    pub fn finish(&mut self) -> bool {
+        match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Running(mut child) => {
+                child.finish();
+                self.enter(State::Leaving(child));
+                true
+            }
+            state @ (State::Leaving(_) | State::Failed | State::Stopped) => {
+                self.state = state;
+                false
+            }
+            State::Due(_) | State::Recording | State::NewConfiguration => {
+                self.enter(State::Stopped);
+                false
+            }
+        }
+    }
+
+    /// Starts it anew as soon as can be, whatever it waits for.
+    pub fn try_again(&mut self) {
+        if matches!(self.state, State::NewConfiguration | State::Failed | State::Stopped) {
+            self.rules = Restarts::default();
+            self.enter(State::Due(Instant::now()));
+        }
+    }
+
+    /// A new configuration is in force.
+    pub fn reload(&mut self) {
+        match &self.state {
+            State::Running(child) => child.reload(),
+            _ => self.try_again(),
+        }
+    }
+
+    /// Ends its process at once.
+    pub fn kill(&mut self) {
+        if let State::Running(child) | State::Leaving(child) = &self.state {
+            child.kill();
+        }
+    }
+
+    /// Whether it has a process.
+    pub fn alive(&self) -> bool {
+        matches!(self.state, State::Running(_) | State::Leaving(_))
+    }
+
+    /// Changes its state.
+    pub fn enter(&mut self, state: State) {
+        self.state = state;
+        self.since = Time::now();
+    }
+
+    /// What is told of it.
+    pub fn shown(&self) -> shown::Stage {
+        let (state, pid, next) = match &self.state {
+            State::Running(child) => (shown::State::Running, Some(child.id()), None),
+            State::Leaving(child) => (shown::State::Stopping, Some(child.id()), None),
+            State::Stopped => (shown::State::Stopping, None, None),
+            State::Due(at) => {
+                let left = at.saturating_duration_since(Instant::now()).as_millis();
+                let next = Time::now().ms().saturating_add(i64::try_from(left).unwrap_or(0));
+                (shown::State::Waiting, None, Some(Time::from_ms(next)))
+            }
+            State::Recording => (shown::State::Waiting, None, Some(Time::now())),
+            State::NewConfiguration => (shown::State::Waiting, None, None),
+            State::Failed => (shown::State::Failed, None, None),
+        };
+        shown::Stage {
+            name: self.conf.name.clone(),
+            kind: self.conf.kind.word().to_owned(),
+            state,
+            pid,
+            restarts: self.restarts,
+            since: self.since,
+            next,
+            last_exit: self.last_exit.map(|end| end.to_string()),
+        }
+    }
+}
+
+fn after(pause: Duration) -> String {
+    if pause.is_zero() { " at once".into() } else { format!(" in {} s", pause.as_secs_f64()) }
+}
+
+/// The stages by name.
+pub type Workers = BTreeMap<String, Worker>;

@@ -1,0 +1,150 @@
+//! A hub in a scratch folder: the real programs, started by the real `zentral up`.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Hub {
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+    up: Option<Child>,
+}
+
+impl Hub {
+    /// `zentral init` with this text appended to pipeline.toml; not started.
+    pub fn new(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let hub = Self { dir, port, up: None };
+        let listen = format!("127.0.0.1:{port}");
+        let url = format!("https://localhost:{port}");
+        let folder = hub.dir.path().to_str().unwrap().to_owned();
+        hub.ok(&["init", &folder, "--listen", &listen, "--url", &url]);
+        let file = hub.dir.path().join("pipeline.toml");
+        let text = std::fs::read_to_string(&file).unwrap() + more;
+        std::fs::write(file, text).unwrap();
+        hub
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+        command.current_dir(self.dir.path()).args(words).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// stdout of a command that must succeed.
+    pub fn ok(&self, words: &[&str]) -> String {
+        let out = self.run(words);
+        assert!(
+            out.status.success(),
+            "zentral {}: {:?}\n{}{}",
+            words.join(" "),
+            out.status,
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    pub fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("up.log")).unwrap();
+        self.up = Some(self.command(&["up"]).stderr(log).stdout(Stdio::null()).spawn().unwrap());
+    }
+
+    /// A secret for osquery agents.
+    pub fn secret(&self) -> String {
+        let made: serde_json::Value = serde_json::from_str(&self.ok(&["enrol", "new", "--source", "osquery"])).unwrap();
+        made["secret"].as_str().unwrap().to_owned()
+    }
+
+    pub fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.path("tls/ca.pem")).unwrap()
+    }
+
+    /// Process ids of the stages that run for this hub, by name.
+    pub fn stages(&self) -> Vec<(String, i32)> {
+        let data = self.dir.path().to_str().unwrap().to_owned();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+            let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+            let Some(at) = words.iter().position(|w| w == "--stage") else { continue };
+            if words.iter().any(|w| w.starts_with(&data)) {
+                found.push((words[at + 1].clone(), pid));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    pub fn up_pid(&self) -> Option<i32> {
+        self.up.as_ref().map(|c| c.id() as i32)
+    }
+
+    /// Waits for the end of a supervisor that was killed.
+    pub fn reap(&mut self) {
+        if let Some(mut up) = self.up.take() {
+            up.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM to the supervisor; its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut up = self.up.take()?;
+        signal(up.id() as i32, "TERM");
+        let end = Instant::now() + Duration::from_secs(40);
+        while Instant::now() < end {
+            if let Some(status) = up.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        up.kill().unwrap();
+        up.wait().unwrap();
+        panic!("zentral up did not stop within 40 s\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.path("up.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(80)..].join("\n")
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(mut up) = self.up.take() {
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+        for (_, pid) in self.stages() {
+            signal(pid, "KILL");
+        }
+    }
+}
+
+pub fn signal(pid: i32, name: &str) {
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until `done`, else panics with what `why` says.
+pub fn wait_for(what: &str, limit: Duration, why: impl Fn() -> String, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < end, "{what}: not within {limit:?}\n{}", why());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

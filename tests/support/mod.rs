@@ -1,0 +1,6 @@
+//! What end-to-end tests share: a hub in a scratch folder, an agent that speaks as osquery does, a receiver of actions.
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub mod agent;
+pub mod hub;
+pub mod receiver;
