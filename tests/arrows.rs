@@ -16,10 +16,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "probe", "pipe"]),
     ("store", &["event", "registry", "probe", "pipe"]),
-    (
-        "zentral",
-        &["event", "registry", "sources", "probe", "pipe", "receive", "normalize", "filter", "act", "store"],
-    ),
+    ("zentral", &["event", "registry", "sources", "probe", "pipe", "receive", "normalize", "filter", "act", "store"]),
 ];
 
 /// Crates that only one room may know.

@@ -15,10 +15,8 @@ static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
 #[test]
 fn seeds_are_no_findings() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
-    let mut folders: Vec<String> = std::fs::read_dir(&seeds)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut folders: Vec<String> =
+        std::fs::read_dir(&seeds).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     folders.sort();
     assert_eq!(folders, targets::ALL.map(|(name, _)| name));
     for (name, run) in targets::ALL {

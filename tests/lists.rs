@@ -30,7 +30,8 @@ fn keep(list: &str, name: &str, folder: &str, line: impl Fn(&str) -> String) -> 
 
 #[test]
 fn lists_hold_what_the_folders_hold() {
-    let sources = keep("libs/sources/src/sources.rs", "sources", "libs/sources/src/sources", |n| format!("pub mod {n};"))
-        & keep("libs/sources/src/sources.rs", "list", "libs/sources/src/sources", |n| format!("&{n}::SOURCE,"));
+    let sources =
+        keep("libs/sources/src/sources.rs", "sources", "libs/sources/src/sources", |n| format!("pub mod {n};"))
+            & keep("libs/sources/src/sources.rs", "list", "libs/sources/src/sources", |n| format!("&{n}::SOURCE,"));
     assert!(sources);
 }

@@ -65,7 +65,8 @@ impl Client {
         loop {
             if let Some(end) = got.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&got[..end]).to_ascii_lowercase();
-                let length = head.lines().find_map(|l| l.strip_prefix("content-length:")).map(|l| l.trim().parse::<usize>());
+                let length =
+                    head.lines().find_map(|l| l.strip_prefix("content-length:")).map(|l| l.trim().parse::<usize>());
                 let length = length.and_then(Result::ok).unwrap_or(0);
                 if got.len() >= end + 4 + length {
                     let status = head[9..12].parse().unwrap_or(0);

@@ -228,7 +228,9 @@ fn event(config: &Config, args: &Try) -> Result<Option<Vec<u8>>, StageError> {
     for socket in &stores {
         match ops::get(socket, &format!("/event/{id}"), STORE_TIMEOUT) {
             Ok((200, line)) => return Ok(Some(line.trim_ascii().to_vec())),
-            Ok((404, _)) => return Err(StageError { exit: Exit::No, text: format!("no stored event has the id {id}") }),
+            Ok((404, _)) => {
+                return Err(StageError { exit: Exit::No, text: format!("no stored event has the id {id}") });
+            }
             Ok(_) | Err(_) => {}
         }
     }

@@ -37,7 +37,8 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     }
     if args.json {
         for f in &all {
-            let record = serde_json::json!({"file": f.file, "line": f.line, "column": f.column, "key": f.key, "text": f.text});
+            let record =
+                serde_json::json!({"file": f.file, "line": f.line, "column": f.column, "key": f.key, "text": f.text});
             if pipe::write_stdout(format!("{record}\n").as_bytes()).is_err() {
                 return Exit::Done;
             }

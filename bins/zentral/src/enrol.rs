@@ -211,7 +211,10 @@ fn list(config: &Config, args: &ListArgs) -> Result<(), StageError> {
         };
         return print(&all.iter().map(line).collect::<String>());
     }
-    let mut text = format!("{:<12} {:<16} {:<10} {:>6}  {:<24}  {:<8} TAGS\n", "ID", "UNIT", "SOURCE", "QUOTA", "EXPIRES", "STATE");
+    let mut text = format!(
+        "{:<12} {:<16} {:<10} {:>6}  {:<24}  {:<8} TAGS\n",
+        "ID", "UNIT", "SOURCE", "QUOTA", "EXPIRES", "STATE"
+    );
     let now = Time::now().ms();
     for e in &all {
         let quota = e.quota.map_or("-".to_owned(), |n| n.to_string());

@@ -151,8 +151,7 @@ impl Plan {
             _ if dir == Path::new(".") => String::new(),
             path => format!(" -c {}", quoted(&path.to_string_lossy())),
         };
-        let list: String =
-            self.files.iter().map(|(path, ..)| format!("  {}\n", dir.join(path).display())).collect();
+        let list: String = self.files.iter().map(|(path, ..)| format!("  {}\n", dir.join(path).display())).collect();
         format!(
             "Made:\n{list}\nNext:\n  \
              zentral{config} up                     # run it\n  \
@@ -194,9 +193,14 @@ mod tests {
             let found = parse_url(url).ok();
             assert_eq!(found.as_ref().map(|(h, p, a)| (h.as_str(), *p, a.as_str())), want, "{url}");
         }
-        for (listen, want) in
-            [("0.0.0.0:443", true), ("[::]:443", true), ("localhost:1", true), ("443", false), (":443", false), ("a b:1", false)]
-        {
+        for (listen, want) in [
+            ("0.0.0.0:443", true),
+            ("[::]:443", true),
+            ("localhost:1", true),
+            ("443", false),
+            (":443", false),
+            ("a b:1", false),
+        ] {
             assert_eq!(port_of(listen).is_ok(), want, "{listen}");
         }
         assert_eq!(quoted("it's"), "'it'\\''s'");

@@ -31,7 +31,12 @@ mod tests {
 
     #[test]
     fn what_is_replaced_is_there() {
-        let text = with(&[(URL, "url = \"u\""), (LISTEN, "listen = \"l\""), (METRICS, "listen = \"m\""), (INCLUDE, "include = []")]);
+        let text = with(&[
+            (URL, "url = \"u\""),
+            (LISTEN, "listen = \"l\""),
+            (METRICS, "listen = \"m\""),
+            (INCLUDE, "include = []"),
+        ]);
         let text = text.unwrap();
         assert!(["\"u\"", "\"l\"", "\"m\"", "include = []"].iter().all(|part| text.contains(part)));
         assert!(with(&[("listen", "x")]).is_err(), "twice is not once");

@@ -56,7 +56,8 @@ pub fn run(global: &Global, args: &Args, check: Check) -> Exit {
 
 /// The files that `global` names. Their path is made absolute: copies keep it, and may be read from elsewhere.
 pub fn source(global: &Global, check: Check) -> Result<Source, StageError> {
-    let missing = || StageError::usage("no pipeline.toml here, nor /etc/zentral/pipeline.toml; `zentral init` makes one");
+    let missing =
+        || StageError::usage("no pipeline.toml here, nor /etc/zentral/pipeline.toml; `zentral init` makes one");
     let main = global.config_path().ok_or_else(missing)?;
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| StageError::usage(format!("{path:?}: {e}")));
     Ok(Source { main: whole(main)?, data: global.data.clone().map(whole).transpose()?, check })

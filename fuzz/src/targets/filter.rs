@@ -35,7 +35,9 @@ pub fn run(data: &[u8]) {
     // Deciding reads the same outputs, only fewer of them.
     match (&decision, &outputs) {
         (Decision::No, Ok(outputs)) => assert!(outputs.iter().all(|o| o == "false" || o == "null"), "{}", show(data)),
-        (Decision::Failed(_) | Decision::Exceeded(_), Ok(_)) => panic!("{decision:?}, but all outputs came: {}", show(data)),
+        (Decision::Failed(_) | Decision::Exceeded(_), Ok(_)) => {
+            panic!("{decision:?}, but all outputs came: {}", show(data))
+        }
         (Decision::No, Err(EvalError::Failed(_))) => panic!("no match, but it fails: {}", show(data)),
         _ => {}
     }

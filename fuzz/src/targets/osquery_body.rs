@@ -39,7 +39,8 @@ pub fn run(data: &[u8]) {
 
     split(body, piece);
     inflate(body, encoding, piece);
-    let (whole, streamed) = (answer(path, encoding, body, piece, HELD[0]), answer(path, encoding, body, piece, HELD[1]));
+    let (whole, streamed) =
+        (answer(path, encoding, body, piece, HELD[0]), answer(path, encoding, body, piece, HELD[1]));
     if let (Some(whole), Some(streamed)) = (whole, streamed) {
         assert_eq!(whole, streamed, "whole and streamed differ: {}", show(body));
     }
@@ -132,7 +133,13 @@ fn inflate(body: &[u8], encoding: Option<&str>, piece: usize) {
 
 /// Answers a request and looks at all that comes of it. The raw lines, if it was a log that was taken and that has one
 /// list of records.
-fn answer(path: &'static str, encoding: Option<&'static str>, body: &[u8], piece: usize, held: usize) -> Option<Vec<u8>> {
+fn answer(
+    path: &'static str,
+    encoding: Option<&'static str>,
+    body: &[u8],
+    piece: usize,
+    held: usize,
+) -> Option<Vec<u8>> {
     let request = Request {
         id: "0b9c5d1e-0000-4000-8000-000000000001",
         received: now(),

@@ -10,7 +10,11 @@ fn check(name: &str, schema: &schemars::Schema) {
         std::fs::write(&path, &text).unwrap();
     }
     let held = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(held == text, "{} is not the schema of the type: ZENTRAL_UPDATE=1 writes it; look at the difference", path.display());
+    assert!(
+        held == text,
+        "{} is not the schema of the type: ZENTRAL_UPDATE=1 writes it; look at the difference",
+        path.display()
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Queue {
                 return Ok(());
             }
             for row in rows {
-                let repeatable = true || self.actions.get(&row.action).is_none_or(|ready| ready.common.repeatable);
+                let repeatable = self.actions.get(&row.action).is_none_or(|ready| ready.common.repeatable);
                 if repeatable {
                     ledger::later(tx, &row.id, now, "cut off by the end of the process", now)?;
                 } else {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use event::Time;
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
 use serde::Serialize;
@@ -90,8 +89,17 @@ impl Health {
                 };
                 let pid = s.pid.map_or(String::new(), |p| p.to_string());
                 let last = s.last_exit.clone().unwrap_or_default();
-                let since = if s.since.ms() == 0 { String::new() } else { s.since.to_string() };
-                vec![s.name.clone(), s.kind.clone(), s.state.word().into(), pid, s.restarts.to_string(), since, next, last]
+                let since = s.since.map_or(String::new(), |at| at.to_string());
+                vec![
+                    s.name.clone(),
+                    s.kind.clone(),
+                    s.state.word().into(),
+                    pid,
+                    s.restarts.to_string(),
+                    since,
+                    next,
+                    last,
+                ]
             })
             .collect();
         text.push_str(&table(&["stage", "kind", "state", "pid", "restarts", "since", "next", "last end"], &rows));
@@ -120,10 +128,10 @@ fn alone(config: &Config, stage: &StageConf) -> Stage {
     Stage {
         name: stage.name.clone(),
         kind: stage.kind.word().to_owned(),
-        state: if answers { State::Running } else { State::Stopping },
+        state: if answers { State::Running } else { State::Stopped },
         pid: None,
         restarts: 0,
-        since: Time::from_ms(0),
+        since: None,
         next: None,
         last_exit: None,
     }
@@ -184,7 +192,15 @@ pub fn probe_table(probes: &[Probe]) -> String {
         .map(|p| {
             let rate = if p.runs > 0.0 { format!("{:.2} %", p.failures / p.runs * 100.0) } else { String::new() };
             let (runs, matches, seconds) = (p.runs.to_string(), p.matches.to_string(), format!("{:.3}", p.seconds));
-            vec![p.probe.clone(), runs, matches, p.failures.to_string(), rate, seconds, p.off.clone().unwrap_or_default()]
+            vec![
+                p.probe.clone(),
+                runs,
+                matches,
+                p.failures.to_string(),
+                rate,
+                seconds,
+                p.off.clone().unwrap_or_default(),
+            ]
         })
         .collect();
     table(&["probe", "runs", "matches", "failures", "rate", "seconds", "off"], &rows)

@@ -117,7 +117,8 @@ impl Sums {
     /// What is off, for people.
     pub fn off(&self) -> Vec<String> {
         let readers = self.topics.iter().flat_map(|t| t.readers.iter().map(move |r| (t, r)));
-        let readers = readers.filter_map(|(t, r)| Some(format!("topic {}, reader {}: {}", t.topic, r.reader, r.why.as_ref()?)));
+        let readers =
+            readers.filter_map(|(t, r)| Some(format!("topic {}, reader {}: {}", t.topic, r.reader, r.why.as_ref()?)));
         let stages = self.stages.iter().filter_map(|s| Some(format!("stage {}: {}", s.stage, s.why.as_ref()?)));
         readers.chain(stages).collect()
     }
@@ -191,9 +192,15 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
 
 /// The sum of one reader, and the offset that it holds. The position is looked at before the head, so the head can only
 /// be further on, and what lies between does not change.
-fn reader_sum(fs: &Arc<dyn Fs>, config: &Config, stage: &StageConf, name: &str) -> Result<(u64, ReaderSum), StageError> {
+fn reader_sum(
+    fs: &Arc<dyn Fs>,
+    config: &Config,
+    stage: &StageConf,
+    name: &str,
+) -> Result<(u64, ReaderSum), StageError> {
     let reader = stage.name.clone();
-    let position = db(&config.state_file(stage))?.map_or(Ok(None), |db| state::position(&db, &format!("topic:{name}")))?;
+    let position =
+        db(&config.state_file(stage))?.map_or(Ok(None), |db| state::position(&db, &format!("topic:{name}")))?;
     let recorded = position.is_some();
     let position = position.unwrap_or_default();
     let mut sum = ReaderSum {
@@ -246,7 +253,8 @@ fn reader_sum(fs: &Arc<dyn Fs>, config: &Config, stage: &StageConf, name: &str) 
     sum.ok = known == head.end.line;
     if !sum.ok {
         let (written, ReaderSum { start, read, skipped, lag, .. }) = (head.end.line, &sum);
-        sum.why = Some(format!("{written} written, but {start} before it + {read} read + {skipped} skipped + {lag} lag"));
+        sum.why =
+            Some(format!("{written} written, but {start} before it + {read} read + {skipped} skipped + {lag} lag"));
     }
     Ok((from.offset, sum))
 }
@@ -308,7 +316,8 @@ fn stage_sum(config: &Config, stage: &StageConf) -> Result<StageSum, StageError>
 pub(super) fn db(file: &Path) -> Result<Option<Db>, StageError> {
     let fail = |e| StageError::state(format!("{}: {e}", file.display()));
     let Some(db) = Db::open_read_only(file).map_err(fail)? else { return Ok(None) };
-    let tables = db.query("SELECT name FROM sqlite_master WHERE name IN ('positions', 'counters')", &[]).map_err(fail)?;
+    let tables =
+        db.query("SELECT name FROM sqlite_master WHERE name IN ('positions', 'counters')", &[]).map_err(fail)?;
     Ok((tables.len() == 2).then_some(db))
 }
 

@@ -76,7 +76,8 @@ mod tests {
         let rows = [vec!["raw".to_owned(), "7".to_owned()], vec!["events".to_owned(), "12345".to_owned()]];
         assert_eq!(table(&["topic", "lines"], &rows), "topic   lines\nraw         7\nevents  12345\n");
         assert_eq!(table(&["topic"], &[]), "topic\n");
-        for (bytes, want) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (20 << 20, "20 MiB"), (5 << 30, "5.0 GiB")]
+        for (bytes, want) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (20 << 20, "20 MiB"), (5 << 30, "5.0 GiB")]
         {
             assert_eq!(size(bytes), want);
         }

@@ -60,7 +60,11 @@ impl Change {
             }
         }
         if alive {
-            return Some(if Instant::now() >= deadline { Instant::now() + Duration::from_millis(50) } else { deadline });
+            return Some(if Instant::now() >= deadline {
+                Instant::now() + Duration::from_millis(50)
+            } else {
+                deadline
+            });
         }
         let stages: Vec<StageConf> = self.plan.start.iter().filter_map(|n| self.config.stage(n)).cloned().collect();
         self.phase = Phase::Recording;

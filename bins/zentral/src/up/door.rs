@@ -161,9 +161,8 @@ fn metrics(picture: &Picture) -> Vec<u8> {
     let mut all = Families::default();
     std::thread::scope(|threads| {
         let running = up.stages.iter().filter(|s| s.pid.is_some());
-        let asked: Vec<_> = running
-            .map(|s| threads.spawn(|| ops::get(&config.socket(&s.name), "/metrics", STAGE_TIMEOUT)))
-            .collect();
+        let asked: Vec<_> =
+            running.map(|s| threads.spawn(|| ops::get(&config.socket(&s.name), "/metrics", STAGE_TIMEOUT))).collect();
         for answer in asked {
             if let Ok(Ok((200, body))) = answer.join() {
                 all.add(&String::from_utf8_lossy(&body));
@@ -198,7 +197,7 @@ mod tests {
     use event::Time;
 
     fn stage(name: &str, state: State, next: Option<Time>) -> shown::Stage {
-        let (kind, since) = ("act".to_owned(), Time::from_ms(0));
+        let (kind, since) = ("act".to_owned(), None);
         shown::Stage { name: name.into(), kind, state, pid: None, restarts: 3, since, next, last_exit: None }
     }
 

@@ -176,8 +176,7 @@ fn matches(config: &Config) -> Result<BTreeMap<String, u64>, StageError> {
     let filters = config.stages.iter().filter(|s| s.kind == StageKind::Filter);
     for topic in filters.filter_map(|s| s.matches.as_ref().or(s.to.as_ref()).and_then(Place::topic)) {
         let fail = |e| StageError::state(format!("topic:{topic}: {e}"));
-        let mut reader =
-            TopicReader::open(RealFs::shared(), &config.topic_dir(topic), Start::First).map_err(fail)?;
+        let mut reader = TopicReader::open(RealFs::shared(), &config.topic_dir(topic), Start::First).map_err(fail)?;
         while let Some(chunk) = reader.read(READ_BYTES).map_err(fail)? {
             let lines = chunk.bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty());
             for found in lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()).flat_map(|l| l.probes) {
@@ -194,8 +193,7 @@ fn people_counts(counts: &BTreeMap<String, u64>) -> String {
 }
 
 fn line_counts(counts: &BTreeMap<String, u64>) -> String {
-    let records: Vec<_> =
-        counts.iter().map(|(probe, n)| ("probe", json!({"probe": probe, "matches": n}))).collect();
+    let records: Vec<_> = counts.iter().map(|(probe, n)| ("probe", json!({"probe": probe, "matches": n}))).collect();
     table::lines(&records)
 }
 

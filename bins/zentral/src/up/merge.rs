@@ -81,7 +81,8 @@ impl Families {
 /// The value of a label. Names of probes, stages and topics need no escapes, so a quote ends the value.
 fn label_of(line: &str, label: &str) -> Option<String> {
     let (_, labels) = line.split_once('{')?;
-    let (_, rest) = labels.split(',').map(|l| l.trim_start()).find_map(|l| l.split_once("=\"").filter(|p| p.0 == label))?;
+    let (_, rest) =
+        labels.split(',').map(|l| l.trim_start()).find_map(|l| l.split_once("=\"").filter(|p| p.0 == label))?;
     Some(rest.split('"').next()?.to_owned())
 }
 

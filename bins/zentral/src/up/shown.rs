@@ -18,8 +18,10 @@ pub enum State {
     Running,
     /// It starts at `next`, or, if that is not there, with a new configuration.
     Waiting,
-    /// It was asked to finish, or has.
+    /// It was asked to finish.
     Stopping,
+    /// It has no process and waits for nothing.
+    Stopped,
     /// It was given up.
     Failed,
 }
@@ -31,6 +33,7 @@ impl State {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
             Self::Failed => "failed",
         }
     }
@@ -50,8 +53,9 @@ pub struct Stage {
     pub pid: Option<u32>,
     /// How often it was started again after an end nobody asked for.
     pub restarts: u64,
-    /// Since when it is in this state.
-    pub since: Time,
+    /// Since when it is in this state, if somebody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
     /// When it starts again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Time>,

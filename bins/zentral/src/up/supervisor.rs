@@ -231,7 +231,8 @@ impl Supervisor {
         self.config = Some(change.config.clone());
         for name in &change.plan.start {
             if let Some(stage) = change.config.stage(name) {
-                self.workers.insert(name.clone(), Worker::new(stage.clone()));
+                let restarts = self.workers.get(name).map_or(0, |w| w.restarts);
+                self.workers.insert(name.clone(), Worker::new(stage.clone(), restarts));
             }
         }
         for name in &change.plan.keep {

@@ -57,11 +57,8 @@ impl Watch {
                 Ok(loaded) => {
                     let was_broken = self.broken.take().is_some();
                     self.loaded = loaded;
-                    let event = Event::Config {
-                        loaded: Box::new(self.loaded.clone()),
-                        asked,
-                        changed: changed || was_broken,
-                    };
+                    let event =
+                        Event::Config { loaded: Box::new(self.loaded.clone()), asked, changed: changed || was_broken };
                     if self.events.send(event).is_err() {
                         return;
                     }

@@ -39,17 +39,18 @@ pub struct Worker {
     pub state: State,
     /// Whether its start positions are recorded.
     pub recorded: bool,
-    restarts: u64,
+    /// How often it was started again after an end nobody asked for.
+    pub restarts: u64,
     rules: Restarts,
     since: Time,
     last_exit: Option<End>,
 }
 
 impl Worker {
-    /// A stage that is to start now.
-    pub fn new(conf: StageConf) -> Self {
+    /// A stage that is to start now; `restarts` of its namesake before count on.
+    pub fn new(conf: StageConf, restarts: u64) -> Self {
         let (state, rules) = (State::Due(Instant::now()), Restarts::default());
-        Self { conf, state, recorded: false, restarts: 0, rules, since: Time::now(), last_exit: None }
+        Self { conf, state, recorded: false, restarts, rules, since: Time::now(), last_exit: None }
     }
 
     /// Takes its process into care.
@@ -162,7 +163,7 @@ impl Worker {
         let (state, pid, next) = match &self.state {
             State::Running(child) => (shown::State::Running, Some(child.id()), None),
             State::Leaving(child) => (shown::State::Stopping, Some(child.id()), None),
-            State::Stopped => (shown::State::Stopping, None, None),
+            State::Stopped => (shown::State::Stopped, None, None),
             State::Due(at) => {
                 let left = at.saturating_duration_since(Instant::now()).as_millis();
                 let next = Time::now().ms().saturating_add(i64::try_from(left).unwrap_or(0));
@@ -178,7 +179,7 @@ impl Worker {
             state,
             pid,
             restarts: self.restarts,
-            since: self.since,
+            since: Some(self.since),
             next,
             last_exit: self.last_exit.map(|end| end.to_string()),
         }

@@ -51,7 +51,12 @@ fn the_sum_of_a_topic() {
         let (_dir, config) = pipeline(gone);
         let (start_line, read, skipped) = counts;
         let position = Position { mark, start_line, read, skipped };
-        put_position(&config.data.join("state/normalize.db"), "raw", &position, &[("in", "", read), ("done", "", read)]);
+        put_position(
+            &config.data.join("state/normalize.db"),
+            "raw",
+            &position,
+            &[("in", "", read), ("done", "", read)],
+        );
         let sums = sums(&config).unwrap();
         let (topic, reader) = (&sums.topics[0], &sums.topics[0].readers[0]);
         assert_eq!((topic.topic.as_str(), topic.written, topic.gone), ("raw", 10, gone));
