@@ -12,7 +12,7 @@ fn help(words: &[&str]) -> Option<String> {
 
 /// Whether a flag or a subcommand stands in the help as a word of its own.
 fn has(help: &str, word: &str) -> bool {
-    help.split(|c: char| c.is_whitespace() || ",[]=<>|".contains(c)).any(|w| w == word)
+    help.split(|c: char| c.is_whitespace() || ",[]=<>|.".contains(c)).any(|w| w == word)
 }
 
 #[test]

@@ -15,6 +15,12 @@ impl Hub {
     pub fn new(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
+        // A link of its own: a rebuild while the test runs does not change what it tests, and no small binary of an
+        // older build lies beside it.
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        let own = dir.path().join("bin/zentral");
+        let built = env!("CARGO_BIN_EXE_zentral");
+        std::fs::hard_link(built, &own).or_else(|_| std::fs::copy(built, &own).map(|_| ())).unwrap();
         let hub = Self { dir, port, up: None };
         let listen = format!("127.0.0.1:{port}");
         let url = format!("https://localhost:{port}");
@@ -31,7 +37,7 @@ impl Hub {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+        let mut command = Command::new(self.path("bin/zentral"));
         command.current_dir(self.dir.path()).args(words).stdin(Stdio::null());
         command
     }

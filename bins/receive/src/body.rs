@@ -9,10 +9,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sources::Reply;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
-/// A body must have arrived within this time.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::conf::Limits;
+
 /// Bytes of a body that every connection may hold; what is more comes out of a common store.
 const FREE: usize = 64 << 10;
 /// How long a body waits for room in the common store.
@@ -79,9 +79,9 @@ impl BufRead for Packed {
     }
 }
 
-/// Reads a body of at most `max` bytes. `Err`: the answer; what is left of the body is seen off.
-pub async fn read(mut body: Incoming, max: usize, store: &Arc<Semaphore>) -> Result<Packed, Reply> {
-    let deadline = Instant::now() + BODY_TIMEOUT;
+/// Reads a body within the limits. `Err`: the answer; what is left of the body is seen off.
+pub async fn read(mut body: Incoming, limits: &Limits, store: &Arc<Semaphore>) -> Result<Packed, Reply> {
+    let max = limits.compressed;
     let told = body.size_hint().lower();
     let read = async {
         if told > max as u64 {
@@ -100,14 +100,14 @@ pub async fn read(mut body: Incoming, max: usize, store: &Arc<Semaphore>) -> Res
         }
         Ok(packed)
     };
-    let done = timeout_at(deadline, read).await;
+    let done = timeout(limits.body_timeout, read).await;
     match done {
         Ok(Ok(packed)) => Ok(packed),
         Ok(Err(reply)) => {
             see_off(body);
             Err(reply)
         }
-        Err(_) => Err(Reply::error(408, "slow", &format!("body took longer than {} s", BODY_TIMEOUT.as_secs()))),
+        Err(_) => Err(Reply::error(408, "slow", &format!("body took longer than {:?}", limits.body_timeout))),
     }
 }
 
@@ -118,7 +118,7 @@ async fn hold(packed: &mut Packed, more: usize, store: &Arc<Semaphore>) -> Resul
     if needed == 0 {
         return Ok(());
     }
-    let permit = tokio::time::timeout(ROOM_TIMEOUT, store.clone().acquire_many_owned(needed)).await;
+    let permit = timeout(ROOM_TIMEOUT, store.clone().acquire_many_owned(needed)).await;
     let Ok(Ok(permit)) = permit else { return Err(Reply::busy()) };
     match &mut packed._held {
         Some(held) => held.merge(permit),
@@ -146,7 +146,7 @@ pub fn see_off(mut body: Incoming) {
                 }
             }
         };
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain).await;
+        let _ = timeout(DRAIN_TIMEOUT, drain).await;
     });
 }
 

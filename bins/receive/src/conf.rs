@@ -22,8 +22,10 @@ const CONNECTIONS_MAX: i64 = 1_000_000;
 /// How long a connection may rest between requests, if nothing else is said. Longer than the minute at which agents
 /// poll, so that each poll finds its connection still there.
 const IDLE: Duration = Duration::from_secs(75);
-/// The longest rest that may be set.
-const IDLE_MAX: Duration = Duration::from_secs(3600);
+/// A body must have arrived within this time, if nothing else is said.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest of these times that may be set.
+const TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct Limits {
     pub compressed: usize,
     /// Bytes of an inflated body that is held in memory; a longer log is split while it streams.
     pub inflated: usize,
+    /// A body must have arrived within this time.
+    pub body_timeout: Duration,
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
     /// How long a connection may rest between requests.
@@ -67,7 +71,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let bytes = |n| usize::try_from(n).unwrap_or(usize::MAX);
-        Self { compressed: bytes(COMPRESSED), inflated: bytes(INFLATED), connections: CONNECTIONS, idle: IDLE }
+        Self {
+            compressed: bytes(COMPRESSED),
+            inflated: bytes(INFLATED),
+            body_timeout: BODY_TIMEOUT,
+            connections: CONNECTIONS,
+            idle: IDLE,
+        }
     }
 }
 
@@ -143,6 +153,7 @@ impl Conf {
                     None => {}
                 }
             }
+            time(&mut body, "timeout", &mut self.limits.body_timeout);
             table.absorb(body);
         }
         match table.int("connections") {
@@ -150,11 +161,7 @@ impl Conf {
             Some(_) => table.fail("connections", format!("a number from 1 to {CONNECTIONS_MAX}")),
             None => {}
         }
-        match table.duration("idle") {
-            Some(idle) if idle > Duration::ZERO && idle <= IDLE_MAX => self.limits.idle = idle,
-            Some(_) => table.fail("idle", "a connection may rest for 1ms to 1h"),
-            None => {}
-        }
+        time(table, "idle", &mut self.limits.idle);
     }
 }
 
@@ -208,6 +215,14 @@ impl Osquery {
     }
 }
 
+fn time(table: &mut Settings, key: &str, limit: &mut Duration) {
+    match table.duration(key) {
+        Some(time) if time > Duration::ZERO && time <= TIME_MAX => *limit = time,
+        Some(_) => table.fail(key, "a time from 1ms to 1h"),
+        None => {}
+    }
+}
+
 /// A flag's value is a truth value, a whole number or a string; which of them, the table has to be asked.
 fn value(table: &mut Settings, key: &str) -> Option<Value> {
     if let Some(b) = table.clone().bool(key) {
@@ -258,14 +273,20 @@ mod tests {
     #[test]
     fn what_is_said_holds() {
         let config = config(&format!(
-            "{STAGE}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nbody = {{ compressed = \"1 MiB\" }}\nconnections = 5\n\
+            "{STAGE}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nbody = {{ compressed = \"1 MiB\", timeout = \"2s\" }}\nconnections = 5\n\
              idle = \"2m\"\n[source.osquery]\nreenrol = \"always\"\n\
              options = {{ logger_tls_period = 10, verbose = true, custom_x = \"y\" }}\ndecorators = [\"select 1\"]\n"
         ));
         let conf = Conf::read(&config, Some(&config.stages[0].settings)).unwrap();
         assert_eq!(
             conf.limits,
-            Limits { compressed: 1 << 20, inflated: 64 << 20, connections: 5, idle: Duration::from_secs(120) }
+            Limits {
+                compressed: 1 << 20,
+                body_timeout: Duration::from_secs(2),
+                connections: 5,
+                idle: Duration::from_secs(120),
+                ..Limits::default()
+            }
         );
         assert!(conf.tls.unwrap().key.ends_with("b"));
         assert_eq!(conf.osquery.decorators, ["select 1"]);

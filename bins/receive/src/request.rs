@@ -47,12 +47,7 @@ pub async fn serve(
         Some(source) => (source.name(), kind(source, head.uri.path())),
         None => ("none", String::from("none")),
     };
-    let mut answering = pin!(answer(hub, peer, source, &head, body));
-    let reply = std::future::poll_fn(|cx| {
-        // What a panic leaves behind is this request's own, or behind a lock that is not poisoned by it.
-        catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))).unwrap_or_else(|_| Poll::Ready(panicked()))
-    })
-    .await;
+    let reply = sheltered(answer(hub, peer, source, &head, body)).await;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     hub.meters.answered(name, &kind, status.as_str(), reply.reason, begun.elapsed());
     hub.meters.records.with_label_values(&[name]).inc_by(reply.records as u64);
@@ -65,6 +60,16 @@ pub async fn serve(
 fn kind(source: &dyn Source, path: &str) -> String {
     let tail = path.trim_matches('/').trim_start_matches("public/").trim_start_matches(source.name());
     tail.trim_matches('/').replace('/', "_")
+}
+
+/// A panic is an answer, too: an empty one would be taken for success.
+async fn sheltered(answering: impl Future<Output = Reply>) -> Reply {
+    let mut answering = pin!(answering);
+    std::future::poll_fn(|cx| {
+        // What a panic leaves behind is this request's own, or behind a lock that nobody takes for poisoned.
+        catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))).unwrap_or_else(|_| Poll::Ready(panicked()))
+    })
+    .await
 }
 
 fn panicked() -> Reply {
@@ -104,9 +109,8 @@ async fn answer(
         return elsewhere(hub, &head.method, head.uri.path());
     };
     let live = hub.live();
-    let max = live.conf.limits.compressed;
     let packed = if head.method == Method::POST {
-        match body::read(body, max, &hub.held).await {
+        match body::read(body, &live.conf.limits, &hub.held).await {
             Ok(packed) if packed.len() == 0 => return Reply::error(400, "empty_body", "body is empty"),
             Ok(packed) => packed,
             Err(reply) => return reply,
@@ -234,4 +238,29 @@ async fn beside(source: &'static dyn Source, asked: Asked, mut packed: Packed, d
         source.answer(&asked.request(asked.inflated_max), &mut packed as &mut dyn BufRead, &desk, &mut sink)
     });
     work.await.unwrap_or_else(|_| panicked())
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_a_body() {
+        let reply = sheltered(async { panic!("on purpose") }).await;
+        assert_eq!((reply.status, reply.body.as_bytes()), (500, &b"{\"error\":\"internal error\"}"[..]));
+        assert_eq!(sheltered(async { Reply::busy() }).await, Reply::busy());
+    }
+
+    #[test]
+    fn kinds_are_tails_of_paths() {
+        for source in sources::ALL {
+            let kinds: Vec<String> = source.paths().iter().map(|path| kind(*source, path)).collect();
+            assert!(
+                kinds.iter().all(|k| !k.is_empty() && k.chars().all(|c| c.is_ascii_alphabetic() || c == '_')),
+                "{kinds:?}"
+            );
+        }
+        assert_eq!(kind(&sources::osquery::SOURCE, "/public/osquery/distributed/read"), "distributed_read");
+    }
 }

@@ -116,7 +116,7 @@ mod tests {
         let plain: Vec<u8> = (0..300u16).map(|n| n.to_le_bytes()[0]).chain([0, 0]).collect();
         let ticket = first.encrypt(&plain).unwrap();
         assert_ne!(ticket, first.encrypt(&plain).unwrap());
-        for (now, keys, opens) in [(hour, 1, true), (7 * hour, 2, true), (13 * hour, 2, false)] {
+        for (now, keys, opens) in [(hour, 1, true), (7 * hour, 2, true), (14 * hour, 2, false)] {
             let later = Tickets::load(&mut db, now).unwrap().unwrap();
             assert_eq!(later.keys.read().unwrap().len(), keys);
             assert_eq!(later.decrypt(&ticket), opens.then(|| plain.clone()), "{now}");

@@ -5,6 +5,7 @@
 mod ca;
 mod cat;
 mod check;
+mod demo;
 mod docs;
 mod enrol;
 mod init;
@@ -64,6 +65,8 @@ enum Command {
         #[command(subcommand)]
         what: enrol::Args,
     },
+    /// Show the whole pipeline at work, with simulated agents
+    Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
     Init(init::Args),
     /// Look after state
@@ -109,6 +112,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
+        Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::State { what } => verify::run(global, what),
         Command::Man => docs::man(),

@@ -10,6 +10,8 @@ use clap::ColorChoice;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Face(&'static str);
 
+/// As the terminal has it.
+pub const PLAIN: Face = Face("0");
 /// Headings.
 pub const BOLD: Face = Face("1");
 /// What matters less.

@@ -84,3 +84,35 @@ pub fn record(config: Arc<Config>, stages: Vec<StageConf>, change: bool, events:
         tracing::error!("cannot start a thread: {e}");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::up::plan::plan;
+    use crate::up::worker::tests::{config, workers};
+    use std::sync::mpsc::{TryRecvError, channel};
+
+    #[test]
+    fn starts_are_recorded_when_what_differs_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = config(dir.path(), "");
+        let new = Arc::new(config(dir.path(), "[stage.new]\nrun = \"act\"\nfrom = \"topic:events\"\n"));
+        let new_plan = plan(Some(&old), &new, &[]);
+        let mut all = workers();
+        let mut change = Change::begin(new.clone(), String::new(), new_plan, &mut all);
+        let (to, events) = channel();
+        while change.step(&mut all, &to).is_some() {
+            assert_eq!(events.try_recv().err(), Some(TryRecvError::Empty), "still stopping");
+            std::thread::sleep(Duration::from_millis(1));
+            all.values_mut().for_each(crate::up::worker::Worker::look);
+        }
+        let Event::Recorded { change: true, recorded } = events.recv().unwrap() else { panic!("another event") };
+        let names: Vec<&str> = recorded.iter().filter(|(_, r)| r.is_ok()).map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, ["new", "normalize"], "the new reader, and the writer that has to respect it");
+        let gone: Vec<&str> = all.values().filter(|w| !w.alive()).map(|w| w.conf.name.as_str()).collect();
+        assert_eq!(gone, ["act", "normalize"]);
+        assert!(new.state_file(new.stage("new").unwrap()).exists());
+        all.values_mut().for_each(crate::up::worker::Worker::kill);
+    }
+}

@@ -34,7 +34,7 @@ impl Programs {
             let path = me.with_file_name(word);
             if path.is_file() && path != me {
                 // Another program of that name, or one left over from another build, must not become a stage.
-                match version(&path) {
+                match version(&path, VERSION_WAIT) {
                     Some(found) if found == format!("{word} {}", env!("CARGO_PKG_VERSION")) => small.push((kind, path)),
                     _ => tracing::debug!("{} is not this version's {word}: not used", path.display()),
                 }
@@ -66,14 +66,13 @@ impl Programs {
         command.arg("--config").arg(config).arg("--data").arg(data).args(["--stage", &stage.name, "--supervised"]);
         command.args(more).args(&self.flags);
         // The pipe's writing end is closed on exec, so no other child keeps this one from seeing its end.
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
-        let pipe = process.stdin.take();
-        Ok(Child { process, _pipe: pipe, since: Instant::now() })
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
+        Ok(Child { process, since: Instant::now() })
     }
 }
 
 /// What a program answers to `--version`; none if it does not in time.
-fn version(program: &Path) -> Option<String> {
+fn version(program: &Path, wait: Duration) -> Option<String> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn().ok()?;
@@ -81,7 +80,7 @@ fn version(program: &Path) -> Option<String> {
     loop {
         match process.try_wait() {
             Ok(Some(_)) => break,
-            Ok(None) if begun.elapsed() < VERSION_WAIT => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) if begun.elapsed() < wait => std::thread::sleep(Duration::from_millis(2)),
             _ => {
                 let _ = process.kill().and_then(|()| process.wait());
                 return None;
@@ -96,8 +95,8 @@ fn version(program: &Path) -> Option<String> {
 /// A running stage.
 #[derive(Debug)]
 pub struct Child {
+    /// Its stdin is the pipe: open as long as it should run.
     process: std::process::Child,
-    _pipe: Option<std::process::ChildStdin>,
     since: Instant,
 }
 
@@ -115,7 +114,7 @@ impl Child {
     /// Tells it to finish, commit and exit, by the end of its pipe: unlike a signal that does not count as a second
     /// order to a stage that a terminal or an init system has told already.
     pub fn finish(&mut self) {
-        self._pipe = None;
+        drop(self.process.stdin.take());
     }
 
     /// Tells it to reload.
@@ -155,5 +154,47 @@ impl Child {
         if let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);
         }
+    }
+}
+
+/// A stand-in for a stage: like one it ends when its pipe does.
+#[cfg(test)]
+pub fn stand_in() -> Child {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    let process = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    Child { process, since: Instant::now() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_pipe_is_the_order_to_finish() {
+        let (mut one, mut other) = (stand_in(), stand_in());
+        one.finish();
+        assert_eq!(one.wait().unwrap(), End::Code(0), "no other child holds the pipe open");
+        assert_eq!(other.ended(), None);
+        other.kill();
+        assert_eq!(other.wait().unwrap(), End::Signal(9));
+    }
+
+    #[test]
+    fn only_a_program_that_says_so_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |script: &str, want: Option<&str>| {
+            let path = dir.path().join("filter");
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            // Another test that forks just now holds the script open for writing: then it is busy.
+            let wait = Duration::from_millis(300);
+            let found = (0..20).map(|_| version(&path, wait)).find(|found| found.as_deref() == want);
+            assert!(found.is_some(), "{script}");
+        };
+        check("echo filter 0.1.0", Some("filter 0.1.0"));
+        check("exit 3", Some(""));
+        check("exec sleep 60", None);
+        assert_eq!(version(&dir.path().join("missing"), VERSION_WAIT), None);
     }
 }

@@ -20,9 +20,12 @@ pub struct Drain {
 impl Drain {
     /// Begins; nothing is started any more.
     pub fn begin(workers: &mut Workers) -> Self {
-        workers.values_mut().filter(|w| !w.alive()).for_each(|w| {
-            w.finish();
-        });
+        for worker in workers.values_mut() {
+            worker.ending = true;
+            if !worker.alive() {
+                worker.finish();
+            }
+        }
         Self { deadline: Instant::now() + DRAIN, told: 0 }
     }
 
@@ -56,5 +59,47 @@ impl Drain {
             self.told += 1;
         }
         Some(self.deadline)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::up::worker::{State, tests::workers};
+
+    fn told(workers: &Workers) -> Vec<&str> {
+        let told = |w: &&crate::up::worker::Worker| !matches!(w.state, State::Running(_));
+        workers.values().filter(told).map(|w| w.conf.name.as_str()).collect()
+    }
+
+    #[test]
+    fn each_goes_when_the_one_before_has_gone() {
+        let mut all = workers();
+        let mut drain = Drain::begin(&mut all);
+        let mut seen = Vec::new();
+        while drain.step(&mut all).is_some() {
+            let now = told(&all).join(" ");
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            all.values_mut().for_each(crate::up::worker::Worker::look);
+        }
+        // The order of the names is that of the map; what counts is who comes in.
+        assert_eq!(seen, ["receive", "normalize receive", "act normalize receive", "act index normalize receive"]);
+    }
+
+    #[test]
+    fn the_second_order_ends_all_at_once() {
+        let mut all = workers();
+        let mut drain = Drain::begin(&mut all);
+        drain.kill(&mut all);
+        let begun = Instant::now();
+        while drain.step(&mut all).is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", told(&all));
+            std::thread::sleep(Duration::from_millis(1));
+            all.values_mut().for_each(crate::up::worker::Worker::look);
+        }
     }
 }

@@ -140,7 +140,11 @@ fn rounds(config: &Config, stages: &[&StageConf], programs: &Programs, main: &Pa
             if !behind {
                 continue;
             }
-            let more: &[&str] = if stage.kind == StageKind::Act { &["--once", "--dry-run"] } else { &["--once"] };
+            // Where age matters the lines are judged as on their own day, and nothing is sent.
+            let more: &[&str] = match stage.kind {
+                StageKind::Act | StageKind::Store => &["--once", "--recorded"],
+                StageKind::Receive | StageKind::Normalize | StageKind::Filter => &["--once"],
+            };
             let fail = |e: std::io::Error| StageError::state(format!("stage {}: {e}", stage.name));
             let mut child = programs.start(stage, main, &config.data, more).map_err(fail)?;
             let end = child.wait().map_err(fail)?;

@@ -41,6 +41,8 @@ pub struct Worker {
     pub recorded: bool,
     /// How often it was started again after an end nobody asked for.
     pub restarts: u64,
+    /// All is ending: it may have been told by a terminal or an init system before we come to it.
+    pub ending: bool,
     rules: Restarts,
     since: Time,
     last_exit: Option<End>,
@@ -50,7 +52,7 @@ impl Worker {
     /// A stage that is to start now; `restarts` of its namesake before count on.
     pub fn new(conf: StageConf, restarts: u64) -> Self {
         let (state, rules) = (State::Due(Instant::now()), Restarts::default());
-        Self { conf, state, recorded: false, restarts, rules, since: Time::now(), last_exit: None }
+        Self { conf, state, recorded: false, restarts, ending: false, rules, since: Time::now(), last_exit: None }
     }
 
     /// Takes its process into care.
@@ -66,13 +68,13 @@ impl Worker {
     /// Looks whether its process has ended, and decides what follows.
     pub fn look(&mut self) {
         match &mut self.state {
-            State::Running(child) => {
+            State::Running(child) if !self.ending => {
                 let ran = child.ran();
                 if let Some(end) = child.ended() {
                     self.failed(end, ran);
                 }
             }
-            State::Leaving(child) => {
+            State::Running(child) | State::Leaving(child) => {
                 if let Some(end) = child.ended() {
                     let odd = end != End::from(Exit::Done) && end != End::from(Exit::Refused);
                     let how = if odd { format!(" ({end})") } else { String::new() };
@@ -192,3 +194,68 @@ fn after(pause: Duration) -> String {
 
 /// The stages by name.
 pub type Workers = BTreeMap<String, Worker>;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+pub mod tests {
+    use super::*;
+    use crate::up::child::stand_in;
+    use pipe::config::Config;
+    use std::path::Path;
+
+    /// A pipeline, with more tables if wanted.
+    pub fn config(dir: &Path, more: &str) -> Config {
+        let act = if more.contains("\"act\"") { "" } else { "[stage.act]\nfrom = \"topic:events\"\n" };
+        let text = format!(
+            "version = 1\n[stage.receive]\nto = \"topic:raw\"\n[stage.normalize]\nfrom = \"topic:raw\"\n\
+             to = \"topic:events\"\n{act}[stage.index]\nrun = \"store\"\nfrom = \"topic:events\"\n{more}"
+        );
+        std::fs::write(dir.join("pipeline.toml"), text).unwrap();
+        Config::load(&dir.join("pipeline.toml"), None).expect("it is right").0
+    }
+
+    /// Its stages as running stand-ins.
+    pub fn workers() -> Workers {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |conf: &StageConf| {
+            let mut worker = Worker::new(conf.clone(), 0);
+            worker.started(stand_in());
+            (conf.name.clone(), worker)
+        };
+        config(dir.path(), "").stages.iter().map(run).collect()
+    }
+
+    #[test]
+    fn what_follows_an_end() {
+        let mut worker = workers().remove("normalize").unwrap();
+        let end = |worker: &mut Worker| {
+            worker.kill();
+            while worker.alive() {
+                worker.look();
+            }
+            worker.shown()
+        };
+        let shown = end(&mut worker);
+        assert_eq!((shown.state, shown.last_exit.as_deref()), (shown::State::Waiting, Some("ended by signal 9")));
+        assert!(matches!(worker.state, State::Due(at) if at <= Instant::now()), "at once");
+        worker.started(stand_in());
+        assert_eq!(worker.shown().restarts, 1);
+        // Asked to finish, it is not started again, however it ends.
+        worker.finish();
+        assert_eq!(end(&mut worker).state, shown::State::Stopped);
+
+        worker.started(stand_in());
+        worker.ending = true;
+        assert_eq!(end(&mut worker).state, shown::State::Stopped, "somebody else has told it");
+
+        worker.failed(End::from(Exit::Usage), Duration::ZERO);
+        assert!(matches!(worker.state, State::NewConfiguration));
+        worker.reload();
+        assert!(matches!(worker.state, State::Due(_)));
+        worker.failed(End::from(Exit::State), Duration::ZERO);
+        worker.failed(End::from(Exit::State), Duration::ZERO);
+        assert_eq!(worker.shown().state, shown::State::Failed);
+        worker.finish();
+        assert!(matches!(worker.state, State::Failed), "a drain does not make it well");
+    }
+}
