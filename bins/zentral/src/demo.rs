@@ -244,7 +244,9 @@ impl Stage {
 
     fn picture(&self) -> Result<Picture, String> {
         let mut picture = self.follower.with(|matches| {
-            slack::with(&self.slack, |slack| slack::with(&self.mail, |mail| Picture::of(&self.tally, matches, slack, mail)))
+            slack::with(&self.slack, |slack| {
+                slack::with(&self.mail, |mail| Picture::of(&self.tally, matches, slack, mail))
+            })
         });
         picture.stored = hub::count(&self.scratch, "type:(osquery_result OR osquery_status)", None)?.count;
         picture.ledger = hub::ledger(&self.scratch)?;
@@ -271,7 +273,7 @@ impl Stage {
     }
 
     fn searches(&self, screen: &Screen) {
-        screen.heading("Searches to try");
+        screen.heading("Searches to try while it runs");
         let config = init::quoted(&self.scratch.file().to_string_lossy());
         for (query, by) in SEARCHES {
             let found = match hub::count(&self.scratch, query, None) {

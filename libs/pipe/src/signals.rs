@@ -48,7 +48,9 @@ impl Signals {
         std::thread::Builder::new().name("parent".into()).spawn(move || {
             let mut byte = [0u8; 64];
             while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
-            tracing::warn!("the supervisor has gone: finishing");
+            if !signals.stopping() {
+                tracing::debug!("asked to finish by the end of stdin");
+            }
             signals.stop();
         })?;
         Ok(())

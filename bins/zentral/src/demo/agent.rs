@@ -168,7 +168,8 @@ impl Agent {
         let request = json!({"node_key": self.node_key}).to_string();
         let (answer, _) = self.post(CONFIG, false, request.into()).await?;
         let schedule = answer.get("schedule").and_then(Value::as_object).ok_or("a configuration without a schedule")?;
-        let probe_of = |name: &String| Some((name.strip_prefix("zentral/")?.split('/').next()?.to_owned(), name.clone()));
+        let probe_of =
+            |name: &String| Some((name.strip_prefix("zentral/")?.split('/').next()?.to_owned(), name.clone()));
         self.sender.queries = schedule.keys().filter_map(probe_of).collect();
         Ok(())
     }

@@ -87,7 +87,8 @@ impl Client {
         let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
         let answer = connection.send_request(request).await.map_err(|e| format!("the connection broke: {e}"))?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| format!("broken answer: {e}"))?;
+        let body =
+            Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| format!("broken answer: {e}"))?;
         self.connection = Some(connection);
         Ok((status, body.to_bytes()))
     }

@@ -70,7 +70,9 @@ impl Sender {
         for (i, line) in captured.into_iter().enumerate() {
             second += 1;
             all.push(self.own(line, second)?);
-            if (i + 1) % step == 0 && let Some(line) = authored.next() {
+            if (i + 1) % step == 0
+                && let Some(line) = authored.next()
+            {
                 second += 1;
                 all.push(self.own(line, second)?);
             }
@@ -191,10 +193,13 @@ mod tests {
             for record in &all {
                 let events = sources::osquery::SOURCE.read_log(record.text.as_bytes(), now).unwrap();
                 assert_eq!(events.len(), record.events, "{}", record.text);
-                assert!(!record.timed || (0..3_600_000).contains(&(now.ms() - events.first().map_or(now, |e| e.time).ms())));
+                assert!(
+                    !record.timed || (0..3_600_000).contains(&(now.ms() - events.first().map_or(now, |e| e.time).ms()))
+                );
                 assert!(!record.text.contains("/REV"), "{}", record.text);
             }
-            let texts: std::collections::HashSet<&str> = all.iter().filter(|r| r.timed).map(|r| r.text.as_str()).collect();
+            let texts: std::collections::HashSet<&str> =
+                all.iter().filter(|r| r.timed).map(|r| r.text.as_str()).collect();
             assert_eq!(texts.len(), all.iter().filter(|r| r.timed).count(), "no two are alike");
         }
         let mut lost = sender(Platform::Mac);

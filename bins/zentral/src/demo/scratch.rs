@@ -42,7 +42,10 @@ pub struct Scratch {
 impl Scratch {
     /// Writes it. `smtp` is the port of the mail server; the secrets come from the environment of `up`.
     pub fn make(smtp: u16, made: ca::Made) -> Result<Self, String> {
-        let dir = tempfile::Builder::new().prefix("zentral-demo-").tempdir().map_err(|e| format!("no scratch folder: {e}"))?;
+        let dir = tempfile::Builder::new()
+            .prefix("zentral-demo-")
+            .tempdir()
+            .map_err(|e| format!("no scratch folder: {e}"))?;
         let (hub, metrics) = free_addresses().map_err(|e| format!("no free port: {e}"))?;
         let url = format!("url     = \"https://localhost:{}\"", hub.port());
         let mut text = template::with(&[

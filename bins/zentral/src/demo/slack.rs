@@ -123,7 +123,8 @@ async fn read(request: Request<Incoming>, path: &str) -> Result<Message, String>
         return Err("a body that does not call itself JSON".into());
     }
     let key = header(IDEMPOTENCY_KEY).filter(|key| !key.is_empty()).ok_or("no Idempotency-Key")?;
-    let body = Limited::new(request.into_body(), MESSAGE_MAX).collect().await.map_err(|e| format!("a broken body: {e}"))?;
+    let body =
+        Limited::new(request.into_body(), MESSAGE_MAX).collect().await.map_err(|e| format!("a broken body: {e}"))?;
     let body: serde_json::Value = serde_json::from_slice(&body.to_bytes()).map_err(|e| format!("not JSON: {e}"))?;
     let text = body.get("text").and_then(|t| t.as_str()).filter(|t| !t.is_empty()).ok_or("no text")?;
     Ok(Message { key, text: text.to_owned() })

@@ -185,9 +185,8 @@ fn verb(line: &str) -> String {
 /// A header, unfolded and with its encoded words decoded (RFC 5322 § 2.2.3, RFC 2047).
 fn header(mail: &[String], name: &str) -> Option<String> {
     let head = mail.iter().take_while(|line| !line.is_empty());
-    let mut lines = head.skip_while(|line| {
-        !line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name))
-    });
+    let mut lines =
+        head.skip_while(|line| !line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name)));
     let mut value = lines.next()?.split_once(':')?.1.trim().to_owned();
     for more in lines.take_while(|line| line.starts_with([' ', '\t'])) {
         value.push(' ');
@@ -227,11 +226,9 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
-        for (name, want) in [
-            ("Subject", Some("USB device on ada-mbp: äöü end")),
-            ("message-id", Some("<1@x>")),
-            ("To", None),
-        ] {
+        for (name, want) in
+            [("Subject", Some("USB device on ada-mbp: äöü end")), ("message-id", Some("<1@x>")), ("To", None)]
+        {
             assert_eq!(header(&mail, name).as_deref(), want, "{name}");
         }
     }

@@ -76,9 +76,7 @@ impl Picture {
         if self.matches < matches {
             missing.push(format!("{} of {matches} matches have not come", matches - self.matches));
         }
-        for (name, asked, taken) in
-            [("Slack", self.asked.0, self.taken.0), ("mail", self.asked.1, self.taken.1)]
-        {
+        for (name, asked, taken) in [("Slack", self.asked.0, self.taken.0), ("mail", self.asked.1, self.taken.1)] {
             if taken < asked {
                 missing.push(format!("{} of {asked} {name} deliveries have not come", asked - taken));
             }
@@ -136,7 +134,6 @@ impl Picture {
         )
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -167,7 +167,7 @@ pub fn probes(config: &Config, health: &Health) -> Vec<Probe> {
         }
     }
     let of = |name: &str, probe: &str| -> f64 {
-        all.by_label(name, "probe").iter().filter(|(p, _)| p == probe).map(|(_, n)| n).sum()
+        all.by_label(name, "probe").iter().filter(|(p, _)| p == probe).fold(0.0, |sum, (_, n)| sum + n)
     };
     let mut probes: Vec<Probe> = config
         .probes

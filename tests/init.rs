@@ -1,0 +1,124 @@
+//! `zentral init`: everything that a hub needs to start, and never anything twice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn zentral(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+    command.current_dir(dir).args(args).env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA");
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn check(dir: &Path, args: &[&str], code: i32, says: &str) -> String {
+    let out = zentral(dir, args);
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
+    assert!(text.contains(says), "{args:?} does not say {says:?}: {text}");
+    text
+}
+
+/// Every file below a folder with its bytes.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.insert(path.strip_prefix(dir).unwrap().display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_folder_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = check(dir.path(), &["init", "my hub", "--url", "https://hub.example.com:8443/"], 0, "Next:");
+    let commands: Vec<&str> = said.lines().skip_while(|l| *l != "Next:").filter(|l| l.contains("zentral ")).collect();
+    assert_eq!(commands.len(), 3, "{said}");
+    assert!(commands.iter().all(|c| c.contains("-c 'my hub/pipeline.toml'")), "{said}");
+
+    let hub = dir.path().join("my hub");
+    let made = files(&hub);
+    for name in ["pipeline.toml", "tls/ca.pem", "tls/hub.pem", "tls/hub.key", "data/secret.key"] {
+        assert!(made.contains_key(name), "{name} is missing");
+    }
+    assert!(!made.keys().any(|name| name.contains("ca.key")), "the authority's key is kept nowhere");
+    for (name, mode) in [("tls/hub.key", 0o600), ("data/secret.key", 0o600), ("data", 0o700)] {
+        assert_eq!(fs::metadata(hub.join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+    let text = String::from_utf8(made["pipeline.toml"].clone()).unwrap();
+    assert!(text.contains("\"https://hub.example.com:8443\"") && text.contains("listen = \"0.0.0.0:8443\""), "{text}");
+
+    check(&hub, &["check"], 0, "");
+    check(&hub, &["test", "probes"], 0, "");
+
+    // Tables that are appended work at once.
+    let more = r#"
+[action.note]
+kind = "file"
+path = "noted.ndjson"
+[probe.anything]
+filter = "true"
+act = ["note"]
+[unit.berlin]
+"#;
+    fs::write(hub.join("pipeline.toml"), text + more).unwrap();
+    check(&hub, &["check"], 0, "");
+    check(&hub, &["enrol", "new", "--unit", "berlin"], 0, "zs1.");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["init"], 0, "");
+    let before = files(dir.path());
+    check(dir.path(), &["init"], 2, "pipeline.toml is there already");
+    check(dir.path(), &["init", "."], 2, "pipeline.toml");
+    assert_eq!(files(dir.path()), before);
+
+    // A folder of somebody else's: as long as no file has the same name it is fine.
+    for (there, code) in
+        [("README", 0), ("probes/own.toml", 0), ("tls/hub.key", 2), ("data/secret.key", 2), ("probes/usb-device.jq", 2)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(there);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        check(dir.path(), &["init"], code, if code == 2 { there } else { "Next:" });
+        assert!(fs::read(&path).unwrap().is_empty());
+        assert_eq!(files(dir.path()).len() == 1, code == 2, "all or nothing: {:?}", files(dir.path()).keys());
+    }
+}
+
+#[test]
+fn wrong_words_write_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flag, value, says) in [
+        ("--url", "http://hub.example.com", "https"),
+        ("--url", "https://hub.example.com/?a", "plain path"),
+        ("--url", "https://x\"y", "URL"),
+        ("--listen", "443", "address"),
+        ("--listen", "0.0.0.0:http", "address"),
+        ("--listen", "0.0.0.0:443\"\n[x]", "address"),
+    ] {
+        check(dir.path(), &["init", "hub", flag, value], 2, says);
+    }
+    assert!(files(dir.path()).is_empty() && !dir.path().join("hub").exists());
+}
+
+#[test]
+fn the_pipeline_that_ships_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    check(root, &["check", "pipeline.toml"], 0, "");
+}
