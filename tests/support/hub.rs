@@ -8,6 +8,7 @@ pub struct Hub {
     pub dir: tempfile::TempDir,
     pub port: u16,
     up: Option<Child>,
+    env: Vec<(String, String)>,
 }
 
 impl Hub {
@@ -21,7 +22,7 @@ impl Hub {
         let own = dir.path().join("bin/zentral");
         let built = env!("CARGO_BIN_EXE_zentral");
         std::fs::hard_link(built, &own).or_else(|_| std::fs::copy(built, &own).map(|_| ())).unwrap();
-        let hub = Self { dir, port, up: None };
+        let hub = Self { dir, port, up: None, env: Vec::new() };
         let listen = format!("127.0.0.1:{port}");
         let url = format!("https://localhost:{port}");
         let folder = hub.dir.path().to_str().unwrap().to_owned();
@@ -32,6 +33,11 @@ impl Hub {
         hub
     }
 
+    /// A variable for the hub's processes.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -39,6 +45,7 @@ impl Hub {
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.path("bin/zentral"));
         command.current_dir(self.dir.path()).args(words).stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }
 

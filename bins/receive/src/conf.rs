@@ -167,19 +167,8 @@ impl Conf {
 
 impl Osquery {
     fn read(table: &mut Settings) -> Self {
-        let mut read = Self::default();
-        read.reenrol_always = match table.has("reenrol").then(|| table.str("reenrol")).flatten().as_deref() {
-            Some("always") => true,
-            None | Some("same-hardware") => false,
-            Some("approve") => {
-                table.fail("reenrol", "`approve` is not supported by this version");
-                false
-            }
-            Some(other) => {
-                table.fail("reenrol", format!("`{other}` is neither same-hardware nor always"));
-                false
-            }
-        };
+        let reenrol_always = table.word("reenrol", &["same-hardware", "always"]) == Some("always");
+        let mut read = Self { reenrol_always, ..Self::default() };
         if let Some(mut options) = table.table("options") {
             for flag in options.keys() {
                 if sources::osquery::is_cli_only(&flag) {
@@ -306,7 +295,11 @@ mod tests {
             (&format!("{STAGE}trusted_proxies = \"10.0.0.0/33\"\n"), "stage.receive.trusted_proxies", "10.0.0.0/33"),
             (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1 GiB"),
             (&format!("{STAGE}connections = 0\n"), "stage.receive.connections", "1 to"),
-            ("[source.osquery]\nreenrol = \"never\"\n", "source.osquery.reenrol", "neither same-hardware nor always"),
+            (
+                "[source.osquery]\nreenrol = \"never\"\n",
+                "source.osquery.reenrol",
+                "`never` is none of same-hardware, always",
+            ),
             ("[source.osquery]\noptions = { x = 1.5 }\n", "source.osquery.options.x", "found a fraction"),
             (
                 "[source.osquery]\noptions = { config_path = \"x\" }\n",

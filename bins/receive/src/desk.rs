@@ -31,7 +31,7 @@ impl sources::Desk for Desk {
             return Enrolment::Unavailable; // or the agent would get a key that nobody is told about
         }
         self.try_enrol(source, secret, facts).unwrap_or_else(|why| {
-            tracing::warn!("nobody can enrol: {why}");
+            self.hub.complain("nobody can enrol", &why);
             Enrolment::Unavailable
         })
     }
@@ -44,7 +44,7 @@ impl sources::Desk for Desk {
             Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
             Ok(None) => Speaker::Unknown,
             Err(why) => {
-                tracing::warn!("no node key can be looked up: {why}");
+                self.hub.complain("no node key can be looked up", &why);
                 Speaker::Unavailable
             }
         }
@@ -52,7 +52,7 @@ impl sources::Desk for Desk {
 
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable> {
         self.live.agents.config(machine.platform.as_deref(), machine.unit.as_deref()).map_err(|why| {
-            tracing::error!("an agent's configuration cannot be made: {why}");
+            self.hub.complain("an agent's configuration cannot be made", &why);
             Unavailable
         })
     }

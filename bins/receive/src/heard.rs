@@ -1,6 +1,7 @@
 //! When each machine spoke last. A line about a request is due once per machine, source, kind and 10 minutes; both
 //! are written to `receive.db` now and then, so that a restart does not say it all again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -25,7 +26,7 @@ struct Spoke {
 }
 
 struct Said {
-    kind: &'static str,
+    kind: Cow<'static, str>,
     at: i64,
     kept: bool,
 }
@@ -51,21 +52,21 @@ impl Heard {
                 true
             }
             None => {
-                spoke.said.push(Said { kind, at: now, kept: false });
+                spoke.said.push(Said { kind: kind.into(), at: now, kept: false });
                 true
             }
         }
     }
 
-    /// What the state remembers of the last 10 minutes. Kinds that `known` does not name are left out.
-    pub fn load(&self, db: &Db, known: &[(&'static str, &'static str)], now: i64) -> Result<(), DbError> {
+    /// What the state remembers of the last 10 minutes.
+    pub fn load(&self, db: &Db, now: i64) -> Result<(), DbError> {
         let limit = u64::try_from(MACHINES_MAX).unwrap_or(u64::MAX);
         let rows = machines::said_since(db, now - SAY_EVERY_MS, limit)?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
-            let Some((source, kind)) = known.iter().find(|(s, k)| *s == row.source && *k == row.kind) else { continue };
-            let spoke = all.entry(*source).or_default().entry(row.machine).or_default();
-            spoke.said.push(Said { kind, at: row.said, kept: true });
+            let Some(source) = sources::by_name(&row.source) else { continue };
+            let spoke = all.entry(source.name()).or_default().entry(row.machine).or_default();
+            spoke.said.push(Said { kind: row.kind.into(), at: row.said, kept: true });
         }
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Heard {
                     said.push(machines::Heard {
                         source: (*source).to_owned(),
                         machine: machine.clone(),
-                        kind: line.kind.to_owned(),
+                        kind: line.kind.clone().into_owned(),
                         said: line.at,
                     });
                 }
@@ -119,8 +120,7 @@ mod tests {
         heard.flush(&mut db, 1000 + SAY_EVERY_MS).unwrap();
 
         let again = Heard::default();
-        let known = [("osquery", "log"), ("osquery", "config")];
-        again.load(&db, &known, 2000 + SAY_EVERY_MS / 2).unwrap();
+        again.load(&db, 2000 + SAY_EVERY_MS / 2).unwrap();
         assert!(!say(&again, "a", "log", 1001 + SAY_EVERY_MS), "said before the restart");
         assert!(say(&again, "a", "log", 5), "the clock was set back");
         assert!(!say(&again, "b", "log", 1500));

@@ -1,7 +1,7 @@
 //! What all requests share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pipe::config::Config;
@@ -17,8 +17,10 @@ use crate::meters::Meters;
 
 /// KiB of bodies held in memory at a time, beyond what every connection may have.
 const HELD_KIB: usize = 256 << 10;
-/// Requests worked on beside the others at a time: long bodies, enrolments.
+/// Long bodies, and enrolments, worked on beside the other requests at a time.
 const BESIDE_MAX: usize = 4;
+/// Time between two complaints about the same, in ms: a fleet that can't enrol would fill the log.
+const COMPLAIN_EVERY_MS: i64 = 10_000;
 
 /// What the configuration says, as it holds now: all of one state of the files, or all of another.
 pub struct Live {
@@ -48,8 +50,11 @@ pub struct Hub {
     pub meters: Meters,
     /// A permit is a KiB of a body.
     pub held: Arc<Semaphore>,
-    /// A permit is a request that is worked on beside the others.
-    pub beside: Arc<Semaphore>,
+    /// A permit is a long body that is worked on beside the other requests.
+    pub long: Arc<Semaphore>,
+    /// A permit is an enrolment. Apart from the above: whoever sends long bodies keeps nobody from enrolling.
+    pub enrolments: Arc<Semaphore>,
+    complained: AtomicI64,
     live: RwLock<Arc<Live>>,
     ids: Ids,
 }
@@ -65,7 +70,7 @@ impl Hub {
         meters: Meters,
         live: Live,
     ) -> Result<Self, getrandom::Error> {
-        let (held, beside) = (Arc::new(Semaphore::new(HELD_KIB)), Arc::new(Semaphore::new(BESIDE_MAX)));
+        let permits = |n| Arc::new(Semaphore::new(n));
         Ok(Self {
             sink,
             known,
@@ -73,8 +78,10 @@ impl Hub {
             registry,
             key,
             meters,
-            held,
-            beside,
+            held: permits(HELD_KIB),
+            long: permits(BESIDE_MAX),
+            enrolments: permits(BESIDE_MAX),
+            complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),
             ids: Ids::new()?,
         })
@@ -94,6 +101,16 @@ impl Hub {
     /// The bounds that hold now.
     pub fn limits(&self) -> Limits {
         self.live().conf.limits
+    }
+
+    /// Says what is wrong with the state, now and then.
+    pub fn complain(&self, what: &str, why: &dyn std::fmt::Display) {
+        let now = event::Time::now().ms();
+        let last = self.complained.load(Ordering::Relaxed);
+        if now.saturating_sub(last) >= COMPLAIN_EVERY_MS {
+            self.complained.store(now, Ordering::Relaxed);
+            tracing::warn!("{what}: {why}");
+        }
     }
 
     /// An id that no other request has.

@@ -18,6 +18,7 @@ use hyper::{Method, Response, StatusCode};
 use pipe::topic::Class;
 use sources::{NoRoom, Reply, ReplyBody, Sink, Source};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::body::{self, Packed};
 use crate::desk::Desk;
@@ -121,8 +122,10 @@ async fn answer(
     };
     let asked = Asked::new(hub, &live, peer, head);
     let desk = Desk { hub: hub.clone(), live };
-    if packed.len() > INLINE_MAX || asked.path.ends_with(WRITES_STATE) {
-        beside(source, asked, packed, desk).await
+    if asked.path.ends_with(WRITES_STATE) {
+        beside(hub.enrolments.clone(), source, asked, packed, desk).await
+    } else if packed.len() > INLINE_MAX {
+        beside(hub.long.clone(), source, asked, packed, desk).await
     } else {
         inline(source, &asked, packed, &desk).await
     }
@@ -228,8 +231,14 @@ impl Sink for Stream<'_> {
     }
 }
 
-async fn beside(source: &'static dyn Source, asked: Asked, mut packed: Packed, desk: Desk) -> Reply {
-    let turn = tokio::time::timeout(BESIDE_TIMEOUT, desk.hub.beside.clone().acquire_owned()).await;
+async fn beside(
+    turns: Arc<Semaphore>,
+    source: &'static dyn Source,
+    asked: Asked,
+    mut packed: Packed,
+    desk: Desk,
+) -> Reply {
+    let turn = tokio::time::timeout(BESIDE_TIMEOUT, turns.acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Reply::busy() };
     let runtime = Handle::current();
     let work = tokio::task::spawn_blocking(move || {

@@ -85,7 +85,7 @@ pub async fn run(listener: TcpListener, hub: Arc<Hub>, mut stop: Stop) {
             }
             Err(e) => {
                 hub.meters.closed.with_label_values(&["accept"]).inc();
-                tracing::warn!("cannot accept a connection: {e}");
+                hub.complain("cannot accept a connection", &e);
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -29,6 +29,9 @@ const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How long requests in flight may take to finish when the stage is stopped.
 const FINISH: Duration = Duration::from_secs(15);
 
+/// Files open beside the connections: topic, state, side door.
+const FILES_BESIDE: usize = 64;
+
 /// See [`crate::run`].
 pub fn run(global: &Global, args: &Args) -> Exit {
     if !args.stage.from.is_empty() {
@@ -76,7 +79,7 @@ impl Stage {
             return Err(StageError::usage("receive needs --listen ADDR"));
         }
         let heard = Heard::default();
-        heard.load(&db, &KINDS, now)?;
+        heard.load(&db, now)?;
         let known = Known::new(db, process.state())?;
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
@@ -96,6 +99,7 @@ impl Stage {
 
     fn run(self) -> Result<Exit, StageError> {
         self.process.open_side_door(None)?;
+        allow_files(self.hub.limits().connections);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("receive")
@@ -174,15 +178,17 @@ impl Stage {
     }
 }
 
-/// The kinds of requests that a line is due about, by source.
-const KINDS: [(&str, &str); 6] = [
-    ("osquery", "enroll"),
-    ("osquery", "config"),
-    ("osquery", "log"),
-    ("osquery", "distributed_read"),
-    ("osquery", "distributed_write"),
-    ("osquery", "bomb"),
-];
+/// Every connection is a file; most systems let a process have 1,024 unless it asks for more.
+fn allow_files(connections: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let wanted = connections.saturating_add(FILES_BESIDE) as u64;
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < wanted) {
+        tracing::warn!("{connections} connections need {wanted} open files, and the system allows {files}");
+    }
+}
 
 async fn listen(hub: Arc<Hub>, stop: serve::Stop, file: Option<&Path>) -> Result<(), StageError> {
     let live = hub.live();

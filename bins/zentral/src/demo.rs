@@ -12,6 +12,7 @@ mod scratch;
 mod screen;
 mod slack;
 mod smtp;
+mod stop;
 mod verdict;
 
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant};
 use pipe::Exit;
 use pipe::cli::{Global, complain};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::{init, status};
@@ -78,7 +78,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 async fn show(screen: Screen, once: bool) -> Result<Exit, String> {
-    let mut stopping = signals()?;
+    let mut stopping = stop::signals()?;
     let mut stage = Stage::set(&screen).await?;
     let shown = tokio::select! {
         shown = stage.play(&screen, once) => shown,
@@ -88,7 +88,7 @@ async fn show(screen: Screen, once: bool) -> Result<Exit, String> {
     // A second Ctrl-C while the hub finishes ends it at once.
     let ended = tokio::select! {
         ended = stage.hub.stop() => ended,
-        () = again(&mut stopping) => Err("ended before the hub had finished".into()),
+        () = stop::again(&mut stopping) => Ok(()),
     };
     drop(stage.follower);
     let exit = shown?;
@@ -98,35 +98,6 @@ async fn show(screen: Screen, once: bool) -> Result<Exit, String> {
         screen.line(&screen.paint(DIM, &format!("the hub has stopped; {path} goes")));
     }
     Ok(exit)
-}
-
-/// SIGINT, SIGTERM and SIGHUP as one thing that happens; each of them counts.
-fn signals() -> Result<watch::Receiver<bool>, String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fail = |e: std::io::Error| format!("signals: {e}");
-    let mut all = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let (send, receive) = watch::channel(false);
-    for incoming in &mut all {
-        if let Err(e) = incoming {
-            return Err(fail(std::io::Error::new(e.kind(), e.to_string())));
-        }
-    }
-    for incoming in all.into_iter().flatten() {
-        let (send, mut incoming) = (send.clone(), incoming);
-        tokio::spawn(async move {
-            while incoming.recv().await.is_some() {
-                let _ = send.send(true);
-            }
-        });
-    }
-    Ok(receive)
-}
-
-async fn again(stopping: &mut watch::Receiver<bool>) {
-    stopping.mark_unchanged();
-    if stopping.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Everything that takes part.
@@ -250,6 +221,7 @@ impl Stage {
         });
         picture.stored = hub::count(&self.scratch, "type:(osquery_result OR osquery_status)", None)?.count;
         picture.ledger = hub::ledger(&self.scratch)?;
+        picture.restarts = hub::restarts(&self.scratch)?;
         Ok(picture)
     }
 

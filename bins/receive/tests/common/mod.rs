@@ -133,7 +133,7 @@ impl Hub {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = child.kill();
+        let _ = child.kill().and_then(|()| child.wait());
         panic!("does not end\n{}", self.log());
     }
 

@@ -205,8 +205,8 @@ impl Agent {
         self.post(LOG, true, body.into()).await.map(|(_, resent)| resent)
     }
 
-    /// Asks until the answer is a success: a JSON object without `error` (protocols § 1.1). How often it was asked again
-    /// without having heard anything comes back, too.
+    /// Asks until the answer is a success: a JSON object without `error` (protocols § 1.1). How often nothing was heard
+    /// before comes back, too.
     async fn post(&mut self, path: &str, gzip: bool, body: Bytes) -> Result<(Value, usize), String> {
         let (mut why, mut unheard) = (String::new(), 0);
         for n in 1..=TRIES {

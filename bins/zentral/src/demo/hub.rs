@@ -14,6 +14,7 @@ use store::client::{Client as Store, Counts, Question};
 
 use super::client::{Client, Way};
 use super::scratch::Scratch;
+use crate::up::shown;
 
 /// How long the hub may take to answer its first request.
 const START_WAIT: Duration = Duration::from_secs(60);
@@ -147,6 +148,12 @@ pub fn ledger(scratch: &Scratch) -> Result<Ledger, String> {
         } += row.uint(1);
     }
     Ok(ledger)
+}
+
+/// How often stages were started again after an end nobody asked for.
+pub fn restarts(scratch: &Scratch) -> Result<u64, String> {
+    let up = shown::ask(&scratch.config.data).map_err(|e| format!("the hub: {e}"))?;
+    Ok(up.stages.iter().map(|stage| stage.restarts).sum())
 }
 
 /// Asks the store over its socket; by the values of a field if one is named.

@@ -132,9 +132,12 @@ url  = {{ env = "{SLACK_URL}" }}
 
 [action.mail-demo]
 kind = "email"
-smtp = {{ url = "smtp://localhost:{smtp}", user = "{SMTP_USER}", password = {{ env = "{SMTP_PASSWORD}" }}, ca = "tls/ca.pem" }}
 from = "hub@example.com"
 to   = ["group:secops"]
+smtp.url      = "smtp://localhost:{smtp}"
+smtp.user     = "{SMTP_USER}"
+smtp.password = {{ env = "{SMTP_PASSWORD}" }}
+smtp.ca       = "tls/ca.pem"
 "#
     )
 }

@@ -200,7 +200,8 @@ fn header(mail: &[String], name: &str) -> Option<String> {
             .and_then(|w| STANDARD.decode(w).ok())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         // The space between two encoded words is not part of the text.
-        if !text.is_empty() && !(encoded && decoded.is_some()) {
+        let joined = text.is_empty() || (encoded && decoded.is_some());
+        if !joined {
             text.push(' ');
         }
         encoded = decoded.is_some();
