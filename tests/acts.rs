@@ -77,10 +77,10 @@ fn a_slack_in_trouble_gets_each_message_once() {
         2 => Reply::Hang(60_000),
         _ => Reply::Answer(200, "", "ok"),
     });
-    let mut hub = Hub::new(&format!(
-        "\n[action.slack]\nkind = \"slack\"\ntimeout = \"1s\"\nurl = {{ env = \"SLACK_URL\" }}\n\
-         \n[probe.all]\nfilter = '.payload.columns.marker | strings | {{title: (\"<!here> & \" + .)}}'\nact = [\"slack\"]\n",
-    ));
+    let mut hub = Hub::new(
+        "\n[action.slack]\nkind = \"slack\"\ntimeout = \"1s\"\nurl = { env = \"SLACK_URL\" }\n\
+         \n[probe.all]\nfilter = '.payload.columns.marker | strings | {title: (\"<!here> & \" + .)}'\nact = [\"slack\"]\n",
+    );
     hub.env("SLACK_URL", &format!("http://127.0.0.1:{}/services/T0/B0/hunter2", slack.port));
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "SLACK1");
     hub.start();

@@ -48,7 +48,7 @@ fn record(agent: usize, n: usize, now: u64) -> Value {
         _ => now,
     };
     json!({"name": "kill_test", "hostIdentifier": format!("KILL{agent}"), "unixTime": time, "epoch": 0, "counter": 3,
-        "columns": {"marker": format!("m{agent}x{n}"), "hit": if n % 20 == 0 { "1" } else { "0" }}, "action": "added"})
+        "columns": {"marker": format!("m{agent}x{n}"), "hit": if n.is_multiple_of(20) { "1" } else { "0" }}, "action": "added"})
 }
 
 #[derive(Default)]
@@ -170,7 +170,7 @@ fn no_kill_loses_or_doubles_anything() {
     assert!(acknowledged.len() > 100, "only {} records were taken", acknowledged.len());
     let hits: HashSet<&String> = acknowledged
         .iter()
-        .filter(|m| m.split('x').nth(1).and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n % 20 == 0))
+        .filter(|m| m.split('x').nth(1).and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n.is_multiple_of(20)))
         .collect();
     let taken = || -> HashMap<String, usize> {
         let mut count = HashMap::new();

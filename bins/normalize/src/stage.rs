@@ -29,7 +29,8 @@ impl Normalize {
         }
         let is_raw = json::members(line.bytes).filter_map(Result::ok).any(|(key, _)| key == b"body");
         if !is_raw {
-            return Ok(self.pass(line, out));
+            self.pass(line, out);
+            return Ok(());
         }
         let raw = match Raw::parse(line.bytes) {
             Ok(raw) => raw,

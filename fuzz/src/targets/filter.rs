@@ -1,5 +1,7 @@
 //! jq programs of strangers: any text compiles or is an error with a place, and what compiles stays within its limits.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use event::json;
@@ -13,6 +15,35 @@ const EVENT: &[u8] = br#"{"v":1,"type":"osquery_result","tags":["osquery"],"mach
 /// `data` is a program. It runs over one event with small limits; CPU time would make runs differ, so it is no limit.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    on_big_stack(text.to_owned());
+}
+
+/// One thread with a big stack for all inputs: making one takes far longer than a run, above all with a sanitizer.
+fn on_big_stack(text: String) {
+    static WORKER: Mutex<Option<(Sender<String>, Receiver<()>)>> = Mutex::new(None);
+    let mut worker = WORKER.lock().unwrap_or_else(PoisonError::into_inner);
+    let (texts, done) = worker.take().unwrap_or_else(|| {
+        let ((texts, inbox), (tell, done)) = (channel::<String>(), channel());
+        std::thread::spawn(move || {
+            with_stack(|| {
+                for text in inbox {
+                    check(&text);
+                    if tell.send(()).is_err() {
+                        break;
+                    }
+                }
+            })
+        });
+        (texts, done)
+    });
+    texts.send(text).expect("the thread waits for texts");
+    // It does not answer if a check failed: then the next input gets a new one.
+    done.recv().expect("a finding (its message stands above)");
+    *worker = Some((texts, done));
+}
+
+fn check(text: &str) {
+    let data = text.as_bytes();
     let program = match compile(text, "fuzz", &NoModules) {
         Ok(program) => program,
         Err(error) => {
@@ -22,11 +53,8 @@ pub fn run(data: &[u8]) {
         }
     };
     let limits = Limits { steps: 5_000, cpu: Duration::from_secs(600), ..Limits::default() };
-    let ran = with_stack(|| {
-        let event = parse(EVENT).expect("the event is JSON");
-        (program.decide(&event, 0, &limits), program.eval(&event, 0, &limits))
-    });
-    let (decision, outputs) = ran.expect("a thread");
+    let event = parse(EVENT).expect("the event is JSON");
+    let (decision, outputs) = (program.decide(&event, 0, &limits), program.eval(&event, 0, &limits));
     if let Ok(outputs) = &outputs {
         for output in outputs {
             assert!(json::is_canonical(output.as_bytes()), "{} gives {output}", show(data));

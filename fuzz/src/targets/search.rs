@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use store::index::Index;
-use store::query;
+use store::query::{self, Query};
 use store::search::{Scope, Search, SearchError};
 use tempfile::TempDir;
 
 /// More than any search of five events needs; one that takes longer is a finding (it runs into libFuzzer's timeout).
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Queries with more wildcards are read but not run: each is an automaton, which takes a sanitizer 50 ms to build.
+const WILDCARDS_MAX: usize = 3;
 
 /// `data` is a query; bytes that are no UTF-8 never reach the parser, so they are replaced.
 pub fn run(data: &[u8]) {
@@ -33,6 +36,9 @@ pub fn run(data: &[u8]) {
             Err(e) => panic!("{text:?} is written as {written:?}: {e}"),
         }
     }
+    if wildcards(&query) > WILDCARDS_MAX {
+        return;
+    }
     let scope = Scope { query, since: None, until: None, deadline: Some(Instant::now() + DEADLINE) };
     let search = &index().1;
     match (search.page(&scope, 100, None), search.count(&scope)) {
@@ -42,6 +48,15 @@ pub fn run(data: &[u8]) {
         }
         (Err(SearchError::TooMuch(_)), _) | (_, Err(SearchError::TooMuch(_))) => {}
         (page, count) => panic!("{text:?}: {page:?} {count:?}"),
+    }
+}
+
+fn wildcards(query: &Query) -> usize {
+    match query {
+        Query::Wild { .. } => 1,
+        Query::Not(inner) => wildcards(inner),
+        Query::And(all) | Query::Or(all) => all.iter().map(wildcards).sum(),
+        Query::All | Query::Match { .. } | Query::Range { .. } | Query::Exists(_) => 0,
     }
 }
 

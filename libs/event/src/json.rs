@@ -489,7 +489,7 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -360,7 +360,7 @@ mod tests {
         let rows = db.query("SELECT k, n, b, NULL FROM t", &[]).unwrap();
         let row = rows.first().unwrap();
         assert_eq!((row.text(0), row.int(1), row.blob(2), row.opt_text(3)), ("a", 7, &[0xff][..], None));
-        drop(db.begin().unwrap().execute("DELETE FROM t", &[]).unwrap());
+        assert_eq!(db.begin().unwrap().execute("DELETE FROM t", &[]).unwrap(), 1);
         assert_eq!(db.query("SELECT 1 FROM t", &[]).unwrap().len(), 1, "no commit, no change");
     }
 
