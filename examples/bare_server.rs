@@ -3,7 +3,7 @@
 //! TLS, gunzip, cut into records, one line a record behind an envelope as long as ours, append, one fdatasync for all
 //! requests that wait, then 200. No keys, ids, limits, metrics, and no bad input: whatever is wrong is a 400.
 //! `bare_server ADDRESS CERT KEY FILE`
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a tool for measuring")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a tool for measuring")]
 
 use std::convert::Infallible;
 use std::fs::File;

@@ -268,7 +268,7 @@ fn body(n: u64, time: u64, cli: &Cli) -> Vec<u8> {
     let mut out = format!(r#"{{"node_key":"{}","log_type":"result","data":["#, cli.node_key).into_bytes();
     for i in 0..cli.results {
         let count = n * cli.results + i;
-        let (name, more) = if count % ONE_IN == 0 {
+        let (name, more) = if count.is_multiple_of(ONE_IN) {
             ("usb_devices", format!(r#""vendor":"C-Media","model":"USB Audio {}","removable":"1","#, random() % 100))
         } else {
             ("pack_incident-response_process_events", String::new())

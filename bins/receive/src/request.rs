@@ -1,11 +1,12 @@
 //! One request: who is asked, what is answered, and never before the lines it gave are durable.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::BufRead;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,6 @@ const INLINE_INFLATED_MAX: usize = 8 << 20;
 const BESIDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that are longer together get an answer in place of an ear.
 pub const HEADER_MAX: usize = 16 << 10;
-/// Enrolments write to the state and wait for the disk.
-const WRITES_STATE: &str = "/enroll";
 
 /// Answers. The body of the answer is JSON and never empty, whatever happens.
 pub async fn serve(
@@ -43,19 +42,30 @@ pub async fn serve(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let source = sources::by_path(head.uri.path());
-    let (name, kind) = match source {
-        Some(source) => (source.name(), kind(source, head.uri.path())),
-        None => ("none", String::from("none")),
-    };
-    let reply = sheltered(answer(hub, peer, source, &head, body)).await;
+    let route = ROUTES.get(head.uri.path());
+    let (name, kind) = route.map_or(("none", "none"), |route| (route.source.name(), &route.kind));
+    let reply = sheltered(answer(hub, peer, route, &head, body)).await;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    hub.meters.answered(name, &kind, status.as_str(), reply.reason, begun.elapsed());
+    hub.meters.answered(name, kind, status.as_str(), reply.reason, begun.elapsed());
     hub.meters.records.with_label_values(&[name]).inc_by(reply.records as u64);
     // Of the path only what is one of ours, and nothing of the query: both may hold secrets.
     tracing::debug!(source = name, kind, status = status.as_u16(), reason = reply.reason, %peer, "request");
     Ok(response(status, reply))
 }
+
+/// Who answers a path.
+struct Route {
+    source: &'static dyn Source,
+    kind: String,
+    /// It writes to the state and waits for the disk.
+    enrols: bool,
+}
+
+static ROUTES: LazyLock<HashMap<&'static str, Route>> = LazyLock::new(|| {
+    let paths = sources::ALL.iter().flat_map(|source| source.paths().iter().map(move |path| (*source, *path)));
+    let route = |source, path| Route { source, kind: kind(source, path), enrols: path.ends_with("/enroll") };
+    paths.map(|(source, path)| (path, route(source, path))).collect()
+});
 
 /// What a path of a source is called in metrics: `log`, `distributed_read`.
 fn kind(source: &dyn Source, path: &str) -> String {
@@ -96,7 +106,7 @@ fn response(status: StatusCode, reply: Reply) -> Response<Full<Bytes>> {
 async fn answer(
     hub: &Arc<Hub>,
     peer: IpAddr,
-    source: Option<&'static dyn Source>,
+    route: Option<&'static Route>,
     head: &hyper::http::request::Parts,
     body: Incoming,
 ) -> Reply {
@@ -105,7 +115,7 @@ async fn answer(
         body::see_off(body);
         return Reply::error(431, "header_too_large", &format!("header is longer than {HEADER_MAX} bytes"));
     }
-    let Some(source) = source else {
+    let Some(Route { source, enrols, .. }) = route else {
         body::see_off(body);
         return elsewhere(hub, &head.method, head.uri.path());
     };
@@ -122,12 +132,12 @@ async fn answer(
     };
     let asked = Asked::new(hub, &live, peer, head);
     let desk = Desk { hub: hub.clone(), live };
-    if asked.path.ends_with(WRITES_STATE) {
-        beside(hub.enrolments.clone(), source, asked, packed, desk).await
+    if *enrols {
+        beside(hub.enrolments.clone(), *source, asked, packed, desk).await
     } else if packed.len() > INLINE_MAX {
-        beside(hub.long.clone(), source, asked, packed, desk).await
+        beside(hub.long.clone(), *source, asked, packed, desk).await
     } else {
-        inline(source, &asked, packed, &desk).await
+        inline(*source, &asked, packed, &desk).await
     }
 }
 

@@ -88,7 +88,11 @@ fn go_on(fs: &Arc<dyn Fs>, dir: &Path, writer: &mut TopicWriter, deletes: bool) 
     let mut sealed = Vec::new();
     for i in 0..LINES {
         let line = format!("{{\"line\":{i}}}\n").into_bytes();
-        writer.append(&line, 1).unwrap_or_else(|e| panic!("append: {e}"));
+        match writer.append(&line, 1) {
+            // A folder that begins at an absurd offset has no room for more; nothing was written.
+            Err(Error::Refused(_)) if before.max(writer.end()).offset > u64::from(u32::MAX) => return sealed,
+            other => other.unwrap_or_else(|e| panic!("append: {e}")),
+        }
         writer.sync().unwrap_or_else(|e| panic!("sync: {e}"));
         sealed.extend(writer.sealed());
         writer.publish().unwrap_or_else(|e| panic!("publish: {e}"));

@@ -15,6 +15,9 @@ use super::recover::recover;
 use super::segment::{self, Segment, count_lines};
 use super::{Error, Kept, Mark, Options, Sealed};
 
+/// The largest offset and line number: what a database's BIGINT holds.
+const END_MAX: u64 = i64::MAX as u64;
+
 /// Appends lines to a topic. Holds its lock.
 ///
 /// A commit is: [`append`](Self::append), [`sync`](Self::sync), the owner's transaction with the synced mark and the
@@ -107,6 +110,11 @@ impl TopicWriter {
         }
         if memchr::memchr(0, lines).is_some() {
             return Err(Error::Refused("a NUL byte"));
+        }
+        // Only a folder that no writer left (a segment named by an absurd offset) gets there.
+        let room = [(self.end.offset, lines.len() as u64), (self.end.line, count)];
+        if room.iter().any(|(end, more)| end.checked_add(*more).is_none_or(|end| end > END_MAX)) {
+            return Err(Error::Refused("offsets have come to their end"));
         }
         let now = self.fs.now_ms();
         if let Some(open) = self.open.as_ref().filter(|o| o.len > 0) {
