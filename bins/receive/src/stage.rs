@@ -44,17 +44,13 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     };
     match Stage::open(process, args).and_then(Stage::run) {
         Ok(exit) => exit,
-        Err(e) if closed(&e) => Exit::Done,
+        // Whoever read our stdout has gone: a polite end.
+        Err(e) if e.exit == Exit::Done => Exit::Done,
         Err(e) => {
             tracing::error!("{e}");
             e.exit
         }
     }
-}
-
-/// Whoever read our stdout has gone: a polite end.
-fn closed(e: &StageError) -> bool {
-    e.text.starts_with("stdout") && e.text.contains("roken pipe")
 }
 
 struct Stage {

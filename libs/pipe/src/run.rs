@@ -292,6 +292,14 @@ impl Loop {
         for output in &mut self.outputs {
             if let Output::Topic(topic) = output {
                 topic.maintain(&self.job.metrics)?;
+                let sealed = topic.sealed();
+                if !sealed.is_empty() {
+                    // Only what was recorded and published may go: a full topic would never get room otherwise.
+                    let mut tx = self.db.begin()?;
+                    state::add_segments(&mut tx, topic.name(), &sealed)?;
+                    tx.commit()?;
+                    topic.publish()?;
+                }
                 room &= topic.has_room(&self.job.metrics);
             }
         }

@@ -174,11 +174,22 @@ impl Writer {
             Target::Stdout => {
                 self.lines.clear();
                 group.iter().for_each(|o| self.lines.extend_from_slice(&o.lines));
-                stdio::write(&self.lines).map_err(|e| StageError::state(format!("stdout: {e}")))?;
+                stdio::write(&self.lines).map_err(|e| match e.kind() {
+                    std::io::ErrorKind::BrokenPipe => {
+                        StageError { exit: crate::Exit::Done, text: "stdout was closed".into() }
+                    }
+                    _ => StageError::state(format!("stdout: {e}")),
+                })?;
             }
             Target::Topic(topic, db) => {
-                for order in group {
-                    topic.append(&order.lines, order.count)?;
+                match group {
+                    [one] => topic.append(&one.lines, one.count)?,
+                    // One write for all of them.
+                    many => {
+                        self.lines.clear();
+                        many.iter().for_each(|o| self.lines.extend_from_slice(&o.lines));
+                        topic.append(&self.lines, count)?;
+                    }
                 }
                 topic.sync()?;
                 let sealed = topic.sealed();
@@ -203,6 +214,8 @@ impl Writer {
                 let mut tx = db.begin()?;
                 state::add_segments(&mut tx, topic.name(), &sealed)?;
                 tx.commit()?;
+                // Only what was told and published may go: a full topic would never get room otherwise.
+                topic.publish()?;
             }
             source = topic.has_room(&self.metrics);
             no_retry = topic.room().allows(Class::NoRetry);
