@@ -42,9 +42,10 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path, kept: Kept, known: &[Sealed]) -> 
 
     let mut anchors = vec![Mark::START, first];
     anchors.extend(known.iter().flat_map(|s| [s.first, s.end]));
-    anchors.extend(head.as_ref().map(|h| h.end));
-    if let Kept::Recorded(mark) = kept {
-        anchors.push(mark);
+    match kept {
+        // What is recorded is right; a head that says otherwise is damaged.
+        Kept::Recorded(mark) => anchors.push(mark),
+        Kept::WholeLines => anchors.extend(head.as_ref().map(|h| h.end)),
     }
     let promised = anchors.iter().map(|m| m.offset).max().unwrap_or(0);
     if kept == Kept::WholeLines && promised > end {
