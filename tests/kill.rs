@@ -107,6 +107,8 @@ fn no_kill_loses_or_doubles_anything() {
         2 => Reply::Answer(500, "", "later"),
         3 => Reply::Die,
         4 => Reply::Answer(429, "Retry-After: 1\r\n", ""),
+        // Long enough that a kill finds tries under way.
+        5..=9 => Reply::Hang(400),
         _ => Reply::Answer(200, "", "ok"),
     });
     let mut hub = Hub::new(&format!(

@@ -1,7 +1,8 @@
 //! One lane per action, so that a slow receiver holds up nobody else.
 //!
-//! A lane has a few places, pauses while its receiver is in trouble, and keeps its distance if it has a rate. Tries are
-//! prepared first and started only by [`Lanes::launch`], after the commit that says so.
+//! A lane has a few places, pauses while its receiver is in trouble, and keeps its distance if it has a rate. One failure
+//! is an accident and delays its own delivery; from the second in a row on it is trouble. Tries are prepared first and
+//! started only by [`Lanes::launch`], after the commit that says so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +21,15 @@ use crate::conf::{Common, Ready};
 use crate::ledger::Delivery;
 
 /// A try that is to begin.
-pub struct Job {
-    /// Its row.
-    pub row: Delivery,
+struct Job {
+    row: Delivery,
     /// What the action sees.
-    pub call: Call,
-    /// The action.
-    pub ready: Ready,
+    call: Call,
+    ready: Ready,
     /// Show instead of sending.
-    pub dry_run: bool,
+    dry_run: bool,
+    /// Failures of its lane in a row when it was prepared.
+    failures: u32,
 }
 
 /// A try that has ended.
@@ -47,15 +48,23 @@ pub struct Ended {
     pub shown: Option<Value>,
     /// How long it took, in ms.
     pub ms: u64,
+    /// Failures of its lane in a row when it was prepared.
+    failures: u32,
 }
 
 #[derive(Default)]
 struct Lane {
     under_way: usize,
-    /// Failures in a row.
+    /// Failures in a row; those of tries that ran side by side are one.
     failures: u32,
     /// Nothing begins before, in ms since 1970.
     paused_until: i64,
+}
+
+impl Lane {
+    fn most(&self, common: &Common) -> usize {
+        if self.failures > 1 || common.spacing.is_some() { 1 } else { common.parallel }
+    }
 }
 
 /// All lanes and the threads that work in them.
@@ -96,25 +105,24 @@ impl Lanes {
         if lane.paused_until > now {
             return 0;
         }
-        let most = if lane.failures > 0 || common.spacing.is_some() { 1 } else { common.parallel };
-        most.saturating_sub(lane.under_way)
+        lane.most(common).saturating_sub(lane.under_way)
     }
 
     /// The earliest time at which places may become free by time alone; none: it waits for a try to end.
     pub fn opens_at(&mut self, name: &str, common: &Common) -> Option<i64> {
         let lane = self.lane(name);
-        let most = if lane.failures > 0 || common.spacing.is_some() { 1 } else { common.parallel };
-        (lane.under_way < most).then_some(lane.paused_until)
+        (lane.under_way < lane.most(common)).then_some(lane.paused_until)
     }
 
-    /// Prepares a try.
-    pub fn prepare(&mut self, job: Job, now: i64) {
-        let lane = self.lane(&job.row.action);
+    /// Prepares a try; a dry run shows instead of sending.
+    pub fn prepare(&mut self, row: Delivery, call: Call, ready: Ready, dry_run: bool, now: i64) {
+        let lane = self.lane(&row.action);
         lane.under_way += 1;
-        if let Some(spacing) = job.ready.common.spacing {
+        if let Some(spacing) = ready.common.spacing {
             lane.paused_until = now.saturating_add(ms(spacing));
         }
-        self.prepared.push(job);
+        let failures = lane.failures;
+        self.prepared.push(Job { row, call, ready, dry_run, failures });
     }
 
     /// Begins what was prepared; its rows are committed.
@@ -124,14 +132,14 @@ impl Lanes {
             let (to, waker, waiting) = (self.to.clone(), self.waker.clone(), self.waiting.clone());
             let handle = runtime.handle().clone();
             runtime.spawn(async move {
-                let Job { row, call, ready, dry_run } = job;
+                let Job { row, call, ready, dry_run, failures } = job;
                 let (event, begun) = (call.event.clone(), Instant::now());
                 let (kind, common) = (ready.kind.clone(), ready.common);
                 // A fault inside an action ends its task, not the lane.
                 let tried = handle.spawn(async move { attempt(&ready, &call, dry_run).await }).await;
                 let (answer, shown) = tried.unwrap_or_else(|_| (Answer::unsure("internal fault of the action"), None));
                 let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let ended = Ended { row, event, kind, common, answer, shown, ms };
+                let ended = Ended { row, event, kind, common, answer, shown, ms, failures };
                 if to.send(ended).is_ok() {
                     waiting.fetch_add(1, Ordering::AcqRel);
                     waker.ring();
@@ -156,15 +164,17 @@ impl Lanes {
         all
     }
 
-    /// The receiver works.
-    pub fn went_well(&mut self, name: &str) {
+    /// The receiver works: there are no failures in a row.
+    pub fn went_well(&mut self, name: &str) -> u32 {
         self.lane(name).failures = 0;
+        0
     }
 
-    /// The receiver is in trouble: one failure more in a row, and how many that makes.
-    pub fn failed(&mut self, name: &str) -> u32 {
-        let lane = self.lane(name);
-        lane.failures = lane.failures.saturating_add(1);
+    /// A try failed in a way that says something about the receiver: how many that makes in a row. What failed beside
+    /// another was begun before anybody knew, so it is no further one.
+    pub fn failed(&mut self, ended: &Ended) -> u32 {
+        let lane = self.lane(&ended.row.action);
+        lane.failures = lane.failures.max(ended.failures.saturating_add(1));
         lane.failures
     }
 

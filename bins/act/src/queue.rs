@@ -12,7 +12,7 @@ use registry::db::Tx;
 
 use crate::call::Call;
 use crate::conf::Ready;
-use crate::lanes::{Job, Lanes, ms};
+use crate::lanes::{Lanes, ms};
 use crate::ledger::{self, Delivery, State};
 use crate::metrics::Counts;
 use crate::orders::Watch;
@@ -283,7 +283,7 @@ impl Queue {
                         url: self.url.clone(),
                     };
                     let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
-                    self.lanes.prepare(Job { row, call, ready: ready.clone(), dry_run }, now);
+                    self.lanes.prepare(row, call, ready.clone(), dry_run, now);
                 }
             }
             if let Some(opens) = self.lanes.opens_at(&name, &ready.common)

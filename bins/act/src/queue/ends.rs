@@ -1,5 +1,7 @@
 //! How deliveries end: tries that ended, orders, what waited too long, what was cut off, and what is told of it.
 
+use std::time::Duration;
+
 use event::{Event, Time};
 use pipe::{Out, StageError};
 use registry::db::Tx;
@@ -43,8 +45,13 @@ impl Queue {
     }
 
     pub(super) fn settle(&mut self, ended: Ended, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let Ended { row, event, kind, common, answer, shown, ms: took } = ended;
         let now = self.now();
+        let failures = match ended.answer.verdict {
+            Verdict::Later { .. } => self.lanes.failed(&ended),
+            // An answer of whatever other kind says that the receiver is there.
+            Verdict::Done | Verdict::Never => self.lanes.went_well(&ended.row.action),
+        };
+        let Ended { row, event, kind, common, answer, shown, ms: took, .. } = ended;
         let name = row.action.clone();
         let error = one_line(&answer.error, ERROR_MAX);
         let dry_run = shown.is_some();
@@ -63,26 +70,22 @@ impl Queue {
         let details = Details { kind, status: answer.status, ms: Some(took), dry_run, ..Details::default() };
         match answer.verdict {
             Verdict::Done => {
-                self.lanes.went_well(&name);
                 let delay = now.saturating_sub(row.received).max(0);
                 #[expect(clippy::cast_precision_loss, reason = "a delay in ms is below 2^53")]
                 self.counts.delay.observe(delay as f64 / 1000.0);
                 self.end(&row, Some(&event), Outcome::Done, "", details, out, tx)
             }
-            Verdict::Never => {
-                // An answer of whatever kind says that the receiver is there.
-                self.lanes.went_well(&name);
-                self.end(&row, Some(&event), Outcome::Dead, &error, details, out, tx)
-            }
+            Verdict::Never => self.end(&row, Some(&event), Outcome::Dead, &error, details, out, tx),
             Verdict::Later { unsure: true, .. } if !common.repeatable => {
                 let error = format!("{error}; nobody knows whether it was done");
                 self.end(&row, Some(&event), Outcome::Unknown, &error, details, out, tx)
             }
             Verdict::Later { after, .. } => {
                 let asked = after.unwrap_or_default();
-                let failures = self.lanes.failed(&name);
                 let mine = pause(row.tries.max(1), &mut self.chance).max(asked);
-                let all = pause(failures, &mut self.chance).max(asked);
+                // What was asked for holds for all; a first failure of itself only for its own delivery.
+                let ours = if failures > 1 { pause(failures - 1, &mut self.chance) } else { Duration::ZERO };
+                let all = ours.max(asked);
                 self.lanes.pause(&name, now.saturating_add(ms(all)));
                 self.counts.actions.with_label_values(&[name.as_str(), "later"]).inc();
                 tracing::info!("action {name}: event {}: {error}; again in {} s", row.event, mine.as_secs_f64());

@@ -136,6 +136,20 @@ fn a_hanging_receiver_delays_nobody_else() {
 }
 
 #[test]
+fn failures_side_by_side_are_one() {
+    let mut says: Vec<Say> = (0..8).map(|_| Say::Close).collect();
+    says.push(say(200, "ok"));
+    let fake = Http::start(says);
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{}/\"\nparallel = 8\n", fake.url));
+    hub.feed(&(0..20).map(|_| fresh(&new_id(), &["a"])).collect::<Vec<_>>());
+    hub.run();
+    let got = fake.got();
+    assert_eq!((got.len(), hub.told().len()), (28, 20));
+    let all = got[27].at.duration_since(got[0].at).as_millis() as i64 * SPEED;
+    assert!(all < 30_000, "eight in a row would have been 128 s of pause: {all} ms");
+}
+
+#[test]
 fn a_rate_keeps_its_distance() {
     let fake = Http::start(vec![say(200, "ok")]);
     let hub = slack(&fake, "rate = \"1/m\"\nparallel = 4");
