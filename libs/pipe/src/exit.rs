@@ -73,6 +73,11 @@ impl std::error::Error for StageError {}
 
 impl From<DbError> for StageError {
     fn from(error: DbError) -> Self {
-        Self::state(format!("state: {error}"))
+        let text = format!("state: {error}");
+        match error {
+            // A full disk passes: the supervisor starts the stage again, with growing pauses.
+            DbError::Full => Self::unreachable(text),
+            _ => Self::state(text),
+        }
     }
 }

@@ -4,11 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use event::{Time, json};
+
 use crate::fs::Fs;
 use crate::state::Position;
 use crate::stdio::{Block, Stdin};
-use crate::topic::{self, Start, TopicReader};
+use crate::topic::{self, Mark, Start, TopicReader};
 use crate::{StageError, Waker};
+
+/// Bytes looked through at a time for the first line that is young enough.
+const PASSED_AT_ONCE: usize = 1 << 20;
 
 /// One input.
 pub(crate) struct Input {
@@ -63,7 +68,7 @@ impl Input {
         let fail = |e: topic::Error| StageError::state(format!("{name}: {e}"));
         let from = recorded.map_or(start, |p| Start::At(p.mark));
         let begun = Instant::now();
-        let reader = loop {
+        let mut reader = loop {
             match TopicReader::open(fs.clone(), dir, from) {
                 // After a power cut the head may be garbage until the topic's writer has put it right.
                 Err(topic::Error::NotReady(_)) if begun.elapsed() < crate::state::LOCK_WAIT => {
@@ -72,6 +77,9 @@ impl Input {
                 other => break other.map_err(fail)?,
             }
         };
+        if let (None, Start::Age(age)) = (recorded, start) {
+            pass_over(&mut reader, fs.now_ms().saturating_sub(age)).map_err(fail)?;
+        }
         let position = recorded.unwrap_or_else(|| Position {
             mark: reader.mark(),
             start_line: reader.mark().line,
@@ -97,8 +105,7 @@ impl Input {
         }
     }
 
-    /// The next lines, at most about `max` bytes. The position moves with [`Input::took`], after the commit's success
-    /// is prepared.
+    /// The next lines, at most about `max` bytes. The position moves behind them, to be recorded with what they gave.
     pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
         match &mut self.kind {
             Kind::Stdin { stdin, block, taken } => {
@@ -130,15 +137,16 @@ impl Input {
                     Err(topic::Error::NotReady(_) | topic::Error::Beyond { recovered: false, .. }) => Ok(Read::Nothing),
                     Err(topic::Error::Gone { first }) => {
                         let lines = first.line.saturating_sub(self.position.mark.line);
+                        tracing::warn!("{name}: {lines} lines were passed over, they are no longer kept");
                         reader.seek(first);
                         self.position.mark = first;
                         self.position.skipped += lines;
                         Ok(Read::Skipped(lines))
                     }
                     Err(topic::Error::CorruptAt { offset, what, .. }) => {
-                        tracing::error!("{name} at {offset}: {what}; passed over");
                         let before = reader.mark();
                         reader.skip_line().map_err(|e| StageError::state(format!("{name}: {e}")))?;
+                        tracing::error!("{name} at {offset}: {what}; one line was passed over");
                         self.position.mark = reader.mark();
                         let lines = reader.mark().line.saturating_sub(before.line);
                         self.position.skipped += lines;
@@ -149,6 +157,27 @@ impl Input {
             }
         }
     }
+}
+
+/// Passes over lines received earlier: a reader begins at a segment, which begins with older ones.
+fn pass_over(reader: &mut TopicReader, since_ms: i64) -> Result<(), topic::Error> {
+    let mut at = reader.mark();
+    while let Some(chunk) = reader.read(PASSED_AT_ONCE)? {
+        let mut young = false;
+        for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
+            let received = json::get(line.trim_ascii_end(), "received").and_then(json::parse_str);
+            young = received.and_then(|t| t.parse::<Time>().ok()).is_none_or(|t| t.ms() >= since_ms);
+            if young {
+                break;
+            }
+            at = Mark { offset: at.offset + line.len() as u64, line: at.line + 1 };
+        }
+        if young {
+            reader.seek(at);
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn bound(max: usize, left: u64) -> usize {
@@ -163,6 +192,40 @@ pub fn parse_start(text: &str) -> Option<Start> {
         age => {
             let age = crate::config::parse_duration(age)?;
             Some(Start::Age(i64::try_from(age.as_millis()).ok()?))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::fs::RealFs;
+    use crate::topic::{Kept, Options, TopicWriter};
+
+    #[test]
+    fn a_start_by_age_begins_at_the_first_young_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = RealFs::shared();
+        let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, Options::default()).unwrap();
+        for minutes in [90, 61, 30, 45, 1] {
+            let received = Time::from_ms(fs.now_ms() - minutes * 60_000);
+            writer.append(format!("{{\"received\":\"{received}\",\"n\":{minutes}}}\n").as_bytes(), 1).unwrap();
+        }
+        writer.sync().unwrap();
+        writer.publish().unwrap();
+        for (age, want) in [("1h", Some(30)), ("40m", Some(30)), ("2h", Some(90)), ("10s", None)] {
+            let start = parse_start(age).unwrap();
+            let mut input = Input::topic(&fs, dir.path(), "topic:x".into(), None, start).unwrap();
+            let before = input.position.start_line;
+            match input.read(1 << 20).unwrap() {
+                Read::Lines { bytes, first, .. } => {
+                    let n = json::get(bytes.split(|b| *b == b'\n').next().unwrap(), "n").unwrap();
+                    assert_eq!(want, std::str::from_utf8(n).unwrap().parse().ok(), "{age}");
+                    assert_eq!(first, before + 1);
+                }
+                _ => assert_eq!(want, None, "{age}"),
+            }
         }
     }
 }

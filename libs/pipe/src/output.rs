@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use registry::db::{Db, Tx};
 
-use crate::config::{Config, Lag, TopicConf};
+use crate::config::{Config, Lag, StageConf, TopicConf};
 use crate::fs::Fs;
-use crate::stage::Buffer;
-use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, TopicWriter};
+use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, Sealed, TopicWriter};
 use crate::{Exit, Metrics, StageError, state, stdio};
 
 /// How often a writer looks after its topic: deletes, compresses, counts.
@@ -33,6 +32,8 @@ pub struct TopicOutput {
     conf: TopicConf,
     class: Class,
     claims: Vec<Claim>,
+    /// Sealed, and not recorded yet.
+    sealed: Vec<Sealed>,
     looked: Option<Instant>,
     full: bool,
 }
@@ -56,6 +57,16 @@ impl Claim {
     }
 }
 
+fn claims(config: &Config, topic: &str) -> Vec<Claim> {
+    let claim = |stage: &StageConf| Claim {
+        input: format!("topic:{topic}"),
+        file: config.state_file(stage),
+        db: None,
+        lag: stage.lag,
+    };
+    config.readers(topic).map(claim).collect()
+}
+
 pub(crate) fn topic_error(name: &str, error: &Error) -> StageError {
     match error {
         // A full disk passes: the supervisor starts the stage again, with growing pauses.
@@ -67,15 +78,15 @@ pub(crate) fn topic_error(name: &str, error: &Error) -> StageError {
 }
 
 impl TopicOutput {
-    /// Opens the topic for writing and recovers it. `recorded` is what the writer's state holds of its end; `None`
-    /// with `whole_lines` for `receive`, whose fsync is its commit.
+    /// Opens the topic for writing and recovers it. `kept` is what the writer's state holds of its end, or whole lines
+    /// for `receive`, whose fsync is its commit; `sealed` is what it holds of the segments.
     pub fn open(
         fs: &Arc<dyn Fs>,
         config: &Config,
         name: &str,
         class: Class,
         kept: Kept,
-        sealed: Vec<crate::topic::Sealed>,
+        sealed: Vec<Sealed>,
     ) -> Result<Self, StageError> {
         let dir = config.topic_dir(name);
         fs.create_dir(&dir).map_err(|e| StageError::state(format!("{}: {e}", dir.display())))?;
@@ -89,14 +100,15 @@ impl TopicOutput {
                 other => break other.map_err(|e| topic_error(name, &e))?,
             }
         };
-        let claims = config.readers(name).map(|stage| Claim {
-            input: format!("topic:{name}"),
-            file: config.state_file(stage),
-            db: None,
-            lag: stage.lag,
-        });
-        let (conf, claims) = (config.topics.of(name).clone(), claims.collect());
-        Ok(Self { name: name.to_owned(), dir, fs: fs.clone(), writer, conf, class, claims, looked: None, full: false })
+        let (conf, claims) = (config.topics.of(name).clone(), claims(config, name));
+        let (name, fs, sealed) = (name.to_owned(), fs.clone(), Vec::new());
+        Ok(Self { name, dir, fs, writer, conf, class, claims, sealed, looked: None, full: false })
+    }
+
+    /// Other readers, other bounds.
+    pub fn reload(&mut self, config: &Config) {
+        (self.conf, self.claims) = (config.topics.of(&self.name).clone(), claims(config, &self.name));
+        self.looked = None;
     }
 
     /// The topic's name.
@@ -109,9 +121,17 @@ impl TopicOutput {
         self.writer.end()
     }
 
-    /// Segments sealed since the last question, to be put in the writer's state.
-    pub fn sealed(&mut self) -> Vec<crate::topic::Sealed> {
-        self.writer.sealed()
+    /// Puts what was sealed in the writer's state. Only what is recorded and published may go.
+    pub fn record_sealed(&mut self, db: &mut Db) -> Result<(), StageError> {
+        self.sealed.extend(self.writer.sealed());
+        if self.sealed.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db.begin()?;
+        state::add_segments(&mut tx, &self.name, &self.sealed)?;
+        tx.commit()?;
+        self.sealed.clear();
+        self.publish()
     }
 
     /// Appends whole lines; not durable yet.
@@ -173,7 +193,7 @@ impl TopicOutput {
             self.claims.iter_mut().filter(|c| !(tight && c.lag == Lag::Skip)).map(Claim::offset).collect();
         let policy = Policy {
             keep_age_ms: i64::try_from(self.conf.keep_age.as_millis()).unwrap_or(i64::MAX),
-            keep_size: if tight { 0 } else { self.conf.keep_size },
+            keep_size: self.conf.keep_size,
             limit: self.conf.limit,
             reserve: self.conf.reserve,
             free_space: room.free,
@@ -204,26 +224,32 @@ impl Output {
         Ok(Self::Topic(Box::new(TopicOutput::open(fs, config, name, class, kept, sealed)?)))
     }
 
-    /// Writes a batch's lines; they are durable when this returns.
-    pub(crate) fn write(&mut self, buffer: &Buffer) -> Result<(), StageError> {
+    /// Appends lines, not durable yet.
+    pub(crate) fn append(&mut self, lines: &[u8], count: u64) -> Result<(), StageError> {
         match self {
             Self::None => Ok(()),
-            Self::Stdout if buffer.bytes.is_empty() => Ok(()),
-            Self::Stdout => stdio::write(&buffer.bytes).map_err(|e| closed(&e)),
-            Self::Topic(topic) if buffer.lines > 0 => {
-                topic.append(&buffer.bytes, buffer.lines)?;
-                topic.sync().map(|_| ())
-            }
-            Self::Topic(_) => Ok(()),
+            _ if count == 0 => Ok(()),
+            Self::Stdout => stdio::write(lines).map_err(|e| closed(&e)),
+            Self::Topic(topic) => topic.append(lines, count),
         }
     }
 
-    /// Records its end and sealed segments in the transaction.
+    /// Makes what was appended durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StageError> {
+        match self {
+            Self::Topic(topic) if topic.end() != topic.writer.synced() => topic.sync().map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records what is durable of it, and its sealed segments, in the transaction.
     pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
         if let Self::Topic(topic) = self {
-            state::set_output(tx, &topic.name, topic.end())?;
-            let sealed = topic.sealed();
-            state::add_segments(tx, &topic.name, &sealed)?;
+            state::set_output(tx, &topic.name, topic.writer.synced())?;
+            topic.sealed.extend(topic.writer.sealed());
+            state::add_segments(tx, &topic.name, &topic.sealed)?;
+            // Should this transaction fail the process ends.
+            topic.sealed.clear();
         }
         Ok(())
     }

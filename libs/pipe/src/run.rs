@@ -1,6 +1,7 @@
 //! The stage loop: read, work, write, commit (design § 3, "Commit on disk").
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::input::{Input, Read, parse_start};
 use crate::output::Output;
 use crate::refused::Refused;
 use crate::stage::{Context, Line, Out, Stage};
-use crate::topic::{Class, Mark, Start};
+use crate::topic::{Class, Mark, Room, Start};
 use crate::{Exit, Metrics, Signals, StageError, state};
 
 /// How often a reader without lines looks at its topics.
@@ -50,28 +51,30 @@ pub struct Job {
 
 /// Runs a stage until it is stopped or its input ends. Errors have been logged.
 pub fn run(stage: &mut dyn Stage, job: Job) -> Exit {
-    match Loop::open(stage, job).and_then(|mut running| running.run(stage)) {
-        Ok(exit) => exit,
+    let done = Loop::open(stage, job).and_then(|mut running| match running.run(stage) {
         // stdout was closed by its reader, or a stage has had enough: a polite end.
-        Err(e) if e.exit == Exit::Done => Exit::Done,
-        Err(e) => {
-            tracing::error!("{e}");
-            e.exit
-        }
-    }
+        Err(e) if e.exit == Exit::Done => Ok(running.exit(stage)),
+        other => other,
+    });
+    done.unwrap_or_else(|e| {
+        tracing::error!("{e}");
+        e.exit
+    })
 }
 
 struct Loop {
     job: Job,
     db: Db,
     inputs: Vec<Input>,
-    outputs: Vec<Output>,
     refused: Option<Refused>,
     out: Out,
     refused_any: bool,
     logged: (Instant, usize),
     measured: Option<Instant>,
-    behind_since: Vec<Option<Instant>>,
+    /// Of each input: a line that was there and not read, and since when.
+    behind: Vec<Option<(u64, Instant)>>,
+    /// Whether there is room for state, as last looked.
+    state_room: bool,
     next: usize,
     _lock: Option<Guard>,
 }
@@ -94,9 +97,8 @@ impl Loop {
             None => None,
             Some(_) => {
                 let path = job.config.data.join("refused").join(format!("{}.ndjson", job.name));
-                let recorded = state::output(&db, REFUSED)?.map_or(0, |m| m.offset);
-                let fail = |e| StageError::state(format!("{}: {e}", path.display()));
-                Some(Refused::open(&path, recorded).map_err(fail)?)
+                let recorded = state::output(&db, REFUSED)?.map(|m| m.offset);
+                Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
             }
         };
         let mut inputs = Vec::new();
@@ -117,6 +119,9 @@ impl Loop {
         for output in &mut outputs {
             output.record(&mut tx)?;
         }
+        if let Some(refused) = &refused {
+            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
+        }
         tx.commit()?;
         stage.committed()?;
         for output in &mut outputs {
@@ -124,18 +129,18 @@ impl Loop {
                 topic.publish()?;
             }
         }
-        let (out, behind_since) = (Out::new(outputs.len()), inputs.iter().map(|_| None).collect());
+        let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
         Ok(Self {
             job,
             db,
             inputs,
-            outputs,
             refused,
             out,
             refused_any: false,
             logged: (Instant::now(), 0),
             measured: None,
-            behind_since,
+            behind,
+            state_room: true,
             next: 0,
             _lock: lock,
         })
@@ -153,10 +158,12 @@ impl Loop {
                     }
                 }
                 self.idle(stage)?;
-                return Ok(self.exit(stage));
+                // Being stopped is no "no".
+                return Ok(Some(self.exit(stage)).filter(|exit| *exit != Exit::No).unwrap_or(Exit::Done));
             }
             let room = self.look_after()?;
-            let mut worked = self.idle(stage)?;
+            // Without room nothing is begun either: its end could not be written down.
+            let mut worked = room && self.idle(stage)?;
             let mut ended = 0;
             if room {
                 for _ in 0..self.inputs.len() {
@@ -184,7 +191,7 @@ impl Loop {
         }
         let mut tx = self.db.begin()?;
         stage.idle(&mut self.out, &mut tx)?;
-        commit(&mut self.outputs, &mut self.out, tx)?;
+        commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(true)
     }
@@ -197,7 +204,6 @@ impl Loop {
             Read::Nothing => return Ok(Step::Nothing),
             Read::End => return Ok(Step::End),
             Read::Skipped(lines) => {
-                tracing::warn!("{name}: {lines} lines were passed over, they are no longer kept");
                 let topic = name.trim_start_matches("topic:");
                 self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
                 let mut tx = self.db.begin()?;
@@ -254,24 +260,23 @@ impl Loop {
                 self.logged.1 += 1;
             }
             if let Some(refused) = &mut self.refused {
-                let fail = |e| StageError::state(format!("refused lines: {e}"));
-                let length = refused.write(&name, &self.out.complaints).map_err(fail)?;
-                state::set_output(&mut tx, REFUSED, Mark { offset: length, line: 0 })?;
+                refused.write(&name, &self.out.complaints).map_err(|e| refused_error(&e))?;
+                state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
             }
         }
-        commit(&mut self.outputs, &mut self.out, tx)?;
+        commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(Step::Worked)
     }
 
     /// After a commit: heads, outward effects, metrics.
     fn publish(&mut self, stage: &mut dyn Stage) -> Result<(), StageError> {
-        for (i, output) in self.outputs.iter_mut().enumerate() {
-            let written = self.out.buffers.get(i).map_or(0, |b| b.lines);
+        for i in 0..self.out.outputs.len() {
+            let written = self.out.lines(i);
             if written > 0 {
                 let name = stage.outputs().get(i).copied().unwrap_or("to");
                 self.job.metrics.lines_out.with_label_values(&[name]).inc_by(written);
-                if let Output::Topic(topic) = output {
+                if let Some(Output::Topic(topic)) = self.out.outputs.get_mut(i) {
                     topic.publish()?;
                 }
             }
@@ -286,36 +291,57 @@ impl Loop {
         stage.committed()
     }
 
-    /// Looks after topics and lags; whether every output has room.
+    /// Looks after topics, refused lines and lags; whether there is room for outputs and state.
     fn look_after(&mut self) -> Result<bool, StageError> {
         let mut room = true;
-        for output in &mut self.outputs {
+        for output in &mut self.out.outputs {
             if let Output::Topic(topic) = output {
                 topic.maintain(&self.job.metrics)?;
-                let sealed = topic.sealed();
-                if !sealed.is_empty() {
-                    // Only what was recorded and published may go: a full topic would never get room otherwise.
-                    let mut tx = self.db.begin()?;
-                    state::add_segments(&mut tx, topic.name(), &sealed)?;
-                    tx.commit()?;
-                    topic.publish()?;
-                }
+                topic.record_sealed(&mut self.db)?;
                 room &= topic.has_room(&self.job.metrics);
             }
         }
+        if let Some(refused) = self.refused.as_mut().filter(|r| r.is_full()) {
+            refused.rotate().map_err(|e| refused_error(&e))?;
+            let mut tx = self.db.begin()?;
+            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
+            tx.commit()?;
+        }
         if self.measured.is_none_or(|at| at.elapsed() > MEASURE_EVERY) {
             self.measured = Some(Instant::now());
-            for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind_since) {
-                let Some((_, lines)) = input.lag() else { continue };
-                *behind = if lines == 0 { None } else { behind.or_else(|| Some(Instant::now())) };
-                let labels = [input.name.trim_start_matches("topic:"), &self.job.name];
-                let metrics = &self.job.metrics;
-                metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
-                let seconds = behind.map_or(0, |since| since.elapsed().as_secs());
-                metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
-            }
+            self.state_room = self.has_state_room();
+            self.measure();
         }
-        Ok(room)
+        Ok(room && self.state_room)
+    }
+
+    /// Whether state may grow: it is the last to stop (design § 3).
+    fn has_state_room(&self) -> bool {
+        let Some(dir) = self.job.state.as_deref().and_then(Path::parent) else { return true };
+        let free = RealFs.free_space(dir).unwrap_or(u64::MAX);
+        let reserve = self.job.config.topics.defaults.reserve;
+        let room = Room { bytes: 0, limit: u64::MAX, free, reserve }.allows(Class::Outcome);
+        if room != self.state_room {
+            let what = if room { "goes on" } else { "waits" };
+            tracing::warn!("{} bytes are free for {}: the stage {what}", free, dir.display());
+        }
+        room
+    }
+
+    fn measure(&mut self) {
+        for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind) {
+            let Some((_, lines)) = input.lag() else { continue };
+            let at = input.position.mark.line;
+            // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
+            if behind.is_none_or(|(line, _)| at >= line) {
+                *behind = (lines > 0).then(|| (at + lines, Instant::now()));
+            }
+            let labels = [input.name.trim_start_matches("topic:"), &self.job.name];
+            let metrics = &self.job.metrics;
+            metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
+            let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());
+            metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
     }
 
     /// All new or all old: a broken configuration leaves the last good one in force.
@@ -326,6 +352,11 @@ impl Loop {
                 let config = Arc::new(config);
                 match stage.reload(&config) {
                     Ok(()) => {
+                        for output in &mut self.out.outputs {
+                            if let Output::Topic(topic) = output {
+                                topic.reload(&config);
+                            }
+                        }
                         self.job.config = config;
                         tracing::info!("reloaded");
                     }
@@ -340,7 +371,10 @@ impl Loop {
     }
 
     fn exit(&self, stage: &dyn Stage) -> Exit {
-        if self.refused_any && self.job.state.is_none() { Exit::Refused } else { stage.exit() }
+        let exit = stage.exit();
+        // Whoever is looked after by a supervisor is not to be judged by its lines.
+        let told = self.job.state.is_none() || self.job.once;
+        if self.refused_any && told { Exit::Refused } else { exit }
     }
 }
 
@@ -354,14 +388,21 @@ enum Step {
 }
 
 /// Append, fsync, then one transaction with positions, output lengths and the stage's own tables.
-fn commit(outputs: &mut [Output], out: &mut Out, mut tx: registry::db::Tx<'_>) -> Result<(), StageError> {
-    for (output, buffer) in outputs.iter_mut().zip(&out.buffers) {
-        output.write(buffer)?;
-    }
-    for output in outputs.iter_mut() {
+fn commit(out: &mut Out, mut tx: registry::db::Tx<'_>) -> Result<(), StageError> {
+    out.write()?;
+    for output in &mut out.outputs {
         output.record(&mut tx)?;
     }
     Ok(tx.commit()?)
+}
+
+fn refused_error(e: &io::Error) -> StageError {
+    let text = format!("refused lines: {e}");
+    match e.kind() {
+        // A full disk passes: the supervisor starts the stage again, with growing pauses.
+        io::ErrorKind::StorageFull => StageError::unreachable(text),
+        _ => StageError::state(text),
+    }
 }
 
 fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option<Guard>, Db), StageError> {

@@ -1,9 +1,9 @@
 //! The output of a program without input: one thread appends what many wait for and syncs once for all of them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use registry::db::Db;
@@ -18,7 +18,7 @@ use crate::{Metrics, StageError, state, stdio};
 /// Requests that may wait for the next sync; more wait to be let in.
 const WAITING_MAX: usize = 4096;
 /// The most bytes that one sync covers; more go with the next.
-const GROUP_MAX: usize = 32 << 20;
+const GROUP_MAX: usize = 8 << 20;
 /// How often the topic is looked after when nobody writes.
 const QUIET: Duration = Duration::from_millis(200);
 
@@ -34,7 +34,11 @@ struct Order {
 pub struct Sink {
     orders: SyncSender<Order>,
     room: Arc<Rooms>,
+    changed: Changed,
 }
+
+/// A configuration that the writer has not looked at yet.
+type Changed = Arc<Mutex<Option<Arc<Config>>>>;
 
 /// Which classes of writer may append now.
 #[derive(Default)]
@@ -72,7 +76,9 @@ impl Sink {
                 Target::Topic(Box::new(topic), db)
             }
         };
-        let mut writer = Writer { target, room: room.clone(), metrics, lines: Vec::new() };
+        let changed = Changed::default();
+        let lines = Vec::new();
+        let mut writer = Writer { target, room: room.clone(), changed: changed.clone(), metrics, lines };
         writer.look_after()?;
         let thread = std::thread::Builder::new().name("sink".into());
         thread
@@ -83,7 +89,12 @@ impl Sink {
                 }
             })
             .map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?;
-        Ok(Self { orders, room })
+        Ok(Self { orders, room, changed })
+    }
+
+    /// Other readers of the topic, other bounds: in force within [`QUIET`].
+    pub fn reload(&self, config: Arc<Config>) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
     /// Whether a writer of this class may append now.
@@ -127,6 +138,7 @@ enum Target {
 struct Writer {
     target: Target,
     room: Arc<Rooms>,
+    changed: Changed,
     metrics: Metrics,
     lines: Vec<u8>,
 }
@@ -146,11 +158,12 @@ impl Writer {
                 bytes += order.lines.len();
                 group.push(order);
             }
-            self.look_after()?;
-            if group.is_empty() {
-                continue;
-            }
-            match self.commit(&group) {
+            let done = match self.look_after() {
+                Ok(()) if group.is_empty() => continue,
+                Ok(()) => self.commit(&group),
+                Err(e) => Err(e),
+            };
+            match done {
                 Ok(()) => group.drain(..).for_each(|order| {
                     let _ = order.done.send(true);
                 }),
@@ -192,15 +205,12 @@ impl Writer {
                     }
                 }
                 topic.sync()?;
-                let sealed = topic.sealed();
-                if !sealed.is_empty() {
-                    let mut tx = db.begin()?;
-                    state::add_segments(&mut tx, topic.name(), &sealed)?;
-                    tx.commit()?;
-                }
+                topic.record_sealed(db)?;
                 topic.publish()?;
             }
         }
+        self.lines.clear();
+        self.lines.shrink_to(GROUP_MAX);
         self.metrics.lines_out.with_label_values(&["to"]).inc_by(count);
         Ok(())
     }
@@ -208,15 +218,11 @@ impl Writer {
     fn look_after(&mut self) -> Result<(), StageError> {
         let (mut source, mut no_retry) = (true, true);
         if let Target::Topic(topic, db) = &mut self.target {
-            topic.maintain(&self.metrics)?;
-            let sealed = topic.sealed();
-            if !sealed.is_empty() {
-                let mut tx = db.begin()?;
-                state::add_segments(&mut tx, topic.name(), &sealed)?;
-                tx.commit()?;
-                // Only what was told and published may go: a full topic would never get room otherwise.
-                topic.publish()?;
+            if let Some(config) = self.changed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                topic.reload(&config);
             }
+            topic.maintain(&self.metrics)?;
+            topic.record_sealed(db)?;
             source = topic.has_room(&self.metrics);
             no_retry = topic.room().allows(Class::NoRetry);
         }

@@ -10,7 +10,12 @@ use event::LINE_MAX;
 use registry::db::{Schema, Tx};
 
 use crate::config::Config;
+use crate::output::Output;
 use crate::{Exit, Metrics, StageError, Waker};
+
+/// Bytes for one output that are held before they are appended to it, not durable and not recorded yet: what a batch
+/// gives has no bound of its own (a short line may carry thousands of rows).
+const HELD_MAX: usize = 4 << 20;
 
 /// One line of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -103,19 +108,24 @@ pub trait Stage {
 }
 
 /// What a batch gave: lines for the outputs and a verdict on each line read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Out {
-    pub(crate) buffers: Vec<Buffer>,
+    pub(crate) outputs: Vec<Output>,
+    buffers: Vec<Buffer>,
+    failed: Option<StageError>,
     pub(crate) done: u64,
     pub(crate) ignored: BTreeMap<&'static str, u64>,
     pub(crate) refused: BTreeMap<&'static str, u64>,
     pub(crate) complaints: Vec<Complaint>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Buffer {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) lines: u64,
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// Lines in `bytes`.
+    held: u64,
+    /// Lines since the last commit.
+    lines: u64,
 }
 
 /// A refused line.
@@ -132,13 +142,39 @@ pub(crate) struct Complaint {
 pub struct TooLong;
 
 impl Out {
-    pub(crate) fn new(outputs: usize) -> Self {
-        Self { buffers: (0..outputs).map(|_| Buffer::default()).collect(), ..Self::default() }
+    pub(crate) fn new(outputs: Vec<Output>) -> Self {
+        Self { buffers: outputs.iter().map(|_| Buffer::default()).collect(), outputs, ..Self::default() }
+    }
+
+    /// Appends what is held and makes all of it durable.
+    pub(crate) fn write(&mut self) -> Result<(), StageError> {
+        for index in 0..self.buffers.len() {
+            self.hand_on(index)?;
+        }
+        if let Some(e) = self.failed.take() {
+            return Err(e);
+        }
+        self.outputs.iter_mut().try_for_each(Output::sync)
+    }
+
+    fn hand_on(&mut self, index: usize) -> Result<(), StageError> {
+        let (Some(buffer), Some(output)) = (self.buffers.get_mut(index), self.outputs.get_mut(index)) else {
+            return Ok(());
+        };
+        output.append(&buffer.bytes, buffer.held)?;
+        buffer.bytes.clear();
+        buffer.bytes.shrink_to(HELD_MAX);
+        buffer.held = 0;
+        Ok(())
+    }
+
+    /// Lines for an output since the last commit.
+    pub(crate) fn lines(&self, output: usize) -> u64 {
+        self.buffers.get(output).map_or(0, |b| b.lines)
     }
 
     pub(crate) fn clear(&mut self) {
         for buffer in &mut self.buffers {
-            buffer.bytes.clear();
             buffer.lines = 0;
         }
         self.done = 0;
@@ -147,15 +183,23 @@ impl Out {
         self.complaints.clear();
     }
 
-    /// A line (without newline) for an output.
+    /// A line (without newline) for an output. An output that cannot take it is told of at the commit.
     pub fn line(&mut self, output: usize, bytes: &[u8]) -> Result<(), TooLong> {
         if bytes.len() > LINE_MAX {
             return Err(TooLong);
         }
-        if let Some(buffer) = self.buffers.get_mut(output) {
-            buffer.bytes.extend_from_slice(bytes);
-            buffer.bytes.push(b'\n');
-            buffer.lines += 1;
+        let Some(buffer) = self.buffers.get_mut(output) else { return Ok(()) };
+        buffer.bytes.extend_from_slice(bytes);
+        buffer.bytes.push(b'\n');
+        buffer.held += 1;
+        buffer.lines += 1;
+        if buffer.bytes.len() >= HELD_MAX {
+            if self.failed.is_some() {
+                // The process ends at the commit; until then nothing more is held.
+                buffer.bytes.clear();
+            } else if let Err(e) = self.hand_on(output) {
+                self.failed = Some(e);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The loop's own tables in a stage's state file: positions, output lengths, sealed segments, counters.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,11 +63,6 @@ pub fn lock(
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// The file beside a state file that its lock is on.
-pub fn lock_path(file: &Path) -> PathBuf {
-    file.with_extension("lock")
 }
 
 /// Where this reader stands; none: it has not started.

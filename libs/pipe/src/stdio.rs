@@ -124,7 +124,14 @@ impl Cutter {
         }
         let end = memchr::memrchr(b'\n', &self.buffer).map_or(0, |i| i + 1);
         let rest = self.buffer.split_off(end);
-        let bytes = std::mem::replace(&mut self.buffer, rest);
+        let mut bytes = std::mem::replace(&mut self.buffer, rest);
+        // Only the first line began in an earlier read, so only it can be too long.
+        let first = memchr::memchr(b'\n', &bytes).filter(|first| *first > LINE_MAX);
+        if let Some(first) = first {
+            self.lines += 1;
+            self.too_long.push((self.lines, first));
+            bytes.drain(..=first);
+        }
         if self.buffer.len() > LINE_MAX {
             self.dropped = self.buffer.len();
             self.buffer.clear();
@@ -207,5 +214,15 @@ mod tests {
         }
         input.truncate(input.len() - 3);
         assert_eq!(check(&input, BLOCK).1, [2]);
+        // Whether it is too long does not depend on where the reads fall.
+        for more in [0, 1, 2, BLOCK - 1, BLOCK] {
+            let mut input = b"a\n".to_vec();
+            input.extend(vec![b'x'; LINE_MAX + more]);
+            input.extend(b"\nb\n");
+            for step in [BLOCK - 7, BLOCK] {
+                let (lines, long) = check(&input, step);
+                assert_eq!((lines.len(), long), if more == 0 { (3, vec![]) } else { (2, vec![2]) }, "{more} {step}");
+            }
+        }
     }
 }
