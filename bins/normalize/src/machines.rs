@@ -1,4 +1,7 @@
 //! What is known of each machine, learned from its enrolments, so that its events carry more than its key.
+//!
+//! Tags and groups are not remembered: they change, every line says those of its own time, and a tag that was taken away
+//! must not come back.
 
 use std::collections::HashMap;
 
@@ -22,7 +25,7 @@ impl Machines {
     /// Takes in what a raw line tells of its machine. An older line than the one held changes nothing.
     pub(crate) fn learn(&mut self, tx: &mut Tx<'_>, raw: &Raw, facts: Option<&MachineFacts>) -> Result<(), DbError> {
         let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else { return Ok(()) };
-        let mut machine = raw.machine.clone();
+        let mut machine = Machine { tags: Vec::new(), groups: Vec::new(), ..raw.machine.clone() };
         let fill = |have: &mut Option<String>, new: &Option<String>| {
             if let Some(new) = new {
                 *have = Some(new.clone());
@@ -63,11 +66,6 @@ impl Machines {
                 have.clone_from(known);
             }
         }
-        for tag in &known.tags {
-            if !machine.tags.contains(tag) {
-                machine.tags.push(tag.clone());
-            }
-        }
         Ok(())
     }
 
@@ -76,5 +74,77 @@ impl Machines {
             self.0.clear();
         }
         self.0.insert(key, machine);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use registry::db::Db;
+    use serde_json::json;
+
+    fn raw(received: &str, machine: serde_json::Value) -> Raw {
+        let line = json!({"v": 1, "id": "x", "source": "osquery", "kind": "enroll", "received": received,
+            "machine": machine, "body": {}});
+        Raw::parse(line.to_string().as_bytes()).unwrap()
+    }
+
+    fn facts(hostname: &str) -> MachineFacts {
+        MachineFacts { hostname: Some(hostname.into()), os_version: Some("15.2".into()), ..MachineFacts::default() }
+    }
+
+    /// What a line that says no more than the serial number and one tag becomes.
+    fn completed(machines: &mut Machines, tx: &mut Tx<'_>) -> Machine {
+        let mut machine = Machine { serial_number: Some("C02".into()), tags: vec!["own".into()], ..Machine::default() };
+        machines.complete(tx, &mut machine).unwrap();
+        machine
+    }
+
+    #[test]
+    fn the_newest_enrolment_counts_and_survives_a_restart() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let block = json!({"serial_number": "C02", "unit": "berlin", "tags": ["old"], "groups": ["g"]});
+        assert_eq!(completed(&mut machines, &mut tx).hostname, None, "nobody knows it yet");
+        for (received, name) in [("2026-01-06T08:00:00Z", "mac"), ("2026-01-05T08:00:00Z", "older")] {
+            machines.learn(&mut tx, &raw(received, block.clone()), Some(&facts(name))).unwrap();
+        }
+        let want = Machine {
+            serial_number: Some("C02".into()),
+            unit: Some("berlin".into()),
+            hostname: Some("mac".into()),
+            os_version: Some("15.2".into()),
+            tags: vec!["own".into()],
+            ..Machine::default()
+        };
+        assert_eq!(completed(&mut machines, &mut tx), want, "tags and groups are those of the line");
+        tx.commit().unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut again = Machines::default();
+        assert_eq!(completed(&mut again, &mut tx), want, "from the state");
+        again.learn(&mut tx, &raw("2026-01-07T08:00:00Z", block), Some(&facts("new"))).unwrap();
+        assert_eq!(completed(&mut again, &mut tx).hostname.as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn what_a_line_says_itself_is_kept_and_others_are_left_alone() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let known = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "unit": "berlin"}));
+        machines.learn(&mut tx, &known, Some(&facts("mac"))).unwrap();
+        machines.learn(&mut tx, &raw("2026-01-06T08:00:00Z", json!({"serial_number": "C03"})), None).unwrap();
+        let mut said =
+            Machine { serial_number: Some("C02".into()), hostname: Some("lab".into()), ..Machine::default() };
+        machines.complete(&mut tx, &mut said).unwrap();
+        assert_eq!((said.hostname.as_deref(), said.unit.as_deref()), (Some("lab"), Some("berlin")));
+        for key in ["C03", "C04"] {
+            let mut other = Machine { serial_number: Some(key.into()), ..Machine::default() };
+            let before = other.clone();
+            machines.complete(&mut tx, &mut other).unwrap();
+            assert_eq!(other, before);
+        }
     }
 }

@@ -17,7 +17,7 @@ pub struct Normalize {
 }
 
 impl Normalize {
-    /// `state`: remember machines, so that later lines of one carry its host name, platform, tags.
+    /// `state`: remember machines, so that later lines of one carry its host name, platform, unit.
     pub fn new(state: bool) -> Self {
         Self { machines: state.then(Machines::default), config: None, buffer: Vec::new() }
     }
@@ -128,5 +128,55 @@ impl Stage for Normalize {
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         self.config = Some(config.clone());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use registry::db::Db;
+    use serde_json::json;
+    use sources::Source as _;
+
+    fn config(text: &str) -> Arc<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipeline.toml");
+        std::fs::write(&path, format!("version = 1\n{text}")).unwrap();
+        Config::load(&path, None).unwrap().0.into()
+    }
+
+    fn raw(kind: &str, tags: &[&str], body: serde_json::Value) -> Raw {
+        let machine = json!({"serial_number": "C02", "unit": "berlin", "tags": tags});
+        let line = json!({"v": 1, "id": "x", "source": "osquery", "kind": kind, "received": "2026-01-06T08:00:00Z",
+            "machine": machine, "body": body});
+        Raw::parse(line.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_tag_goes_when_it_is_taken_away() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut stage = Normalize::new(true);
+        let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {
+            let facts = sources::osquery::SOURCE.facts(raw);
+            stage.machines.as_mut().unwrap().learn(tx, raw, facts.as_ref()).unwrap();
+            let mut event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
+            stage.complete(&mut event, tx).unwrap();
+            let machine = event.machine.unwrap();
+            (machine.tags, machine.hostname)
+        };
+        stage.reload(&config("[unit.berlin]\ntags = [\"office\"]\n")).unwrap();
+        let enrol = raw("enroll", &["vip"], json!({"host_identifier": "mac"}));
+        let both = vec!["vip".to_owned(), "office".to_owned()];
+        assert_eq!(tags(&mut stage, &mut tx, &enrol), (both, Some("mac".into())));
+        let result = raw("result", &[], json!({"columns": {}}));
+        assert_eq!(
+            tags(&mut stage, &mut tx, &result),
+            (vec!["office".to_owned()], Some("mac".into())),
+            "no vip any more"
+        );
+        stage.reload(&config("[unit.berlin]\n")).unwrap();
+        assert_eq!(tags(&mut stage, &mut tx, &result), (Vec::new(), Some("mac".into())), "nor an office");
     }
 }

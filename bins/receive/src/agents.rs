@@ -38,7 +38,6 @@ impl Agents {
                 interval_s: u32::try_from(query.interval_s).unwrap_or(u32::MAX),
                 snapshot: query.snapshot,
                 removed: query.removed,
-                platform: None,
                 version: query.version.clone(),
             };
             queries.push((probe.scope.clone(), spec));
@@ -118,6 +117,10 @@ mod tests {
             assert_eq!(names, want);
             assert!(Arc::ptr_eq(&bytes, &agents.config(platform, unit).unwrap()), "built once");
         };
+        // `filter` looks for results under the name that the configuration gives, agents send them under this one.
+        let named = config.probes.values().filter_map(|probe| probe.query_name());
+        let sent = agents.queries.iter().map(|(_, spec)| sources::osquery::query_name(&spec.probe, &spec.rev));
+        assert_eq!(named.collect::<Vec<_>>(), sent.collect::<Vec<_>>());
         check(Some("macos"), Some("berlin"), &["all", "mac", "vip"]);
         check(Some("linux"), Some("berlin"), &["all", "vip"]);
         check(Some("macos"), Some("paris"), &["all", "mac"]);

@@ -1,22 +1,18 @@
 //! The body of a request on its way into memory: bounded in bytes and in time, and in what all bodies hold together.
 
 use std::io::{self, BufRead, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body;
 use sources::Reply;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::conf::Limits;
+use crate::store::Held;
 
-/// Bytes of a body that every connection may hold; what is more comes out of a common store.
-const FREE: usize = 64 << 10;
-/// How long a body waits for room in the common store.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nothing of a body may come for so long; agents send a whole request within 16 s.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pieces kept as they came; further ones are joined, or a body in tiny pieces would cost many times its length.
 const PIECES_MAX: usize = 16;
 /// What is read and thrown away behind an answer that did not wait for the body, so that the client, which may read
@@ -25,21 +21,41 @@ const DRAIN_MAX: u64 = 128 << 20;
 /// For how long it is.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A whole body as it came.
+/// What a body is held to.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes, as they come.
+    pub bytes: usize,
+    /// From its first byte to its last.
+    pub time: Duration,
+    /// Between two pieces of it.
+    pub stall: Duration,
+}
+
+/// A whole body as it came. It can be read more than once.
 #[derive(Debug, Default)]
 pub struct Packed {
     pieces: Vec<Bytes>,
-    next: usize,
     joined: Vec<u8>,
-    read: usize,
     len: usize,
-    _held: Option<OwnedSemaphorePermit>,
+    /// The piece that is read next, and how much of it (or of what is joined behind the last) has been read.
+    next: usize,
+    read: usize,
 }
 
 impl Packed {
     /// Bytes of it.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// It is read from the beginning again.
+    pub fn rewind(&mut self) {
+        (self.next, self.read) = (0, 0);
+    }
+
+    fn piece(&self) -> &[u8] {
+        self.pieces.get(self.next).map_or(&self.joined, |piece| piece)
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -62,69 +78,57 @@ impl Read for Packed {
 
 impl BufRead for Packed {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.pieces.get(self.next).is_some_and(Bytes::is_empty) {
-            self.next += 1;
+        while self.next < self.pieces.len() && self.read >= self.piece().len() {
+            (self.next, self.read) = (self.next + 1, 0);
         }
-        Ok(match self.pieces.get(self.next) {
-            Some(piece) => piece,
-            None => self.joined.get(self.read..).unwrap_or_default(),
-        })
+        Ok(self.piece().get(self.read..).unwrap_or_default())
     }
 
     fn consume(&mut self, n: usize) {
-        match self.pieces.get_mut(self.next) {
-            Some(piece) => piece.advance(n.min(piece.len())),
-            None => self.read += n,
-        }
+        self.read += n;
     }
 }
 
-/// Reads a body within the limits. `Err`: the answer; what is left of the body is seen off.
-pub async fn read(mut body: Incoming, limits: &Limits, store: &Arc<Semaphore>) -> Result<Packed, Reply> {
-    let max = limits.compressed;
+/// Reads a body within its bounds. `Err`: the answer; what is left of the body is seen off.
+pub async fn read<B>(mut body: B, bounds: Bounds, held: &mut Held) -> Result<Packed, Reply>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
+    let max = bounds.bytes;
     let told = body.size_hint().lower();
     let read = async {
         if told > max as u64 {
             return Err(too_large(max));
         }
         let mut packed = Packed::default();
-        while let Some(frame) = body.frame().await {
+        loop {
+            let Ok(frame) = timeout(bounds.stall, body.frame()).await else {
+                return Err(slow(&format!("nothing of the body came for {:?}", bounds.stall)));
+            };
+            let Some(frame) = frame else { return Ok(packed) };
             let Ok(frame) = frame else { return Err(Reply::error(408, "gone", "body ends too early")) };
             // What is no data is trailers, and nobody asks for them.
             let Ok(piece) = frame.into_data() else { continue };
             if packed.len + piece.len() > max {
                 return Err(too_large(max));
             }
-            hold(&mut packed, piece.len(), store).await?;
+            held.take(piece.len()).await.map_err(|_| Reply::busy())?;
             packed.push(piece);
         }
-        Ok(packed)
     };
-    let done = timeout(limits.body_timeout, read).await;
+    let done = timeout(bounds.time, read).await;
     match done {
         Ok(Ok(packed)) => Ok(packed),
         Ok(Err(reply)) => {
             see_off(body);
             Err(reply)
         }
-        Err(_) => Err(Reply::error(408, "slow", &format!("body took longer than {:?}", limits.body_timeout))),
+        Err(_) => Err(slow(&format!("body took longer than {:?}", bounds.time))),
     }
 }
 
-/// Takes from the common store what this body needs more of.
-async fn hold(packed: &mut Packed, more: usize, store: &Arc<Semaphore>) -> Result<(), Reply> {
-    let kib = |bytes: usize| u32::try_from(bytes.saturating_sub(FREE).div_ceil(1024)).unwrap_or(u32::MAX);
-    let needed = kib(packed.len + more) - kib(packed.len);
-    if needed == 0 {
-        return Ok(());
-    }
-    let permit = timeout(ROOM_TIMEOUT, store.clone().acquire_many_owned(needed)).await;
-    let Ok(Ok(permit)) = permit else { return Err(Reply::busy()) };
-    match &mut packed._held {
-        Some(held) => held.merge(permit),
-        None => packed._held = Some(permit),
-    }
-    Ok(())
+fn slow(text: &str) -> Reply {
+    Reply::error(408, "slow", text)
 }
 
 fn too_large(max: usize) -> Reply {
@@ -132,7 +136,10 @@ fn too_large(max: usize) -> Reply {
 }
 
 /// Reads on and throws away, beside the answer.
-pub fn see_off(mut body: Incoming) {
+pub fn see_off<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
     if body.is_end_stream() {
         return;
     }
@@ -154,6 +161,7 @@ pub fn see_off(mut body: Incoming) {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
+    use crate::store::{FREE, Store};
 
     #[test]
     fn pieces_read_as_one() {
@@ -173,23 +181,67 @@ mod tests {
             got.extend_from_slice(&one[..want.len().min(1)]);
             packed.read_to_end(&mut got).unwrap();
             assert_eq!(got, want);
+            packed.rewind();
+            got.clear();
+            packed.read_to_end(&mut got).unwrap();
+            assert_eq!(got, want, "again");
         }
     }
 
-    #[tokio::test]
-    async fn the_common_store_is_taken_from_and_given_back() {
-        let store = Arc::new(Semaphore::new(10));
-        let mut packed = Packed::default();
-        hold(&mut packed, FREE, &store).await.unwrap();
-        packed.push(vec![0; FREE].into());
-        assert_eq!(store.available_permits(), 10);
-        for _ in 0..2 {
-            hold(&mut packed, 4000, &store).await.unwrap();
-            packed.push(vec![0; 4000].into());
+    /// Gives its pieces, and then nothing any more.
+    struct Stalled(Vec<Bytes>);
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            match self.0.pop() {
+                Some(piece) => std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(piece)))),
+                None => std::task::Poll::Pending,
+            }
         }
-        assert_eq!(store.available_permits(), 2);
-        assert_eq!(hold(&mut packed, 4000, &store).await.unwrap_err().status, 503);
-        drop(packed);
-        assert_eq!(store.available_permits(), 10);
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn bounds(stall: Duration) -> Bounds {
+        Bounds { bytes: 1 << 20, time: LONG, stall }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_given_up() {
+        let store = Store::new(1 << 20, 1 << 20);
+        let mut held = store.held([192, 0, 2, 1].into());
+        let body = Stalled(vec![vec![b' '; FREE * 2].into(); 2]);
+        let reply = read(body, bounds(Duration::from_millis(10)), &mut held).await.unwrap_err();
+        assert_eq!((reply.status, reply.reason), (408, "slow"));
+        assert!(String::from_utf8_lossy(reply.body.as_bytes()).contains("nothing of the body came"));
+        assert!(store.left() < 1024);
+        drop(held);
+        assert_eq!(store.left(), 1024);
+    }
+
+    #[tokio::test]
+    async fn what_one_client_stalls_leaves_room_for_others() {
+        let store = Store::new(4 * FREE, FREE);
+        let stalled: Vec<_> = (0..8)
+            .map(|_| {
+                let mut held = store.held([192, 0, 2, 1].into());
+                let body = Stalled(vec![vec![b' '; FREE * 3 / 2].into()]);
+                tokio::spawn(async move { read(body, bounds(LONG), &mut held).await })
+            })
+            .collect();
+        while store.left() > 3 * FREE / 1024 {
+            tokio::task::yield_now().await;
+        }
+        let mut held = store.held([192, 0, 2, 2].into());
+        let good = http_body_util::Full::new(Bytes::from(vec![b' '; FREE * 2]));
+        let packed = read(good, bounds(LONG), &mut held).await.unwrap();
+        assert_eq!((packed.len(), store.left()), (FREE * 2, 2 * FREE / 1024));
+        stalled.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

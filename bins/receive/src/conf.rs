@@ -8,13 +8,16 @@ use pipe::config::{Config, Finding, Settings};
 use serde_json::{Map, Value};
 
 use crate::proxies::Proxies;
+use crate::store;
 
 /// Where a body over it is split while it streams, if nothing else is said.
 const INFLATED: u64 = 64 << 20;
 /// Bytes of a body as it comes over the wire, if nothing else is said.
 const COMPRESSED: u64 = 10 << 20;
-/// The largest limits that may be set: one body must never be able to fill the memory of a small machine.
-const BODY_MAX: u64 = 1 << 30;
+/// The largest limit on a body over the wire that may be set: what one client may hold.
+const COMPRESSED_MAX: u64 = store::SHARE as u64;
+/// The largest limit on an inflated body: one must never be able to fill the memory of a small machine.
+const INFLATED_MAX: u64 = 1 << 30;
 /// Connections at a time, if nothing else is said.
 const CONNECTIONS: usize = 10_000;
 /// The most connections that may be asked for.
@@ -49,16 +52,15 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
-    /// Certificates that agents' own must be signed by, if they show one.
-    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds that may be set; the others are constants beside what they bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a body as it comes.
+    /// Bytes of a compressed body as it comes.
     pub compressed: usize,
-    /// Bytes of an inflated body that is held in memory; a longer log is split while it streams.
+    /// Bytes of an inflated body that is held in memory, and of one that comes as it is; a longer log is split while it
+    /// is inflated.
     pub inflated: usize,
     /// A body must have arrived within this time.
     pub body_timeout: Duration,
@@ -135,9 +137,12 @@ impl Conf {
             table.fail("", "needs the key `tls` = { cert = \"FILE\", key = \"FILE\" }: agents speak https only");
         }
         if let Some(mut tls) = table.table("tls") {
-            let client_ca = tls.path("client_ca");
+            if tls.has("client_ca") {
+                tls.fail("client_ca", "certificates of agents are not supported by this version");
+                let _ = tls.str("client_ca");
+            }
             if let (Some(cert), Some(key)) = (tls.required_str("cert"), tls.required_str("key")) {
-                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key), client_ca });
+                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key) });
             }
             table.absorb(tls);
         }
@@ -146,10 +151,13 @@ impl Conf {
             Err(why) => table.fail("trusted_proxies", why),
         }
         if let Some(mut body) = table.table("body") {
-            for (key, limit) in [("compressed", &mut self.limits.compressed), ("inflated", &mut self.limits.inflated)] {
+            for (key, limit, most) in [
+                ("compressed", &mut self.limits.compressed, COMPRESSED_MAX),
+                ("inflated", &mut self.limits.inflated, INFLATED_MAX),
+            ] {
                 match body.size(key) {
-                    Some(size @ 1..=BODY_MAX) => *limit = usize::try_from(size).unwrap_or(*limit),
-                    Some(_) => body.fail(key, "a body has 1 B to 1 GiB"),
+                    Some(size) if (1..=most).contains(&size) => *limit = usize::try_from(size).unwrap_or(*limit),
+                    Some(_) => body.fail(key, format!("a body has 1 B to {} MiB here", most >> 20)),
                     None => {}
                 }
             }
@@ -167,7 +175,11 @@ impl Conf {
 
 impl Osquery {
     fn read(table: &mut Settings) -> Self {
-        let reenrol_always = table.word("reenrol", &["same-hardware", "always"]) == Some("always");
+        let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
+        if reenrol == Some("approve") {
+            table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
+        }
+        let reenrol_always = reenrol == Some("always");
         let mut read = Self { reenrol_always, ..Self::default() };
         if let Some(mut options) = table.table("options") {
             for flag in options.keys() {
@@ -264,7 +276,7 @@ mod tests {
         let config = config(&format!(
             "{STAGE}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nbody = {{ compressed = \"1 MiB\", timeout = \"2s\" }}\nconnections = 5\n\
              idle = \"2m\"\n[source.osquery]\nreenrol = \"always\"\n\
-             options = {{ logger_tls_period = 10, verbose = true, custom_x = \"y\" }}\ndecorators = [\"select 1\"]\n"
+             options = {{ logger_tls_period = 10, host_identifier = \"uuid\", disable_logging = true }}\ndecorators = [\"select 1\"]\n"
         ));
         let conf = Conf::read(&config, Some(&config.stages[0].settings)).unwrap();
         assert_eq!(
@@ -281,7 +293,7 @@ mod tests {
         assert_eq!(conf.osquery.decorators, ["select 1"]);
         assert!(conf.osquery.reenrol_always);
         let options = serde_json::to_string(&conf.osquery.options).unwrap();
-        assert_eq!(options, r#"{"logger_tls_period":10,"verbose":true,"custom_x":"y"}"#);
+        assert_eq!(options, r#"{"logger_tls_period":10,"host_identifier":"uuid","disable_logging":true}"#);
         assert!(check(&config).is_empty());
     }
 
@@ -293,7 +305,18 @@ mod tests {
             (&STAGE.replace("key =", "kay ="), "stage.receive.tls", "needs the key `key`"),
             (&format!("{STAGE}lissten = 1\n"), "stage.receive.lissten", "did you mean `listen`"),
             (&format!("{STAGE}trusted_proxies = \"10.0.0.0/33\"\n"), "stage.receive.trusted_proxies", "10.0.0.0/33"),
-            (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1 GiB"),
+            (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1024 MiB"),
+            (
+                &format!("{STAGE}body = {{ compressed = \"65 MiB\" }}\n"),
+                "stage.receive.body.compressed",
+                "1 B to 64 MiB",
+            ),
+            (
+                &STAGE.replace("cert =", "client_ca = \"c\", cert ="),
+                "stage.receive.tls.client_ca",
+                "not supported by this version",
+            ),
+            ("[source.osquery]\nreenrol = \"approve\"\n", "source.osquery.reenrol", "not supported by this version"),
             (&format!("{STAGE}connections = 0\n"), "stage.receive.connections", "1 to"),
             (
                 "[source.osquery]\nreenrol = \"never\"\n",

@@ -1,6 +1,6 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,7 +23,12 @@ pub struct Desk {
     pub hub: Arc<Hub>,
     /// What the configuration says, for this request from its beginning to its end.
     pub live: Arc<Live>,
+    /// The lines about the request that were due.
+    said: Mutex<Vec<Said>>,
 }
+
+/// Source, machine and kind.
+type Said = (&'static str, String, &'static str);
 
 impl sources::Desk for Desk {
     fn enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Enrolment {
@@ -58,11 +63,33 @@ impl sources::Desk for Desk {
     }
 
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool {
-        self.hub.heard.note(source, machine.key().unwrap_or_default(), kind, Time::now().ms())
+        let machine = machine.key().unwrap_or_default();
+        let room = self.hub.sink.has_room(Class::Source);
+        let due = self.hub.heard.note(source, machine, kind, Time::now().ms(), room);
+        if due {
+            self.said().push((source, machine.to_owned(), kind));
+        }
+        due
     }
 }
 
 impl Desk {
+    /// For one request.
+    pub fn new(hub: Arc<Hub>, live: Arc<Live>) -> Self {
+        Self { hub, live, said: Mutex::default() }
+    }
+
+    /// Lines of this request were not taken, so what they said is due again.
+    pub fn unsay(&self) {
+        for (source, machine, kind) in self.said().drain(..) {
+            self.hub.heard.unsay(source, &machine, kind);
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Vec<Said>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn try_enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Result<Enrolment, DbError> {
         let now = Time::now().ms();
         let enrolment = match self.verify(source, secret, now)? {

@@ -32,8 +32,8 @@ struct Said {
 }
 
 impl Heard {
-    /// Notes a request; true if a line about it is due.
-    pub fn note(&self, source: &'static str, machine: &str, kind: &'static str, now: i64) -> bool {
+    /// Notes a request; true if a line about it is due, which counts as said then. Without `room` none is.
+    pub fn note(&self, source: &'static str, machine: &str, kind: &'static str, now: i64, room: bool) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let machines = all.entry(source).or_default();
         if machines.len() >= MACHINES_MAX && !machines.contains_key(machine) {
@@ -44,6 +44,9 @@ impl Heard {
             None => machines.entry(machine.to_owned()).or_default(),
         };
         (spoke.at, spoke.moved) = (now, true);
+        if !room {
+            return false;
+        }
         match spoke.said.iter_mut().find(|said| said.kind == kind) {
             // A clock that was set back must not silence a machine.
             Some(said) if (0..SAY_EVERY_MS).contains(&(now - said.at)) => false,
@@ -55,6 +58,14 @@ impl Heard {
                 spoke.said.push(Said { kind: kind.into(), at: now, kept: false });
                 true
             }
+        }
+    }
+
+    /// The line that was due was not taken, so it is due again.
+    pub fn unsay(&self, source: &str, machine: &str, kind: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spoke) = all.get_mut(source).and_then(|machines| machines.get_mut(machine)) {
+            spoke.said.retain(|said| said.kind != kind);
         }
     }
 
@@ -113,10 +124,14 @@ mod tests {
     fn said_once_in_ten_minutes_also_over_a_restart() {
         let mut db = Db::memory(&[machines::SCHEMA]).unwrap();
         let heard = Heard::default();
-        let say = |heard: &Heard, machine, kind, now| heard.note("osquery", machine, kind, now);
+        let say = |heard: &Heard, machine, kind, now| heard.note("osquery", machine, kind, now, true);
         assert!(say(&heard, "a", "log", 1000) && say(&heard, "a", "config", 1000) && say(&heard, "b", "log", 1000));
         assert!(!say(&heard, "a", "log", 1000 + SAY_EVERY_MS - 1));
         assert!(say(&heard, "a", "log", 1000 + SAY_EVERY_MS));
+        assert!(!heard.note("osquery", "d", "log", 1000, false), "no room for it");
+        assert!(say(&heard, "d", "log", 1001) && !say(&heard, "d", "log", 1002));
+        heard.unsay("osquery", "d", "log");
+        assert!(say(&heard, "d", "log", 1003), "it was not taken");
         heard.flush(&mut db, 1000 + SAY_EVERY_MS).unwrap();
 
         let again = Heard::default();

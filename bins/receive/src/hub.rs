@@ -14,9 +14,8 @@ use crate::conf::{Conf, Limits};
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
+use crate::store::{self, Store};
 
-/// KiB of bodies held in memory at a time, beyond what every connection may have.
-const HELD_KIB: usize = 256 << 10;
 /// Long bodies, and enrolments, worked on beside the other requests at a time.
 const BESIDE_MAX: usize = 4;
 /// Time between two complaints about the same, in ms: a fleet that can't enrol would fill the log.
@@ -48,11 +47,12 @@ pub struct Hub {
     pub key: ServerKey,
     /// Counters.
     pub meters: Meters,
-    /// A permit is a KiB of a body.
-    pub held: Arc<Semaphore>,
+    /// What bodies and lines may take.
+    pub store: Arc<Store>,
     /// A permit is a long body that is worked on beside the other requests.
     pub long: Arc<Semaphore>,
-    /// A permit is an enrolment. Apart from the above: whoever sends long bodies keeps nobody from enrolling.
+    /// A permit is an enrolment. Apart from the above: whoever sends long bodies keeps nobody from enrolling, for a body
+    /// of an enrolment is never long.
     pub enrolments: Arc<Semaphore>,
     complained: AtomicI64,
     live: RwLock<Arc<Live>>,
@@ -78,7 +78,7 @@ impl Hub {
             registry,
             key,
             meters,
-            held: permits(HELD_KIB),
+            store: Store::new(store::STORE, store::SHARE),
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
             complained: AtomicI64::new(i64::MIN),

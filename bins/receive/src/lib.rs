@@ -14,6 +14,7 @@ mod proxies;
 mod request;
 mod serve;
 mod stage;
+mod store;
 mod tickets;
 mod tls;
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::BufRead;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -17,18 +16,22 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use pipe::topic::Class;
-use sources::{NoRoom, Reply, ReplyBody, Sink, Source};
+use sources::{Inflate, NoRoom, Reply, ReplyBody, Sink, Source};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::body::{self, Packed};
+use crate::body::{self, Bounds, Packed};
+use crate::conf::Limits;
 use crate::desk::Desk;
 use crate::hub::{Hub, Live};
+use crate::store::{self, Held};
 
 /// A longer body is worked on beside the other requests, on a thread of its own.
 const INLINE_MAX: usize = 64 << 10;
-/// A short body that inflates beyond this is split while it streams; only a bomb does.
-const INLINE_INFLATED_MAX: usize = 8 << 20;
+/// So is one that inflates beyond this …
+const INLINE_INFLATED_MAX: usize = 1 << 20;
+/// … and one that becomes more lines: beside the others each piece is written before the next is made.
+const INLINE_LINES_MAX: usize = 2 << 20;
 /// How long a request waits to be worked on beside the others.
 const BESIDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that are longer together get an answer in place of an ear.
@@ -59,11 +62,18 @@ struct Route {
     kind: String,
     /// It writes to the state and waits for the disk.
     enrols: bool,
+    /// Bytes of a body.
+    body_max: usize,
 }
 
 static ROUTES: LazyLock<HashMap<&'static str, Route>> = LazyLock::new(|| {
     let paths = sources::ALL.iter().flat_map(|source| source.paths().iter().map(move |path| (*source, *path)));
-    let route = |source, path| Route { source, kind: kind(source, path), enrols: path.ends_with("/enroll") };
+    let route = |source: &'static dyn Source, path: &str| Route {
+        source,
+        kind: kind(source, path),
+        enrols: path.ends_with("/enroll"),
+        body_max: source.body_max(path).unwrap_or(usize::MAX),
+    };
     paths.map(|(source, path)| (path, route(source, path))).collect()
 });
 
@@ -115,13 +125,16 @@ async fn answer(
         body::see_off(body);
         return Reply::error(431, "header_too_large", &format!("header is longer than {HEADER_MAX} bytes"));
     }
-    let Some(Route { source, enrols, .. }) = route else {
+    let Some(Route { source, enrols, body_max, .. }) = route else {
         body::see_off(body);
         return elsewhere(hub, &head.method, head.uri.path());
     };
     let live = hub.live();
+    let asked = Asked::new(hub, &live, peer, head);
+    let mut held = hub.store.held(asked.ip);
     let packed = if head.method == Method::POST {
-        match body::read(body, &live.conf.limits, &hub.held).await {
+        let bounds = bounds(&live.conf.limits, asked.encoding.as_deref(), *body_max);
+        match body::read(body, bounds, &mut held).await {
             Ok(packed) if packed.len() == 0 => return Reply::error(400, "empty_body", "body is empty"),
             Ok(packed) => packed,
             Err(reply) => return reply,
@@ -130,15 +143,20 @@ async fn answer(
         body::see_off(body);
         Packed::default()
     };
-    let asked = Asked::new(hub, &live, peer, head);
-    let desk = Desk { hub: hub.clone(), live };
+    let work = Work { source: *source, asked, packed, desk: Desk::new(hub.clone(), live), held };
     if *enrols {
-        beside(hub.enrolments.clone(), *source, asked, packed, desk).await
-    } else if packed.len() > INLINE_MAX {
-        beside(hub.long.clone(), *source, asked, packed, desk).await
+        work.beside(&hub.enrolments).await
+    } else if work.packed.len() > INLINE_MAX {
+        work.beside(&hub.long).await
     } else {
-        inline(*source, &asked, packed, &desk).await
+        work.inline().await
     }
+}
+
+/// A body that is not compressed comes over the wire as long as it is.
+fn bounds(limits: &Limits, encoding: Option<&str>, body_max: usize) -> Bounds {
+    let bytes = if Inflate::is_plain(encoding) { limits.inflated } else { limits.compressed };
+    Bounds { bytes: bytes.min(body_max).min(store::SHARE), time: limits.body_timeout, stall: body::STALL_TIMEOUT }
 }
 
 fn elsewhere(hub: &Hub, method: &Method, path: &str) -> Reply {
@@ -159,7 +177,8 @@ struct Asked {
     method: Method,
     path: String,
     encoding: Option<String>,
-    ip: String,
+    ip: IpAddr,
+    client: String,
     user_agent: Option<String>,
     inflated_max: usize,
 }
@@ -169,13 +188,15 @@ impl Asked {
         let text = |headers: &HeaderMap, name| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let forwarded = head.headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
         let forwarded: Vec<&str> = forwarded.collect();
+        let ip = live.conf.proxies.client(peer, forwarded.into_iter());
         Self {
             id: hub.request_id(),
             received: Time::now(),
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
             encoding: text(&head.headers, header::CONTENT_ENCODING),
-            ip: live.conf.proxies.client(peer, forwarded.into_iter()).to_string(),
+            ip,
+            client: ip.to_string(),
             user_agent: text(&head.headers, header::USER_AGENT),
             inflated_max: live.conf.limits.inflated,
         }
@@ -188,7 +209,7 @@ impl Asked {
             method: self.method.as_str(),
             path: &self.path,
             encoding: self.encoding.as_deref(),
-            ip: Some(&self.ip),
+            ip: Some(&self.client),
             user_agent: self.user_agent.as_deref(),
             inflated_max,
         }
@@ -198,14 +219,24 @@ impl Asked {
 /// The lines of a short body, all at once.
 struct Collect<'a> {
     to: &'a pipe::Sink,
+    held: &'a mut Held,
     lines: Vec<u8>,
     count: u64,
+    /// They were not taken.
+    failed: bool,
+    /// There is more to it than is done in passing.
+    long: bool,
 }
 
 impl Sink for Collect<'_> {
     fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom> {
         if !self.to.has_room(Class::Source) {
+            self.failed = true;
             return Err(NoRoom);
+        }
+        // What they take is given back when they are durable and the request is answered.
+        if self.lines.len() + lines.len() > INLINE_LINES_MAX || self.held.try_take(lines.len()).is_err() {
+            return self.long();
         }
         self.count += count as u64;
         if self.lines.is_empty() {
@@ -215,48 +246,82 @@ impl Sink for Collect<'_> {
         }
         Ok(())
     }
-}
 
-async fn inline(source: &dyn Source, asked: &Asked, mut packed: Packed, desk: &Desk) -> Reply {
-    let mut sink = Collect { to: &desk.hub.sink, lines: Vec::new(), count: 0 };
-    let request = asked.request(asked.inflated_max.min(INLINE_INFLATED_MAX));
-    let reply = source.answer(&request, &mut packed, desk, &mut sink);
-    drop(packed);
-    let (lines, count) = (sink.lines, sink.count);
-    if count > 0 && desk.hub.sink.write(lines, count, Class::Source).await.is_err() {
-        return Reply::busy();
+    fn long(&mut self) -> Result<(), NoRoom> {
+        self.long = true;
+        Err(NoRoom)
     }
-    reply
 }
 
 /// The lines of a long body, each piece durable before the next is made.
 struct Stream<'a> {
     to: &'a pipe::Sink,
     runtime: Handle,
+    /// Not even the first of them were taken.
+    failed: bool,
+    begun: bool,
 }
 
 impl Sink for Stream<'_> {
     fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom> {
-        self.runtime.block_on(self.to.write(lines, count as u64, Class::Source)).map_err(|_| NoRoom)
+        let written = self.runtime.block_on(self.to.write(lines, count as u64, Class::Source));
+        self.failed |= written.is_err() && !self.begun;
+        self.begun = true;
+        written.map_err(|_| NoRoom)
     }
 }
 
-async fn beside(
-    turns: Arc<Semaphore>,
+/// A request whose body is there.
+struct Work {
     source: &'static dyn Source,
     asked: Asked,
-    mut packed: Packed,
+    packed: Packed,
     desk: Desk,
-) -> Reply {
-    let turn = tokio::time::timeout(BESIDE_TIMEOUT, turns.acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else { return Reply::busy() };
-    let runtime = Handle::current();
-    let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let mut sink = Stream { to: &desk.hub.sink, runtime };
-        source.answer(&asked.request(asked.inflated_max), &mut packed as &mut dyn BufRead, &desk, &mut sink)
-    });
-    work.await.unwrap_or_else(|_| panicked())
+    held: Held,
+}
+
+impl Work {
+    /// Here and now, unless there turns out to be much of it: then all of it again, beside the others.
+    async fn inline(mut self) -> Reply {
+        let to = self.desk.hub.sink.clone();
+        let mut sink =
+            Collect { to: &to, held: &mut self.held, lines: Vec::new(), count: 0, failed: false, long: false };
+        let request = self.asked.request(self.asked.inflated_max.min(INLINE_INFLATED_MAX));
+        let reply = self.source.answer(&request, &mut self.packed, &self.desk, &mut sink);
+        let Collect { lines, count, failed, long, .. } = sink;
+        if long {
+            drop(lines);
+            self.desk.unsay();
+            self.packed.rewind();
+            let turns = self.desk.hub.long.clone();
+            return self.beside(&turns).await;
+        }
+        drop(self.packed);
+        let lost = count > 0 && to.write(lines, count, Class::Source).await.is_err();
+        if failed || lost {
+            self.desk.unsay();
+        }
+        // Of a request that brought nothing only the line about it is lost.
+        if lost && (reply.reason != "ok" || reply.records > 0) { Reply::busy() } else { reply }
+    }
+
+    /// On a thread of its own, when it is its turn.
+    async fn beside(mut self, turns: &Arc<Semaphore>) -> Reply {
+        let turn = tokio::time::timeout(BESIDE_TIMEOUT, turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Reply::busy() };
+        let runtime = Handle::current();
+        let work = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut sink = Stream { to: &self.desk.hub.sink, runtime, failed: false, begun: false };
+            let request = self.asked.request(self.asked.inflated_max);
+            let reply = self.source.answer(&request, &mut self.packed, &self.desk, &mut sink);
+            if sink.failed {
+                self.desk.unsay();
+            }
+            reply
+        });
+        work.await.unwrap_or_else(|_| panicked())
+    }
 }
 
 #[cfg(test)]

@@ -136,6 +136,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, mut stop
         Ok(Err(e)) => {
             hub.meters.closed.with_label_values(&["tls"]).inc();
             tracing::debug!(%peer, "no TLS handshake: {e}");
+            if hub.live().conf.proxies.trust(peer.ip().to_canonical()) {
+                let what = "no TLS from a trusted proxy (the PROXY protocol is not supported by this version)";
+                hub.complain(what, &e);
+            }
         }
         Err(_) => hub.meters.closed.with_label_values(&["tls_slow"]).inc(),
     }

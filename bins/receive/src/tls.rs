@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::ProducesTickets;
 
 use crate::conf::TlsFiles;
 
@@ -16,14 +15,10 @@ use crate::conf::TlsFiles;
 pub fn config(files: &TlsFiles, tickets: Option<Arc<dyn ProducesTickets>>) -> Result<Arc<ServerConfig>, String> {
     // The provider is named, so that no other crate's choice of a default can change it.
     let provider = Arc::new(ring::default_provider());
-    let clients = match &files.client_ca {
-        Some(path) => verifier(path, &provider)?,
-        None => WebPkiClientVerifier::no_client_auth(),
-    };
     let wrong = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| wrong(&files.key, &e))?;
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|e| e.to_string())?.with_client_cert_verifier(clients);
+    let builder = versions.map_err(|e| e.to_string())?.with_no_client_auth();
     let mut config = builder.with_single_cert(certificates(&files.cert)?, key).map_err(|e| wrong(&files.cert, &e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if let Some(tickets) = tickets {
@@ -37,14 +32,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))?;
     let all: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
     if all.is_empty() { Err(wrong(&"holds no certificate")) } else { Ok(all) }
-}
-
-/// A certificate that an agent shows must be signed by one of these; none need be shown.
-fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-    builder.allow_unauthenticated().build().map_err(|e| format!("{}: {e}", path.display()))
 }

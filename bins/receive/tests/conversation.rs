@@ -13,7 +13,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{Conn, Hub, enrol_body, gzip, log_body, record, wait};
+use common::{Conn, Hub, body, enrol_body, gzip, log_body, record, wait};
 use registry::enrolments;
 use serde_json::{Value, json};
 
@@ -148,13 +148,6 @@ fn a_machine_enrols_again_but_not_as_another() {
     assert!(enrolled.iter().all(|e| e.get("enroll_secret").is_none()));
     hub.signal("-TERM");
     assert_eq!(hub.ended(), Some(0));
-}
-
-fn body(raw: &event::Raw) -> Value {
-    match &raw.body {
-        event::Body::Json(text) => serde_json::from_str(text.get()).unwrap(),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

@@ -62,9 +62,7 @@ fn what_was_answered_survives_every_kill() {
 }
 
 fn number(raw: &event::Raw) -> u64 {
-    let event::Body::Json(body) = &raw.body else { panic!("{:?}", raw.body) };
-    let body: serde_json::Value = serde_json::from_str(body.get()).unwrap();
-    body["columns"]["n"].as_str().unwrap().parse().unwrap()
+    common::body(raw)["columns"]["n"].as_str().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -87,7 +85,9 @@ fn a_full_topic_is_busy_until_there_is_room() {
     assert_eq!(post().status, 503);
     assert!(hub.refused("busy") >= 2.0);
     let config = hub.ask("", "config", &json!({"node_key": key}));
-    assert!([200, 503].contains(&config.status), "a configuration needs no room, the line about it does");
+    assert_eq!(config.status, 200, "a configuration needs no room, and does without the line about it");
+    let about = || hub.lines().iter().filter(|l| common::body(l)["request_type"] == "config").count();
+    assert_eq!(about(), 0);
     let kept = hub.records().len();
 
     // The reader has read all there is, so what it read may go.
@@ -104,6 +104,8 @@ fn a_full_topic_is_busy_until_there_is_room() {
     tx.commit().unwrap();
     wait("room", || (post().status == 200).then_some(()));
     assert!(hub.records().len() < kept, "what was read is gone");
+    assert_eq!(hub.ask("", "config", &json!({"node_key": key})).status, 200);
+    assert_eq!(about(), 1, "the line that found no room was not said");
     health.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(health.answer().body, json!({"ok": true}));
 }

@@ -12,8 +12,8 @@ use crate::scan::{self, Flaw, Scan};
 use crate::skip::Skip;
 
 /// Records taken from one body. osquery sends at most 1,024 lines a POST unless told otherwise
-/// (`logger_tls_max_lines`).
-pub const RECORDS_MAX: usize = 262_144;
+/// (`logger_tls_max_lines`); and each record of two bytes becomes a line of several hundred.
+pub const RECORDS_MAX: usize = 65_536;
 
 /// One record of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,10 @@ pub enum BodyError {
     NotJson,
     /// JSON, but no object.
     NotObject,
-    /// More than [`RECORDS_MAX`] records, or a key or value of the body itself longer than a record may be.
-    TooMuch,
+    /// More than [`RECORDS_MAX`] records.
+    TooMany,
+    /// A key or value of the body itself is longer than [`RECORD_MAX`].
+    TooLong,
     /// The taker said stop; it knows why.
     Stopped,
 }
@@ -246,7 +248,7 @@ impl Splitter {
             _ => {
                 self.records += 1;
                 if self.records > RECORDS_MAX {
-                    return Err(BodyError::TooMuch);
+                    return Err(BodyError::TooMany);
                 }
                 take.record(&self.head, token)?;
                 State::AfterItem
@@ -318,7 +320,7 @@ fn text_of<'t>(token: &Record<'t>) -> Result<Option<std::borrow::Cow<'t, str>>, 
         Record::Json { text, .. } => Ok(json::parse_str(text)),
         Record::Bytes { flaw: Flaw::Deep, .. } => Ok(None),
         Record::Bytes { .. } => Err(BodyError::NotJson),
-        Record::Cut { .. } => Err(BodyError::TooMuch),
+        Record::Cut { .. } => Err(BodyError::TooLong),
     }
 }
 

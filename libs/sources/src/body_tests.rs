@@ -153,7 +153,9 @@ fn refuses_broken_bodies() {
         check(text.as_bytes(), Err(error));
     }
     let many = body(&format!("[{}1]", "1,".repeat(RECORDS_MAX)));
-    assert_eq!(whole(&many), Err(BodyError::TooMuch));
+    assert_eq!(whole(&many), Err(BodyError::TooMany));
+    let long = format!("{{\"{}\":1}}", "k".repeat(RECORD_MAX));
+    assert_eq!(whole(long.as_bytes()), Err(BodyError::TooLong));
 }
 
 #[test]

@@ -48,12 +48,18 @@ impl<'a> Inflate<'a> {
     /// Reads `from`, which is coded as `encoding` says (`gzip`, `deflate`, `zlib`, `identity` or nothing).
     pub fn new(from: &'a mut dyn BufRead, encoding: Option<&str>) -> Result<Self, InflateError> {
         let coding = match encoding.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Coding::Plain,
+            _ if Self::is_plain(encoding) => Coding::Plain,
             "gzip" | "x-gzip" | "zlib" => Coding::Start { raw_too: false },
             "deflate" => Coding::Start { raw_too: true },
             _ => return Err(InflateError::Unknown),
         };
         Ok(Self { from, coding, compressed: 0, inflated: 0 })
+    }
+
+    /// Whether a body of this encoding is as it was before.
+    pub fn is_plain(encoding: Option<&str>) -> bool {
+        let name = encoding.unwrap_or_default().trim();
+        name.is_empty() || name.eq_ignore_ascii_case("identity")
     }
 
     /// Bytes taken in and given out so far.

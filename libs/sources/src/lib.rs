@@ -22,7 +22,7 @@ pub use inflate::{Inflate, InflateError, RATIO_MAX};
 pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
-pub use sources::{ALL, by_name, by_path, osquery};
+pub use sources::{ALL, by_name, osquery};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {
@@ -31,6 +31,12 @@ pub trait Source: Sync {
 
     /// The exact URL paths that this source answers.
     fn paths(&self) -> &'static [&'static str];
+
+    /// Bytes that a body of this path may have, inflated; `None`: as many as the hub takes (a log is split while it
+    /// streams).
+    fn body_max(&self, _path: &str) -> Option<usize> {
+        None
+    }
 
     /// Answers one request. `body` is as it came, still compressed; raw lines go to `sink` before the reply is made,
     /// and the caller sends the reply only once they are durable.
@@ -66,7 +72,7 @@ pub struct Request<'a> {
     pub ip: Option<&'a str>,
     /// `User-Agent`.
     pub user_agent: Option<&'a str>,
-    /// Inflated bytes held in memory for one body; a log body beyond it is split while it streams.
+    /// Inflated bytes held in memory for one body; a log body beyond it is split while it streams, if the sink lets it.
     pub inflated_max: usize,
 }
 
@@ -82,7 +88,7 @@ pub trait Desk {
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable>;
 
     /// Notes that this machine spoke (`last_seen`). True if a line about the request itself is due: at most one per
-    /// machine, source, kind and 10 minutes.
+    /// machine, source, kind and 10 minutes, and none while there is no room for it.
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool;
 }
 
@@ -129,6 +135,12 @@ pub struct Unavailable;
 pub trait Sink {
     /// Takes `count` whole lines, each ended by a newline. `Err`: there is no room, and the agent is told "busy".
     fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom>;
+
+    /// The body is longer than [`Request::inflated_max`]. `Err`: it is not to be gone on with here, and the answer does
+    /// not count.
+    fn long(&mut self) -> Result<(), NoRoom> {
+        Ok(())
+    }
 }
 
 /// The topic takes no more.

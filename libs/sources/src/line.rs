@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use event::{LINE_MAX, Machine, Time, VERSION, id, json};
 
+use crate::cut::Cutting;
 use crate::{NoRoom, Record, Request, Sink};
 
 /// Room that a line leaves for what stands around a record.
@@ -101,9 +102,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// A line of our own about this request; `body` is minified JSON.
+    /// A line of our own about this request; `body` is minified JSON. It may hold what the agent said, so it is cut like
+    /// a record if it is too long.
     pub fn own(&mut self, kind: &str, body: &[u8]) {
-        self.line(kind, None, body, &[body]);
+        if body.len() > RECORD_MAX {
+            self.record(kind, &Cutting::whole(body));
+        } else {
+            self.line(kind, None, body, &[body]);
+        }
     }
 
     /// How many lines there were.
@@ -260,6 +266,17 @@ mod tests {
         };
         assert_eq!(id(&request()), id(&request()));
         assert_ne!(id(&request()), id(&later));
+    }
+
+    #[test]
+    fn a_line_of_our_own_is_no_longer_than_a_line_may_be() {
+        for (bytes, cut) in [(RECORD_MAX - 2, false), (RECORD_MAX - 1, true), (5 << 20, true)] {
+            let mut lines = Lines::new("osquery", &request(), &machine());
+            lines.own("enroll", format!("\"{}\"", "x".repeat(bytes)).as_bytes());
+            let line = lines.out.trim_ascii_end();
+            assert!(line.len() <= LINE_MAX);
+            assert_eq!(matches!(Raw::parse(line).unwrap().body, event::Body::Cut { .. }), cut, "{bytes}");
+        }
     }
 
     #[test]

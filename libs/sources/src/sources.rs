@@ -17,8 +17,3 @@ pub const ALL: &[&dyn Source] = &[
 pub fn by_name(name: &str) -> Option<&'static dyn Source> {
     ALL.iter().copied().find(|source| source.name() == name)
 }
-
-/// The source that answers this path.
-pub fn by_path(path: &str) -> Option<&'static dyn Source> {
-    ALL.iter().copied().find(|source| source.paths().contains(&path))
-}

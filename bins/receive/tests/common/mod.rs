@@ -225,6 +225,13 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Connections that were cut for this reason.
+    pub fn closed(&self, reason: &str) -> f64 {
+        self.metric("zentral_connections_refused_total", &[&format!("reason=\"{reason}\"")])
+    }
+}
+
 impl Drop for Hub {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -345,4 +352,12 @@ pub fn answer(from: &mut dyn Read) -> std::io::Result<Answer> {
 
 pub fn folder_bytes(dir: &Path) -> u64 {
     std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// The record of a line.
+pub fn body(raw: &event::Raw) -> Value {
+    match &raw.body {
+        event::Body::Json(text) => serde_json::from_str(text.get()).unwrap(),
+        other => panic!("{other:?}"),
+    }
 }

@@ -27,8 +27,12 @@ pub use config::{
 pub const NAME: &str = "osquery";
 /// This source.
 pub static SOURCE: Osquery = Osquery;
-/// Bytes of a request other than a log, inflated; results of live queries are the largest of them.
-pub const SMALL_BODY_MAX: usize = 16 << 20;
+/// Bytes of an inflated request that says little more than who asks.
+pub const ASKING_MAX: usize = 64 << 10;
+/// Bytes of an inflated enrolment: one row of four tables.
+pub const ENROLMENT_MAX: usize = 1 << 20;
+/// Bytes of inflated results of live queries.
+pub const ANSWERS_MAX: usize = 16 << 20;
 
 const ENROLL: &str = "/public/osquery/enroll";
 const CONFIG: &str = "/public/osquery/config";
@@ -51,6 +55,15 @@ impl Source for Osquery {
 
     fn paths(&self) -> &'static [&'static str] {
         &[ENROLL, CONFIG, LOG, READ, WRITE, CARVE_START, CARVE_CONTINUE]
+    }
+
+    fn body_max(&self, path: &str) -> Option<usize> {
+        match path {
+            LOG => None,
+            WRITE => Some(ANSWERS_MAX),
+            ENROLL => Some(ENROLMENT_MAX),
+            _ => Some(ASKING_MAX),
+        }
     }
 
     fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
@@ -78,22 +91,22 @@ impl Source for Osquery {
 fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Result<Reply, Reply> {
     match request.path {
         LOG => log::answer(request, body, desk, sink),
-        ENROLL => enrol::answer(request, &small(request, body)?, desk, sink),
+        ENROLL => enrol::answer(request, &small(request, body, sink)?, desk, sink),
         CONFIG => {
-            let machine = speaker(desk, &small(request, body)?)?;
-            heard(request, &machine, "config", desk, sink)?;
+            let machine = speaker(desk, &small(request, body, sink)?)?;
+            heard(request, &machine, "config", desk, sink);
             let config = desk.osquery_config(&machine).map_err(|_| Reply::busy())?;
             Ok(Reply::ok(ReplyBody::Shared(config)))
         }
         READ => {
-            let machine = speaker(desk, &small(request, body)?)?;
-            heard(request, &machine, "distributed_read", desk, sink)?;
+            let machine = speaker(desk, &small(request, body, sink)?)?;
+            heard(request, &machine, "distributed_read", desk, sink);
             Ok(Reply::ok(ReplyBody::Fixed("{\"queries\":{}}")))
         }
         WRITE => {
             // No live query has been given out, so what comes is of none that we know: heard, and that is all.
-            let machine = speaker(desk, &small(request, body)?)?;
-            heard(request, &machine, "distributed_write", desk, sink)?;
+            let machine = speaker(desk, &small(request, body, sink)?)?;
+            heard(request, &machine, "distributed_write", desk, sink);
             Ok(Reply::ok(DONE))
         }
         CARVE_START | CARVE_CONTINUE => Err(Reply::error(404, "not_found", "this hub takes no file carves")),
@@ -101,11 +114,15 @@ fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &m
     }
 }
 
-/// A whole small body as canonical JSON, which is an object.
-fn small(request: &Request<'_>, body: &mut dyn BufRead) -> Result<Vec<u8>, Reply> {
-    let max = SMALL_BODY_MAX.min(request.inflated_max);
+/// A whole body of bounded length as canonical JSON, which is an object.
+fn small(request: &Request<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Vec<u8>, Reply> {
+    let most = SOURCE.body_max(request.path).unwrap_or(ASKING_MAX);
+    let max = most.min(request.inflated_max);
     let mut bytes = Vec::new();
     if !Inflate::new(body, request.encoding).and_then(|mut from| from.read(&mut bytes, max + 1)).map_err(unreadable)? {
+        if max < most {
+            sink.long().map_err(|_| Reply::busy())?;
+        }
         return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
     }
     let mut object = Vec::with_capacity(bytes.len());
@@ -151,20 +168,14 @@ fn node_invalid(reason: &'static str) -> Reply {
     Reply { reason, ..Reply::ok(ReplyBody::Fixed("{\"node_invalid\":true}")) }
 }
 
-/// Notes the request, and writes a line about it if one is due.
-fn heard(
-    request: &Request<'_>,
-    machine: &Machine,
-    kind: &'static str,
-    desk: &dyn Desk,
-    sink: &mut dyn Sink,
-) -> Result<(), Reply> {
+/// Notes the request, and writes a line about it if one is due. That there is no room for that line is no reason to
+/// leave the agent without its answer.
+fn heard(request: &Request<'_>, machine: &Machine, kind: &'static str, desk: &dyn Desk, sink: &mut dyn Sink) {
     if desk.heard(NAME, machine, kind) {
         let mut lines = Lines::new(NAME, request, machine);
         said(&mut lines, kind);
-        lines.flush(sink, true).map_err(|_| Reply::busy())?;
+        let _ = lines.flush(sink, true);
     }
-    Ok(())
 }
 
 /// The line about a request itself.

@@ -16,11 +16,8 @@ pub const INTERVALS: std::ops::RangeInclusive<u32> = 1..=604_800;
 /// How a query of the hub's own is called in a schedule: `zentral/PROBE/REV`.
 pub const QUERY_PREFIX: &str = "zentral/";
 
-/// Platforms that osquery knows in `platform`.
-const PLATFORMS: &[&str] = &["darwin", "linux", "windows", "posix", "freebsd", "any", "all"];
-
-/// Flags that osquery takes from its command line only; in a configuration it ignores them with a warning, so they
-/// are left out.
+/// Flags that osquery takes from its command line only (`CLI_FLAG` in its source); in a configuration it ignores them
+/// with a warning.
 const CLI_ONLY: &[&str] = &[
     "carver_continue_endpoint",
     "carver_disable_function",
@@ -30,20 +27,15 @@ const CLI_ONLY: &[&str] = &[
     "config_tls_endpoint",
     "database_path",
     "disable_carver",
-    "disable_database",
     "disable_extensions",
-    "disable_logging",
-    "disable_tables",
     "disable_watchdog",
     "enroll_secret_env",
     "enroll_secret_path",
     "enroll_tls_endpoint",
-    "ephemeral",
     "extensions_autoload",
     "extensions_socket",
     "flagfile",
     "force",
-    "host_identifier",
     "logger_plugin",
     "pidfile",
     "tls_client_cert",
@@ -72,8 +64,6 @@ pub struct QuerySpec {
     pub snapshot: bool,
     /// Rows that went away are told, too.
     pub removed: bool,
-    /// `macos`, `linux`, `windows`, …, or a comma list; `None`: any.
-    pub platform: Option<String>,
     /// The oldest agent that can run it.
     pub version: Option<String>,
 }
@@ -98,7 +88,7 @@ pub fn build_config(
         }
     }
     let mut chosen = BTreeMap::new();
-    for (flag, value) in options.iter().filter(|(flag, _)| !is_cli_only(flag)) {
+    for (flag, value) in options {
         if !(value.is_boolean() || value.is_string() || value.is_i64() || value.is_u64()) {
             return Err(format!("option {flag}: neither a boolean, a whole number nor a string"));
         }
@@ -139,9 +129,6 @@ fn query(spec: &QuerySpec) -> Result<Value, String> {
     } else if !spec.removed {
         query.insert("removed".into(), false.into());
     }
-    if let Some(platform) = &spec.platform {
-        query.insert("platform".into(), platforms(platform)?.into());
-    }
     if let Some(version) = &spec.version {
         let numbers = version.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
         if !numbers {
@@ -150,15 +137,6 @@ fn query(spec: &QuerySpec) -> Result<Value, String> {
         query.insert("version".into(), version.as_str().into());
     }
     Ok(Value::Object(query))
-}
-
-/// The hub's names of platforms in osquery's words.
-fn platforms(list: &str) -> Result<String, String> {
-    let words = list.split(',').map(|word| match word.trim() {
-        "macos" => Ok("darwin"),
-        word => PLATFORMS.iter().copied().find(|p| *p == word).ok_or_else(|| format!("platform {word:?} is unknown")),
-    });
-    Ok(words.collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
 fn checked(config: &Value) -> Result<Vec<u8>, String> {
@@ -193,7 +171,6 @@ mod tests {
             interval_s: 30,
             snapshot: false,
             removed: true,
-            platform: None,
             version: None,
         }
     }
@@ -204,21 +181,12 @@ mod tests {
 
     #[test]
     fn same_bytes_in_any_order() {
-        let a = QuerySpec {
-            snapshot: true,
-            platform: Some("macos,linux".into()),
-            version: Some("5.12.1".into()),
-            ..spec("a")
-        };
+        let a = QuerySpec { snapshot: true, version: Some("5.12.1".into()), ..spec("a") };
         let b = QuerySpec { removed: false, ..spec("b") };
-        let one = build_config(
-            &[a.clone(), b.clone()],
-            &options(r#"{"x":1,"a":"b","disable_carver":false}"#),
-            &["select 1".into()],
-        );
+        let one = build_config(&[a.clone(), b.clone()], &options(r#"{"x":1,"a":"b"}"#), &["select 1".into()]);
         let two = build_config(&[b, a], &options(r#"{"a":"b","x":1}"#), &["select 1".into()]);
         assert_eq!(one, two);
-        let want = r#"{"options":{"a":"b","x":1},"schedule":{"zentral/a/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"snapshot":true,"platform":"darwin,linux","version":"5.12.1"},"zentral/b/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"removed":false}},"decorators":{"load":["select 1"]}}"#;
+        let want = r#"{"options":{"a":"b","x":1},"schedule":{"zentral/a/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"snapshot":true,"version":"5.12.1"},"zentral/b/1f6c09aa":{"query":"select vendor from usb_devices","interval":30,"removed":false}},"decorators":{"load":["select 1"]}}"#;
         assert_eq!(String::from_utf8(one.unwrap()).unwrap(), want);
         assert_eq!(build_config(&[], &Map::new(), &[]).unwrap(), br#"{"options":{},"schedule":{}}"#);
     }
@@ -232,7 +200,6 @@ mod tests {
         check(&[QuerySpec { interval_s: 0, ..spec("a") }], "{}", &[], "probe a: interval 0");
         check(&[QuerySpec { interval_s: 604_801, ..spec("a") }], "{}", &[], "interval");
         check(&[QuerySpec { sql: " ".into(), ..spec("a") }], "{}", &[], "empty");
-        check(&[QuerySpec { platform: Some("rover".into()), ..spec("a") }], "{}", &[], "rover");
         check(&[QuerySpec { version: Some("1.x-y".into()), ..spec("a") }], "{}", &[], "1.x-y");
         check(&[spec("a"), spec("a")], "{}", &[], "twice");
         check(&[], r#"{"x":{"a":1}}"#, &[], "option x");

@@ -7,7 +7,10 @@
 use std::io::BufRead;
 
 use super::{DONE, NAME, heard, known, not_an_object, said, unreadable};
-use crate::{BodyError, Desk, Head, Inflate, Lines, Member, Record, Reply, Request, Sink, Splitter, Take};
+use crate::{
+    BodyError, Desk, Head, Inflate, Lines, Member, RECORD_MAX, RECORDS_MAX, Record, Reply, Request, Sink, Splitter,
+    Take,
+};
 
 /// Bytes inflated at once while streaming.
 const PIECE: usize = 64 << 10;
@@ -26,6 +29,7 @@ pub(super) fn answer(
     if from.read(&mut bytes, request.inflated_max.saturating_add(1)).map_err(unreadable)? {
         whole(request, &bytes, desk, sink)
     } else {
+        sink.long().map_err(|_| Reply::busy())?;
         stream(request, from, bytes, desk, sink)
     }
 }
@@ -42,7 +46,10 @@ fn whole(request: &Request<'_>, body: &[u8], desk: &dyn Desk, sink: &mut dyn Sin
         Member::Text(text) if text.is_empty() => records.clear(),
         Member::Text(text) => {
             let mut inner = Collect(Vec::new());
-            Splitter::list().whole(text.as_bytes(), &mut inner).map_err(|_| wrong("data is not a list"))?;
+            Splitter::list().whole(text.as_bytes(), &mut inner).map_err(|error| match error {
+                BodyError::TooMany => not_taken(error),
+                _ => wrong("data is not a list"),
+            })?;
             return lines(request, &machine, &kind, &inner.0, desk, sink);
         }
         Member::Absent => return Err(Reply::error(400, "missing_key", "data is missing")),
@@ -162,7 +169,11 @@ fn size(record: &Record<'_>) -> usize {
 fn not_taken(error: BodyError) -> Reply {
     match error {
         BodyError::NotObject => not_an_object(),
-        BodyError::TooMuch => too_large(),
+        BodyError::TooMany => Reply::error(413, "too_many", &format!("body holds more than {RECORDS_MAX} records")),
+        BodyError::TooLong => {
+            let text = format!("a key or value of the body itself is longer than {RECORD_MAX} bytes");
+            Reply::error(413, "too_long", &text)
+        }
         BodyError::NotJson | BodyError::Stopped => Reply::error(400, "not_json", "body is not JSON"),
     }
 }
@@ -208,7 +219,7 @@ impl Stream<'_, '_> {
         }
         let machine = known(self.desk, node_key(head)?)?;
         let kind = kind(head)?;
-        heard(self.request, &machine, "log", self.desk, self.sink)?;
+        heard(self.request, &machine, "log", self.desk, self.sink);
         match &mut self.to {
             // A second `data`: its records count as well, what went out can't be called back.
             Some((_, of, as_kind)) if *of == machine => *as_kind = kind,

@@ -1,0 +1,191 @@
+//! The request cases of osquery, replayed against the real program: its replies, and that the records of a log that was
+//! taken are lines. What becomes of them further on is not looked at here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Answer, Hub, gzip};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+const CASES: &str = include_str!("data/agent_requests.json");
+
+/// Cases whose reply is another one, and why. A case that has come to be met must leave the list.
+const OTHERWISE: &[(&str, &str)] = &[
+    ("osquery-config-tag-scoping", "later: packs, inventory query, scoping by tags"),
+    ("osquery-config-disable_carver-str-false", "design: such an option is a finding of the configuration"),
+    ("osquery-config-inventory-macos", "later: inventory query"),
+    ("osquery-config-inventory-linux-deb", "later: inventory query"),
+    ("osquery-config-inventory-ec2", "later: inventory query"),
+    ("osquery-config-inventory-windows-build", "later: inventory query"),
+    ("osquery-carver-start", "later: carves"),
+    ("osquery-carver-continue", "later: carves"),
+    ("osquery-carver-continue-no-session", "later: carves"),
+    ("osquery-carver-continue-unknown", "later: carves"),
+    ("osquery-carver-continue-no-block", "later: carves"),
+    ("osquery-carver-continue-bad-block", "later: carves"),
+];
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    request: Request,
+    expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+    body: Option<Value>,
+    body_raw: Option<String>,
+    transform: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    status: u16,
+    #[serde(rename = "note")]
+    _note: String,
+    #[serde(default)]
+    status_any: Vec<u16>,
+    #[serde(default)]
+    headers: BTreeMap<String, Vec<String>>,
+    json: Option<Value>,
+    #[serde(default)]
+    json_has: Vec<String>,
+    #[serde(default)]
+    json_lacks: Vec<String>,
+}
+
+#[test]
+fn every_case_is_met_or_named() {
+    let hub = Hub::new("", "");
+    let (_, secret) = hub.enrolment("berlin", "osquery", None, None);
+    let (_, secret_2) = hub.enrolment("berlin", "osquery", None, None);
+    let cases: Vec<Case> = serde_json::from_str(CASES).unwrap();
+    for (name, _) in OTHERWISE {
+        assert!(cases.iter().any(|case| case.name == *name), "{name} is no case");
+    }
+    for case in &cases {
+        let node_key = hub.enrol(&secret, "C02");
+        let values = [
+            ("NODE_KEY", node_key.as_str()),
+            ("OSQUERY_ENROLL_SECRET", &secret),
+            ("OSQUERY_ENROLL_SECRET_2", &secret_2),
+            ("OSQUERY_SERIAL", "C02"),
+            ("CARVE_GUID", "5b3b5f3a-5b60-4bb7-9a12-0d1f3a6c1a01"),
+            ("CARVE_SESSION", "carve"),
+            ("PACK_SLUG", "pack"),
+            ("PACK_ID", "1"),
+            ("QUERY_SLUG", "query"),
+            ("QUERY_ID", "2"),
+            ("RUN_ID", "1"),
+            ("RUN_ID_CC", "2"),
+            ("RUN_ID_TAG", "3"),
+            ("OTHER_MACHINE_RUN_ID", "4"),
+        ];
+        let before = hub.records_of_logs();
+        let (answer, sent) = case.send(&hub, &values);
+        let mut met = case.met(&answer);
+        let taken = hub.records_of_logs() - before;
+        if answer.status == 200 && answer.body == serde_json::json!({}) && taken != sent {
+            met = Err(format!("{taken} lines of {sent} records"));
+        }
+        match (met, OTHERWISE.iter().find(|(name, _)| *name == case.name)) {
+            (Ok(()), Some((name, why))) => panic!("{name} is met now, and named as `{why}`"),
+            (Err(why), None) => panic!("{}: {why}: {} {}", case.name, answer.status, answer.body),
+            _ => {}
+        }
+    }
+    // The same record of the same machine, in two requests, is one event.
+    let unknown: Vec<_> = hub.records().into_iter().filter(|r| common::body(r)["name"] == "local_query").collect();
+    assert_eq!(unknown.len(), 3);
+    assert!(unknown.iter().all(|record| record.id == unknown[0].id));
+}
+
+impl Hub {
+    fn records_of_logs(&self) -> usize {
+        self.lines()
+            .iter()
+            .filter(|l| matches!(l.kind.as_str(), "result" | "status") || l.kind.starts_with("log:"))
+            .count()
+    }
+}
+
+impl Case {
+    /// The answer, and how many records of a log were sent.
+    fn send(&self, hub: &Hub, values: &[(&str, &str)]) -> (Answer, usize) {
+        let Request { method, path, headers, body, body_raw, transform } = &self.request;
+        let sent = body.as_ref().filter(|_| path.ends_with("/log")).and_then(|b| b["data"].as_array());
+        let mut text = match (body, body_raw) {
+            (_, Some(raw)) => raw.clone(),
+            (Some(body), None) => body.to_string(),
+            (None, None) => String::new(),
+        };
+        for (name, value) in values {
+            text = text.replace(&format!("{{{{{name}}}}}"), value);
+        }
+        assert!(!text.contains("{{"), "{}: a value that nobody fills in: {text}", self.name);
+        let bytes = match transform.as_deref() {
+            None => text.into_bytes(),
+            Some("gzip") => gzip(text.as_bytes()),
+            Some(other) => panic!("{}: transform {other}", self.name),
+        };
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = bytes.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n");
+        let mut conn = hub.connect();
+        conn.send(&[head.as_bytes(), &bytes].concat());
+        (conn.answer(), sent.map_or(0, Vec::len))
+    }
+
+    fn met(&self, answer: &Answer) -> Result<(), String> {
+        let expect = &self.expect;
+        if answer.status != expect.status && !expect.status_any.contains(&answer.status) {
+            return Err(format!("status {} was expected", expect.status));
+        }
+        for (name, values) in &expect.headers {
+            let prefix = format!("{}: ", name.to_ascii_lowercase());
+            let line = answer.head.lines().find_map(|l| l.strip_prefix(&prefix)).unwrap_or_default();
+            let mut got: Vec<String> = line.split(',').map(|v| v.trim().to_ascii_uppercase()).collect();
+            let mut want = values.clone();
+            got.sort();
+            want.sort();
+            if got != want {
+                return Err(format!("{name}: {line}"));
+            }
+        }
+        if expect.json.as_ref().is_some_and(|json| *json != answer.body) {
+            return Err(format!("{} was expected", Value::from(expect.json.clone())));
+        }
+        for path in &expect.json_has {
+            let (path, want) = path.split_once('=').map_or((path.as_str(), None), |(path, want)| (path, Some(want)));
+            match (at(&answer.body, path), want) {
+                (Some(_), None) => {}
+                (Some(got), Some(want)) if got.as_str().map_or(got.to_string(), str::to_owned) == want => {}
+                (got, _) => return Err(format!("{path}: {got:?}")),
+            }
+        }
+        match expect.json_lacks.iter().find(|path| at(&answer.body, path).is_some()) {
+            Some(path) => Err(format!("{path} is there")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn at<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(body, |value, key| value.as_object().and_then(|object: &Map<_, _>| object.get(key)))
+}
