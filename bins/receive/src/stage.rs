@@ -151,8 +151,9 @@ impl Stage {
             Err(findings) => return fail(format!("\n{}", render(&findings))),
         };
         let conf = configured(&config, &self.process, &self.args);
-        match conf.and_then(|conf| live(config, conf, self.args.plain, self.tickets.clone())) {
+        match conf.and_then(|conf| live(config.clone(), conf, self.args.plain, self.tickets.clone())) {
             Ok(live) => {
+                self.hub.sink.reload(config);
                 let before = self.hub.live().conf.listen;
                 if live.conf.listen != before {
                     tracing::warn!("`listen` has changed: that takes effect when the stage starts again");
