@@ -61,7 +61,7 @@ fn what_slack_calls_wrong_is_dead_at_once_and_tells_no_secret() {
     assert_eq!((dead[1]["error"].as_str(), dead[1]["tries"].as_u64()), (Some("status 200: not ok"), Some(1)));
     let closed = Http::start(vec![Say::Close]);
     let gone = format!("{}/secretsecret", closed.url);
-    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{gone}\"\ngive_up = \"5s\"\n"));
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{gone}\"\ngive_up = \"2m\"\n"));
     hub.feed(&[fresh(&new_id(), &["a"])]);
     hub.run();
     let error = hub.dead()[0]["error"].as_str().unwrap().to_owned();
