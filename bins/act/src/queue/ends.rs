@@ -7,7 +7,7 @@ use pipe::{Out, StageError};
 use registry::db::Tx;
 use serde_json::json;
 
-use super::Queue;
+use super::{Queue, STALE, is_stale};
 use crate::actions::Verdict;
 use crate::call::one_line;
 use crate::conf::Ready;
@@ -132,11 +132,9 @@ impl Queue {
         }
         let now = self.now();
         for row in ledger::expired(tx, now, ROWS)? {
-            let max_age = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.max_age));
-            let never_tried = row.error.is_empty();
-            let (outcome, error) = if never_tried && now.saturating_sub(row.received) > max_age {
-                (Outcome::Stale, "older than max_age when it was its turn".to_owned())
-            } else if never_tried {
+            let (outcome, error) = if self.actions.get(&row.action).is_some_and(|ready| is_stale(&row, ready, now)) {
+                (Outcome::Stale, STALE.to_owned())
+            } else if row.error.is_empty() {
                 (Outcome::Dead, "not tried within give_up".to_owned())
             } else {
                 (Outcome::Dead, format!("given up: {}", row.error))
@@ -175,7 +173,7 @@ impl Queue {
 
     /// Writes the end of a delivery and tells of it. `event` is the match if it is at hand.
     #[expect(clippy::too_many_arguments, reason = "one place writes every end")]
-    fn end(
+    pub(super) fn end(
         &mut self,
         row: &Delivery,
         event: Option<&Event>,

@@ -64,6 +64,21 @@ fn stale_matches_and_actions_that_are_gone() {
 }
 
 #[test]
+fn a_match_that_grows_old_in_the_queue_is_not_acted_upon() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "rate = \"1/m\"\nmax_age = \"50s\"\n");
+    hub.feed(&(0..4).map(|_| fresh(&new_id(), &["a"])).collect::<Vec<_>>());
+    assert_eq!(hub.run(), Exit::Done);
+    let (sent, told) = (fake.got().len(), hub.told());
+    let stale = told.iter().filter(|(kind, _)| kind == "action_stale").count();
+    assert!(sent <= 1, "the second would be a minute old");
+    assert_eq!((told.len(), stale), (4, 4 - sent));
+    assert!(
+        told.iter().all(|(kind, p)| kind == "action_done" || (p["error"] == "older than max_age" && p["tries"] == 0))
+    );
+}
+
+#[test]
 fn waiting_deliveries_of_an_action_that_is_taken_away() {
     let fake = Http::start(vec![say(503, "")]);
     let mut hub = hub(&fake, "");
