@@ -116,6 +116,8 @@ impl Spec for Http {
                 HeaderValue::try_from(&text).map_err(|_| format!("header `{name}` holds what no header may"))?;
             let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no name of a header"))?;
             if name != CONTENT_TYPE {
+                // Of `Bearer X` an answer may repeat X alone.
+                secrets.extend(text.split_ascii_whitespace().map(str::to_owned));
                 secrets.push(text);
             }
             headers.insert(name, value);
@@ -140,6 +142,8 @@ impl Spec for Http {
         secrets.retain(|s| s.len() >= 8);
         let parts = url.path().split('/').chain(url.query().unwrap_or("").split(['&', '=']));
         secrets.extend(parts.filter(|part| part.len() >= 16).map(str::to_owned));
+        // The longest first: of a part nothing is left over.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Ok(Arc::new(Live {
             client: client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?,
             method: Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::POST),
@@ -230,24 +234,31 @@ impl Live {
             }
         }
         let view = view(status, response.headers(), &body);
-        let number = Some(i64::from(status));
-        let now = call.event.received.ms();
+        let (number, now) = (Some(i64::from(status)), call.event.received.ms());
+        let by_status = matches!(status, 408 | 425 | 429 | 500..=599);
         let ok = match &self.programs.ok {
-            Some(program) => self.jq.holds(program, view.clone(), now).await,
+            Some(program) => self.jq.holds(program, view.clone(), now).await.map_err(|why| format!("`ok`: {why}")),
             None => Ok((200..300).contains(&status)),
         };
-        let later = match &self.programs.later {
-            Some(program) => self.jq.holds(program, view, now).await,
-            None => Ok(matches!(status, 408 | 425 | 429 | 500..=599)),
+        let mut said = match &ok {
+            Ok(true) => return Answer::done(number),
+            Ok(false) => String::from_utf8_lossy(&body).into_owned(),
+            Err(why) => why.clone(),
         };
-        let said = one_line(&self.redact(String::from_utf8_lossy(&body).into_owned()), SAID_MAX);
+        // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
+        let later = match &self.programs.later {
+            Some(program) => self.jq.holds(program, view, now).await.unwrap_or_else(|why| {
+                said = format!("`later`: {why}; {said}");
+                by_status
+            }),
+            None => by_status,
+        };
+        let said = one_line(&self.redact(said), SAID_MAX);
         let error = if said.is_empty() { format!("status {status}") } else { format!("status {status}: {said}") };
-        match (ok, later) {
-            (Ok(true), _) => Answer::done(number),
-            (Ok(false), Ok(true)) => Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error },
-            (Ok(false), Ok(false)) => Answer::never(number, error),
-            (Err(why), _) => Answer::never(number, format!("`ok`: {why}")),
-            (_, Err(why)) => Answer::never(number, format!("`later`: {why}")),
+        if later {
+            Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error }
+        } else {
+            Answer::never(number, error)
         }
     }
 

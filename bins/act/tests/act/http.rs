@@ -95,6 +95,29 @@ fn plain_http_as_configured() {
 }
 
 #[test]
+fn a_program_that_fails_on_an_answer_decides_nothing() {
+    let echo = "<html>Bearer tokentoken? tokentoken!</html>";
+    for (programs, says, outcome, error) in [
+        ("ok = '.body.done'", vec![say(502, echo), say(202, echo)], "dead", "status 202: `ok`: "),
+        ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(503, echo), say(200, "")], "done", ""),
+        ("ok = '.status == 200'", vec![say(404, echo)], "dead", "status 404: <html>***? ***!</html>"),
+        ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(400, echo)], "dead", "status 400: `later`: "),
+    ] {
+        let fake = Http::start(says.clone());
+        let hub = Hub::new(&format!(
+            "[action.a]\nkind = \"http\"\nurl = \"{}/\"\nheaders = {{ Authorization = \"Bearer tokentoken\" }}\n{programs}\n",
+            fake.url
+        ));
+        hub.feed(&[fresh(&new_id(), &["a"])]);
+        hub.run();
+        let told = hub.told();
+        assert_eq!((told[0].1["outcome"].as_str(), fake.got().len()), (Some(outcome), says.len()), "{programs}");
+        let said = told[0].1["error"].as_str().unwrap_or("");
+        assert!(said.starts_with(error) && !said.contains("token"), "{programs}: {said}");
+    }
+}
+
+#[test]
 fn a_preset_of_ones_own_and_the_whole_event() {
     let fake = Http::start(vec![Say::Http(200, "Content-Type: application/json\r\n", r#"{"done":true}"#.into())]);
     let hub = Hub::new(&format!(
