@@ -30,6 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_MAX: usize = 64 << 10;
 /// How much of an answer goes into an error, in characters.
 const SAID_MAX: usize = 200;
+/// What is shorter, in bytes, is too common a word to be taken for a secret.
+const SECRET_MIN: usize = 8;
 const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 const METHODS: [&str; 3] = ["POST", "PUT", "PATCH"];
 
@@ -139,7 +141,7 @@ impl Spec for Http {
         }
         // Path and query of a webhook's URL are what makes it secret; they or their parts might be echoed alone.
         secrets.extend([url.path().to_owned(), url.query().unwrap_or("").to_owned()]);
-        secrets.retain(|s| s.len() >= 8);
+        secrets.retain(|s| s.len() >= SECRET_MIN);
         let parts = url.path().split('/').chain(url.query().unwrap_or("").split(['&', '=']));
         secrets.extend(parts.filter(|part| part.len() >= 16).map(str::to_owned));
         // The longest first: of a part nothing is left over.
@@ -243,12 +245,12 @@ impl Live {
         let mut said = match &ok {
             Ok(true) => return Answer::done(number),
             Ok(false) => String::from_utf8_lossy(&body).into_owned(),
-            Err(why) => why.clone(),
+            Err(why) => self.redact_cut(why.clone()),
         };
         // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
         let later = match &self.programs.later {
             Some(program) => self.jq.holds(program, view, now).await.unwrap_or_else(|why| {
-                said = format!("`later`: {why}; {said}");
+                said = format!("`later`: {}; {said}", self.redact_cut(why));
                 by_status
             }),
             None => by_status,
@@ -277,6 +279,17 @@ impl Live {
     fn redact(&self, mut text: String) -> String {
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "***");
+        }
+        text
+    }
+
+    /// The words of a jq error: the values in it are cut, so that a secret may stand there in part.
+    fn redact_cut(&self, text: String) -> String {
+        let mut text = self.redact(text);
+        for secret in &self.secrets {
+            for part in (SECRET_MIN..secret.len()).rev().filter_map(|end| secret.get(..end)) {
+                text = text.replace(&format!("{part}…"), "***…");
+            }
         }
         text
     }

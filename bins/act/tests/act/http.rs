@@ -97,9 +97,11 @@ fn plain_http_as_configured() {
 #[test]
 fn a_program_that_fails_on_an_answer_decides_nothing() {
     let echo = "<html>Bearer tokentoken? tokentoken!</html>";
+    let long = "x".repeat(50) + "tokentoken";
     for (programs, says, outcome, error) in [
         ("ok = '.body.done'", vec![say(502, echo), say(202, echo)], "dead", "status 202: `ok`: "),
         ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(503, echo), say(200, "")], "done", ""),
+        ("ok = '.body.done'", vec![say(404, &(long + "more"))], "dead", "status 404: `ok`: "),
         ("ok = '.status == 200'", vec![say(404, echo)], "dead", "status 404: <html>***? ***!</html>"),
         ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(400, echo)], "dead", "status 400: `later`: "),
     ] {
@@ -113,6 +115,7 @@ fn a_program_that_fails_on_an_answer_decides_nothing() {
         let told = hub.told();
         assert_eq!((told[0].1["outcome"].as_str(), fake.got().len()), (Some(outcome), says.len()), "{programs}");
         let said = told[0].1["error"].as_str().unwrap_or("");
+
         assert!(said.starts_with(error) && !said.contains("token"), "{programs}: {said}");
     }
 }
