@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipe::config::Settings;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -104,7 +105,7 @@ impl Live {
     async fn run(&self, call: &Call) -> Answer {
         let mut child = match self.start() {
             Ok(child) => child,
-            Err(error) => return Answer::never(None, format!("cannot start: {error}")),
+            Err(error) => return not_started(&error),
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut group = Group(pid);
@@ -147,6 +148,19 @@ impl Live {
     }
 }
 
+/// What keeps a program from being started for good is a matter of its file; all else (no process, memory or file handle
+/// to be had, a file that is being written) is of the moment.
+fn not_started(error: &std::io::Error) -> Answer {
+    use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied};
+    let why = format!("cannot start: {error}");
+    let for_good = matches!(error.kind(), NotFound | PermissionDenied | InvalidInput);
+    if for_good || error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) {
+        Answer::never(None, why)
+    } else {
+        Answer::later(None, why)
+    }
+}
+
 /// Reads to the end; keeps the last bytes, where the reason stands.
 async fn drain(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut kept = Vec::new();
@@ -177,5 +191,20 @@ impl Action for Live {
             let stdin: Value = serde_json::from_slice(&call.line).map_err(|e| e.to_string())?;
             Ok(json!({"run": self.run, "env": self.env.iter().map(|(k, _)| k).collect::<Vec<_>>(), "stdin": stdin}))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_program_from_starting() {
+        let later = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TXTBSY, Errno::IO];
+        let never = [Errno::NOENT, Errno::ACCESS, Errno::PERM, Errno::NOEXEC, Errno::INVAL];
+        for (errno, is_never) in later.map(|e| (e, false)).into_iter().chain(never.map(|e| (e, true))) {
+            let answer = not_started(&std::io::Error::from(errno));
+            assert_eq!(answer.verdict == super::super::Verdict::Never, is_never, "{errno}");
+        }
     }
 }
