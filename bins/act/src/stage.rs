@@ -9,7 +9,7 @@ use pipe::config::{Config, render};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
-use crate::actions::Texts;
+use crate::actions::{Opening, Texts};
 use crate::conf::{self, Ready};
 use crate::jq::Jq;
 use crate::ledger;
@@ -86,7 +86,10 @@ impl Act {
         }
         let read = conf::read_all(config, &self.options.texts, &self.options.names);
         let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
-        let open = |(name, action): (String, conf::Configured)| Ok((name, action.open(jq).map_err(StageError::usage)?));
+        let mode = &self.options.mode;
+        let opening = Opening { jq, dry_run: mode.dry_run || mode.recorded };
+        let open =
+            |(name, action): (String, conf::Configured)| Ok((name, action.open(opening).map_err(StageError::usage)?));
         configured.into_iter().map(open).collect()
     }
 

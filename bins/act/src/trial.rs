@@ -6,7 +6,7 @@ use pipe::{Exit, StageError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::actions::{Texts, Verdict};
+use crate::actions::{Opening, Texts, Verdict};
 use crate::call::Call;
 use crate::conf::Configured;
 use crate::jq::Jq;
@@ -25,7 +25,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let configured = Configured::read(settings, config, texts).map_err(wrong)?;
     let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
     let jq = Jq::start().map_err(threads)?;
-    let ready = configured.open(&jq).map_err(StageError::usage)?;
+    let ready = configured.open(Opening { jq: &jq, dry_run: false }).map_err(StageError::usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
     let event = match line {
         Some(line) => Event::parse(line).map_err(|why| StageError::usage(format!("not an event: {why}")))?,

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec};
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
 use crate::call::{Call, one_line};
-use crate::jq::Jq;
 
 /// The kind.
 pub const KIND: Kind = Kind { name: "exec", repeatable: false, timeout: Duration::from_secs(60), read };
@@ -53,10 +52,13 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 }
 
 impl Spec for Exec {
-    fn open(&self, _: &Jq) -> Result<Arc<dyn Action>, String> {
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let mut env = Vec::new();
         for name in &self.env {
-            let value = std::env::var_os(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+            let value = match std::env::var_os(name) {
+                None if opening.dry_run => STAND_IN.into(),
+                value => value.ok_or_else(|| format!("the environment variable {name} is not set"))?,
+            };
             env.push((name.clone(), value));
         }
         if let Some(path) = std::env::var_os("PATH") {

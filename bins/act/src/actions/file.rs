@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec};
+use super::{Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec};
 use crate::call::Call;
 use crate::jq::Jq;
 
@@ -34,9 +34,9 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 }
 
 impl Spec for File {
-    fn open(&self, jq: &Jq) -> Result<Arc<dyn Action>, String> {
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let desk = Desk::start(self.path.clone()).map_err(|e| format!("cannot start a thread: {e}"))?;
-        Ok(Arc::new(Live { path: self.path.clone(), body: self.body.clone(), jq: jq.clone(), desk }))
+        Ok(Arc::new(Live { path: self.path.clone(), body: self.body.clone(), jq: opening.jq.clone(), desk }))
     }
 }
 

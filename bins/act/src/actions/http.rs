@@ -16,7 +16,7 @@ use reqwest::{Client, Method, Response, Url};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec, Verdict};
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Verdict};
 use crate::call::{Call, cut, one_line};
 use crate::jq::Jq;
 use crate::retry;
@@ -32,6 +32,8 @@ const ANSWER_MAX: usize = 64 << 10;
 const SAID_MAX: usize = 200;
 /// What is shorter, in bytes, is too common a word to be taken for a secret.
 const SECRET_MIN: usize = 8;
+/// Stands for a URL that is not there in a dry run; nobody has this name (RFC 6761, § 6.4).
+const URL_STAND_IN: &str = "https://secret.invalid/";
 const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 const METHODS: [&str; 3] = ["POST", "PUT", "PATCH"];
 
@@ -106,14 +108,14 @@ fn parse_url(text: &str) -> Result<Url, String> {
 }
 
 impl Spec for Http {
-    fn open(&self, jq: &Jq) -> Result<Arc<dyn Action>, String> {
-        let text = self.url.resolve()?;
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
+        let text = opening.secret(&self.url, URL_STAND_IN)?;
         let url = parse_url(text.trim()).map_err(|why| format!("`url` {why}"))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut secrets = vec![text.trim().to_owned()];
         for (name, secret) in &self.headers {
-            let text = secret.resolve()?;
+            let text = opening.secret(secret, STAND_IN)?;
             let value =
                 HeaderValue::try_from(&text).map_err(|_| format!("header `{name}` holds what no header may"))?;
             let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no name of a header"))?;
@@ -125,7 +127,7 @@ impl Spec for Http {
             headers.insert(name, value);
         }
         let hmac = match &self.hmac {
-            Some((name, secret)) => Some((name.clone(), secret.resolve()?.into_bytes())),
+            Some((name, secret)) => Some((name.clone(), opening.secret(secret, STAND_IN)?.into_bytes())),
             None => None,
         };
         let mut client = Client::builder()
@@ -155,7 +157,7 @@ impl Spec for Http {
             limits: self.limits.clone(),
             hmac,
             secrets,
-            jq: jq.clone(),
+            jq: opening.jq.clone(),
         }))
     }
 }

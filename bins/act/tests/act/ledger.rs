@@ -149,6 +149,26 @@ fn at_the_shell() {
 }
 
 #[test]
+fn where_nothing_is_sent_no_secret_is_needed() {
+    let none = "{ env = \"ZENTRAL_TEST_NOT_SET\" }";
+    let hub = Hub::new(&format!(
+        "[action.a]\nkind = \"slack\"\nurl = {none}\nheaders = {{ X-A = {none} }}\n\
+         hmac = {{ header = \"X-Sum\", secret = {none} }}\n\
+         [action.m]\nkind = \"email\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n\
+         smtp = {{ url = \"smtps://mail.example.com\", user = \"hub\", password = {{ file = \"not/there\" }} }}\n\
+         [action.x]\nkind = \"exec\"\nrun = [\"/bin/false\"]\nenv = [\"ZENTRAL_TEST_NOT_SET\"]\n"
+    ));
+    hub.feed(&[fresh(&new_id(), &["a", "m", "x"])]);
+    assert_eq!(hub.run(), Exit::Usage);
+    let shown = How { mode: Mode { dry_run: true, ..Mode::default() }, memory: true, ..How::default() };
+    assert_eq!(hub.start(shown).join(), Exit::Done);
+    assert_eq!(hub.lines().len(), 3);
+    assert!(hub.lines().iter().all(|line| line.contains("would_send")));
+    let recorded = How { mode: Mode { recorded: true, ..Mode::default() }, memory: true, ..How::default() };
+    assert_eq!(hub.start(recorded).join(), Exit::Done);
+}
+
+#[test]
 fn recorded_lines_are_judged_as_on_their_own_day() {
     let fake = Http::start(vec![Say::Hang]);
     let hub = hub(&fake, "");
