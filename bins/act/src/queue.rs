@@ -13,7 +13,7 @@ use registry::db::Tx;
 
 use crate::conf::Ready;
 use crate::lanes::{Lanes, ms};
-use crate::ledger::{self, Delivery, State};
+use crate::ledger::{self, Delivery, KeptLine, State};
 use crate::metrics::Counts;
 use crate::orders::Watch;
 use crate::outcome::{Details, Outcome};
@@ -143,7 +143,8 @@ impl Queue {
         self.recovering
             || self.lanes.has_ended()
             || self.watch.as_ref().is_some_and(Watch::rang)
-            || (self.is_open() && (self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
+            || (self.is_open()
+                && (self.look_for_gone || self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
     }
 
     /// Whether deliveries wait or are being tried.
@@ -176,7 +177,7 @@ impl Queue {
     pub fn add(
         &mut self,
         event: &Event,
-        line: &[u8],
+        line: &KeptLine,
         action: &str,
         out: &mut Out,
         tx: &mut Tx<'_>,
@@ -184,12 +185,11 @@ impl Queue {
         let (now, ready) = (self.now(), self.actions.get(action).cloned());
         let targets = ready.as_ref().map_or_else(|| vec![String::new()], |r| r.action.targets());
         let probe = event.probes.first().map_or("", |p| p.name.as_str());
-        let mut any = false;
+        let (mut any, mut kept) = (false, false);
         for target in if targets.is_empty() { vec![String::new()] } else { targets.clone() } {
             self.seq = now.saturating_mul(1 << 20).max(self.seq + 1);
             let nonce = if self.mode.no_ledger { self.seq.unsigned_abs() } else { 0 };
             let mut row = Delivery::new(event, probe, action, &target, nonce);
-            row.line = line.to_vec();
             let mut kind = String::new();
             let ended = match &ready {
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
@@ -209,10 +209,14 @@ impl Queue {
                 row.error = error.to_owned();
             }
             let state = ended.map_or(State::Pending, |(outcome, _)| outcome.state());
-            if !ledger::insert(tx, &row, state, self.seq, now)? {
+            let of = state.keeps_line().then_some(line.id.as_str());
+            if !ledger::insert(tx, &row, of, state, self.seq, now)? {
                 continue;
             }
             any = true;
+            if of.is_some() && !std::mem::replace(&mut kept, true) {
+                ledger::keep(tx, line)?;
+            }
             match ended {
                 None => {
                     self.count_open(action, 1);

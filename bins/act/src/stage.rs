@@ -153,7 +153,7 @@ impl Act {
         if !no_ledger && !ledger::take(state, &event.id, name, queue.now())? {
             return Ok(Asked::Repeat);
         }
-        let line = ledger::line_for(event, probe);
+        let line = ledger::KeptLine::new(ledger::line_for(event, probe));
         let mut any = false;
         for action in &actions {
             any |= queue.add(event, &line, action, out, state)?;

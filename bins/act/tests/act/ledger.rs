@@ -82,13 +82,14 @@ fn a_match_that_grows_old_in_the_queue_is_not_acted_upon() {
 fn waiting_deliveries_of_an_action_that_is_taken_away() {
     let fake = Http::start(vec![say(503, "")]);
     let mut hub = hub(&fake, "");
-    hub.feed(&[fresh(&new_id(), &["a"]), fresh(&new_id(), &["a"])]);
+    // More than end in one turn.
+    hub.feed(&(0..600).map(|_| fresh(&new_id(), &["a"])).collect::<Vec<_>>());
     let running = hub.start(How::default());
     fake.wait_for(2);
     running.kill();
     hub.set_actions("");
     hub.run();
-    assert_eq!(hub.dead().len(), 2);
+    assert_eq!(hub.dead().len(), 600);
     assert!(hub.told().iter().all(|(kind, p)| kind == "action_failed" && p["kind"] == ""));
 }
 
