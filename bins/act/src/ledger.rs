@@ -1,8 +1,12 @@
 //! The ledger: every delivery, what became of it, and which matches were taken. It is the queue as well (design § 7).
 
+mod lines;
+
 use event::Event;
 use registry::db::{DbError, Row, Schema, Tx, Value};
 use sha2::{Digest, Sha256};
+
+pub use lines::{KeptLine, keep};
 
 /// The tables of `act` in `state/act.db`.
 pub const SCHEMA: Schema = Schema {
@@ -174,27 +178,6 @@ pub fn take(tx: &mut Tx<'_>, event: &str, probe: &str, now: i64) -> Result<bool,
     Ok(tx.execute(sql, &[event.into(), probe.into(), now.into()])? > 0)
 }
 
-/// A line that rows may refer to.
-pub struct KeptLine {
-    /// The hash of the line.
-    pub id: String,
-    /// The line.
-    pub bytes: Vec<u8>,
-}
-
-impl KeptLine {
-    /// Not kept yet.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self { id: hex(Sha256::new_with_prefix(&bytes)), bytes }
-    }
-}
-
-/// Keeps a line; the same one is kept once.
-pub fn keep(tx: &mut Tx<'_>, line: &KeptLine) -> Result<(), DbError> {
-    let sql = "INSERT INTO lines (id, line) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-    tx.execute(sql, &[line.id.as_str().into(), line.bytes.as_slice().into()]).map(|_| ())
-}
-
 /// Writes a new row; `false`: it is there already. `seq` orders rows that are due at the same time. A row with a
 /// `line_id` needs the line to be kept in the same transaction.
 pub fn insert(
@@ -257,23 +240,15 @@ pub fn later(tx: &mut Tx<'_>, id: &str, due: i64, error: &str, now: i64) -> Resu
 /// Its end; only a dead letter keeps its line.
 pub fn end(tx: &mut Tx<'_>, id: &str, state: State, error: &str, now: i64) -> Result<(), DbError> {
     if !state.keeps_line() {
-        free_line(tx, id)?;
+        lines::free(tx, id)?;
     }
     let sql = "UPDATE ledger SET state = $2, error = $3, updated = $4 WHERE id = $1";
     tx.execute(sql, &[id.into(), state.word().into(), error.into(), now.into()]).map(|_| ())
 }
 
-/// The row needs its line no more; the line goes with the last row that needs it.
-fn free_line(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
-    let sql = "DELETE FROM lines WHERE id = (SELECT line_id FROM ledger WHERE id = $1) \
-               AND NOT EXISTS (SELECT 1 FROM ledger WHERE line_id = lines.id AND id <> $1)";
-    tx.execute(sql, &[id.into()])?;
-    tx.execute("UPDATE ledger SET line_id = NULL WHERE id = $1", &[id.into()]).map(|_| ())
-}
-
 /// Takes a row out, where nothing is remembered.
 pub fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
-    free_line(tx, id)?;
+    lines::free(tx, id)?;
     tx.execute("DELETE FROM ledger WHERE id = $1", &[id.into()]).map(|_| ())
 }
 
@@ -335,8 +310,7 @@ pub fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, DbError> {
     let sql = "DELETE FROM ledger WHERE created < $1 AND state NOT IN ('pending', 'trying')";
     let gone = tx.execute(sql, &[before.into()])?;
     if gone > 0 {
-        let sql = "DELETE FROM lines WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE line_id = lines.id)";
-        tx.execute(sql, &[])?;
+        lines::forget(tx)?;
     }
     tx.execute("DELETE FROM taken WHERE created < $1", &[before.into()])?;
     tx.execute("DELETE FROM orders_done WHERE created < $1", &[before.into()])?;
@@ -394,53 +368,5 @@ mod tests {
         assert_eq!(forget(tx, 10).unwrap(), 0);
         assert_eq!(forget(tx, 11).unwrap(), 1);
         assert!(take(tx, "e1", "p", 3).unwrap(), "forgotten with it");
-    }
-
-    fn lines(tx: &mut Tx<'_>) -> i64 {
-        tx.query("SELECT COUNT(*) FROM lines", &[]).unwrap().first().unwrap().int(0)
-    }
-
-    #[test]
-    fn a_line_is_kept_once_and_as_long_as_it_is_needed() {
-        let event = crate::call::tests::call(r#"{"v":1,"id":"e1","type":"t","time":"2026-11-21T19:00:00.123Z","received":"2026-11-21T19:00:03.001Z","source":"s","payload":{}}"#).event;
-        let mut db = Db::memory(&[SCHEMA]).unwrap();
-        let tx = &mut db.begin().unwrap();
-        let of = KeptLine::new(b"{}".to_vec());
-        let rows: Vec<Delivery> = ["x", "y", "z"].iter().map(|to| Delivery::new(&event, "p", "a", to, 0)).collect();
-        for (row, seq) in rows.iter().zip(1..) {
-            assert!(insert(tx, row, Some(&of.id), State::Pending, seq, 10).unwrap());
-            keep(tx, &of).unwrap();
-        }
-        let [x, y, z] = &rows[..] else { unreachable!() };
-        assert_eq!((lines(tx), due(tx, "a", 10, 9).unwrap().last().unwrap().line.as_slice()), (1, &b"{}"[..]));
-        end(tx, &x.id, State::Done, "", 11).unwrap();
-        assert!(row(tx, &x.id).unwrap().unwrap().line.is_empty());
-        end(tx, &y.id, State::Dead, "no", 11).unwrap();
-        remove(tx, &z.id).unwrap();
-        assert_eq!((lines(tx), dead(tx, &y.id).unwrap().unwrap().line.as_slice()), (1, &b"{}"[..]));
-        forget(tx, 11).unwrap();
-        assert_eq!(lines(tx), 0);
-    }
-
-    #[test]
-    fn an_older_file_keeps_its_lines() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("act.db");
-        let old = Schema { migrations: SCHEMA.migrations.get(..1).unwrap(), ..SCHEMA };
-        let mut db = Db::open(&path, &[old]).unwrap();
-        let mut tx = db.begin().unwrap();
-        for (id, state, line) in [("r1", "pending", "'{\"a\":1}'"), ("r2", "done", "NULL")] {
-            let sql = format!(
-                "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
-                 created, updated, expires, error, nonce, line) \
-                 VALUES ('{id}', 'k', '{id}', 'p', 'a', '', '{state}', 1, 1, 0, 0, 1, 1, 1, 1, '', 0, {line})"
-            );
-            tx.execute(&sql, &[]).unwrap();
-        }
-        tx.commit().unwrap();
-        drop(db);
-        let mut db = Db::open(&path, &[SCHEMA]).unwrap();
-        let tx = &mut db.begin().unwrap();
-        assert_eq!((lines(tx), due(tx, "a", 1, 9).unwrap().first().unwrap().line.as_slice()), (1, &b"{\"a\":1}"[..]));
     }
 }
