@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipe::config::{Config, Files, Settings};
+use pipe::config::{Config, Files, Secret, Settings};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -29,6 +29,9 @@ pub const ALL: &[Kind] = &[
     http::KIND,
     // list: end
 ];
+
+/// Stands for a secret that is not there in a dry run.
+const STAND_IN: &str = "secret";
 
 /// One kind of action.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +113,26 @@ impl Reading<'_> {
 /// An action as it is configured: nothing is looked up or opened yet.
 pub trait Spec: Send + Sync {
     /// Looks up its secrets and makes it ready. The error names a variable or a file, never a value.
-    fn open(&self, jq: &Jq) -> Result<Arc<dyn Action>, String>;
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String>;
+}
+
+/// What an action is opened with.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// The jq of actions.
+    pub jq: &'a Jq,
+    /// Nothing will be sent: a secret that cannot be looked up need not be there.
+    pub dry_run: bool,
+}
+
+impl Opening<'_> {
+    /// The secret itself; in a dry run `stand_in` if it cannot be looked up.
+    pub fn secret(&self, secret: &Secret, stand_in: &str) -> Result<String, String> {
+        match secret.resolve() {
+            Err(_) if self.dry_run => Ok(stand_in.to_owned()),
+            resolved => resolved,
+        }
+    }
 }
 
 /// The end of one try.

@@ -1,15 +1,13 @@
 //! One delivery as an action sees it.
 
-use event::Event;
-use serde_json::{Value, json};
+use event::{Event, ProbeMatch};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
 
 /// The longest title that goes to people, in characters.
 pub const TITLE_MAX: usize = 200;
 /// The longest payload that goes into a text for people, in characters.
 const PAYLOAD_MAX: usize = 8_000;
-
-/// What jq sees besides the event takes no more than this, in bytes, unless the filter's own words are longer.
-const ROOM: usize = 256 << 10;
 
 /// What is to be done: the match and whom it goes to.
 #[derive(Debug, Clone)]
@@ -30,19 +28,45 @@ pub struct Call {
 
 impl Call {
     /// What the jq of an action sees: `{event, probe, action, url}` (contract § 4).
+    ///
+    /// jq reads no more than a line may hold, and this is more than the line that came. Where it is too much, the payload
+    /// and all of the context but `title` and `body` are left out, then what other programs added: such a message is
+    /// better than none.
     pub fn input(&self) -> Vec<u8> {
-        let mut out = b"{\"event\":".to_vec();
-        if self.line.len() + ROOM > event::LINE_MAX {
-            // jq reads no more than a line: a message without the payload is better than none.
-            let mut short = self.event.clone();
-            let cut = json!({"cut": {"bytes": short.payload.get().len()}});
-            short.payload = serde_json::value::to_raw_value(&cut).unwrap_or(short.payload);
-            short.write(&mut out);
-        } else {
-            out.extend_from_slice(&self.line);
+        let probe = self.event.probes.first();
+        let whole = self.input_of(&self.line, probe);
+        if fits(&whole) {
+            return whole;
         }
+        let (mut event, mut probe, mut line) = (self.event.clone(), probe.cloned(), Vec::new());
+        event.probes.clear();
+        let cut = json!({"cut": {"bytes": event.payload.get().len()}});
+        event.payload = to_raw_value(&cut).unwrap_or(event.payload);
+        if let Some(probe) = &mut probe {
+            probe.context = to_raw_value(&self.words()).ok();
+        }
+        event.write(&mut line);
+        let short = self.input_of(&line, probe.as_ref());
+        if fits(&short) {
+            return short;
+        }
+        event.extra.clear();
+        if let Some(machine) = &mut event.machine {
+            machine.extra.clear();
+        }
+        if let Some(probe) = &mut probe {
+            probe.extra.clear();
+        }
+        line.clear();
+        event.write(&mut line);
+        self.input_of(&line, probe.as_ref())
+    }
+
+    fn input_of(&self, event: &[u8], probe: Option<&ProbeMatch>) -> Vec<u8> {
+        let mut out = b"{\"event\":".to_vec();
+        out.extend_from_slice(event);
         out.extend_from_slice(b",\"probe\":");
-        match self.event.probes.first() {
+        match probe {
             Some(probe) => probe.write(&mut out),
             None => out.extend_from_slice(b"null"),
         }
@@ -55,6 +79,13 @@ impl Call {
         }
         out.push(b'}');
         out
+    }
+
+    /// Of the context what people read, cut.
+    fn words(&self) -> Value {
+        let context = self.context();
+        let word = |key: &str, max| Some((key.to_owned(), cut(context.get(key)?.as_str()?, max).into()));
+        [word("title", TITLE_MAX), word("body", PAYLOAD_MAX)].into_iter().flatten().collect::<Map<_, _>>().into()
     }
 
     fn context(&self) -> Value {
@@ -122,6 +153,30 @@ impl Call {
     }
 }
 
+/// Whether the jq engine reads this JSON text.
+fn fits(text: &[u8]) -> bool {
+    text.len() <= event::LINE_MAX && depth(text) <= event::DEPTH_MAX
+}
+
+/// How deep arrays and objects are nested in a JSON text.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// At most `max` characters; what is cut ends in `…`.
 pub fn cut(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
@@ -169,9 +224,39 @@ pub(crate) mod tests {
         let seen: Value = serde_json::from_slice(&call(&LINE.replace(",CONTEXT", "")).input()).unwrap();
         let keys: Vec<&str> = seen.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["event", "probe", "action", "url"]);
-        let long = format!(r#""{}""#, "x".repeat(event::LINE_MAX - 1_000));
-        let input = call(&LINE.replace(",CONTEXT", "").replace(r#""\u001b[31m""#, &long)).input();
-        assert!(input.len() < 2_000 && String::from_utf8(input).unwrap().contains(r#""payload":{"cut":{"bytes":41"#));
         assert_eq!(seen.pointer("/probe/name"), Some(&json!("usb")));
+    }
+
+    /// The longest and the deepest lines still give something that jq reads.
+    #[test]
+    fn what_jq_would_refuse_is_cut() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        let long = |n: usize| format!(r#""{}""#, "x".repeat(n));
+        let context = |value: &str| format!(r#""context":{{"title":"a","body":"\"[{{","other":{value}}}"#);
+        let line = |payload: &str, more: &str| LINE.replace(r#""\u001b[31m""#, payload).replace("CONTEXT", more);
+        let plain = line("1", &context("1"));
+        let rest = long(event::LINE_MAX - plain.len() - 10);
+        for (n, fit) in [(event::DEPTH_MAX, true), (event::DEPTH_MAX + 1, false)] {
+            assert_eq!((fits(deep(n).as_bytes()), probe::parse(deep(n).as_bytes()).is_ok()), (fit, fit));
+        }
+        for (line, cut) in [
+            (line(&deep(event::DEPTH_MAX - 4), &context("1")), false),
+            (line(&deep(event::DEPTH_MAX - 2), &context("1")), true),
+            (line("1", &context(&deep(event::DEPTH_MAX - 4))), true),
+            (line(&rest, &context("1")), true),
+            (line("1", &context(&long(event::LINE_MAX * 3 / 4))), true),
+            (plain.replace("\"machine\":{", &format!("\"machine\":{{\"m\":{},", rest)), true),
+        ] {
+            let what: String = line.chars().skip(300).take(200).collect();
+            let call = call(&line);
+            let input = call.input();
+            assert!(probe::parse(&input).is_ok(), "{what}");
+            let seen: Value = serde_json::from_slice(&input).unwrap();
+            assert_eq!(seen.pointer("/event/payload/cut").is_some(), cut, "{what}");
+            assert_eq!(seen.pointer("/event/probes").is_none(), cut, "{what}");
+            assert_eq!(seen.pointer("/probe/context/other").is_none(), cut, "{what}");
+            assert_eq!(seen.pointer("/probe/context/body"), Some(&json!("\"[{")), "{what}");
+            assert_eq!(seen.pointer("/event/machine/hostname"), Some(&json!("ada-mbp")), "{what}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pipe::config::{Config, Finding, Settings};
 
-use crate::actions::{self, Action, Kind, Reading, Spec, Texts};
+use crate::actions::{self, Action, Kind, Opening, Reading, Spec, Texts};
 use crate::jq::Jq;
 use crate::preset;
 
@@ -98,8 +98,8 @@ impl Configured {
     }
 
     /// Looks up its secrets and makes it ready.
-    pub fn open(&self, jq: &Jq) -> Result<Ready, String> {
-        let action = self.spec.open(jq).map_err(|why| format!("action `{}`: {why}", self.name))?;
+    pub fn open(&self, opening: Opening<'_>) -> Result<Ready, String> {
+        let action = self.spec.open(&opening).map_err(|why| format!("action `{}`: {why}", self.name))?;
         Ok(Ready { kind: self.kind.clone(), common: self.common, action })
     }
 }
@@ -184,7 +184,7 @@ pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
         match (Configured::read(settings, config, texts), &jq) {
             (Err(found), _) => findings.extend(found),
             (Ok(configured), Some(jq)) => {
-                if let Err(why) = configured.open(jq) {
+                if let Err(why) = configured.open(Opening { jq, dry_run: false }) {
                     findings.push(Finding::file(settings.file(), why));
                 }
             }

@@ -205,7 +205,8 @@ impl Drop for Lanes {
     }
 }
 
-async fn attempt(ready: &Ready, call: &Call, dry_run: bool) -> (Answer, Option<Value>) {
+/// One try; a dry run shows what would be sent, beside an answer that says whether anything could be.
+pub async fn attempt(ready: &Ready, call: &Call, dry_run: bool) -> (Answer, Option<Value>) {
     let limit = ready.common.timeout;
     let over = || Answer::unsure(format!("no answer within {} s", limit.as_secs_f64()));
     if dry_run {

@@ -1,13 +1,18 @@
 //! The ledger: every delivery, what became of it, and which matches were taken. It is the queue as well (design § 7).
 
+mod lines;
+
 use event::Event;
 use registry::db::{DbError, Row, Schema, Tx, Value};
 use sha2::{Digest, Sha256};
 
+pub use lines::{KeptLine, keep};
+
 /// The tables of `act` in `state/act.db`.
 pub const SCHEMA: Schema = Schema {
     name: "act",
-    migrations: &["CREATE TABLE ledger (
+    migrations: &[
+        "CREATE TABLE ledger (
             id TEXT PRIMARY KEY, idem TEXT NOT NULL,
             event TEXT NOT NULL, probe TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
             state TEXT NOT NULL, due BIGINT NOT NULL, seq BIGINT NOT NULL, tries BIGINT NOT NULL, round BIGINT NOT NULL,
@@ -21,7 +26,15 @@ pub const SCHEMA: Schema = Schema {
         CREATE TABLE taken (event TEXT NOT NULL, probe TEXT NOT NULL, created BIGINT NOT NULL,
             PRIMARY KEY (event, probe));
         CREATE INDEX taken_created ON taken (created);
-        CREATE TABLE orders_done (id TEXT PRIMARY KEY, created BIGINT NOT NULL);"],
+        CREATE TABLE orders_done (id TEXT PRIMARY KEY, created BIGINT NOT NULL);",
+        // A line stands once, however many targets it has, and is not written again with each change of a row.
+        "CREATE TABLE lines (id TEXT PRIMARY KEY, line BYTEA NOT NULL);
+        INSERT INTO lines (id, line) SELECT id, line FROM ledger WHERE line IS NOT NULL;
+        ALTER TABLE ledger ADD COLUMN line_id TEXT;
+        UPDATE ledger SET line_id = id WHERE line IS NOT NULL;
+        ALTER TABLE ledger DROP COLUMN line;
+        CREATE INDEX ledger_line ON ledger (line_id) WHERE line_id IS NOT NULL;",
+    ],
 };
 
 /// What a delivery's row says.
@@ -42,6 +55,11 @@ pub enum State {
 }
 
 impl State {
+    /// Whether a row in this state needs its line.
+    pub fn keeps_line(self) -> bool {
+        matches!(self, Self::Pending | Self::Trying | Self::Dead)
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -85,7 +103,8 @@ pub struct Delivery {
     pub line: Vec<u8>,
 }
 
-const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, nonce, line";
+const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, nonce, \
+                       (SELECT lines.line FROM lines WHERE lines.id = line_id)";
 
 fn read(row: &Row) -> Delivery {
     let text = |i| row.text(i).to_owned();
@@ -118,7 +137,7 @@ impl Delivery {
         if nonce != 0 {
             hash.update(nonce.to_be_bytes());
         }
-        let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let hex = hex(hash);
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         // UUIDv8 (RFC 9562): version in the 13th digit, variant in the 17th.
         let key = format!("{}-{}-8{}-8{}-{}", part(20, 28), part(28, 32), part(32, 35), part(35, 38), part(38, 50));
@@ -140,6 +159,10 @@ impl Delivery {
     }
 }
 
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The event with the one probe that a delivery is about (none: no probe at all).
 pub fn line_for(event: &mut Event, probe: Option<event::ProbeMatch>) -> Vec<u8> {
     event.probes = probe.into_iter().collect();
@@ -155,13 +178,20 @@ pub fn take(tx: &mut Tx<'_>, event: &str, probe: &str, now: i64) -> Result<bool,
     Ok(tx.execute(sql, &[event.into(), probe.into(), now.into()])? > 0)
 }
 
-/// Writes a new row. `seq` orders rows that are due at the same time.
-pub fn insert(tx: &mut Tx<'_>, row: &Delivery, state: State, seq: i64, now: i64) -> Result<bool, DbError> {
+/// Writes a new row; `false`: it is there already. `seq` orders rows that are due at the same time. A row with a
+/// `line_id` needs the line to be kept in the same transaction.
+pub fn insert(
+    tx: &mut Tx<'_>,
+    row: &Delivery,
+    line_id: Option<&str>,
+    state: State,
+    seq: i64,
+    now: i64,
+) -> Result<bool, DbError> {
     let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
-               created, updated, expires, error, nonce, line) \
+               created, updated, expires, error, nonce, line_id) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14) \
                ON CONFLICT (event, probe, action, target, nonce) DO NOTHING";
-    let keep = matches!(state, State::Pending | State::Dead);
     let values: [Value; 14] = [
         row.id.as_str().into(),
         row.key.as_str().into(),
@@ -176,7 +206,7 @@ pub fn insert(tx: &mut Tx<'_>, row: &Delivery, state: State, seq: i64, now: i64)
         row.expires.into(),
         row.error.as_str().into(),
         row.nonce.into(),
-        keep.then(|| row.line.clone()).into(),
+        line_id.into(),
     ];
     Ok(tx.execute(sql, &values)? > 0)
 }
@@ -209,13 +239,16 @@ pub fn later(tx: &mut Tx<'_>, id: &str, due: i64, error: &str, now: i64) -> Resu
 
 /// Its end; only a dead letter keeps its line.
 pub fn end(tx: &mut Tx<'_>, id: &str, state: State, error: &str, now: i64) -> Result<(), DbError> {
-    let line = if state == State::Dead { "line" } else { "NULL" };
-    let sql = format!("UPDATE ledger SET state = $2, error = $3, updated = $4, line = {line} WHERE id = $1");
-    tx.execute(&sql, &[id.into(), state.word().into(), error.into(), now.into()]).map(|_| ())
+    if !state.keeps_line() {
+        lines::free(tx, id)?;
+    }
+    let sql = "UPDATE ledger SET state = $2, error = $3, updated = $4 WHERE id = $1";
+    tx.execute(sql, &[id.into(), state.word().into(), error.into(), now.into()]).map(|_| ())
 }
 
 /// Takes a row out, where nothing is remembered.
 pub fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    lines::free(tx, id)?;
     tx.execute("DELETE FROM ledger WHERE id = $1", &[id.into()]).map(|_| ())
 }
 
@@ -232,23 +265,31 @@ pub fn dead(tx: &mut Tx<'_>, id: &str) -> Result<Option<Delivery>, DbError> {
     Ok(tx.query(&sql, &[id.into()])?.first().map(read))
 }
 
-/// Rows whose try was cut off.
-pub fn found_trying(tx: &mut Tx<'_>, limit: usize) -> Result<Vec<Delivery>, DbError> {
-    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE state = 'trying' ORDER BY seq LIMIT $1");
-    Ok(tx.query(&sql, &[(limit as u64).into()])?.iter().map(read).collect())
+/// One row. Where there may be many they are read one by one: each holds a line of up to 4 MiB.
+pub fn row(tx: &mut Tx<'_>, id: &str) -> Result<Option<Delivery>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE id = $1");
+    Ok(tx.query(&sql, &[id.into()])?.first().map(read))
 }
 
-/// Waiting rows that should have given up by now.
-pub fn expired(tx: &mut Tx<'_>, now: i64, limit: usize) -> Result<Vec<Delivery>, DbError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2");
-    Ok(tx.query(&sql, &[now.into(), (limit as u64).into()])?.iter().map(read).collect())
+/// Ids of rows whose try was cut off.
+pub fn found_trying(tx: &mut Tx<'_>, limit: usize) -> Result<Vec<String>, DbError> {
+    ids(tx, "SELECT id FROM ledger WHERE state = 'trying' ORDER BY seq LIMIT $1", &[(limit as u64).into()])
 }
 
-/// Names of the actions that have waiting rows.
-pub fn waiting_actions(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT DISTINCT action FROM ledger WHERE state = 'pending'";
-    Ok(tx.query(sql, &[])?.iter().map(|row| row.text(0).to_owned()).collect())
+/// Ids of waiting rows that should have given up by now.
+pub fn expired(tx: &mut Tx<'_>, now: i64, limit: usize) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id FROM ledger WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2";
+    ids(tx, sql, &[now.into(), (limit as u64).into()])
+}
+
+/// Ids of waiting rows of one action.
+pub fn waiting(tx: &mut Tx<'_>, action: &str, limit: usize) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id FROM ledger WHERE state = 'pending' AND action = $1 ORDER BY due, seq LIMIT $2";
+    ids(tx, sql, &[action.into(), (limit as u64).into()])
+}
+
+fn ids(tx: &mut Tx<'_>, sql: &str, values: &[Value]) -> Result<Vec<String>, DbError> {
+    Ok(tx.query(sql, values)?.iter().map(|row| row.text(0).to_owned()).collect())
 }
 
 /// How many rows of each action wait or are being tried.
@@ -268,6 +309,9 @@ pub fn order_done(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<bool, DbError> 
 pub fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, DbError> {
     let sql = "DELETE FROM ledger WHERE created < $1 AND state NOT IN ('pending', 'trying')";
     let gone = tx.execute(sql, &[before.into()])?;
+    if gone > 0 {
+        lines::forget(tx)?;
+    }
     tx.execute("DELETE FROM taken WHERE created < $1", &[before.into()])?;
     tx.execute("DELETE FROM orders_done WHERE created < $1", &[before.into()])?;
     Ok(gone)
@@ -295,17 +339,25 @@ mod tests {
         assert_ne!(row.key, Delivery::new(&event, "p", "a", "", 1).key);
         row.line = b"{}".to_vec();
         row.expires = 100;
+        let of = KeptLine::new(row.line.clone());
         let mut db = Db::memory(&[SCHEMA]).unwrap();
         let tx = &mut db.begin().unwrap();
         assert!(take(tx, "e1", "p", 1).unwrap() && !take(tx, "e1", "p", 2).unwrap());
-        assert!(insert(tx, &row, State::Pending, 1, 10).unwrap() && !insert(tx, &row, State::Pending, 2, 11).unwrap());
+        let add = |tx: &mut Tx<'_>, row: &Delivery| insert(tx, row, Some(&of.id), State::Pending, 1, 10).unwrap();
+        assert!(add(tx, &row) && !add(tx, &row));
+        keep(tx, &of).unwrap();
         assert!(due(tx, "a", 9, 5).unwrap().is_empty());
         assert_eq!(due(tx, "a", 10, 5).unwrap(), [row.clone()]);
         trying(tx, &row.id, 11).unwrap();
-        assert_eq!(found_trying(tx, 9).unwrap().first().unwrap().tries, 1);
+        assert_eq!(found_trying(tx, 9).unwrap(), [row.id.clone()]);
+        assert_eq!(super::row(tx, &row.id).unwrap().unwrap().tries, 1);
         later(tx, &row.id, 50, "busy", 12).unwrap();
         assert_eq!(next_due(tx, "a").unwrap(), Some(50));
-        assert_eq!(expired(tx, 100, 9).unwrap().first().unwrap().error, "busy");
+        assert_eq!(
+            (expired(tx, 100, 9).unwrap(), waiting(tx, "a", 9).unwrap()),
+            (vec![row.id.clone()], vec![row.id.clone()])
+        );
+        assert_eq!(super::row(tx, &row.id).unwrap().unwrap().error, "busy");
         assert_eq!(open(tx).unwrap(), [("a".to_owned(), 1)]);
         end(tx, &row.id, State::Dead, "no", 13).unwrap();
         assert_eq!(dead(tx, &row.id).unwrap().unwrap().line, b"{}");

@@ -2,6 +2,7 @@
 //! happens inside the loop's transaction; nothing is sent in here.
 
 mod ends;
+mod fill;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +11,9 @@ use event::{Event, Time};
 use pipe::{Out, StageError, Waker};
 use registry::db::Tx;
 
-use crate::call::Call;
 use crate::conf::Ready;
 use crate::lanes::{Lanes, ms};
-use crate::ledger::{self, Delivery, State};
+use crate::ledger::{self, Delivery, KeptLine, State};
 use crate::metrics::Counts;
 use crate::orders::Watch;
 use crate::outcome::{Details, Outcome};
@@ -23,6 +23,8 @@ use crate::retry::Chance;
 const FORGET_EVERY_MS: i64 = 600_000;
 /// How often rows that should give up are looked for.
 const SWEEP_EVERY_MS: i64 = 1_000;
+/// What is said of a match that is too old.
+const STALE: &str = "older than max_age";
 
 /// The time in ms since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -141,7 +143,8 @@ impl Queue {
         self.recovering
             || self.lanes.has_ended()
             || self.watch.as_ref().is_some_and(Watch::rang)
-            || (self.is_open() && (self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
+            || (self.is_open()
+                && (self.look_for_gone || self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
     }
 
     /// Whether deliveries wait or are being tried.
@@ -174,7 +177,7 @@ impl Queue {
     pub fn add(
         &mut self,
         event: &Event,
-        line: &[u8],
+        line: &KeptLine,
         action: &str,
         out: &mut Out,
         tx: &mut Tx<'_>,
@@ -182,12 +185,11 @@ impl Queue {
         let (now, ready) = (self.now(), self.actions.get(action).cloned());
         let targets = ready.as_ref().map_or_else(|| vec![String::new()], |r| r.action.targets());
         let probe = event.probes.first().map_or("", |p| p.name.as_str());
-        let mut any = false;
+        let (mut any, mut kept) = (false, false);
         for target in if targets.is_empty() { vec![String::new()] } else { targets.clone() } {
             self.seq = now.saturating_mul(1 << 20).max(self.seq + 1);
             let nonce = if self.mode.no_ledger { self.seq.unsigned_abs() } else { 0 };
             let mut row = Delivery::new(event, probe, action, &target, nonce);
-            row.line = line.to_vec();
             let mut kind = String::new();
             let ended = match &ready {
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
@@ -196,8 +198,8 @@ impl Queue {
                     row.expires = now.saturating_add(ms(ready.common.give_up));
                     if targets.is_empty() {
                         Some((Outcome::Dead, "there is nobody to tell"))
-                    } else if now.saturating_sub(row.received) > ms(ready.common.max_age) {
-                        Some((Outcome::Stale, "older than max_age"))
+                    } else if is_stale(&row, ready, now) {
+                        Some((Outcome::Stale, STALE))
                     } else {
                         None
                     }
@@ -207,10 +209,14 @@ impl Queue {
                 row.error = error.to_owned();
             }
             let state = ended.map_or(State::Pending, |(outcome, _)| outcome.state());
-            if !ledger::insert(tx, &row, state, self.seq, now)? {
+            let of = state.keeps_line().then_some(line.id.as_str());
+            if !ledger::insert(tx, &row, of, state, self.seq, now)? {
                 continue;
             }
             any = true;
+            if of.is_some() && !std::mem::replace(&mut kept, true) {
+                ledger::keep(tx, line)?;
+            }
             match ended {
                 None => {
                     self.count_open(action, 1);
@@ -248,51 +254,7 @@ impl Queue {
         if std::mem::take(&mut self.look_for_gone) {
             self.bury_gone(out, tx)?;
         }
-        self.fill(tx)
-    }
-
-    /// Prepares what is due, lane by lane, and finds out when to look again.
-    fn fill(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let now = self.now();
-        self.wake_at = i64::MAX;
-        if self.stopping {
-            return Ok(());
-        }
-        let busy = |(name, _): &(&String, &Ready)| self.open.get(*name).is_some_and(|n| *n > 0);
-        let ready: Vec<(String, Ready)> =
-            self.actions.iter().filter(busy).map(|(name, ready)| (name.clone(), ready.clone())).collect();
-        for (name, ready) in ready {
-            let places = self.lanes.places(&name, &ready.common, now);
-            if places > 0 {
-                for mut row in ledger::due(tx, &name, now, places)? {
-                    let Ok(event) = Event::parse(&row.line) else {
-                        // Written by us from an event: only a damaged file gets here.
-                        tracing::error!("dead letter {}: its line cannot be read", row.id);
-                        ledger::end(tx, &row.id, State::Dead, "its line cannot be read", now)?;
-                        self.uncount_open(&name);
-                        continue;
-                    };
-                    ledger::trying(tx, &row.id, now)?;
-                    row.tries = row.tries.saturating_add(1);
-                    let call = Call {
-                        key: row.key.clone(),
-                        action: name.clone(),
-                        target: row.target.clone(),
-                        line: std::mem::take(&mut row.line),
-                        event,
-                        url: self.url.clone(),
-                    };
-                    let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
-                    self.lanes.prepare(row, call, ready.clone(), dry_run, now);
-                }
-            }
-            if let Some(opens) = self.lanes.opens_at(&name, &ready.common)
-                && let Some(due) = ledger::next_due(tx, &name)?
-            {
-                self.wake_at = self.wake_at.min(due.max(opens));
-            }
-        }
-        Ok(())
+        self.fill(out, tx)
     }
 
     fn count_open(&mut self, action: &str, n: u64) {
@@ -311,4 +273,10 @@ impl Queue {
         let n = self.open.get(action).copied().unwrap_or(0);
         self.counts.pending.with_label_values(&[action]).set(i64::try_from(n).unwrap_or(i64::MAX));
     }
+}
+
+/// Whether a match is too old to be acted upon. What was tried has been acted upon, and an order to try a dead letter
+/// again holds whatever its age.
+fn is_stale(row: &Delivery, ready: &Ready, now: i64) -> bool {
+    row.tries == 0 && row.round == 0 && now.saturating_sub(row.received) > ms(ready.common.max_age)
 }

@@ -9,7 +9,7 @@ use pipe::config::{Config, render};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
-use crate::actions::Texts;
+use crate::actions::{Opening, Texts};
 use crate::conf::{self, Ready};
 use crate::jq::Jq;
 use crate::ledger;
@@ -86,7 +86,10 @@ impl Act {
         }
         let read = conf::read_all(config, &self.options.texts, &self.options.names);
         let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
-        let open = |(name, action): (String, conf::Configured)| Ok((name, action.open(jq).map_err(StageError::usage)?));
+        let mode = &self.options.mode;
+        let opening = Opening { jq, dry_run: mode.dry_run || mode.recorded };
+        let open =
+            |(name, action): (String, conf::Configured)| Ok((name, action.open(opening).map_err(StageError::usage)?));
         configured.into_iter().map(open).collect()
     }
 
@@ -150,7 +153,7 @@ impl Act {
         if !no_ledger && !ledger::take(state, &event.id, name, queue.now())? {
             return Ok(Asked::Repeat);
         }
-        let line = ledger::line_for(event, probe);
+        let line = ledger::KeptLine::new(ledger::line_for(event, probe));
         let mut any = false;
         for action in &actions {
             any |= queue.add(event, &line, action, out, state)?;

@@ -6,17 +6,18 @@ use pipe::{Exit, StageError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::actions::{Texts, Verdict};
+use crate::actions::{Opening, Texts, Verdict};
 use crate::call::Call;
 use crate::conf::Configured;
 use crate::jq::Jq;
+use crate::lanes::attempt;
 use crate::ledger::{Delivery, line_for};
 
 /// What goes before the title, so that nobody takes it for real.
 const MARK: &str = "[test] ";
 
 /// Sends once to each target; what came of it, an object each, and the exit code: 0 done, 1 it will never work, 4 the
-/// other side could not be reached. `line` is an event or a match; none: a sample.
+/// other side could not be reached. An action with `dry_run` shows what it would send. `line` is an event or a match; none: a sample.
 pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> Result<(Exit, Vec<Value>), StageError> {
     let missing = || StageError::usage(format!("the configuration has no action `{name}`"));
     let settings = config.actions.get(name).ok_or_else(missing)?;
@@ -24,7 +25,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let configured = Configured::read(settings, config, texts).map_err(wrong)?;
     let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
     let jq = Jq::start().map_err(threads)?;
-    let ready = configured.open(&jq).map_err(StageError::usage)?;
+    let ready = configured.open(Opening { jq: &jq, dry_run: false }).map_err(StageError::usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
     let event = match line {
         Some(line) => Event::parse(line).map_err(|why| StageError::usage(format!("not an event: {why}")))?,
@@ -38,14 +39,11 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
         let row = Delivery::new(&event, probe, name, &target, nonce);
         let (line, event, url) = (line.clone(), event.clone(), config.url.clone());
         let call = Call { key: row.key, action: name.to_owned(), target, line, event, url };
-        let send = async { tokio::time::timeout(ready.common.timeout, ready.action.send(&call)).await };
-        let (outcome, status, error) = match runtime.block_on(send) {
-            Ok(answer) => match answer.verdict {
-                Verdict::Done => ("done", answer.status, answer.error),
-                Verdict::Later { .. } => ("later", answer.status, answer.error),
-                Verdict::Never => ("dead", answer.status, answer.error),
-            },
-            Err(_) => ("later", None, format!("no answer within {} s", ready.common.timeout.as_secs())),
+        let (answer, shown) = runtime.block_on(attempt(&ready, &call, ready.common.dry_run));
+        let outcome = match answer.verdict {
+            Verdict::Done => "done",
+            Verdict::Later { .. } => "later",
+            Verdict::Never => "dead",
         };
         exit = exit.max(match outcome {
             "done" => Exit::Done,
@@ -56,9 +54,17 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
         if let Some(map) = told.as_object_mut() {
             map.insert("kind".into(), ready.kind.clone().into());
             map.insert("outcome".into(), outcome.into());
-            status.map(|s| map.insert("status".into(), s.into()));
-            if !error.is_empty() {
-                map.insert("error".into(), error.into());
+            if let Some(status) = answer.status {
+                map.insert("status".into(), status.into());
+            }
+            if !answer.error.is_empty() {
+                map.insert("error".into(), answer.error.into());
+            }
+            if ready.common.dry_run {
+                map.insert("dry_run".into(), true.into());
+            }
+            if let Some(shown) = shown {
+                map.insert("would_send".into(), shown);
             }
         }
         all.push(told);

@@ -18,9 +18,8 @@ use pipe::config::{Secret, Settings};
 use reqwest::Url;
 use serde_json::json;
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec};
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
 use crate::call::{Call, one_line};
-use crate::jq::Jq;
 
 /// The kind.
 pub const KIND: Kind = Kind { name: "email", repeatable: true, timeout: Duration::from_secs(60), read };
@@ -135,7 +134,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 impl Spec for Email {
-    fn open(&self, _: &Jq) -> Result<Arc<dyn Action>, String> {
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let server = &self.server;
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host.as_str())
             .port(server.port)
@@ -154,7 +153,7 @@ impl Spec for Email {
             });
         }
         if let Some((user, password)) = &server.login {
-            builder = builder.credentials(Credentials::new(user.clone(), password.resolve()?));
+            builder = builder.credentials(Credentials::new(user.clone(), opening.secret(password, STAND_IN)?));
         }
         Ok(Arc::new(Live { transport: builder.build(), from: self.from.clone(), to: self.to.clone() }))
     }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipe::config::Settings;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec};
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
 use crate::call::{Call, one_line};
-use crate::jq::Jq;
 
 /// The kind.
 pub const KIND: Kind = Kind { name: "exec", repeatable: false, timeout: Duration::from_secs(60), read };
@@ -52,10 +52,13 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 }
 
 impl Spec for Exec {
-    fn open(&self, _: &Jq) -> Result<Arc<dyn Action>, String> {
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let mut env = Vec::new();
         for name in &self.env {
-            let value = std::env::var_os(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+            let value = match std::env::var_os(name) {
+                None if opening.dry_run => STAND_IN.into(),
+                value => value.ok_or_else(|| format!("the environment variable {name} is not set"))?,
+            };
             env.push((name.clone(), value));
         }
         if let Some(path) = std::env::var_os("PATH") {
@@ -104,7 +107,7 @@ impl Live {
     async fn run(&self, call: &Call) -> Answer {
         let mut child = match self.start() {
             Ok(child) => child,
-            Err(error) => return Answer::never(None, format!("cannot start: {error}")),
+            Err(error) => return not_started(&error),
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut group = Group(pid);
@@ -147,6 +150,19 @@ impl Live {
     }
 }
 
+/// What keeps a program from being started for good is a matter of its file; all else (no process, memory or file handle
+/// to be had, a file that is being written) is of the moment.
+fn not_started(error: &std::io::Error) -> Answer {
+    use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied};
+    let why = format!("cannot start: {error}");
+    let for_good = matches!(error.kind(), NotFound | PermissionDenied | InvalidInput);
+    if for_good || error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) {
+        Answer::never(None, why)
+    } else {
+        Answer::later(None, why)
+    }
+}
+
 /// Reads to the end; keeps the last bytes, where the reason stands.
 async fn drain(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut kept = Vec::new();
@@ -177,5 +193,20 @@ impl Action for Live {
             let stdin: Value = serde_json::from_slice(&call.line).map_err(|e| e.to_string())?;
             Ok(json!({"run": self.run, "env": self.env.iter().map(|(k, _)| k).collect::<Vec<_>>(), "stdin": stdin}))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_program_from_starting() {
+        let later = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TXTBSY, Errno::IO];
+        let never = [Errno::NOENT, Errno::ACCESS, Errno::PERM, Errno::NOEXEC, Errno::INVAL];
+        for (errno, is_never) in later.map(|e| (e, false)).into_iter().chain(never.map(|e| (e, true))) {
+            let answer = not_started(&std::io::Error::from(errno));
+            assert_eq!(answer.verdict == super::super::Verdict::Never, is_never, "{errno}");
+        }
     }
 }

@@ -1,14 +1,21 @@
-//! One JSON line per match, appended to a file and on disk before it counts as done.
+//! One JSON line per match, appended to a regular file and on disk before it counts as done.
+//!
+//! A write may hang for ever (a share that is away, a lock that another holds), and nothing ends it. So each action
+//! writes in a thread of its own, where nobody else waits, and tries no further while its last write has not come back.
 
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipe::config::Settings;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec};
+use super::{Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec};
 use crate::call::Call;
 use crate::jq::Jq;
 
@@ -27,8 +34,9 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 }
 
 impl Spec for File {
-    fn open(&self, jq: &Jq) -> Result<Arc<dyn Action>, String> {
-        Ok(Arc::new(Live { path: self.path.clone(), body: self.body.clone(), jq: jq.clone() }))
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
+        let desk = Desk::start(self.path.clone()).map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(Arc::new(Live { path: self.path.clone(), body: self.body.clone(), jq: opening.jq.clone(), desk }))
     }
 }
 
@@ -36,6 +44,7 @@ struct Live {
     path: PathBuf,
     body: Option<Arc<str>>,
     jq: Jq,
+    desk: Desk,
 }
 
 impl Live {
@@ -49,19 +58,12 @@ impl Live {
 impl Action for Live {
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
-            let mut line = match self.line(call).await {
-                Ok(line) => line,
-                Err(why) => return Answer::never(None, why),
-            };
-            line.push(b'\n');
-            let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || append(&path, &line)).await;
-            let fail = |why: &dyn std::fmt::Display| format!("{}: {why}", self.path.display());
-            match written {
-                Ok(Ok(())) => Answer::done(None),
-                // No room, no folder yet, a share that is away: all of it may end.
-                Ok(Err(error)) => Answer::later(None, fail(&error)),
-                Err(error) => Answer::unsure(fail(&error)),
+            match self.line(call).await {
+                Ok(mut line) => {
+                    line.push(b'\n');
+                    self.desk.write(line).await
+                }
+                Err(why) => Answer::never(None, why),
             }
         })
     }
@@ -74,19 +76,119 @@ impl Action for Live {
     }
 }
 
-fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    let fresh = !path.exists();
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-    let before = file.metadata()?.len();
-    if let Err(error) = file.write_all(line) {
-        // A torn line would spoil the next one.
-        let _ = file.set_len(before);
-        return Err(error);
+struct Job {
+    line: Vec<u8>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Who waits for the write that is under way.
+type UnderWay = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+
+/// The thread that writes; it ends with the action.
+struct Desk {
+    to: Sender<Job>,
+    under_way: UnderWay,
+}
+
+impl Desk {
+    fn start(path: PathBuf) -> std::io::Result<Self> {
+        let ((to, jobs), under_way) = (channel(), UnderWay::default());
+        let mine = under_way.clone();
+        std::thread::Builder::new().name("file".into()).spawn(move || serve(&path, &jobs, &mine))?;
+        Ok(Self { to, under_way })
     }
-    file.sync_data()?;
-    if fresh {
+
+    async fn write(&self, line: Vec<u8>) -> Answer {
+        if lock(&self.under_way).as_ref().is_some_and(oneshot::Sender::is_closed) {
+            return Answer::later(None, "the last write has not come back");
+        }
+        let (answer, answered) = oneshot::channel();
+        // Where the thread is gone, the answer is as well.
+        let _ = self.to.send(Job { line, answer });
+        answered.await.unwrap_or_else(|_| Answer::unsure("internal fault of the action"))
+    }
+}
+
+fn serve(path: &Path, jobs: &Receiver<Job>, under_way: &UnderWay) {
+    while let Ok(Job { line, answer }) = jobs.recv() {
+        if answer.is_closed() {
+            // Its time was over before its turn came; it will be tried again.
+            continue;
+        }
+        *lock(under_way) = Some(answer);
+        let result = append(path, &line);
+        let waiting = lock(under_way).take();
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(result);
+        }
+    }
+}
+
+fn lock(under_way: &UnderWay) -> MutexGuard<'_, Option<oneshot::Sender<Answer>>> {
+    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn append(path: &Path, line: &[u8]) -> Answer {
+    let fail = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    match try_append(path, line) {
+        Ok(true) => Answer::done(None),
+        Ok(false) => Answer::never(None, fail(&"is no regular file")),
+        // No room, no folder yet, a share that is away: all of it may end.
+        Err(error) => Answer::later(None, fail(&error)),
+    }
+}
+
+/// Whether it is a regular file; if so, the line is in it and on disk.
+fn try_append(path: &Path, line: &[u8]) -> std::io::Result<bool> {
+    // Not blocking: opening a FIFO that nobody reads would never return.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = std::fs::OpenOptions::new().read(true).append(true).create(true).custom_flags(flags).open(path);
+    let mut file = match opened {
+        Err(_) if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) => return Ok(false),
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    match file.lock() {
+        // A file system without locks: nobody else can be kept away there.
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
+        locked => locked?,
+    }
+    let before = file.metadata()?.len();
+    if before == 0 {
+        // Before the first line, so that a file that has lines is in its folder for certain.
         let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::File::open(dir)?.sync_all()?;
     }
-    Ok(())
+    let torn = if is_torn(&mut file, before)? { &b"\n"[..] } else { b"" };
+    let text = [torn, line].concat();
+    let mut written = 0;
+    while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // Part of a line is cut off again, unless somebody who takes no lock has written after it.
+                if file.metadata().is_ok_and(|m| m.len() == before + written as u64) {
+                    let _ = file.set_len(before);
+                }
+                return Err(error);
+            }
+        }
+    }
+    file.sync_data()?;
+    Ok(true)
+}
+
+/// Whether the file ends within a line, as a power cut leaves it: the next one must not be glued to that.
+fn is_torn(file: &mut std::fs::File, length: u64) -> std::io::Result<bool> {
+    if length == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::Start(length - 1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }

@@ -16,7 +16,7 @@ use reqwest::{Client, Method, Response, Url};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Action, Answer, Kind, Reading, Sending, Showing, Spec, Verdict};
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Verdict};
 use crate::call::{Call, cut, one_line};
 use crate::jq::Jq;
 use crate::retry;
@@ -30,6 +30,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_MAX: usize = 64 << 10;
 /// How much of an answer goes into an error, in characters.
 const SAID_MAX: usize = 200;
+/// What is shorter, in bytes, is too common a word to be taken for a secret.
+const SECRET_MIN: usize = 8;
+/// Stands for a URL that is not there in a dry run; nobody has this name (RFC 6761, § 6.4).
+const URL_STAND_IN: &str = "https://secret.invalid/";
 const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 const METHODS: [&str; 3] = ["POST", "PUT", "PATCH"];
 
@@ -104,24 +108,26 @@ fn parse_url(text: &str) -> Result<Url, String> {
 }
 
 impl Spec for Http {
-    fn open(&self, jq: &Jq) -> Result<Arc<dyn Action>, String> {
-        let text = self.url.resolve()?;
+    fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
+        let text = opening.secret(&self.url, URL_STAND_IN)?;
         let url = parse_url(text.trim()).map_err(|why| format!("`url` {why}"))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut secrets = vec![text.trim().to_owned()];
         for (name, secret) in &self.headers {
-            let text = secret.resolve()?;
+            let text = opening.secret(secret, STAND_IN)?;
             let value =
                 HeaderValue::try_from(&text).map_err(|_| format!("header `{name}` holds what no header may"))?;
             let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is no name of a header"))?;
             if name != CONTENT_TYPE {
+                // Of `Bearer X` an answer may repeat X alone.
+                secrets.extend(text.split_ascii_whitespace().map(str::to_owned));
                 secrets.push(text);
             }
             headers.insert(name, value);
         }
         let hmac = match &self.hmac {
-            Some((name, secret)) => Some((name.clone(), secret.resolve()?.into_bytes())),
+            Some((name, secret)) => Some((name.clone(), opening.secret(secret, STAND_IN)?.into_bytes())),
             None => None,
         };
         let mut client = Client::builder()
@@ -137,9 +143,11 @@ impl Spec for Http {
         }
         // Path and query of a webhook's URL are what makes it secret; they or their parts might be echoed alone.
         secrets.extend([url.path().to_owned(), url.query().unwrap_or("").to_owned()]);
-        secrets.retain(|s| s.len() >= 8);
+        secrets.retain(|s| s.len() >= SECRET_MIN);
         let parts = url.path().split('/').chain(url.query().unwrap_or("").split(['&', '=']));
         secrets.extend(parts.filter(|part| part.len() >= 16).map(str::to_owned));
+        // The longest first: of a part nothing is left over.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Ok(Arc::new(Live {
             client: client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?,
             method: Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::POST),
@@ -149,7 +157,7 @@ impl Spec for Http {
             limits: self.limits.clone(),
             hmac,
             secrets,
-            jq: jq.clone(),
+            jq: opening.jq.clone(),
         }))
     }
 }
@@ -230,24 +238,31 @@ impl Live {
             }
         }
         let view = view(status, response.headers(), &body);
-        let number = Some(i64::from(status));
-        let now = call.event.received.ms();
+        let (number, now) = (Some(i64::from(status)), call.event.received.ms());
+        let by_status = matches!(status, 408 | 425 | 429 | 500..=599);
         let ok = match &self.programs.ok {
-            Some(program) => self.jq.holds(program, view.clone(), now).await,
+            Some(program) => self.jq.holds(program, view.clone(), now).await.map_err(|why| format!("`ok`: {why}")),
             None => Ok((200..300).contains(&status)),
         };
-        let later = match &self.programs.later {
-            Some(program) => self.jq.holds(program, view, now).await,
-            None => Ok(matches!(status, 408 | 425 | 429 | 500..=599)),
+        let mut said = match &ok {
+            Ok(true) => return Answer::done(number),
+            Ok(false) => String::from_utf8_lossy(&body).into_owned(),
+            Err(why) => self.redact_cut(why.clone()),
         };
-        let said = one_line(&self.redact(String::from_utf8_lossy(&body).into_owned()), SAID_MAX);
+        // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
+        let later = match &self.programs.later {
+            Some(program) => self.jq.holds(program, view, now).await.unwrap_or_else(|why| {
+                said = format!("`later`: {}; {said}", self.redact_cut(why));
+                by_status
+            }),
+            None => by_status,
+        };
+        let said = one_line(&self.redact(said), SAID_MAX);
         let error = if said.is_empty() { format!("status {status}") } else { format!("status {status}: {said}") };
-        match (ok, later) {
-            (Ok(true), _) => Answer::done(number),
-            (Ok(false), Ok(true)) => Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error },
-            (Ok(false), Ok(false)) => Answer::never(number, error),
-            (Err(why), _) => Answer::never(number, format!("`ok`: {why}")),
-            (_, Err(why)) => Answer::never(number, format!("`later`: {why}")),
+        if later {
+            Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error }
+        } else {
+            Answer::never(number, error)
         }
     }
 
@@ -266,6 +281,17 @@ impl Live {
     fn redact(&self, mut text: String) -> String {
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "***");
+        }
+        text
+    }
+
+    /// The words of a jq error: the values in it are cut, so that a secret may stand there in part.
+    fn redact_cut(&self, text: String) -> String {
+        let mut text = self.redact(text);
+        for secret in &self.secrets {
+            for part in (SECRET_MIN..secret.len()).rev().filter_map(|end| secret.get(..end)) {
+                text = text.replace(&format!("{part}…"), "***…");
+            }
         }
         text
     }

@@ -7,7 +7,7 @@ use pipe::{Out, StageError};
 use registry::db::Tx;
 use serde_json::json;
 
-use super::Queue;
+use super::{Queue, STALE, is_stale};
 use crate::actions::Verdict;
 use crate::call::one_line;
 use crate::conf::Ready;
@@ -28,11 +28,12 @@ impl Queue {
     pub(super) fn recover(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let now = self.now();
         loop {
-            let rows = ledger::found_trying(tx, ROWS)?;
-            if rows.is_empty() {
+            let ids = ledger::found_trying(tx, ROWS)?;
+            if ids.is_empty() {
                 return Ok(());
             }
-            for row in rows {
+            for id in ids {
+                let Some(row) = ledger::row(tx, &id)? else { continue };
                 let repeatable = self.actions.get(&row.action).is_none_or(|ready| ready.common.repeatable);
                 if repeatable {
                     ledger::later(tx, &row.id, now, "cut off by the end of the process", now)?;
@@ -131,12 +132,16 @@ impl Queue {
             return Ok(());
         }
         let now = self.now();
-        for row in ledger::expired(tx, now, ROWS)? {
-            let max_age = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.max_age));
-            let never_tried = row.error.is_empty();
-            let (outcome, error) = if never_tried && now.saturating_sub(row.received) > max_age {
-                (Outcome::Stale, "older than max_age when it was its turn".to_owned())
-            } else if never_tried {
+        let ids = ledger::expired(tx, now, ROWS)?;
+        if ids.len() == ROWS {
+            // There may be more: at once, in a transaction of their own.
+            self.sweep_at = now;
+        }
+        for id in ids {
+            let Some(row) = ledger::row(tx, &id)? else { continue };
+            let (outcome, error) = if self.actions.get(&row.action).is_some_and(|ready| is_stale(&row, ready, now)) {
+                (Outcome::Stale, STALE.to_owned())
+            } else if row.error.is_empty() {
                 (Outcome::Dead, "not tried within give_up".to_owned())
             } else {
                 (Outcome::Dead, format!("given up: {}", row.error))
@@ -154,20 +159,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Ends what waits for actions that are gone, so many rows a turn.
     pub(super) fn bury_gone(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        for name in ledger::waiting_actions(tx)? {
-            if self.actions.contains_key(&name) {
-                continue;
+        let is_gone = |(name, n): (&String, &u64)| (*n > 0 && !self.actions.contains_key(name)).then(|| name.clone());
+        let gone: Vec<String> = self.open.iter().filter_map(is_gone).collect();
+        let mut room = ROWS;
+        for name in gone {
+            let ids = ledger::waiting(tx, &name, room)?;
+            room = room.saturating_sub(ids.len());
+            for id in ids {
+                let Some(row) = ledger::row(tx, &id)? else { continue };
+                let error = "there is no action of this name (action_gone)";
+                self.end(&row, None, Outcome::Dead, error, Details::default(), out, tx)?;
             }
-            loop {
-                let rows = ledger::due(tx, &name, i64::MAX, ROWS)?;
-                if rows.is_empty() {
-                    break;
-                }
-                for row in rows {
-                    let error = "there is no action of this name (action_gone)";
-                    self.end(&row, None, Outcome::Dead, error, Details::default(), out, tx)?;
-                }
+            if room == 0 {
+                self.look_for_gone = true;
+                break;
             }
         }
         Ok(())
@@ -175,7 +182,7 @@ impl Queue {
 
     /// Writes the end of a delivery and tells of it. `event` is the match if it is at hand.
     #[expect(clippy::too_many_arguments, reason = "one place writes every end")]
-    fn end(
+    pub(super) fn end(
         &mut self,
         row: &Delivery,
         event: Option<&Event>,

@@ -21,7 +21,9 @@ fn hub(fake: &Smtp) -> Hub {
 fn one_mail_each() {
     let fake = Smtp::start(vec!["450 busy"]);
     let hub = hub(&fake);
-    hub.feed(&[fresh("é\\r\\nBcc: eve@example.com".replace("\\r\\n", " ").as_str(), &["mail"])]);
+    let title = "USB\\r\\nBcc: eve@example.com\\r\\n\\r\\n<b> é";
+    let id = new_id();
+    hub.feed(&[fresh(&id, &["mail"]).replace("USB <b>", title)]);
     assert_eq!(hub.run(), Exit::Done);
     let mut got = fake.got();
     got.sort_by(|a, b| a.to.cmp(&b.to));
@@ -30,7 +32,7 @@ fn one_mail_each() {
         assert_eq!(mail.to, [format!("RCPT TO:<{address}>")]);
         assert_eq!(mail.header("To"), [address]);
         assert_eq!(mail.header("Auto-Submitted"), ["auto-generated"]);
-        assert_eq!(mail.header("Subject").len(), 1);
+        assert_eq!(mail.header("Subject"), [format!("USB  Bcc: eve@example.com    <b> =?utf-8?b?w6k=?= & *{id}*")]);
         assert!(mail.header("Date").len() == 1 && mail.header("Bcc").is_empty());
         assert!(mail.header("Message-ID")[0].ends_with("@example.com>"), "{:?}", mail.header("Message-ID"));
         assert!(mail.login.as_deref().is_some_and(|l| l.starts_with("AUTH PLAIN ")));

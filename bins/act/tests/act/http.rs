@@ -61,7 +61,7 @@ fn what_slack_calls_wrong_is_dead_at_once_and_tells_no_secret() {
     assert_eq!((dead[1]["error"].as_str(), dead[1]["tries"].as_u64()), (Some("status 200: not ok"), Some(1)));
     let closed = Http::start(vec![Say::Close]);
     let gone = format!("{}/secretsecret", closed.url);
-    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{gone}\"\ngive_up = \"5s\"\n"));
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{gone}\"\ngive_up = \"2m\"\n"));
     hub.feed(&[fresh(&new_id(), &["a"])]);
     hub.run();
     let error = hub.dead()[0]["error"].as_str().unwrap().to_owned();
@@ -92,6 +92,32 @@ fn plain_http_as_configured() {
     assert_ne!(got[0].key(), got[1].key());
     let outcomes: Vec<String> = hub.told().iter().map(|(_, p)| p["outcome"].as_str().unwrap().to_owned()).collect();
     assert_eq!(outcomes, ["done", "dead", "dead"]);
+}
+
+#[test]
+fn a_program_that_fails_on_an_answer_decides_nothing() {
+    let echo = "<html>Bearer tokentoken? tokentoken!</html>";
+    let long = "x".repeat(50) + "tokentoken";
+    for (programs, says, outcome, error) in [
+        ("ok = '.body.done'", vec![say(502, echo), say(202, echo)], "dead", "status 202: `ok`: "),
+        ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(503, echo), say(200, "")], "done", ""),
+        ("ok = '.body.done'", vec![say(404, &(long + "more"))], "dead", "status 404: `ok`: "),
+        ("ok = '.status == 200'", vec![say(404, echo)], "dead", "status 404: <html>***? ***!</html>"),
+        ("ok = '.status == 200'\nlater = '.body.busy'", vec![say(400, echo)], "dead", "status 400: `later`: "),
+    ] {
+        let fake = Http::start(says.clone());
+        let hub = Hub::new(&format!(
+            "[action.a]\nkind = \"http\"\nurl = \"{}/\"\nheaders = {{ Authorization = \"Bearer tokentoken\" }}\n{programs}\n",
+            fake.url
+        ));
+        hub.feed(&[fresh(&new_id(), &["a"])]);
+        hub.run();
+        let told = hub.told();
+        assert_eq!((told[0].1["outcome"].as_str(), fake.got().len()), (Some(outcome), says.len()), "{programs}");
+        let said = told[0].1["error"].as_str().unwrap_or("");
+
+        assert!(said.starts_with(error) && !said.contains("token"), "{programs}: {said}");
+    }
 }
 
 #[test]

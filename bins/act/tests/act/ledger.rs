@@ -64,16 +64,32 @@ fn stale_matches_and_actions_that_are_gone() {
 }
 
 #[test]
+fn a_match_that_grows_old_in_the_queue_is_not_acted_upon() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "rate = \"1/m\"\nmax_age = \"50s\"\n");
+    hub.feed(&(0..4).map(|_| fresh(&new_id(), &["a"])).collect::<Vec<_>>());
+    assert_eq!(hub.run(), Exit::Done);
+    let (sent, told) = (fake.got().len(), hub.told());
+    let stale = told.iter().filter(|(kind, _)| kind == "action_stale").count();
+    assert!(sent <= 1, "the second would be a minute old");
+    assert_eq!((told.len(), stale), (4, 4 - sent));
+    assert!(
+        told.iter().all(|(kind, p)| kind == "action_done" || (p["error"] == "older than max_age" && p["tries"] == 0))
+    );
+}
+
+#[test]
 fn waiting_deliveries_of_an_action_that_is_taken_away() {
     let fake = Http::start(vec![say(503, "")]);
     let mut hub = hub(&fake, "");
-    hub.feed(&[fresh(&new_id(), &["a"]), fresh(&new_id(), &["a"])]);
+    // More than end in one turn.
+    hub.feed(&(0..600).map(|_| fresh(&new_id(), &["a"])).collect::<Vec<_>>());
     let running = hub.start(How::default());
     fake.wait_for(2);
     running.kill();
     hub.set_actions("");
     hub.run();
-    assert_eq!(hub.dead().len(), 2);
+    assert_eq!(hub.dead().len(), 600);
     assert!(hub.told().iter().all(|(kind, p)| kind == "action_failed" && p["kind"] == ""));
 }
 
@@ -131,6 +147,26 @@ fn at_the_shell() {
     assert_eq!(line.pointer("/would_send/origin").unwrap(), &fake.url);
     let none = How { names: vec!["c".into()], ..named };
     assert_eq!(hub.start(none).join(), Exit::Usage);
+}
+
+#[test]
+fn where_nothing_is_sent_no_secret_is_needed() {
+    let none = "{ env = \"ZENTRAL_TEST_NOT_SET\" }";
+    let hub = Hub::new(&format!(
+        "[action.a]\nkind = \"slack\"\nurl = {none}\nheaders = {{ X-A = {none} }}\n\
+         hmac = {{ header = \"X-Sum\", secret = {none} }}\n\
+         [action.m]\nkind = \"email\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n\
+         smtp = {{ url = \"smtps://mail.example.com\", user = \"hub\", password = {{ file = \"not/there\" }} }}\n\
+         [action.x]\nkind = \"exec\"\nrun = [\"/bin/false\"]\nenv = [\"ZENTRAL_TEST_NOT_SET\"]\n"
+    ));
+    hub.feed(&[fresh(&new_id(), &["a", "m", "x"])]);
+    assert_eq!(hub.run(), Exit::Usage);
+    let shown = How { mode: Mode { dry_run: true, ..Mode::default() }, memory: true, ..How::default() };
+    assert_eq!(hub.start(shown).join(), Exit::Done);
+    assert_eq!(hub.lines().len(), 3);
+    assert!(hub.lines().iter().all(|line| line.contains("would_send")));
+    let recorded = How { mode: Mode { recorded: true, ..Mode::default() }, memory: true, ..How::default() };
+    assert_eq!(hub.start(recorded).join(), Exit::Done);
 }
 
 #[test]

@@ -63,6 +63,11 @@ fn a_try_is_marked_and_not_remembered() {
     let got = fake.got();
     assert!(got.iter().all(|g| g.json()["text"].as_str().unwrap().starts_with("*[test] ")), "{got:?}");
     assert_ne!(got[1].key(), got[2].key());
+    let dry = Hub::new(&format!("[action.s]\nkind = \"slack\"\nurl = \"{}/x\"\ndry_run = true\n", fake.url));
+    let (code, told) = act::trial::run(&dry.config, &dry.texts(), "s", None).unwrap();
+    assert_eq!((code, &told[0]["outcome"], &told[0]["dry_run"]), (Exit::Done, &"done".into(), &true.into()));
+    assert!(told[0].pointer("/would_send/body/text").unwrap().as_str().unwrap().starts_with("*[test] "));
+    assert_eq!(fake.got().len(), 3, "a dry run sends nothing");
     assert!(!hub.state().exists());
     assert!(act::trial::run(&hub.config, &hub.texts(), "nobody", None).is_err());
 }

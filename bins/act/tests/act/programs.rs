@@ -2,8 +2,8 @@
 
 use pipe::Exit;
 
-use crate::fake::wait;
-use crate::hub::{Hub, fresh, new_id};
+use crate::fake::{Http, say, wait};
+use crate::hub::{How, Hub, fresh, new_id};
 
 fn exec(script: &str, more: &str) -> Hub {
     let script = serde_json::to_string(script).unwrap();
@@ -76,4 +76,59 @@ fn a_line_per_match_in_a_file() {
     let seen: Vec<String> = text.lines().map(|l| event::Event::parse(l.as_bytes()).unwrap().id).collect();
     assert_eq!(seen, ids);
     assert_eq!(hub.dead().len(), 1, "a folder that is not there may come, until give_up");
+}
+
+#[test]
+fn only_a_regular_file_is_written_to() {
+    let hub = Hub::new(
+        "[action.f]\nkind = \"file\"\npath = \"fifo\"\n[action.g]\nkind = \"file\"\npath = \"/dev/full\"\n\
+         [action.h]\nkind = \"file\"\npath = \".\"\n",
+    );
+    let fifo = hub.dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    hub.feed(&[fresh(&new_id(), &["f", "g", "h"])]);
+    let running = hub.start(How { stay: std::sync::Arc::new(true.into()), ..How::default() });
+    wait("the dead letters", || hub.dead().len() == 3);
+    running.join();
+    assert!(hub.dead().iter().all(|d| d["error"].as_str().unwrap().ends_with(": is no regular file")));
+}
+
+#[test]
+fn a_write_that_hangs_holds_up_nobody_and_is_not_begun_again() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = Hub::new(&format!(
+        "[action.f]\nkind = \"file\"\npath = \"out\"\ntimeout = \"100ms\"\n\
+         [action.a]\nkind = \"http\"\nurl = \"{}/\"\n",
+        fake.url
+    ));
+    let out = std::fs::File::create(hub.dir.path().join("out")).unwrap();
+    out.lock().unwrap();
+    let id = new_id();
+    hub.feed(&(0..5).map(|_| fresh(&new_id(), &["a"])).chain([fresh(&id, &["f"])]).collect::<Vec<_>>());
+    let running = hub.start(How::default());
+    fake.wait_for(5);
+    // The first hangs; those after it say so at once.
+    let again = "zentral_actions_total{action=\"f\",outcome=\"later\"";
+    wait("further tries", || running.metric(again) >= 4.0);
+    out.unlock().unwrap();
+    assert_eq!(running.join(), Exit::Done);
+    let text = std::fs::read_to_string(hub.dir.path().join("out")).unwrap();
+    let lines = text.lines().filter(|l| event::Event::parse(l.as_bytes()).unwrap().id == id).count();
+    let told = hub.told();
+    let tries = told.iter().find(|(_, p)| p["action"] == "f").unwrap().1["tries"].as_u64().unwrap() as usize;
+    assert_eq!(lines, text.lines().count());
+    assert!((1..=tries - 3).contains(&lines), "{tries} tries, {lines} lines: three of them wrote nothing");
+}
+
+#[test]
+fn actions_on_one_file_lose_nothing_and_a_torn_line_stays_alone() {
+    let action = |name| format!("[action.{name}]\nkind = \"file\"\npath = \"out\"\nparallel = 4\n");
+    let hub = Hub::new(&(action("f") + &action("g")));
+    std::fs::write(hub.dir.path().join("out"), "{\"torn").unwrap();
+    hub.feed(&(0..50).map(|_| fresh(&new_id(), &["f", "g"])).collect::<Vec<_>>());
+    hub.run();
+    let text = std::fs::read_to_string(hub.dir.path().join("out")).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("{\"torn"));
+    assert_eq!(lines.filter(|l| event::Event::parse(l.as_bytes()).is_ok()).count(), 100);
 }

@@ -1,0 +1,95 @@
+//! What is due is prepared, lane by lane.
+
+use event::Event;
+use pipe::{Out, StageError};
+use registry::db::Tx;
+
+use super::{Queue, STALE, is_stale};
+use crate::call::Call;
+use crate::conf::Ready;
+use crate::ledger::{self, Delivery};
+use crate::outcome::{Details, Outcome};
+
+/// Rows of one lane that end in one turn without being tried; the rest waits for the next.
+const UNTRIED_MAX: usize = 500;
+
+impl Queue {
+    /// Prepares what is due, and finds out when to look again.
+    pub(super) fn fill(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let now = self.now();
+        self.wake_at = i64::MAX;
+        if self.stopping {
+            return Ok(());
+        }
+        let busy = |(name, _): &(&String, &Ready)| self.open.get(*name).is_some_and(|n| *n > 0);
+        let ready: Vec<(String, Ready)> =
+            self.actions.iter().filter(busy).map(|(name, ready)| (name.clone(), ready.clone())).collect();
+        for (name, ready) in ready {
+            self.fill_lane(&name, &ready, now, out, tx)?;
+            if let Some(opens) = self.lanes.opens_at(&name, &ready.common)
+                && let Some(due) = ledger::next_due(tx, &name)?
+            {
+                self.wake_at = self.wake_at.min(due.max(opens));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the places of one lane. Rows that are not tried after all take none.
+    fn fill_lane(
+        &mut self,
+        name: &str,
+        ready: &Ready,
+        now: i64,
+        out: &mut Out,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), StageError> {
+        let mut untried = 0;
+        while untried < UNTRIED_MAX {
+            let places = self.lanes.places(name, &ready.common, now);
+            let rows = if places > 0 { ledger::due(tx, name, now, places)? } else { Vec::new() };
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                let Ok(event) = Event::parse(&row.line) else {
+                    // Written by us from an event: only a damaged file gets here.
+                    self.end(&row, None, Outcome::Dead, "its line cannot be read", Details::default(), out, tx)?;
+                    untried += 1;
+                    continue;
+                };
+                // The clock of recorded lines leaps within a batch: they were judged when they were read.
+                if !self.mode.recorded && is_stale(&row, ready, now) {
+                    self.end(&row, Some(&event), Outcome::Stale, STALE, Details::default(), out, tx)?;
+                    untried += 1;
+                    continue;
+                }
+                self.begin(row, event, ready, now, tx)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        mut row: Delivery,
+        event: Event,
+        ready: &Ready,
+        now: i64,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), StageError> {
+        ledger::trying(tx, &row.id, now)?;
+        row.tries = row.tries.saturating_add(1);
+        let call = Call {
+            key: row.key.clone(),
+            action: row.action.clone(),
+            target: row.target.clone(),
+            line: std::mem::take(&mut row.line),
+            event,
+            url: self.url.clone(),
+        };
+        let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
+        self.lanes.prepare(row, call, ready.clone(), dry_run, now);
+        Ok(())
+    }
+}
