@@ -62,6 +62,7 @@ fn a_folder_that_runs() {
 
     check(&hub, &["check"], 0, "");
     check(&hub, &["test", "probes"], 0, "");
+    check(&hub, &["test"], 0, "probes/usb-device.ndjson:1");
 
     // Tables that are appended work at once.
     let more = r#"
@@ -76,6 +77,31 @@ act = ["note"]
     fs::write(hub.join("pipeline.toml"), text + more).unwrap();
     check(&hub, &["check"], 0, "");
     check(&hub, &["enrol", "new", "--unit", "berlin"], 0, "zs1.");
+}
+
+#[test]
+fn examples_run_as_the_pipeline_would_run_them() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["init"], 0, "");
+    check(dir.path(), &["check"], 0, "");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // Wherever a filter lies, what it imports lies in filters/.
+    write("probes/own.toml", "[probe.own]\nfilter = \"own.jq\"\n[probe.again]\nfilter = \"../probes/own.jq\"\n");
+    write("probes/own.jq", "import \"lib\" as lib;\nlib::odd(.n)\n");
+    write("probes/own.ndjson", "{\"match\": true, \"event\": {\"n\": 3}}\n");
+    write("probes/lib.jq", "def odd(f): false;\n");
+    check(dir.path(), &["test"], 2, "lib");
+    write("filters/lib.jq", "def odd(f): f % 2 == 1;\n");
+    write("filters/later.jq", ".n == 1\n");
+    write("filters/later.ndjson", "{\"match\": true, \"event\": {\"n\": 1}}\n");
+    check(dir.path(), &["check"], 0, "");
+    let said = check(dir.path(), &["test"], 0, "filters/later.ndjson:1");
+    assert_eq!(said.matches("own.ndjson:1").count(), 1, "{said}");
+    check(dir.path(), &["test", "probes/own.jq"], 0, "1 passed, 0 failed");
 }
 
 #[test]
