@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::agent::Agent;
 use support::hub::{Hub, signal, wait_for};
@@ -40,7 +41,7 @@ fn a_slow_action_and_a_stopped_store_delay_nobody() {
     hub.start();
     wait_ready(&hub, &mut agent);
     let (_, store) = hub.stages().into_iter().find(|(name, _)| name == "store").unwrap();
-    signal(store, "STOP");
+    assert!(signal(store, Signal::STOP));
     let begun = Instant::now();
     for n in 0..40 {
         assert!(agent.log(&[record(&format!("m{n:02}"))]).unwrap(), "receive said no while others were slow");
@@ -49,7 +50,7 @@ fn a_slow_action_and_a_stopped_store_delay_nobody() {
     assert!(posts < Duration::from_secs(10), "40 POSTs took {posts:?}");
     wait_for("the fast action", Duration::from_secs(20), || hub.log(), || taken(&fast).len() == 40);
     assert!(!slow.seen.lock().unwrap().requests.is_empty());
-    signal(store, "CONT");
+    assert!(signal(store, Signal::CONT));
     wait_for(
         "the store to catch up",
         Duration::from_secs(30),

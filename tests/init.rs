@@ -8,6 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use sha2::{Digest as _, Sha256};
+
 fn zentral(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
     command.current_dir(dir).args(args).env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA");
@@ -62,6 +64,7 @@ fn a_folder_that_runs() {
 
     check(&hub, &["check"], 0, "");
     check(&hub, &["test", "probes"], 0, "");
+    check(&hub, &["test"], 0, "probes/usb-device.ndjson:1");
 
     // Tables that are appended work at once.
     let more = r#"
@@ -76,6 +79,31 @@ act = ["note"]
     fs::write(hub.join("pipeline.toml"), text + more).unwrap();
     check(&hub, &["check"], 0, "");
     check(&hub, &["enrol", "new", "--unit", "berlin"], 0, "zs1.");
+}
+
+#[test]
+fn examples_run_as_the_pipeline_would_run_them() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["init"], 0, "");
+    check(dir.path(), &["check"], 0, "");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // Wherever a filter lies, what it imports lies in filters/.
+    write("probes/own.toml", "[probe.own]\nfilter = \"own.jq\"\n[probe.again]\nfilter = \"../probes/own.jq\"\n");
+    write("probes/own.jq", "import \"lib\" as lib;\nlib::odd(.n)\n");
+    write("probes/own.ndjson", "{\"match\": true, \"event\": {\"n\": 3}}\n");
+    write("probes/lib.jq", "def odd(f): false;\n");
+    check(dir.path(), &["test"], 2, "lib");
+    write("filters/lib.jq", "def odd(f): f % 2 == 1;\n");
+    write("filters/later.jq", ".n == 1\n");
+    write("filters/later.ndjson", "{\"match\": true, \"event\": {\"n\": 1}}\n");
+    check(dir.path(), &["check"], 0, "");
+    let said = check(dir.path(), &["test"], 0, "filters/later.ndjson:1");
+    assert_eq!(said.matches("own.ndjson:1").count(), 1, "{said}");
+    check(dir.path(), &["test", "probes/own.jq"], 0, "1 passed, 0 failed");
 }
 
 #[test]
@@ -121,4 +149,32 @@ fn wrong_words_write_nothing() {
 fn the_pipeline_that_ships_is_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     check(root, &["check", "pipeline.toml"], 0, "");
+}
+
+#[test]
+fn the_probe_in_the_readme_works() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let start = readme.find("[probe.usb-c-media]").unwrap();
+    let probe = readme[start..].split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["init"], 0, "");
+    let config = dir.path().join("pipeline.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "\n" + probe).unwrap();
+    fs::write(dir.path().join("slack.url"), "https://hooks.example.com/T0\n").unwrap();
+    check(dir.path(), &["check"], 0, "");
+
+    let sql = probe.split("sql = \"").nth(1).unwrap().split('"').next().unwrap();
+    let rev: String = Sha256::digest(sql).iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let event = |vendor: &str| {
+        serde_json::json!({"type": "osquery_result", "machine": {"hostname": "ada-mbp", "platform": "macos"},
+            "payload": {"name": format!("zentral/usb-c-media/{rev}"), "action": "added", "counter": 1,
+                "columns": {"vendor": vendor, "model": "Dongle"}}})
+    };
+    let lines = dir.path().join("events");
+    fs::write(&lines, format!("{}\n{}\n", event("Other"), event("C-Media"))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+    command.current_dir(dir.path()).args(["filter", "usb-c-media"]).stdin(fs::File::open(&lines).unwrap());
+    let out = command.output().unwrap();
+    let matched: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(matched["probes"][0]["context"]["title"], "Dongle on ada-mbp");
 }

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-/// The lines between `// NAME: begin` and `// NAME: end`, rewritten if they are not what the folder says.
-fn keep(list: &str, name: &str, folder: &str, line: impl Fn(&str) -> String) -> bool {
+/// The lines between `// name: begin` and `// name: end`, one for each file, rewritten if they are not what the folder
+/// holds. `NAME` in `line` stands for the file's name.
+fn keep(list: &str, name: &str, folder: &str, line: &str) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join(list);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -19,7 +20,8 @@ fn keep(list: &str, name: &str, folder: &str, line: impl Fn(&str) -> String) -> 
         .filter_map(|f| f.strip_suffix(".rs").map(str::to_owned))
         .collect();
     names.sort();
-    let want: String = names.iter().map(|n| format!("\n{indent}{}", line(n))).collect::<String>() + "\n" + &indent;
+    let want: String =
+        names.iter().map(|n| format!("\n{indent}{}", line.replace("NAME", n))).collect::<String>() + "\n" + &indent;
     let same = text[start..stop].split_whitespace().eq(want.split_whitespace());
     if !same {
         std::fs::write(&path, format!("{}{want}{}", &text[..start], &text[stop..])).unwrap();
@@ -30,8 +32,14 @@ fn keep(list: &str, name: &str, folder: &str, line: impl Fn(&str) -> String) -> 
 
 #[test]
 fn lists_hold_what_the_folders_hold() {
-    let sources =
-        keep("libs/sources/src/sources.rs", "sources", "libs/sources/src/sources", |n| format!("pub mod {n};"))
-            & keep("libs/sources/src/sources.rs", "list", "libs/sources/src/sources", |n| format!("&{n}::SOURCE,"));
-    assert!(sources);
+    let mut all = true;
+    for (list, name, folder, item) in [
+        ("libs/sources/src/sources.rs", "sources", "libs/sources/src/sources", "&NAME::SOURCE,"),
+        ("bins/act/src/actions.rs", "actions", "bins/act/src/actions", "NAME::KIND,"),
+        ("bins/store/src/stores.rs", "stores", "bins/store/src/stores", "NAME::KIND,"),
+    ] {
+        all &= keep(list, name, folder, "pub mod NAME;");
+        all &= keep(list, "list", folder, item);
+    }
+    assert!(all);
 }

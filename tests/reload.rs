@@ -3,11 +3,17 @@
 
 mod support;
 
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 use support::agent::Agent;
 use support::hub::{Hub, signal, wait_for};
+
+/// Bytes of the file that fills the disk.
+const FILE: u64 = 4 << 30;
 
 fn edit(hub: &Hub, change: impl Fn(String) -> String) {
     let file = hub.path("pipeline.toml");
@@ -48,7 +54,7 @@ fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_confi
     );
     for (name, pid) in hub.stages() {
         if name == "filter" || name == "normalize" {
-            signal(pid, "KILL");
+            assert!(signal(pid, Signal::KILL));
         }
     }
     assert!(agent.log(&[record(1)]).unwrap());
@@ -70,19 +76,44 @@ fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_confi
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }
 
+fn free(path: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(path).unwrap();
+    disk.f_bavail * disk.f_frsize
+}
+
+/// A file that really takes this many bytes of the disk.
+fn fill(path: &Path, bytes: u64) {
+    let mut file = std::fs::File::create(path).unwrap();
+    if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
+        std::io::copy(&mut std::io::repeat(1).take(bytes), &mut file).unwrap();
+        file.sync_all().unwrap();
+    }
+}
+
 #[test]
 fn a_full_disk_stops_taking_and_goes_on_by_itself() {
     let mut hub = Hub::new("");
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "FULL1");
+    // The reserve lies in the middle of what the file will take, so that others may use or free some of this disk.
+    let file = hub.path("big");
+    let (room, bytes) = (free(hub.dir.path()), (free(hub.dir.path()) / 2).min(FILE));
+    edit(&hub, |text| text.replace("reserve = \"2 GiB\"", &format!("reserve = \"{} KiB\"", (room - bytes / 2) >> 10)));
     hub.start();
     wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());
     assert!(agent.log(&[record(0)]).unwrap());
-    // No disk has as much room as this reserve asks for: to the hub it is full from now on.
-    edit(&hub, |text| text.replace("reserve = \"2 GiB\"", "reserve = \"9000 TiB\""));
+    let stages = hub.stages();
+
+    fill(&file, bytes);
     wait_for("busy", Duration::from_secs(30), || hub.log(), || matches!(agent.log(&[record(1)]), Ok(false)));
+    let body = json!({"node_key": agent.node_key, "log_type": "result", "data": [record(1)]});
+    let (status, answer) = agent.client.post("/public/osquery/log", &body).unwrap();
+    assert_eq!(status, 503, "{answer}");
     let status = hub.run(&["status"]);
     assert_eq!(status.status.code(), Some(1), "a topic at its limit is not healthy");
-    edit(&hub, |text| text.replace("reserve = \"9000 TiB\"", "reserve = \"2 GiB\""));
+
+    std::fs::remove_file(&file).unwrap();
     wait_for("room", Duration::from_secs(30), || hub.log(), || matches!(agent.log(&[record(1)]), Ok(true)));
+    assert_eq!(hub.stages(), stages, "by itself: nobody was started again\n{}", hub.log());
+    wait_for("health", Duration::from_secs(30), || hub.log(), || hub.run(&["status"]).status.success());
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }

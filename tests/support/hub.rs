@@ -1,8 +1,14 @@
 //! A hub in a scratch folder: the real programs, started by the real `zentral up`.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a supervisor may take to end: longer than it gives its stages.
+const END: Duration = Duration::from_secs(40);
 
 pub struct Hub {
     pub dir: tempfile::TempDir,
@@ -104,26 +110,30 @@ impl Hub {
     }
 
     /// Waits for the end of a supervisor that was killed.
-    pub fn reap(&mut self) {
-        if let Some(mut up) = self.up.take() {
-            up.wait().unwrap();
-        }
+    pub fn reap(&mut self) -> ExitStatus {
+        let up = self.up.take().unwrap();
+        self.ended(up)
     }
 
     /// SIGTERM to the supervisor; its exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let mut up = self.up.take()?;
-        signal(up.id() as i32, "TERM");
-        let end = Instant::now() + Duration::from_secs(40);
+        let up = self.up.take()?;
+        // Nobody has waited for it yet, so its id is still its own.
+        assert!(signal(up.id() as i32, Signal::TERM));
+        self.ended(up).code()
+    }
+
+    fn ended(&self, mut up: Child) -> ExitStatus {
+        let end = Instant::now() + END;
         while Instant::now() < end {
             if let Some(status) = up.try_wait().unwrap() {
-                return status.code();
+                return status;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         up.kill().unwrap();
         up.wait().unwrap();
-        panic!("zentral up did not stop within 40 s\n{}", self.log());
+        panic!("zentral up did not end within {END:?}\n{}", self.log());
     }
 
     pub fn log(&self) -> String {
@@ -140,13 +150,18 @@ impl Drop for Hub {
             let _ = up.wait();
         }
         for (_, pid) in self.stages() {
-            signal(pid, "KILL");
+            signal(pid, Signal::KILL);
         }
     }
 }
 
-pub fn signal(pid: i32, name: &str) {
-    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+/// Whether the process was still there. (A system call: not every machine has the program `kill`.)
+pub fn signal(pid: i32, signal: Signal) -> bool {
+    match kill_process(Pid::from_raw(pid).unwrap(), signal) {
+        Ok(()) => true,
+        Err(Errno::SRCH) => false,
+        Err(e) => panic!("signal {signal:?} to {pid}: {e}"),
+    }
 }
 
 pub fn free_port() -> u16 {

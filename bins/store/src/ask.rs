@@ -124,9 +124,11 @@ impl Question {
     }
 }
 
-const NO_TIME: &str = "neither an age such as 7d nor a time such as 2026-11-21 or 2026-11-21T19:00";
+/// What is said of a text that [`moment`] does not understand.
+pub const NO_TIME: &str = "neither an age such as 7d nor a time such as 2026-11-21 or 2026-11-21T19:00";
 
-/// An age before `now`, or a time, whose last moment is meant with `end`.
+/// An age before `now`, or a time (a day, an hour …), whose first moment is meant, or with `end` its last: `since` and
+/// `until` both include what they name. The one reading of such words for all commands.
 pub fn moment(text: &str, now: Time, end: bool) -> Option<Time> {
     if let Some((first, last)) = when::parse(text) {
         return Some(Time::from_ms(if end { last } else { first }));

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use event::{Time, json};
+use tantivy::directory::error::LockError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{IndexWriter, TantivyError, Term};
 
 use day::{DAY_MS, Day};
 use document::{Builder, Names};
-pub use document::{Head, NAMES_MAX, VALUE_MAX, id_order};
+pub use document::{Head, KEYS_MAX, NAMES_MAX, VALUE_MAX, id_order};
 use known::Known;
 use schema::{COLUMNS, SCHEMA};
 
@@ -80,6 +81,8 @@ struct DayWriter {
     day: Day,
     writer: IndexWriter,
     names: Names,
+    /// It was said that there is no room for more names.
+    told: bool,
     known: Known,
 }
 
@@ -159,7 +162,7 @@ impl Index {
         let path = day.path(&self.dir);
         let Err(first) = self.try_day(day, events) else { return Ok(()) };
         self.open.retain(|d| d.day != day);
-        if matches!(first, TantivyError::LockFailure(..)) {
+        if matches!(first, TantivyError::LockFailure(LockError::LockBusy, _)) {
             return Err(IndexError::Locked(path));
         }
         if !day::is_damage(&first) && !has_damaged_files(&self.dir, day) {
@@ -210,7 +213,7 @@ impl DayWriter {
                 names.number(name);
             }
         }
-        Ok(Self { day, writer, names, known: known_ids(&index)? })
+        Ok(Self { day, writer, names, told: false, known: known_ids(&index)? })
     }
 
     fn store(&mut self, builder: &mut Builder, events: &[(&Head, &[u8])]) -> tantivy::Result<()> {
@@ -220,6 +223,14 @@ impl DayWriter {
                 self.writer.delete_term(Term::from_field_text(fields.id, &head.id));
             }
             self.writer.add_document(builder.document(fields, &mut self.names, head, line))?;
+        }
+        if self.names.full && !self.told {
+            self.told = true;
+            tracing::warn!(
+                "{}: more than {NAMES_MAX} names of fields (or {KEYS_MAX} of the envelope); values of any more are found \
+                 by bare words only",
+                self.day
+            );
         }
         self.writer.commit()?;
         Ok(())

@@ -15,8 +15,9 @@ use crate::conf::{Chosen, Conf};
 use crate::index::{Head, Verdict};
 use crate::stores::{Answers, Store};
 
-/// Bytes of a batch: a commit costs some milliseconds and a part of the index that has to be merged later.
-const BATCH: usize = 8 << 20;
+/// Bytes of a batch, the most that a reader gives at once: a commit costs some milliseconds and a part of the index that
+/// has to be merged later.
+const BATCH: usize = event::LINE_MAX;
 /// A batch of fewer lines comes this long after the one before at the earliest, so that a trickle is gathered.
 const SMALL: usize = 1000;
 /// See [`SMALL`].

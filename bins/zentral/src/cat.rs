@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use event::{Time, json};
 use pipe::cli::Global;
-use pipe::config::{Config, is_name, parse_duration};
+use pipe::config::{Config, is_name};
 use pipe::fs::RealFs;
 use pipe::topic::{self, Start, TopicReader};
 use pipe::{Exit, Signals, StageError};
 use probe::{Decision, Limits, Program};
+use store::ask::{NO_TIME, moment};
 
 /// Command line of `cat`.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,7 +20,7 @@ pub struct Args {
     /// Only lines received since: an age such as 2h, or a time
     #[arg(long, value_name = "AGE|TIME")]
     pub since: Option<String>,
-    /// Only lines received before: an age or a time
+    /// Only lines received until: an age, or a time; a day, hour or minute with all of it
     #[arg(long, value_name = "AGE|TIME")]
     pub until: Option<String>,
     /// Wait for more
@@ -143,19 +144,19 @@ impl Choice {
             probe::compile(text, "--where", &modules).map_err(|e| StageError::usage(format!("\n{}", e.render())))
         };
         let program = args.where_.as_ref().map(compile).transpose()?;
-        Ok(Self { since: when(args.since.as_deref())?, until: when(args.until.as_deref())?, program })
+        Ok(Self { since: when(args.since.as_deref(), false)?, until: when(args.until.as_deref(), true)?, program })
     }
 
     /// Lines received since.
     pub fn since(since: Option<&str>) -> Result<Self, StageError> {
-        Ok(Self { since: when(since)?, until: None, program: None })
+        Ok(Self { since: when(since, false)?, until: None, program: None })
     }
 
     fn takes(&mut self, line: &[u8]) -> bool {
         if self.since.is_some() || self.until.is_some() {
             let received = json::get(line, "received").and_then(json::parse_str).and_then(|t| t.parse::<Time>().ok());
             let received = received.unwrap_or_default();
-            if self.since.is_some_and(|s| received < s) || self.until.is_some_and(|u| received >= u) {
+            if self.since.is_some_and(|s| received < s) || self.until.is_some_and(|u| received > u) {
                 return false;
             }
         }
@@ -165,14 +166,31 @@ impl Choice {
     }
 }
 
-/// A time, or an age counted from now.
-pub fn when(text: Option<&str>) -> Result<Option<Time>, StageError> {
+/// What a word for a time means; with `end` its last moment.
+fn when(text: Option<&str>, end: bool) -> Result<Option<Time>, StageError> {
     let Some(text) = text else { return Ok(None) };
-    if let Some(age) = parse_duration(text) {
-        let ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Some(Time::from_ms(Time::now().ms().saturating_sub(ms))));
+    let time = moment(text, Time::now(), end);
+    time.map(Some).ok_or_else(|| StageError::usage(format!("`{text}` is {NO_TIME}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_and_until_include_what_they_name() {
+        let both = |text| when(Some(text), false).and_then(|since| Ok((since, when(Some(text), true)?)));
+        let (since, until) = both("2026-11-21").unwrap();
+        let mut choice = Choice { since, until, program: None };
+        for (received, taken) in [
+            ("2026-11-20T23:59:59.999Z", false),
+            ("2026-11-21T00:00:00.000Z", true),
+            ("2026-11-21T23:59:59.999Z", true),
+            ("2026-11-22T00:00:00.000Z", false),
+        ] {
+            assert_eq!(choice.takes(format!(r#"{{"received":"{received}"}}"#).as_bytes()), taken, "{received}");
+        }
+        assert!(both("yesterday").unwrap_err().to_string().contains("neither an age"));
     }
-    let day = format!("{text}T00:00:00Z");
-    let time = text.parse().or_else(|_| day.parse());
-    time.map(Some).map_err(|_| StageError::usage(format!("`{text}` is neither an age such as 2h nor a time")))
 }

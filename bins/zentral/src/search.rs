@@ -1,5 +1,6 @@
 //! `zentral search`: stored events, newest first.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use pipe::cli::{Global, complain};
@@ -16,7 +17,7 @@ pub struct Args {
     /// Only since: an age such as 2h, or a time
     #[arg(long, value_name = "AGE|TIME")]
     pub since: Option<String>,
-    /// Only before: an age or a time
+    /// Only until: an age, or a time; a day, hour or minute with all of it
     #[arg(long, value_name = "AGE|TIME")]
     pub until: Option<String>,
     /// How many; 0: all
@@ -97,29 +98,35 @@ fn warn(skipped: &[SkippedDay]) {
 }
 
 fn count(counts: &Counts, table: bool) -> Result<Exit, StageError> {
+    pipe::write_stdout(counted(counts, table).as_bytes()).map_err(crate::stdout_error)?;
+    warn(&counts.skipped);
+    Ok(if counts.count > 0 { Exit::Done } else { Exit::No })
+}
+
+/// A line for each value or step of time. Together the counts are the total, so the values that are not named and the
+/// events without the field have lines of their own, with `what`.
+fn counted(counts: &Counts, table: bool) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: Value, count: u64| {
-        if table {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            text.push_str(&format!("{count:>10}  {value}\n"));
+    let mut line = |name: &str, value: &str, shown: &str, count: u64| {
+        let _ = if table {
+            writeln!(text, "{count:>10}  {}", printable(shown))
         } else {
-            text.push_str(&format!("{}\n", json!({name: value, "count": count})));
-        }
+            writeln!(text, "{}", json!({name: value, "count": count}))
+        };
     };
     for value in &counts.values {
-        line("value", value.value.clone().into(), value.count);
+        line("value", &value.value, &value.value, value.count);
     }
-    for (what, n) in [("(other)", counts.other), ("(none)", counts.missing)] {
-        if n > 0 && table {
-            line("value", what.into(), n);
+    for (what, shown, n) in [("other", "(other)", counts.other), ("missing", "(none)", counts.missing)] {
+        if n > 0 {
+            line("what", what, shown, n);
         }
     }
     for bucket in &counts.buckets {
-        line("time", bucket.time.to_string().into(), bucket.count);
+        let time = bucket.time.to_string();
+        line("time", &time, &time, bucket.count);
     }
-    pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
-    warn(&counts.skipped);
-    Ok(if counts.count > 0 { Exit::Done } else { Exit::No })
+    text
 }
 
 /// One event as people read it: when, where, what, which probes.
@@ -138,8 +145,30 @@ fn row(line: &str) -> String {
     let what: String = event.get("payload").map(Value::to_string).unwrap_or_default().chars().take(160).collect();
     let time: String = at("/time").chars().take(19).collect();
     let probes = if probes.is_empty() { String::new() } else { format!(" [{}]", probes.join(" ")) };
-    // What agents say is data: control characters must not reach the terminal.
-    let clean: String =
-        format!("{time}  {machine}  {}{probes}  {what}", at("/type")).chars().filter(|c| !c.is_control()).collect();
-    clean + "\n"
+    printable(&format!("{time}  {machine}  {}{probes}  {what}", at("/type"))) + "\n"
+}
+
+/// What agents say is data: control characters must not reach the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_in_both_forms() {
+        let counts = r#"{"count": 9, "values": [{"value": "a\nb", "count": 4}], "other": 3, "missing": 2}"#;
+        let counts: Counts = serde_json::from_str(counts).unwrap();
+        let lines: Vec<Value> = counted(&counts, false).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let want = [
+            json!({"value": "a\nb", "count": 4}),
+            json!({"what": "other", "count": 3}),
+            json!({"what": "missing", "count": 2}),
+        ];
+        assert_eq!(lines, want);
+        assert_eq!(counted(&counts, true), "         4  ab\n         3  (other)\n         2  (none)\n");
+    }
 }

@@ -1,9 +1,11 @@
 //! `zentral test`: runs the examples beside each filter.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pipe::cli::Global;
+use pipe::config::Config;
 use pipe::{Exit, StageError};
 use probe::{Limits, examples};
 use serde_json::json;
@@ -11,7 +13,8 @@ use serde_json::json;
 /// Command line of `test`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Filters (NAME.jq), their examples (NAME.ndjson) or folders of them [default: filters]
+    /// Filters (NAME.jq), their examples (NAME.ndjson) or folders of them [default: the filters of the configuration's
+    /// probes, and the folder filters beside it]
     pub paths: Vec<PathBuf>,
     /// One JSON object a line instead of TAP
     #[arg(long)]
@@ -21,21 +24,30 @@ pub struct Args {
 /// Runs them.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("test");
-    crate::finish(probe::with_stack(|| test(args)).unwrap_or_else(|e| Err(StageError::state(e.to_string()))))
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let ran = probe::with_stack(|| test(&config, args));
+    crate::finish(ran.unwrap_or_else(|e| Err(StageError::state(e.to_string()))))
 }
 
-fn test(args: &Args) -> Result<Exit, StageError> {
-    let default = [PathBuf::from("filters")];
-    let paths = if args.paths.is_empty() { &default[..] } else { &args.paths };
-    let mut filters = Vec::new();
-    for path in paths {
+fn test(config: &Config, args: &Args) -> Result<Exit, StageError> {
+    let mut filters = Filters::default();
+    for path in &args.paths {
         find(path, &mut filters)?;
     }
-    filters.sort();
-    filters.dedup();
+    if args.paths.is_empty() {
+        let named = config.probes.values().filter_map(|probe| probe.filter.file.clone());
+        named.filter(|filter| filter.with_extension("ndjson").exists()).for_each(|filter| filters.add(filter));
+        let folder = config.base.join("filters");
+        if folder.is_dir() {
+            find(&folder, &mut filters)?;
+        }
+    }
     let mut report = Report { text: String::new(), json: args.json, count: 0, failed: 0 };
-    for filter in &filters {
-        one(filter, &mut report)?;
+    for filter in filters.0.values() {
+        one(config, filter, &mut report)?;
     }
     if report.count == 0 {
         return Err(StageError::usage("no examples found; they stand in NAME.ndjson beside NAME.jq"));
@@ -48,8 +60,18 @@ fn test(args: &Args) -> Result<Exit, StageError> {
     Ok(if report.failed > 0 { Exit::No } else { Exit::Done })
 }
 
+/// Filters as people write their paths, by the path that is the same for all who mean the same file.
+#[derive(Default)]
+struct Filters(BTreeMap<PathBuf, PathBuf>);
+
+impl Filters {
+    fn add(&mut self, path: PathBuf) {
+        self.0.entry(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())).or_insert(path);
+    }
+}
+
 /// The filters that a path names; in a folder those that have examples.
-fn find(path: &Path, filters: &mut Vec<PathBuf>) -> Result<(), StageError> {
+fn find(path: &Path, filters: &mut Filters) -> Result<(), StageError> {
     let missing = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
     if path.is_dir() {
         for entry in std::fs::read_dir(path).map_err(missing)?.filter_map(Result::ok) {
@@ -61,7 +83,7 @@ fn find(path: &Path, filters: &mut Vec<PathBuf>) -> Result<(), StageError> {
         return Ok(());
     }
     std::fs::metadata(path).map_err(missing)?;
-    filters.push(path.with_extension("jq"));
+    filters.add(path.with_extension("jq"));
     Ok(())
 }
 
@@ -87,12 +109,12 @@ impl Report {
     }
 }
 
-fn one(filter: &Path, report: &mut Report) -> Result<(), StageError> {
+fn one(config: &Config, filter: &Path, report: &mut Report) -> Result<(), StageError> {
     let read =
         |path: &Path| std::fs::read_to_string(path).map_err(|e| StageError::usage(format!("{}: {e}", path.display())));
     let (source, lines) = (read(filter)?, read(&filter.with_extension("ndjson"))?);
-    let folder = filter.parent().unwrap_or(Path::new("."));
-    let modules = |path: &str| std::fs::read_to_string(folder.join(path)).ok();
+    // As in the pipeline, whichever folder the filter lies in.
+    let modules = |path: &str| config.module(path);
     let program = probe::compile(&source, &filter.display().to_string(), &modules)
         .map_err(|e| StageError::usage(format!("\n{}", e.render())))?;
     match examples::parse(&lines) {

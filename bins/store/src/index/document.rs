@@ -16,6 +16,9 @@ pub const VALUE_MAX: usize = 8 << 10;
 const NAME_MAX: usize = 512;
 /// Distinct dotted names of one day that have columns; the values of any more are found by bare words only.
 pub const NAMES_MAX: usize = 5000;
+/// The same for the envelope's names ([`is_key`]), which are counted apart: agents choose the names below `payload`, and
+/// one that uses up those must not hide machines, tags and probes.
+pub const KEYS_MAX: usize = 500;
 /// Bytes of an event's id.
 const ID_MAX: usize = 256;
 
@@ -75,11 +78,15 @@ pub fn id_order(id: &str) -> (u64, u64) {
     (u64::from_be_bytes(head), hash)
 }
 
-/// The dotted names that have columns in a day's index, at most [`NAMES_MAX`].
+/// The dotted names that have columns in a day's index, at most [`NAMES_MAX`] and [`KEYS_MAX`].
 #[derive(Default)]
 pub struct Names {
     numbers: HashMap<Box<str>, usize>,
     names: Vec<Box<str>>,
+    /// How many of them are the envelope's.
+    keys: usize,
+    /// A name found no room.
+    pub full: bool,
 }
 
 impl Names {
@@ -88,12 +95,19 @@ impl Names {
         if let Some(&n) = self.numbers.get(name) {
             return Some(n);
         }
-        let fits = self.names.len() < NAMES_MAX && name.len() <= NAME_MAX && !name.chars().any(char::is_control);
-        fits.then(|| {
-            self.numbers.insert(name.into(), self.names.len());
-            self.names.push(name.into());
-            self.names.len() - 1
-        })
+        if name.len() > NAME_MAX || name.chars().any(char::is_control) {
+            return None;
+        }
+        let key = is_key(name);
+        let room = if key { self.keys < KEYS_MAX } else { self.names.len() - self.keys < NAMES_MAX };
+        if !room {
+            self.full = true;
+            return None;
+        }
+        self.keys += usize::from(key);
+        self.numbers.insert(name.into(), self.names.len());
+        self.names.push(name.into());
+        Some(self.names.len() - 1)
     }
 }
 
@@ -283,7 +297,10 @@ mod tests {
         let mut names = Names::default();
         let numbers: Vec<_> = (0..=NAMES_MAX).map(|i| names.number(&format!("payload.k{i}"))).collect();
         assert_eq!(numbers.iter().flatten().count(), NAMES_MAX);
+        assert!(names.full);
         assert_eq!(names.number("payload.k7"), Some(7));
+        let keys = (0..=KEYS_MAX).filter_map(|i| names.number(&format!("machine.k{i}"))).count();
+        assert_eq!(keys, KEYS_MAX);
         assert_eq!(Names::default().number("a\u{1}b"), None);
         assert_eq!(Names::default().number(&"x".repeat(NAME_MAX + 1)), None);
     }

@@ -126,7 +126,11 @@ fn a_second_writer_is_refused_and_a_full_disk_is_no_damage() {
     let event = line("a", "2026-11-21T19:00:00Z");
     store(&mut first, std::slice::from_ref(&event));
     assert!(matches!(second.store(&[&event], now()), Err(IndexError::Locked(_))));
-    assert_eq!(day::list(dir.path()).unwrap().len(), 1);
+    // A lock that cannot be opened is nobody's lock, but a matter of the disk.
+    std::fs::create_dir_all(dir.path().join("2026-11-20/.tantivy-writer.lock")).unwrap();
+    let other = line("b", "2026-11-20T19:00:00Z");
+    assert!(matches!(second.store(&[&other], now()), Err(IndexError::Io(..))));
+    assert_eq!(day::list(dir.path()).unwrap().len(), 2);
     assert!(!has_damaged_files(dir.path(), Day::of(now())));
     assert!(!day::is_damage(&TantivyError::from(std::io::Error::from_raw_os_error(28))));
 }
@@ -153,12 +157,11 @@ fn a_killed_writer_leaves_what_was_committed_and_a_repeat_changes_nothing() {
 fn hostile_keys_and_values_are_stored_and_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut index = Index::new(dir.path(), 30 * DAY);
-    let event = |id: &str, payload: &str| {
-        format!(
-            r#"{{"id":"{id}","time":"2026-11-21T19:00:00Z","received":"2026-11-21T19:00:00Z","payload":{payload}}}"#
-        )
-        .into_bytes()
+    let line_of = |id: &str, members: &str| {
+        format!(r#"{{"id":"{id}","time":"2026-11-21T19:00:00Z","received":"2026-11-21T19:00:00Z",{members}}}"#)
+            .into_bytes()
     };
+    let event = |id: &str, payload: &str| line_of(id, &format!("\"payload\":{payload}"));
     let keys: Vec<String> = (0..NAMES_MAX + 500).map(|i| format!("\"k{i}\":\"v{i}\"")).collect();
     let deep = format!("{}\"bottom\"{}", "{\"a\":".repeat(120), "}".repeat(120));
     let lines = [
@@ -169,6 +172,7 @@ fn hostile_keys_and_values_are_stored_and_found() {
         event("words", &format!("{{\"w\":\"{}\"}}", "ab ".repeat(1 << 20))),
         // Last, because it uses up the names of the day.
         event("keys", &format!("{{{}}}", keys.join(","))),
+        line_of("sure", r#""machine":{"hostname":"good"},"probes":[{"name":"usb"}]"#),
     ];
     assert!(store(&mut index, &lines).iter().all(|v| *v == Verdict::Stored));
     let search = Search::new(dir.path());
@@ -181,7 +185,9 @@ fn hostile_keys_and_values_are_stored_and_found() {
         (r"payload.\\:back", "odd"),
         ("payload.a..b:dots", "odd"),
         ("\"ab ab ab\"", "words"),
-        ("*", "words odd name long keys deep"),
+        // The envelope's names have room of their own.
+        ("machine.hostname:good AND probes.name:usb AND machine.hostname:g*d", "sure"),
+        ("*", "words sure odd name long keys deep"),
     ] {
         let scope = Scope { query: crate::query::parse(query).unwrap(), since: None, until: None, deadline: None };
         let page = search.page(&scope, 10, None).unwrap();
@@ -194,4 +200,5 @@ fn hostile_keys_and_values_are_stored_and_found() {
     let mut index = Index::new(dir.path(), 30 * DAY);
     store(&mut index, &[event("late", "{\"brand_new_key\":\"word\"}")]);
     assert_eq!(index.open[0].names.number("payload.another"), None);
+    assert!(index.open[0].names.number("machine.another").is_some());
 }
