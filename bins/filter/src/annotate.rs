@@ -15,6 +15,8 @@ use crate::{Args, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
 const PROBES_MAX: usize = 100;
+/// What is tried in turn until the annotated event is no longer than a line: how many probes, and whether with contexts.
+const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, false), (1, false), (0, false)];
 
 /// The stage with the probes of the configuration.
 pub struct Annotate {
@@ -75,23 +77,45 @@ impl Annotate {
         Self { set, names, failures, note, guilty, metrics, shell, found: 0, buffer: Vec::new(), probes: Vec::new() }
     }
 
-    /// Writes the annotated event into `self.buffer`.
-    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<(), json::JsonError> {
+    /// Writes the annotated event into `self.buffer`, and how many of the probes are on it.
+    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<usize, json::JsonError> {
+        for (most, contexts) in WAYS {
+            self.write(line, found, most, contexts)?;
+            if self.buffer.len() <= event::LINE_MAX || found.is_empty() {
+                return Ok(most.min(found.len()));
+            }
+        }
+        Ok(0)
+    }
+
+    fn write(&mut self, line: &[u8], found: &[Found], most: usize, contexts: bool) -> Result<(), json::JsonError> {
         self.probes.clear();
-        for (i, found) in found.iter().take(PROBES_MAX).enumerate() {
+        for (i, found) in found.iter().take(most).enumerate() {
             self.probes.push(if i == 0 { b'[' } else { b',' });
-            if let Some(probe) = self.set.annotation(found) {
+            if let Some(mut probe) = self.set.annotation(found) {
+                if !contexts {
+                    probe.context = None;
+                }
                 probe.write(&mut self.probes);
             }
         }
         if !self.probes.is_empty() {
             self.probes.push(b']');
-            if found.len() > PROBES_MAX {
-                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - PROBES_MAX).as_bytes());
+            if found.len() > most {
+                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - most).as_bytes());
             }
         }
         self.buffer.clear();
         event::write_annotated(line, &self.probes, &mut self.buffer)
+    }
+
+    /// An event as long as a line may be has no room for a single probe: it goes on, its matches are told here.
+    fn lost(&self, line: &Line<'_>, found: &[Found]) {
+        let names: Vec<&str> = found.iter().filter_map(|f| self.names.get(f.probe)).map(String::as_str).collect();
+        tracing::warn!("line {}: the event is too long to carry its matches: {}", line.number, names.join(" "));
+        if let Some(metrics) = &self.metrics {
+            names.iter().for_each(|name| metrics.failures.with_label_values(&[*name, "too_long"]).inc());
+        }
     }
 
     fn tell(&mut self, line: &Line<'_>, outcome: &Outcome, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -157,9 +181,16 @@ impl Annotate {
         }
         let hit = outcome.found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
         self.found += u64::from(hit);
-        if let Err(e) = self.annotate(bytes, &outcome.found) {
-            out.refused(line, "not_an_event", e.to_string());
-            return Ok(());
+        let carried = match self.annotate(bytes, &outcome.found) {
+            Ok(carried) => carried,
+            Err(e) => {
+                out.refused(line, "not_an_event", e.to_string());
+                return Ok(());
+            }
+        };
+        let lost = carried == 0 && !outcome.found.is_empty();
+        if lost {
+            self.lost(line, &outcome.found);
         }
         let (to_main, counted) = match &self.shell {
             None => (true, false),
@@ -169,7 +200,7 @@ impl Annotate {
         if to_main {
             fits &= out.line(0, &self.buffer).is_ok();
         }
-        if hit && fits {
+        if hit && fits && !lost {
             fits &= out.line(1, &self.buffer).is_ok();
         }
         if !fits {
