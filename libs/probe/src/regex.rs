@@ -93,13 +93,20 @@ thread_local! {
 }
 
 impl Cache {
-    fn get(&mut self, pattern: &str, flags: Flags) -> Result<Rc<Regex>, String> {
+    /// The pattern compiled, and the nanoseconds of CPU that this took now, also if it is refused.
+    fn get(&mut self, pattern: &str, flags: Flags) -> (Result<Rc<Regex>, String>, u64) {
         self.clock += 1;
         let found = self.patterns.get_mut(pattern).and_then(|e| e.iter_mut().find(|e| e.flags == flags));
         if let Some(entry) = found {
             entry.used = self.clock;
-            return Ok(Rc::clone(&entry.regex));
+            return (Ok(Rc::clone(&entry.regex)), 0);
         }
+        let start = budget::cpu_now();
+        let made = self.make(pattern, flags);
+        (made, budget::cpu_now().saturating_sub(start).max(1))
+    }
+
+    fn make(&mut self, pattern: &str, flags: Flags) -> Result<Rc<Regex>, String> {
         let before = crate::alloc::live();
         let regex = Rc::new(compile(pattern, flags)?);
         // A first search makes the room that later ones work in; it belongs to the cache, not to the run.
@@ -136,8 +143,11 @@ impl Matcher {
     pub(crate) fn new(pattern: &str, flags: &str) -> Result<Self, String> {
         let flags = Flags::parse(flags)?;
         // Which run compiles and which finds it done depends on history; the count of bytes must not.
-        let regex = budget::exempt(|| CACHE.with(|cache| cache.borrow_mut().get(pattern, flags)))?;
-        Ok(Self { regex, flags })
+        let (regex, took) = budget::exempt(|| CACHE.with(|cache| cache.borrow_mut().get(pattern, flags)));
+        if took > 0 {
+            budget::compiled(took);
+        }
+        Ok(Self { regex: regex?, flags })
     }
 
     pub(crate) fn global(mut self) -> Self {
@@ -164,7 +174,9 @@ impl Matcher {
         if self.flags.not_empty {
             return self.matches(text).next().is_some();
         }
-        budget::exempt(|| self.regex.is_match(self.text(text)))
+        let found = budget::exempt(|| self.regex.is_match(self.text(text)));
+        budget::searched(text.len());
+        found
     }
 
     /// The matches, only the first without the flag `g`.
@@ -172,7 +184,17 @@ impl Matcher {
         self.count(text);
         let most = if self.flags.global { usize::MAX } else { 1 };
         let wanted = |c: &Captures<'t>| !self.flags.not_empty || c.get(0).is_some_and(|m| !m.is_empty());
-        self.regex.captures_iter(self.text(text)).filter(wanted).take(most)
+        let mut all = self.regex.captures_iter(self.text(text));
+        let mut rest = text.len();
+        let each = std::iter::from_fn(move || {
+            let found = all.next();
+            budget::searched(rest);
+            // Also where the match is not wanted: there may be one at every byte.
+            budget::work(1);
+            rest = found.as_ref().and_then(|c| c.get(0)).map_or(0, |m| text.len().saturating_sub(m.end()));
+            found
+        });
+        each.filter(wanted).take(most)
     }
 
     /// Names of the groups, the whole match left out.
