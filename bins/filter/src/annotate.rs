@@ -9,8 +9,8 @@ use probe::{FilterSet, Found, Note, Outcome, Why};
 use prometheus::IntCounterVec;
 use registry::db::{Schema, Tx};
 
-use crate::failures::{self, Failures};
-use crate::note::{CrashNote, Left};
+use crate::failures::{self, Failures, Told};
+use crate::note::{CrashNote, Left, Run};
 use crate::{Args, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
@@ -24,7 +24,11 @@ pub struct Annotate {
     names: Vec<String>,
     failures: Failures,
     note: CrashNote,
-    guilty: Option<(String, String)>,
+    guilty: Option<Run>,
+    /// What happened to filters between two batches; told and written down at once.
+    pending: Vec<Told>,
+    /// The probes that were named, at a shell; none: all.
+    only: Vec<String>,
     metrics: Option<ProbeMetrics>,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
@@ -50,31 +54,52 @@ struct ProbeMetrics {
 impl Annotate {
     /// As a stage of a pipeline.
     pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
-        let mut made = Self::new(specs::build(config, &[])?, None);
+        let mut made = Self::new(specs::build(config, &[])?, Vec::new(), None);
         let path = config.data.join("run").join(format!("{}.note", conf.name));
         let (note, left) = CrashNote::open(&path).map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
         made.note = note;
-        if let Left::Guilty(probe, event) = left {
-            made.guilty = Some((probe, event));
+        if let Left::Guilty(run) = left {
+            made.guilty = Some(run);
         }
         Ok(made)
     }
 
     /// Between pipes, with some or all probes of the configuration.
-    pub fn for_shell(config: &Arc<Config>, names: &[&String], args: &Args) -> Result<Self, StageError> {
+    pub fn for_shell(config: &Arc<Config>, names: Vec<String>, args: &Args) -> Result<Self, StageError> {
         let max = args.max.unwrap_or(u64::MAX);
         let (all, invert, count, trusted) = (args.all, args.invert, args.count, args.trusted);
-        let set = specs::build(config, names)?;
+        let set = specs::build(config, &names)?;
         if set.is_empty() {
             return Err(StageError::usage("no filter: give -e JQ, a FILE.jq, or probes in the configuration"));
         }
-        Ok(Self::new(set, Some(Shell { all, invert, count, trusted, max })))
+        Ok(Self::new(set, names, Some(Shell { all, invert, count, trusted, max })))
     }
 
-    fn new(set: FilterSet, shell: Option<Shell>) -> Self {
-        let names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
-        let (failures, note, guilty, metrics) = (Failures::default(), CrashNote::default(), None, None);
-        Self { set, names, failures, note, guilty, metrics, shell, found: 0, buffer: Vec::new(), probes: Vec::new() }
+    fn new(set: FilterSet, only: Vec<String>, shell: Option<Shell>) -> Self {
+        Self {
+            names: names(&set),
+            set,
+            failures: Failures::default(),
+            note: CrashNote::default(),
+            guilty: None,
+            pending: Vec::new(),
+            only,
+            metrics: None,
+            shell,
+            found: 0,
+            buffer: Vec::new(),
+            probes: Vec::new(),
+        }
+    }
+
+    /// Filters that were off and have another text now.
+    fn resume(&mut self) {
+        let specs = (0..self.set.len()).filter_map(|i| self.set.spec(i));
+        let told = self.failures.resumed(specs.map(|s| (s.name.as_str(), s.rev.as_str())));
+        for told in &told {
+            tracing::info!("probe {}: runs again, its text has changed", told.probe);
+        }
+        self.pending.extend(told);
     }
 
     /// Writes the annotated event into `self.buffer`, and how many of the probes are on it.
@@ -134,9 +159,11 @@ impl Annotate {
                     let text = |key| json::get(line.bytes, key).and_then(json::parse_str).unwrap_or_default();
                     let received = text("received").parse::<Time>().unwrap_or_default();
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
-                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, received)? else { continue };
-                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {}", text("id"));
-                    let said = failures::event(kind, &name, &rev, &text("id"), limit.as_str(), received);
+                    let id = text("id").into_owned();
+                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
+                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
+                    let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
+                    let said = failures::event(&told, received);
                     if self.shell.as_ref().is_none_or(|s| s.all) {
                         let _ = out.line(0, &said);
                     }
@@ -214,6 +241,10 @@ impl Annotate {
     }
 }
 
+fn names(set: &FilterSet) -> Vec<String> {
+    (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect()
+}
+
 /// Keeps quarantined filters from running, and notes what runs.
 struct Gate<'a> {
     set: &'a FilterSet,
@@ -228,7 +259,7 @@ impl Note for Gate<'_> {
         if self.failures.is_off(&spec.name, &spec.rev) {
             return false;
         }
-        self.note.before(&spec.name, event_id);
+        self.note.before(&spec.name, &spec.rev, event_id);
         true
     }
 
@@ -256,11 +287,26 @@ impl Stage for Annotate {
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
         });
         self.failures = Failures::load(state)?;
-        if let Some((probe, event)) = self.guilty.take() {
-            let rev = (0..self.set.len()).filter_map(|i| self.set.spec(i)).find(|s| s.name == probe);
-            if let Some(spec) = rev {
+        if let Some(Run { probe, rev, event, .. }) = self.guilty.take() {
+            let runs = (0..self.set.len()).filter_map(|i| self.set.spec(i)).any(|s| s.name == probe && s.rev == rev);
+            if runs && !self.failures.is_off(&probe, &rev) {
                 tracing::error!("probe {probe} killed the process twice at event {event}: switched off");
-                self.failures.switch_off(state, &probe, &spec.rev)?;
+                self.pending.push(self.failures.switch_off(&probe, &rev, &event));
+            }
+        }
+        self.resume();
+        Ok(())
+    }
+
+    fn due(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        for told in std::mem::take(&mut self.pending) {
+            self.failures.keep(state, &told)?;
+            if self.shell.as_ref().is_none_or(|s| s.all) {
+                let _ = out.line(0, &failures::event(&told, Time::now()));
             }
         }
         Ok(())
@@ -288,9 +334,9 @@ impl Stage for Annotate {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        let set = specs::build(config, &[])?;
-        self.names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
-        self.set = set;
+        self.set = specs::build(config, &self.only)?;
+        self.names = names(&self.set);
+        self.resume();
         Ok(())
     }
 

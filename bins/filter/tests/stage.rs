@@ -100,3 +100,46 @@ fn no_context_costs_the_event() {
         assert_eq!(out[0]["payload"]["x"].as_str().unwrap().len(), n);
     }
 }
+
+/// The lines about filters, as (type, probe, event, reason).
+fn told(out: &[Value]) -> Vec<[&str; 4]> {
+    let about = out.iter().filter(|l| l["source"] == "zentral");
+    about
+        .map(|l| {
+            let payload = |key: &str| l["payload"][key].as_str().unwrap();
+            [l["type"].as_str().unwrap(), payload("probe"), payload("event"), payload("reason")]
+        })
+        .collect()
+}
+
+#[test]
+fn a_filter_that_is_off_begins_and_ends_with_an_event() {
+    let mut place = Place::new("[probe.loop]\nfilter = 'repeat(false)'\n[probe.fine]\nfilter = 'true'\n");
+    let events: String = (0..12).map(|i| event(&format!("e{i}"), "{}")).collect();
+    let out = place.sift(&events);
+    let want = [["filter_failed", "loop", "e0", "outputs"], ["filter_quarantined", "loop", "e9", "outputs"]];
+    assert_eq!(told(&out), want);
+    assert_eq!(out.len(), 14, "every event goes on");
+    assert!(told(&place.sift(&event("e12", "{}"))).is_empty());
+
+    place.probes("[probe.loop]\nfilter = 'true'\n[probe.fine]\nfilter = 'true'\n");
+    let out = place.sift(&event("e13", "{}"));
+    assert_eq!(told(&out), [["filter_resumed", "loop", "e9", "quarantined"]]);
+    let last = out.last().unwrap();
+    assert_eq!(names(last), ["fine", "loop"]);
+
+    // The process died twice in this run; whatever the id is, and only this text is off.
+    let rev = last["probes"][1]["rev"].as_str().unwrap();
+    let note = |place: &Place, rev: &str| place.write("data/run/sift.note", &format!("2 00 {rev} loop odd id\n"));
+    note(&place, "00000000");
+    assert!(told(&place.sift("")).is_empty());
+    note(&place, rev);
+    let out = place.sift(&event("e14", "{}"));
+    assert_eq!(told(&out), [["filter_switched_off", "loop", "odd id", "crash"]]);
+    assert_eq!(names(out.last().unwrap()), ["fine"]);
+    // Once is enough, though the note still says so.
+    note(&place, rev);
+    assert!(told(&place.sift("")).is_empty());
+    place.probes("[probe.loop]\nfilter = '1'\n");
+    assert_eq!(told(&place.sift("")), [["filter_resumed", "loop", "odd id", "crash"]]);
+}

@@ -24,7 +24,7 @@ mod value;
 mod walk;
 
 pub use budget::{Limit, Limits};
-pub use compile::{compile, rev};
+pub use compile::{compile, imports, rev};
 pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
 pub use describe::describe;
 pub use error::{CompileError, Problem};

@@ -341,3 +341,16 @@ fn modules() {
         assert_eq!(run(filter), want, "{filter}");
     }
 }
+
+#[test]
+fn imports_are_hashed_with_all_that_they_import() {
+    let of = |text: &str, list: &str| {
+        let list = list.to_owned();
+        probe::imports(text, &move |path: &str| if path == "list.json" { Some(list.clone()) } else { files(path) })
+    };
+    let program = "include \"ok\"; known";
+    assert_eq!(of(program, "[1]"), of(program, "[1]"));
+    assert_ne!(of(program, "[1]"), of(program, "[2]"), "data of a module");
+    assert_ne!(of(program, "[1]"), of("include \"deep/two\"; two", "[1]"));
+    assert_eq!(of(".important", "[1]"), "");
+}
