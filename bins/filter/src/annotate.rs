@@ -352,3 +352,20 @@ impl Stage for Annotate {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_keeps_to_the_probes_that_were_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.toml");
+        std::fs::write(&file, "version = 1\n[probe.one]\nfilter = '1'\n[probe.two]\nfilter = '2'\n").unwrap();
+        let config = Arc::new(Config::load(&file, None).unwrap().0);
+        let mut stage = Annotate::for_shell(&config, vec!["two".into()], &Args::default()).unwrap();
+        stage.reload(&config).unwrap();
+        assert_eq!(stage.names, ["two"]);
+    }
+}

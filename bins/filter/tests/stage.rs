@@ -143,3 +143,13 @@ fn a_filter_that_is_off_begins_and_ends_with_an_event() {
     place.probes("[probe.loop]\nfilter = '1'\n");
     assert_eq!(told(&place.sift("")), [["filter_resumed", "loop", "odd id", "crash"]]);
 }
+
+#[test]
+fn at_the_shell_an_exceeded_limit_is_said() {
+    let place = Place::new("");
+    let ten = event("e", "{\"n\":2}").repeat(10);
+    let output = place.run(&["-e", "repeat(false)"], &ten);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert_eq!(said.matches("filter_failed: exceeded its limit of outputs").count(), 3, "{said}");
+}
