@@ -187,7 +187,7 @@ pub(crate) fn event(told: &Told, received: Time) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use registry::db::Db;
 

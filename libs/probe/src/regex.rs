@@ -3,6 +3,7 @@
 //! Differences from Oniguruma that remain: no look-around, no back-references, no `\Z` and `\h`; such a pattern is
 //! refused, and where it is a literal already when the filter is compiled.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,8 +15,10 @@ use crate::budget;
 /// Compiled patterns that a thread keeps, and the bytes that they may hold (known with the counting allocator).
 const CACHED: usize = 256;
 const CACHED_BYTES: isize = 64 << 20;
-/// Bytes of a compiled pattern, and of the automaton that it builds as it runs.
-const SIZE_MAX: usize = 1 << 20;
+/// Bytes of a compiled pattern: enough for `\w{128}`, as a class of Unicode is big.
+const SIZE_MAX: usize = 8 << 20;
+/// Bytes of the automaton that it builds as it runs.
+const DFA_MAX: usize = 1 << 20;
 /// Longest pattern, in bytes.
 const PATTERN_MAX: usize = 64 << 10;
 
@@ -56,21 +59,45 @@ pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Regex, String> {
     if pattern.len() > PATTERN_MAX {
         return Err(format!("regular expression is longer than {PATTERN_MAX} bytes"));
     }
-    let built = RegexBuilder::new(pattern)
+    let built = RegexBuilder::new(&literal_angles(pattern))
         .case_insensitive(flags.ignore_case)
         .ignore_whitespace(flags.extended)
         .dot_matches_new_line(flags.dot_all)
         .size_limit(SIZE_MAX)
-        .dfa_size_limit(SIZE_MAX)
+        .dfa_size_limit(DFA_MAX)
         .build();
     built.map_err(|e| format!("regular expression is refused: {}", reason(&e)))
+}
+
+/// `\<` and `\>` are plain characters to jq, and borders of words to the crate.
+fn literal_angles(pattern: &str) -> Cow<'_, str> {
+    if !pattern.contains("\\<") && !pattern.contains("\\>") {
+        return Cow::Borrowed(pattern);
+    }
+    let mut text = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        // Whatever follows a backslash belongs to it, another backslash too.
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some(angle @ ('<' | '>'))) => text.push(angle),
+            (c, next) => {
+                text.push(c);
+                text.extend(next);
+            }
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// The last line of the crate's report says what is wrong; the lines before draw it.
 fn reason(e: &regex::Error) -> String {
     let text = e.to_string();
     let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    if matches!(e, regex::Error::CompiledTooBig(_)) { "it compiles to more than 1 MiB".into() } else { last.to_owned() }
+    if matches!(e, regex::Error::CompiledTooBig(_)) {
+        format!("it compiles to more than {} MiB", SIZE_MAX >> 20)
+    } else {
+        last.to_owned()
+    }
 }
 
 struct Entry {
@@ -226,6 +253,9 @@ mod tests {
         {
             let e = compile(pattern, Flags::default()).unwrap_err();
             assert!(e.contains(word), "{pattern}: {e}");
+        }
+        for pattern in ["\\w{32}", "\\p{L}{2,40}", "\\w{128}"] {
+            assert_eq!(compile(pattern, Flags::default()).err(), None, "{pattern}");
         }
         assert!(Flags::parse("gq").unwrap_err().contains('q'));
     }
