@@ -24,9 +24,7 @@ host as $host
     title: "New administrator on \($host): \($user)",
     body: ([
         (if $by == "uid 0" then "\($user) has uid 0, as root has" else "\($user) is now in the group \($by)" end),
-        (if $by == "docker" or $by == "lxd" then "members of \($by) can become root without a password" else empty end),
-        (.directory // "" | if . != "" then "home \(.)" else empty end),
-        (.shell // "" | if . != "" then "shell \(.)" else empty end)
+        (if $by == "docker" or $by == "lxd" then "members of \($by) can become root without a password" else empty end)
       ] | join("; ")),
     username: $user,
     uid: (.uid // ""),

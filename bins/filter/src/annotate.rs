@@ -9,12 +9,14 @@ use probe::{FilterSet, Found, Note, Outcome, Why};
 use prometheus::IntCounterVec;
 use registry::db::{Schema, Tx};
 
-use crate::failures::{self, Failures};
-use crate::note::{CrashNote, Left};
+use crate::failures::{self, Failures, Told};
+use crate::note::{CrashNote, Left, Run};
 use crate::{Args, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
 const PROBES_MAX: usize = 100;
+/// What is tried in turn until the annotated event is no longer than a line: how many probes, and whether with contexts.
+const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, false), (1, false), (0, false)];
 
 /// The stage with the probes of the configuration.
 pub struct Annotate {
@@ -22,7 +24,11 @@ pub struct Annotate {
     names: Vec<String>,
     failures: Failures,
     note: CrashNote,
-    guilty: Option<(String, String)>,
+    guilty: Option<Run>,
+    /// What happened to filters between two batches; told and written down at once.
+    pending: Vec<Told>,
+    /// The probes that were named, at a shell; none: all.
+    only: Vec<String>,
     metrics: Option<ProbeMetrics>,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
@@ -48,50 +54,93 @@ struct ProbeMetrics {
 impl Annotate {
     /// As a stage of a pipeline.
     pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
-        let mut made = Self::new(specs::build(config, &[])?, None);
+        let mut made = Self::new(specs::build(config, &[])?, Vec::new(), None);
         let path = config.data.join("run").join(format!("{}.note", conf.name));
         let (note, left) = CrashNote::open(&path).map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
         made.note = note;
-        if let Left::Guilty(probe, event) = left {
-            made.guilty = Some((probe, event));
+        if let Left::Guilty(run) = left {
+            made.guilty = Some(run);
         }
         Ok(made)
     }
 
     /// Between pipes, with some or all probes of the configuration.
-    pub fn for_shell(config: &Arc<Config>, names: &[&String], args: &Args) -> Result<Self, StageError> {
+    pub fn for_shell(config: &Arc<Config>, names: Vec<String>, args: &Args) -> Result<Self, StageError> {
         let max = args.max.unwrap_or(u64::MAX);
         let (all, invert, count, trusted) = (args.all, args.invert, args.count, args.trusted);
-        let set = specs::build(config, names)?;
+        let set = specs::build(config, &names)?;
         if set.is_empty() {
             return Err(StageError::usage("no filter: give -e JQ, a FILE.jq, or probes in the configuration"));
         }
-        Ok(Self::new(set, Some(Shell { all, invert, count, trusted, max })))
+        Ok(Self::new(set, names, Some(Shell { all, invert, count, trusted, max })))
     }
 
-    fn new(set: FilterSet, shell: Option<Shell>) -> Self {
-        let names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
-        let (failures, note, guilty, metrics) = (Failures::default(), CrashNote::default(), None, None);
-        Self { set, names, failures, note, guilty, metrics, shell, found: 0, buffer: Vec::new(), probes: Vec::new() }
+    fn new(set: FilterSet, only: Vec<String>, shell: Option<Shell>) -> Self {
+        Self {
+            names: names(&set),
+            set,
+            failures: Failures::default(),
+            note: CrashNote::default(),
+            guilty: None,
+            pending: Vec::new(),
+            only,
+            metrics: None,
+            shell,
+            found: 0,
+            buffer: Vec::new(),
+            probes: Vec::new(),
+        }
     }
 
-    /// Writes the annotated event into `self.buffer`.
-    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<(), json::JsonError> {
+    /// Filters that were off and have another text now.
+    fn resume(&mut self) {
+        let specs = (0..self.set.len()).filter_map(|i| self.set.spec(i));
+        let told = self.failures.resumed(specs.map(|s| (s.name.as_str(), s.rev.as_str())));
+        for told in &told {
+            tracing::info!("probe {}: runs again, its text has changed", told.probe);
+        }
+        self.pending.extend(told);
+    }
+
+    /// Writes the annotated event into `self.buffer`, and how many of the probes are on it.
+    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<usize, json::JsonError> {
+        for (most, contexts) in WAYS {
+            self.write(line, found, most, contexts)?;
+            if self.buffer.len() <= event::LINE_MAX || found.is_empty() {
+                return Ok(most.min(found.len()));
+            }
+        }
+        Ok(0)
+    }
+
+    fn write(&mut self, line: &[u8], found: &[Found], most: usize, contexts: bool) -> Result<(), json::JsonError> {
         self.probes.clear();
-        for (i, found) in found.iter().take(PROBES_MAX).enumerate() {
+        for (i, found) in found.iter().take(most).enumerate() {
             self.probes.push(if i == 0 { b'[' } else { b',' });
-            if let Some(probe) = self.set.annotation(found) {
+            if let Some(mut probe) = self.set.annotation(found) {
+                if !contexts {
+                    probe.context = None;
+                }
                 probe.write(&mut self.probes);
             }
         }
         if !self.probes.is_empty() {
             self.probes.push(b']');
-            if found.len() > PROBES_MAX {
-                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - PROBES_MAX).as_bytes());
+            if found.len() > most {
+                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - most).as_bytes());
             }
         }
         self.buffer.clear();
         event::write_annotated(line, &self.probes, &mut self.buffer)
+    }
+
+    /// An event as long as a line may be has no room for a single probe: it goes on, its matches are told here.
+    fn lost(&self, line: &Line<'_>, found: &[Found]) {
+        let names: Vec<&str> = found.iter().filter_map(|f| self.names.get(f.probe)).map(String::as_str).collect();
+        tracing::warn!("line {}: the event is too long to carry its matches: {}", line.number, names.join(" "));
+        if let Some(metrics) = &self.metrics {
+            names.iter().for_each(|name| metrics.failures.with_label_values(&[*name, "too_long"]).inc());
+        }
     }
 
     fn tell(&mut self, line: &Line<'_>, outcome: &Outcome, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -110,9 +159,11 @@ impl Annotate {
                     let text = |key| json::get(line.bytes, key).and_then(json::parse_str).unwrap_or_default();
                     let received = text("received").parse::<Time>().unwrap_or_default();
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
-                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, received)? else { continue };
-                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {}", text("id"));
-                    let said = failures::event(kind, &name, &rev, &text("id"), limit.as_str(), received);
+                    let id = text("id").into_owned();
+                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
+                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
+                    let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
+                    let said = failures::event(&told, received);
                     if self.shell.as_ref().is_none_or(|s| s.all) {
                         let _ = out.line(0, &said);
                     }
@@ -157,9 +208,16 @@ impl Annotate {
         }
         let hit = outcome.found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
         self.found += u64::from(hit);
-        if let Err(e) = self.annotate(bytes, &outcome.found) {
-            out.refused(line, "not_an_event", e.to_string());
-            return Ok(());
+        let carried = match self.annotate(bytes, &outcome.found) {
+            Ok(carried) => carried,
+            Err(e) => {
+                out.refused(line, "not_an_event", e.to_string());
+                return Ok(());
+            }
+        };
+        let lost = carried == 0 && !outcome.found.is_empty();
+        if lost {
+            self.lost(line, &outcome.found);
         }
         let (to_main, counted) = match &self.shell {
             None => (true, false),
@@ -169,7 +227,7 @@ impl Annotate {
         if to_main {
             fits &= out.line(0, &self.buffer).is_ok();
         }
-        if hit && fits {
+        if hit && fits && !lost {
             fits &= out.line(1, &self.buffer).is_ok();
         }
         if !fits {
@@ -181,6 +239,10 @@ impl Annotate {
         }
         Ok(())
     }
+}
+
+fn names(set: &FilterSet) -> Vec<String> {
+    (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect()
 }
 
 /// Keeps quarantined filters from running, and notes what runs.
@@ -197,7 +259,7 @@ impl Note for Gate<'_> {
         if self.failures.is_off(&spec.name, &spec.rev) {
             return false;
         }
-        self.note.before(&spec.name, event_id);
+        self.note.before(&spec.name, &spec.rev, event_id);
         true
     }
 
@@ -225,11 +287,26 @@ impl Stage for Annotate {
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
         });
         self.failures = Failures::load(state)?;
-        if let Some((probe, event)) = self.guilty.take() {
-            let rev = (0..self.set.len()).filter_map(|i| self.set.spec(i)).find(|s| s.name == probe);
-            if let Some(spec) = rev {
+        if let Some(Run { probe, rev, event, .. }) = self.guilty.take() {
+            let runs = (0..self.set.len()).filter_map(|i| self.set.spec(i)).any(|s| s.name == probe && s.rev == rev);
+            if runs && !self.failures.is_off(&probe, &rev) {
                 tracing::error!("probe {probe} killed the process twice at event {event}: switched off");
-                self.failures.switch_off(state, &probe, &spec.rev)?;
+                self.pending.push(self.failures.switch_off(&probe, &rev, &event));
+            }
+        }
+        self.resume();
+        Ok(())
+    }
+
+    fn due(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        for told in std::mem::take(&mut self.pending) {
+            self.failures.keep(state, &told)?;
+            if self.shell.as_ref().is_none_or(|s| s.all) {
+                let _ = out.line(0, &failures::event(&told, Time::now()));
             }
         }
         Ok(())
@@ -257,9 +334,9 @@ impl Stage for Annotate {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        let set = specs::build(config, &[])?;
-        self.names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
-        self.set = set;
+        self.set = specs::build(config, &self.only)?;
+        self.names = names(&self.set);
+        self.resume();
         Ok(())
     }
 
@@ -273,5 +350,22 @@ impl Stage for Annotate {
                 if self.found > 0 { Exit::Done } else { Exit::No }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_keeps_to_the_probes_that_were_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.toml");
+        std::fs::write(&file, "version = 1\n[probe.one]\nfilter = '1'\n[probe.two]\nfilter = '2'\n").unwrap();
+        let config = Arc::new(Config::load(&file, None).unwrap().0);
+        let mut stage = Annotate::for_shell(&config, vec!["two".into()], &Args::default()).unwrap();
+        stage.reload(&config).unwrap();
+        assert_eq!(stage.names, ["two"]);
     }
 }

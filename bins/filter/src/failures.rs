@@ -1,5 +1,6 @@
 //! Filters that exceed a limit or kill the process: said once a minute, quarantined when they go on, switched off when
-//! they are deadly. The only memory of `filter`, kept in its state and told by events.
+//! they are deadly, until their text changes. The only memory of `filter`, kept in its state; each beginning and end is
+//! told by an event.
 
 use std::collections::HashMap;
 
@@ -7,13 +8,21 @@ use event::{Event, Time};
 use registry::db::{DbError, Schema, Tx};
 use serde_json::value::RawValue;
 
-/// After so many exceeded limits a filter is quarantined until its text changes.
+/// After so many exceeded limits within [`WINDOW_MS`] a filter is quarantined until its text changes.
 pub(crate) const QUARANTINE_AFTER: i64 = 10;
+/// Milliseconds of `received` in which exceeded limits are counted together: one a day is no reason for a quarantine.
+const WINDOW_MS: i64 = 3_600_000;
+/// Milliseconds of `received` for which a failure is said once.
+const SAY_MS: i64 = 60_000;
 
 pub(crate) const SCHEMA: Schema = Schema {
     name: "filter",
-    migrations: &["CREATE TABLE failures (
-        probe TEXT PRIMARY KEY, rev TEXT NOT NULL, exceeded BIGINT NOT NULL, said BIGINT NOT NULL, off TEXT);"],
+    migrations: &[
+        "CREATE TABLE failures (
+        probe TEXT PRIMARY KEY, rev TEXT NOT NULL, exceeded BIGINT NOT NULL, said BIGINT NOT NULL, off TEXT);",
+        "ALTER TABLE failures ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
+        ALTER TABLE failures ADD COLUMN event TEXT NOT NULL DEFAULT '';",
+    ],
 };
 
 /// What is known of failing filters, by probe.
@@ -23,20 +32,44 @@ pub(crate) struct Failures(HashMap<String, Entry>);
 #[derive(Debug, Clone)]
 struct Entry {
     rev: String,
+    /// How often since `since`, milliseconds of `received`.
     exceeded: i64,
+    since: i64,
     /// The minute of `received` in which it was last said.
     said: i64,
     off: Option<String>,
+    /// Id of the event at which it was switched off.
+    event: String,
+}
+
+impl Entry {
+    fn new(rev: &str) -> Self {
+        Self { rev: rev.to_owned(), exceeded: 0, since: 0, said: i64::MIN, off: None, event: String::new() }
+    }
+}
+
+/// What happened to a filter, as its event tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Type of the event.
+    pub(crate) kind: &'static str,
+    pub(crate) probe: String,
+    pub(crate) rev: String,
+    /// Id of the event at which it failed.
+    pub(crate) event: String,
+    pub(crate) reason: String,
 }
 
 impl Failures {
     pub(crate) fn load(tx: &mut Tx<'_>) -> Result<Self, DbError> {
-        let rows = tx.query("SELECT probe, rev, exceeded, said, off FROM failures", &[])?;
+        let rows = tx.query("SELECT probe, rev, exceeded, said, off, since, event FROM failures", &[])?;
         let entry = |r: &registry::db::Row| Entry {
             rev: r.text(1).to_owned(),
             exceeded: r.int(2),
             said: r.int(3),
             off: r.opt_text(4).map(str::to_owned),
+            since: r.int(5),
+            event: r.text(6).to_owned(),
         };
         Ok(Self(rows.iter().map(|r| (r.text(0).to_owned(), entry(r))).collect()))
     }
@@ -53,17 +86,20 @@ impl Failures {
         tx: &mut Tx<'_>,
         probe: &str,
         rev: &str,
+        event: &str,
         received: Time,
     ) -> Result<Option<&'static str>, DbError> {
-        let fresh = Entry { rev: rev.to_owned(), exceeded: 0, said: i64::MIN, off: None };
-        let entry = self.0.entry(probe.to_owned()).or_insert_with(|| fresh.clone());
+        let entry = self.0.entry(probe.to_owned()).or_insert_with(|| Entry::new(rev));
         if entry.rev != rev {
-            *entry = fresh;
+            *entry = Entry::new(rev);
+        }
+        if received.ms().abs_diff(entry.since) >= WINDOW_MS.unsigned_abs() {
+            (entry.since, entry.exceeded) = (received.ms(), 0);
         }
         entry.exceeded += 1;
-        let minute = received.ms().div_euclid(60_000);
-        let say = if entry.exceeded == QUARANTINE_AFTER {
-            entry.off = Some("quarantined".into());
+        let minute = received.ms().div_euclid(SAY_MS);
+        let say = if entry.exceeded >= QUARANTINE_AFTER && entry.off.is_none() {
+            (entry.off, entry.event) = (Some("quarantined".into()), event.to_owned());
             Some("filter_quarantined")
         } else if entry.said != minute {
             entry.said = minute;
@@ -76,32 +112,63 @@ impl Failures {
         Ok(say)
     }
 
-    /// It killed the process twice at the same event.
-    pub(crate) fn switch_off(&mut self, tx: &mut Tx<'_>, probe: &str, rev: &str) -> Result<(), DbError> {
-        let entry = Entry { rev: rev.to_owned(), exceeded: 0, said: 0, off: Some("crash".into()) };
-        save(tx, probe, &entry)?;
+    /// It killed the process twice at the same event: it runs no more from now on; [`Failures::keep`] writes it down.
+    pub(crate) fn switch_off(&mut self, probe: &str, rev: &str, event: &str) -> Told {
+        let entry = Entry { off: Some("crash".into()), event: event.to_owned(), ..Entry::new(rev) };
         self.0.insert(probe.to_owned(), entry);
-        Ok(())
+        let (probe, rev, event) = (probe.to_owned(), rev.to_owned(), event.to_owned());
+        Told { kind: "filter_switched_off", probe, rev, event, reason: "crash".into() }
+    }
+
+    /// Forgets filters that were off and whose text is another now; `revs` are the probes and revs that run.
+    pub(crate) fn resumed<'a>(&mut self, revs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Told> {
+        let mut all = Vec::new();
+        for (probe, rev) in revs {
+            let Some(entry) = self.0.get(probe).filter(|e| e.rev != rev) else { continue };
+            if let Some(reason) = entry.off.clone() {
+                let (event, rev) = (entry.event.clone(), rev.to_owned());
+                all.push(Told { kind: "filter_resumed", probe: probe.to_owned(), rev, event, reason });
+                self.0.remove(probe);
+            }
+        }
+        all
+    }
+
+    /// Brings the state up to date with what is told.
+    pub(crate) fn keep(&self, tx: &mut Tx<'_>, told: &Told) -> Result<(), DbError> {
+        match self.0.get(&told.probe) {
+            Some(entry) => save(tx, &told.probe, entry),
+            None => tx.execute("DELETE FROM failures WHERE probe = $1", &[told.probe.as_str().into()]).map(|_| ()),
+        }
     }
 }
 
 fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
-    let sql = "INSERT INTO failures (probe, rev, exceeded, said, off) VALUES ($1, $2, $3, $4, $5) \
+    let sql = "INSERT INTO failures (probe, rev, exceeded, said, off, since, event) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7) \
                ON CONFLICT (probe) DO UPDATE SET rev = excluded.rev, exceeded = excluded.exceeded, \
-               said = excluded.said, off = excluded.off";
-    let values =
-        [probe.into(), entry.rev.as_str().into(), entry.exceeded.into(), entry.said.into(), entry.off.clone().into()];
+               said = excluded.said, off = excluded.off, since = excluded.since, event = excluded.event";
+    let values = [
+        probe.into(),
+        entry.rev.as_str().into(),
+        entry.exceeded.into(),
+        entry.said.into(),
+        entry.off.clone().into(),
+        entry.since.into(),
+        entry.event.as_str().into(),
+    ];
     tx.execute(sql, &values).map(|_| ())
 }
 
-/// The event that tells of a failing filter; the same failure has the same id.
-pub(crate) fn event(kind: &str, probe: &str, rev: &str, at: &str, reason: &str, received: Time) -> Vec<u8> {
+/// The event that tells it; the same at the same time has the same id.
+pub(crate) fn event(told: &Told, received: Time) -> Vec<u8> {
+    let Told { kind, probe, rev, event: at, reason } = told;
     let payload = serde_json::json!({"probe": probe, "rev": rev, "event": at, "reason": reason}).to_string();
     let id = event::id::event_id(received.ms(), "zentral", probe, format!("{kind}{payload}").as_bytes(), 0);
     let event = Event {
         v: event::VERSION,
         id,
-        type_: kind.to_owned(),
+        type_: (*kind).to_owned(),
         time: received,
         received,
         source: "zentral".into(),
@@ -117,4 +184,44 @@ pub(crate) fn event(kind: &str, probe: &str, rev: &str, at: &str, reason: &str, 
     let mut line = Vec::new();
     event.write(&mut line);
     line
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use registry::db::Db;
+
+    use super::*;
+
+    #[test]
+    fn only_what_goes_on_within_an_hour_is_quarantined() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut failures = Failures::default();
+        let at = |db: &mut Db, failures: &mut Failures, ms: i64| {
+            let mut tx = db.begin().unwrap();
+            let say = failures.exceeded(&mut tx, "p", "r1", "e", Time::from_ms(ms)).unwrap();
+            tx.commit().unwrap();
+            say
+        };
+        let day = 86_400_000;
+        for i in 0..50 {
+            assert_eq!(at(&mut db, &mut failures, i * day), Some("filter_failed"), "once a day is no quarantine");
+        }
+        let said: Vec<_> = (0..9).map(|i| at(&mut db, &mut failures, 60 * day + i * 1000)).collect();
+        assert_eq!((said[0], said[1], said[8]), (Some("filter_failed"), None, None));
+        assert!(!failures.is_off("p", "r1"));
+        assert_eq!(at(&mut db, &mut failures, 60 * day + 3_599_999), Some("filter_quarantined"));
+
+        let mut tx = db.begin().unwrap();
+        let mut failures = Failures::load(&mut tx).unwrap();
+        assert!(failures.is_off("p", "r1") && !failures.is_off("p", "r2"));
+        assert_eq!(failures.resumed([("p", "r1"), ("q", "r2")].into_iter()), []);
+        let told = failures.resumed([("p", "r2")].into_iter());
+        assert_eq!(
+            (told[0].kind, told[0].event.as_str(), told[0].reason.as_str()),
+            ("filter_resumed", "e", "quarantined")
+        );
+        failures.keep(&mut tx, &told[0]).unwrap();
+        assert!(Failures::load(&mut tx).unwrap().0.is_empty());
+    }
 }

@@ -41,9 +41,10 @@ pub(crate) struct Grep {
     found: u64,
     failed: u64,
     said: u64,
+    exceeded_said: u64,
 }
 
-/// Runtime errors that are told; the rest is counted.
+/// Runtime errors that are told, and exceeded limits; the rest is counted.
 const FAILURES_SAID: u64 = 3;
 
 impl Grep {
@@ -51,23 +52,29 @@ impl Grep {
         let max = args.max.unwrap_or(u64::MAX);
         let (all, invert, count) = (args.all, args.invert, args.count);
         let limits = Limits::default();
-        Self { programs, limits, all, invert, count, max, matches, found: 0, failed: 0, said: 0 }
+        Self { programs, limits, all, invert, count, max, matches, found: 0, failed: 0, said: 0, exceeded_said: 0 }
     }
 
     /// Whether any program chooses the event; a runtime error is no match.
     fn chooses(&mut self, event: &probe::Val, number: u64, now_ms: i64) -> bool {
         for program in &self.programs {
-            let why = match program.decide(event, now_ms, &self.limits) {
+            match program.decide(event, now_ms, &self.limits) {
                 Decision::Yes(_) => return true,
                 Decision::No => continue,
-                Decision::Failed(text) => text,
-                Decision::Exceeded(limit) => format!("filter_failed: exceeded its limit of {limit}"),
-            };
-            self.failed += 1;
-            if self.said < FAILURES_SAID {
-                self.said += 1;
-                tracing::debug!("line {number}: {why}");
+                Decision::Failed(why) => {
+                    if self.said < FAILURES_SAID {
+                        self.said += 1;
+                        tracing::debug!("line {number}: {why}");
+                    }
+                }
+                Decision::Exceeded(limit) => {
+                    if self.exceeded_said < FAILURES_SAID {
+                        self.exceeded_said += 1;
+                        tracing::warn!("line {number}: filter_failed: exceeded its limit of {limit}");
+                    }
+                }
             }
+            self.failed += 1;
         }
         false
     }
@@ -99,15 +106,20 @@ impl Stage for Grep {
             let now_ms = received.unwrap_or_default().ms();
             let hit = self.chooses(&event, line.number, now_ms) != self.invert;
             self.found += u64::from(hit);
-            let mut gave = false;
-            // A line that was read is not too long to be written.
-            if (hit || self.all) && !self.count {
-                gave |= out.line(0, line.bytes).is_ok();
+            let (mut gave, mut fits) = (hit && self.count, true);
+            for (output, wanted) in [(0, (hit || self.all) && !self.count), (1, hit && self.matches)] {
+                if wanted {
+                    gave = true;
+                    fits &= out.line(output, line.bytes).is_ok();
+                }
             }
-            if hit && self.matches {
-                gave |= out.line(1, line.bytes).is_ok();
+            if !fits {
+                out.refused(line, "too_long", "the line is longer than a line may be");
+            } else if gave {
+                out.done();
+            } else {
+                out.ignored("no_match");
             }
-            if gave || (hit && self.count) { out.done() } else { out.ignored("no_match") }
         }
         Ok(())
     }

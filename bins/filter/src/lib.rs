@@ -90,7 +90,7 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
         let mut stage = grep::Grep::new(programs, args, matches.is_some());
         return Ok(pipe::run(&mut stage, process.job(StageKind::Filter, main, &[matches])));
     }
-    let mut stage = Annotate::for_shell(config, &names, args)?;
+    let mut stage = Annotate::for_shell(config, names.into_iter().cloned().collect(), args)?;
     Ok(pipe::run(&mut stage, process.job(StageKind::Filter, main, &[matches])))
 }
 

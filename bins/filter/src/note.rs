@@ -5,6 +5,7 @@
 //! killed from outside accuses nobody: between the suspect's runs the note says nothing of it.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -15,8 +16,18 @@ const NOTE: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct CrashNote {
     file: Option<File>,
-    suspect: Option<(String, String)>,
+    suspect: Option<Run>,
     written: bool,
+}
+
+/// A filter over an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Of all three, whole: the id of a hostile event may be anything, and what is kept of it below is for people.
+    hash: u64,
+    pub(crate) probe: String,
+    pub(crate) rev: String,
+    pub(crate) event: String,
 }
 
 /// What the last process left.
@@ -24,13 +35,15 @@ pub(crate) struct CrashNote {
 pub(crate) enum Left {
     /// It ended between two batches.
     Nothing,
-    /// It died during this run (probe, event) for the first time.
-    Suspect(String, String),
+    /// It died during this run for the first time.
+    Suspect(Run),
     /// It died in the same run again.
-    Guilty(String, String),
+    Guilty(Run),
 }
 
 impl CrashNote {
+    /// Opens or creates the note. Whoever is guilty stays in it until the next run is noted, so that it is not forgotten
+    /// before it is switched off.
     pub(crate) fn open(path: &Path) -> std::io::Result<(Self, Left)> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
@@ -39,33 +52,34 @@ impl CrashNote {
         let mut text = vec![0; NOTE];
         let read = file.read_at(&mut text, 0)?;
         text.truncate(read);
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let mut words = text.split_ascii_whitespace();
-        let left = match (words.next(), words.next(), words.next()) {
-            (Some("1"), Some(probe), Some(event)) => Left::Suspect(probe.to_owned(), event.to_owned()),
-            (Some("2"), Some(probe), Some(event)) => Left::Guilty(probe.to_owned(), event.to_owned()),
-            _ => Left::Nothing,
-        };
+        let left = read_note(&String::from_utf8_lossy(&text));
         let mut note = Self { file: Some(file), suspect: None, written: true };
-        if let Left::Suspect(probe, event) = &left {
-            note.suspect = Some((probe.clone(), event.clone()));
+        if let Left::Suspect(run) = &left {
+            note.suspect = Some(run.clone());
         }
-        note.clear();
+        if !matches!(left, Left::Guilty(_)) {
+            note.clear();
+        }
         Ok((note, left))
     }
 
-    /// `probe` (its name) will now run over `event` (its id).
-    pub(crate) fn before(&mut self, probe: &str, event: &str) {
-        let again = self.suspect.as_ref().is_some_and(|(p, e)| p == probe && e == event);
+    /// `probe` (its name), of this `rev`, will now run over `event` (its id).
+    pub(crate) fn before(&mut self, probe: &str, rev: &str, event: &str) {
+        if self.file.is_none() {
+            return;
+        }
+        let hash = hash(probe, rev, event);
+        let again = self.suspect.as_ref().is_some_and(|run| run.hash == hash);
         // Once there is a suspect only its own run is noted, until the batch has passed.
         if self.suspect.is_none() || again {
-            self.write(if again { '2' } else { '1' }, probe, event);
+            let count = if again { '2' } else { '1' };
+            self.write(&format!("{count} {hash:016x} {rev} {probe} {event}"));
         }
     }
 
     /// It came back.
     pub(crate) fn after(&mut self, probe: &str) {
-        if self.suspect.as_ref().is_some_and(|(p, _)| p == probe) && self.written {
+        if self.suspect.as_ref().is_some_and(|run| run.probe == probe) && self.written {
             self.suspect = None;
             self.clear();
         }
@@ -74,20 +88,40 @@ impl CrashNote {
     /// The batch is through.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.written) {
-            self.write('0', "-", "-");
+            self.write("0");
             self.written = false;
         }
     }
 
-    fn write(&mut self, count: char, probe: &str, event: &str) {
+    fn write(&mut self, text: &str) {
         let Some(file) = &self.file else { return };
-        let mut text = format!("{count} {probe} {event}");
-        // The id of a hostile event may be anything; what does not fit cannot be recognised again, and does not matter.
-        text.retain(|c| c == ' ' || c.is_ascii_graphic());
-        text.truncate(NOTE - 1);
+        let plain = |b: u8| if b == b' ' || b.is_ascii_graphic() { b } else { b'?' };
+        let mut note: Vec<u8> = text.bytes().take(NOTE - 1).map(plain).collect();
+        note.resize(NOTE - 1, b' ');
+        note.push(b'\n');
         // No fsync: the note is against the death of the process, not of the machine.
-        self.written = file.write_all_at(format!("{text:<width$}\n", width = NOTE - 1).as_bytes(), 0).is_ok();
+        self.written = file.write_all_at(&note, 0).is_ok();
     }
+}
+
+fn read_note(text: &str) -> Left {
+    let mut words = text.splitn(5, ' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (count, hash, rev, probe, event) = (word(), word(), word(), word(), word());
+    let Ok(hash) = u64::from_str_radix(hash, 16) else { return Left::Nothing };
+    let run = Run { hash, probe: probe.to_owned(), rev: rev.to_owned(), event: event.trim_end().to_owned() };
+    match count {
+        "1" => Left::Suspect(run),
+        "2" => Left::Guilty(run),
+        _ => Left::Nothing,
+    }
+}
+
+/// The same in every process of one build; after an upgrade a suspect is forgotten.
+fn hash(probe: &str, rev: &str, event: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (probe, rev, event).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -97,27 +131,38 @@ mod tests {
 
     #[test]
     fn only_a_second_death_in_the_same_run_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("note");
-        let open = || CrashNote::open(&path).unwrap();
-        let (mut note, left) = open();
-        assert_eq!(left, Left::Nothing);
-        note.before("usb", "e1");
-        note.before("usb", "e2"); // dies here
-        let (mut note, left) = open();
-        assert_eq!(left, Left::Suspect("usb".into(), "e2".into()));
-        note.before("usb", "e1"); // killed from outside, not in the suspect's run
-        let (mut note, left) = open();
-        assert_eq!(left, Left::Nothing);
-        note.before("usb", "e2"); // dies
-        drop(note);
-        let (mut note, _) = open();
-        note.before("usb", "e2"); // dies again
-        let (mut note, left) = open();
-        assert_eq!(left, Left::Guilty("usb".into(), "e2".into()));
-        note.before("usb", "e3");
-        note.after("usb");
-        note.clear();
-        assert_eq!(open().1, Left::Nothing);
+        let long = "x".repeat(300);
+        for id in ["e2", "", "two words", "ümlaut", long.as_str()] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("note");
+            let open = || CrashNote::open(&path).unwrap();
+            let suspect = |left: &Left| matches!(left, Left::Suspect(run) if run.probe == "usb" && run.rev == "r1");
+            let (mut note, left) = open();
+            assert_eq!(left, Left::Nothing);
+            note.before("usb", "r1", "e1");
+            note.before("usb", "r1", id); // dies here
+            let (mut note, left) = open();
+            assert!(suspect(&left), "{left:?}");
+            note.before("usb", "r1", "e1"); // killed from outside, not in the suspect's run
+            let (mut note, left) = open();
+            assert_eq!(left, Left::Nothing);
+            note.before("usb", "r1", id); // dies
+            let (mut note, left) = open();
+            assert!(suspect(&left), "{left:?}");
+            note.before("usb", "r2", id); // another text: not the suspect
+            assert_eq!(open().1, Left::Nothing);
+            let (mut note, _) = open();
+            note.before("usb", "r1", id); // dies
+            let (mut note, _) = open();
+            note.before("usb", "r1", id); // dies again
+            let left = open().1;
+            assert!(matches!(&left, Left::Guilty(run) if run.rev == "r1"), "{id}: {left:?}");
+            let (mut note, left) = open();
+            assert!(matches!(left, Left::Guilty(_)), "until something runs");
+            note.before("usb", "r1", "e3");
+            note.after("usb");
+            note.clear();
+            assert_eq!(open().1, Left::Nothing);
+        }
     }
 }

@@ -6,8 +6,8 @@ use pipe::StageError;
 use pipe::config::{Config, FilterText, Finding, ProbeConf};
 use probe::{CompileError, FilterSet, Scope, Source, Spec};
 
-/// What the engine is told of one probe.
-pub fn spec(conf: &ProbeConf) -> Spec {
+/// What the engine is told of one probe of a configuration.
+pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     let name = |text: &FilterText| match &text.file {
         Some(path) => path.display().to_string(),
         None => format!("probe {}", conf.name),
@@ -15,10 +15,18 @@ pub fn spec(conf: &ProbeConf) -> Spec {
     let scope = &conf.scope;
     let by = conf.by.as_ref().map(|by| by.source.clone());
     let query_name = conf.query_name();
-    let options = format!("{:?} {by:?} {query_name:?} {} {:?}", scope, conf.first_run, conf.severity);
+    let modules = |path: &str| config.module(path);
+    let imports = [Some(&conf.filter.source), by.as_ref()].map(|text| text.map(|t| probe::imports(t, &modules)));
+    // What decides whether and how it matches, in this order: whoever changes it changes every `rev`.
+    let options = serde_json::json!([
+        [scope.platforms, scope.units, scope.tags],
+        [scope.not_platforms, scope.not_units, scope.not_tags],
+        [by, query_name, conf.first_run, conf.severity],
+        imports,
+    ]);
     Spec {
         name: conf.name.clone(),
-        rev: probe::rev(&conf.filter.source, &options),
+        rev: probe::rev(&conf.filter.source, &options.to_string()),
         filter: Source { name: name(&conf.filter), text: conf.filter.source.clone() },
         until: None,
         by,
@@ -40,15 +48,15 @@ pub fn spec(conf: &ProbeConf) -> Spec {
 }
 
 /// Compiles these probes; all of the configuration if none is named.
-pub fn build(config: &Config, names: &[&String]) -> Result<FilterSet, StageError> {
+pub fn build(config: &Config, names: &[String]) -> Result<FilterSet, StageError> {
     let mut specs = Vec::new();
     if names.is_empty() {
-        specs.extend(config.probes.values().map(spec));
+        specs.extend(config.probes.values().map(|conf| spec(config, conf)));
     }
     for name in names {
-        let conf = config.probes.get(*name);
+        let conf = config.probes.get(name);
         let conf = conf.ok_or_else(|| StageError::usage(format!("the configuration has no probe `{name}`")))?;
-        specs.push(spec(conf));
+        specs.push(spec(config, conf));
     }
     let modules = |path: &str| config.module(path);
     FilterSet::build(specs, &modules).map_err(|errors| {
@@ -60,7 +68,8 @@ pub fn build(config: &Config, names: &[&String]) -> Result<FilterSet, StageError
 /// What is wrong with the filters of the configuration, each with file, line and caret.
 pub fn findings(config: &Config) -> Vec<Finding> {
     let modules = |path: &str| config.module(path);
-    let Err(errors) = FilterSet::build(config.probes.values().map(spec).collect(), &modules) else { return Vec::new() };
+    let specs = config.probes.values().map(|conf| spec(config, conf)).collect();
+    let Err(errors) = FilterSet::build(specs, &modules) else { return Vec::new() };
     // Several probes may share a file or module that is wrong: it is said once.
     let mut once = BTreeMap::new();
     for problem in errors.into_iter().flat_map(|e| e.problems) {

@@ -5,7 +5,7 @@
 //!
 //! What is left to the crash note and the memory limit of the process: between two looks a function of jaq's may hold
 //! some six times the limit for a moment (`@uri` of a long string), and one search with a big regular expression in a
-//! long string is not interrupted, only followed by the look at the clock.
+//! long string is not interrupted, only followed by the look at the clock: a run may end late, but not unseen.
 
 use std::cell::Cell;
 use std::fmt;
@@ -26,7 +26,8 @@ pub struct Limits {
     pub depth: usize,
     /// Outputs read.
     pub outputs: u64,
-    /// CPU time of the thread, looked at every 256 steps; the first look starts the clock.
+    /// CPU time of the thread, looked at every 256 steps, after long searches and at the end; the first look starts
+    /// the clock. Compiling regular expressions has [`COMPILING`] of its own.
     pub cpu: Duration,
 }
 
@@ -82,6 +83,11 @@ pub(crate) enum Stop {
 const STEP: i64 = 16;
 /// Units between two looks at the CPU clock.
 const LOOK: i64 = 256 * STEP;
+/// A search through more bytes is followed by a look at the clock; before it there was one, as it costs [`LOOK`] units.
+const LONG_SEARCH: usize = 64 << 10;
+/// CPU time for compiling regular expressions in one run: what is compiled is kept for later runs, so a filter with
+/// many of them is not to fail at its first event.
+const COMPILING: Duration = Duration::from_millis(500);
 /// What a meter at rest holds: more than a process can use.
 const REST: i64 = i64::MAX / 2;
 
@@ -97,6 +103,8 @@ struct Meter {
     /// Nanoseconds of CPU that the run may use, and when it must end (0: the clock has not been started).
     cpu: Cell<u64>,
     end: Cell<u64>,
+    /// Nanoseconds left for compiling.
+    compiling: Cell<u64>,
     /// `now` in seconds.
     now: Cell<f64>,
 }
@@ -110,6 +118,7 @@ thread_local! {
             ceiling: Cell::new(isize::MAX),
             cpu: Cell::new(0),
             end: Cell::new(0),
+            compiling: Cell::new(0),
             now: Cell::new(0.0),
         }
     };
@@ -145,6 +154,19 @@ impl Meter {
             _ => {}
         }
         self.look.set((left - LOOK).max(0));
+    }
+
+    /// The clock is looked at with the next thing that counts.
+    fn look_next(&self) {
+        // At rest there is no clock.
+        if self.look.get() != i64::MIN {
+            self.look.set(self.left.get());
+        }
+    }
+
+    /// Whether the run took longer than it may; not known if nothing started the clock.
+    fn is_late(&self) -> bool {
+        self.end.get() != 0 && cpu_now() > self.end.get()
     }
 
     #[inline]
@@ -186,6 +208,28 @@ pub(crate) fn work(n: usize) {
 #[inline]
 pub(crate) fn work_bytes(n: usize) {
     work(n / 16);
+}
+
+/// A search through `n` bytes is done.
+#[inline]
+pub(crate) fn searched(n: usize) {
+    if n > LONG_SEARCH {
+        METER.with(Meter::look_next);
+    }
+}
+
+/// A regular expression was compiled, which took these nanoseconds of CPU.
+pub(crate) fn compiled(took: u64) {
+    METER.with(|m| {
+        let free = took.min(m.compiling.get());
+        m.compiling.set(m.compiling.get() - free);
+        match m.end.get() {
+            0 if took > free => m.end.set(cpu_now().saturating_sub(took - free).saturating_add(m.cpu.get()).max(1)),
+            0 => {}
+            end => m.end.set(end.saturating_add(free)),
+        }
+        m.look_next();
+    });
 }
 
 /// Says before an allocation of `bytes` that it would exceed the limit.
@@ -233,18 +277,25 @@ pub(crate) fn guard<T>(limits: &Limits, now_ms: i64, run: impl FnOnce() -> T) ->
         m.look.set((steps - LOOK).max(0));
         m.end.set(0);
         m.cpu.set(u64::try_from(limits.cpu.as_nanos()).unwrap_or(u64::MAX));
+        m.compiling.set(u64::try_from(COMPILING.as_nanos()).unwrap_or(u64::MAX));
         m.floor.set(stack::floor(limits.depth));
         m.ceiling.set(alloc::live().saturating_add(isize::try_from(limits.bytes).unwrap_or(isize::MAX)));
         #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
         m.now.set(now_ms as f64 / 1000.0);
     });
     let done = catch_unwind(AssertUnwindSafe(run));
-    METER.with(Meter::rest);
+    let late = METER.with(|m| {
+        m.rest();
+        m.is_late()
+    });
+    if late && done.is_ok() {
+        return Err(Stop::Limit(Limit::Cpu));
+    }
     done.map_err(|payload| payload.downcast_ref::<Limit>().map_or(Stop::Fault, |limit| Stop::Limit(*limit)))
 }
 
 /// CPU time of this thread in nanoseconds.
-fn cpu_now() -> u64 {
+pub(crate) fn cpu_now() -> u64 {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(at.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(at.tv_nsec).unwrap_or(0))
@@ -283,5 +334,38 @@ mod tests {
             }
         });
         assert_eq!(run, Err::<(), _>(Stop::Limit(Limit::Cpu)));
+    }
+
+    /// Uses CPU time, some more than `ms`, without a step.
+    fn burn(ms: u64) {
+        let end = cpu_now() + ms * 1_000_000;
+        while cpu_now() <= end {}
+    }
+
+    #[test]
+    fn long_searches_are_seen_and_compiling_has_time_of_its_own() {
+        let limits = Limits { cpu: Duration::from_millis(5), ..Limits::default() };
+        let late = Err(Stop::Limit(Limit::Cpu));
+        let search = |n: usize| {
+            work_bytes(n);
+            burn(20);
+            searched(n);
+        };
+        assert_eq!(guard(&limits, 0, || search(2 * LONG_SEARCH)), late, "even as the last thing of the run");
+        let mut steps = 0;
+        let more = || {
+            search(2 * LONG_SEARCH);
+            tick();
+            steps += 1;
+        };
+        assert_eq!((guard(&limits, 0, more), steps), (late, 0), "or with the next thing that counts");
+
+        let compile = |ms: u64| {
+            burn(ms);
+            compiled(ms * 1_000_000);
+        };
+        let many = |n: u64| guard(&limits, 0, || (0..n).for_each(|_| compile(100)));
+        assert_eq!(many(2), Ok(()));
+        assert_eq!(many(9), Err(Stop::Limit(Limit::Cpu)));
     }
 }

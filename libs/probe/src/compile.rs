@@ -195,11 +195,34 @@ fn undefined(name: &str, what: &Undefined) -> String {
     }
 }
 
+/// A hash of all that a program imports, for the options of [`rev`]: a filter whose module or data was corrected is
+/// another filter. Empty if it imports nothing.
+pub fn imports(source: &str, modules: &dyn Modules) -> String {
+    // A program without these words need not be parsed.
+    if !source.contains("import") && !source.contains("include") {
+        return String::new();
+    }
+    let hashed = stack::with_stack(|| {
+        let arena = Arena::default();
+        let mut linker = Linker::new(&arena, modules);
+        let (file, _) = linker.program("", source);
+        let texts = linker.imported(file);
+        if texts.is_empty() { String::new() } else { short_hash(&texts) }
+    });
+    hashed.unwrap_or_default()
+}
+
 /// 8 hex digits of SHA-256 over a filter's text and options: the `rev` of a probe.
 pub fn rev(text: &str, options: &str) -> String {
+    short_hash(&[text, options])
+}
+
+/// 8 hex digits of SHA-256 over texts that cannot run into each other.
+fn short_hash(texts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    hash.update((text.len() as u64).to_be_bytes());
-    hash.update(text);
-    hash.update(options);
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
     hash.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 pub mod alloc;
 mod budget;
 mod compile;
+mod context;
 mod data;
 mod describe;
 mod error;
@@ -23,7 +24,8 @@ mod value;
 mod walk;
 
 pub use budget::{Limit, Limits};
-pub use compile::{compile, rev};
+pub use compile::{compile, imports, rev};
+pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
 pub use describe::describe;
 pub use error::{CompileError, Problem};
 pub use link::{Modules, NoModules};

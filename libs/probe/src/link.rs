@@ -45,6 +45,8 @@ struct File<'s> {
     problems: Vec<Problem>,
     /// Files that this one imports.
     uses: Vec<usize>,
+    /// Data that this one imports, as places.
+    data: Vec<usize>,
 }
 
 struct Module<'s> {
@@ -98,11 +100,24 @@ impl<'s, 'm> Linker<'s, 'm> {
 
     /// What is wrong with a program and the modules it uses.
     pub(crate) fn problems(&self, file: usize) -> Vec<Problem> {
+        self.with_uses(file).iter().flat_map(|f| f.problems.iter().cloned()).collect()
+    }
+
+    /// Texts of everything that a program imports, through its modules too: in the order in which they are named.
+    pub(crate) fn imported(&self, file: usize) -> Vec<&str> {
+        let files = self.with_uses(file);
+        let modules = files.iter().skip(1).map(|f| f.text);
+        let data = files.iter().flat_map(|f| &f.data).filter_map(|place| self.data.get(*place)).map(String::as_str);
+        modules.chain(data).collect()
+    }
+
+    /// A file and all that it imports, each once.
+    fn with_uses(&self, file: usize) -> Vec<&File<'s>> {
         let mut seen = vec![file];
-        let mut problems = Vec::new();
+        let mut files = Vec::new();
         let mut next = 0;
         while let Some(file) = seen.get(next).and_then(|i| self.files.get(*i)) {
-            problems.extend(file.problems.iter().cloned());
+            files.push(file);
             for used in &file.uses {
                 if !seen.contains(used) {
                     seen.push(*used);
@@ -110,7 +125,7 @@ impl<'s, 'm> Linker<'s, 'm> {
             }
             next += 1;
         }
-        problems
+        files
     }
 
     /// Files a problem under the text that `part` is a slice of; `false` if it is of none.
@@ -130,7 +145,7 @@ impl<'s, 'm> Linker<'s, 'm> {
     fn file(&mut self, name: &str, text: &str) -> usize {
         // A newline more keeps texts apart: the end of one is never the start of the next.
         let text = self.arena.alloc(format!("{text}\n")).as_str();
-        self.files.push(File { name: name.to_owned(), text, problems: Vec::new(), uses: Vec::new() });
+        self.files.push(File { name: name.to_owned(), text, problems: Vec::new(), uses: Vec::new(), data: Vec::new() });
         self.files.len() - 1
     }
 
@@ -169,7 +184,7 @@ impl<'s, 'm> Linker<'s, 'm> {
         for import in imports {
             let loaded = match import.name {
                 Some(name) if name.starts_with('$') => {
-                    self.load_data(folder, import).map(|place| data.push((name, place)))
+                    self.load_data(file, folder, import).map(|place| data.push((name, place)))
                 }
                 name => self.load(file, folder, import).map(|known| match name {
                     Some(name) => names.prefixed.push((name, known)),
@@ -205,7 +220,7 @@ impl<'s, 'm> Linker<'s, 'm> {
         Err(format!("no file `{path}.{extension}` among the filters"))
     }
 
-    fn load_data(&mut self, folder: &str, import: &Import<'s>) -> Result<&'s str, String> {
+    fn load_data(&mut self, user: usize, folder: &str, import: &Import<'s>) -> Result<&'s str, String> {
         let (path, text) = self.find(folder, import, "json")?;
         if text.len() > DATA_MAX {
             return Err(format!("data is longer than {DATA_MAX} bytes"));
@@ -219,6 +234,9 @@ impl<'s, 'm> Linker<'s, 'm> {
                 self.data.len() - 1
             }
         };
+        if let Some(user) = self.files.get_mut(user) {
+            user.data.push(place);
+        }
         Ok(self.arena.alloc(place.to_string()).as_str())
     }
 

@@ -7,8 +7,8 @@ use jaq_core::data::HasLut;
 use jaq_core::{Ctx, DataT, Lut, Vars};
 
 use crate::budget::{self, Limit, Limits, Stop};
-use crate::stack;
 use crate::value::Val;
+use crate::{context, stack};
 
 /// Ties our values and our bounds to jaq.
 pub(crate) struct Engine;
@@ -46,7 +46,7 @@ pub(crate) struct Bundle {
 pub enum Decision {
     /// No output, or none but `false` and `null`.
     No,
-    /// A match; if the output that decided is an object, its JSON text.
+    /// A match; if the output that decided is an object, its JSON text (of a long one what people read of it).
     Yes(Option<String>),
     /// A runtime error of jq: no match, to be counted.
     Failed(String),
@@ -162,7 +162,7 @@ impl Bundle {
     pub(crate) fn decide(&self, filter: usize, event: &Val, now_ms: i64, limits: &Limits) -> Decision {
         let decided = self.run(filter, event, now_ms, limits, |value| match value {
             v if !v.as_bool() => None,
-            v @ Val::Obj(_) => Some(v.to_json().map(Some)),
+            v @ Val::Obj(_) => Some(context::text(&v).map(Some)),
             _ => Some(Ok(None)),
         });
         match decided {

@@ -3,6 +3,7 @@
 //! Differences from Oniguruma that remain: no look-around, no back-references, no `\Z` and `\h`; such a pattern is
 //! refused, and where it is a literal already when the filter is compiled.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,8 +15,10 @@ use crate::budget;
 /// Compiled patterns that a thread keeps, and the bytes that they may hold (known with the counting allocator).
 const CACHED: usize = 256;
 const CACHED_BYTES: isize = 64 << 20;
-/// Bytes of a compiled pattern, and of the automaton that it builds as it runs.
-const SIZE_MAX: usize = 1 << 20;
+/// Bytes of a compiled pattern: enough for `\w{128}`, as a class of Unicode is big.
+const SIZE_MAX: usize = 8 << 20;
+/// Bytes of the automaton that it builds as it runs.
+const DFA_MAX: usize = 1 << 20;
 /// Longest pattern, in bytes.
 const PATTERN_MAX: usize = 64 << 10;
 
@@ -56,21 +59,45 @@ pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Regex, String> {
     if pattern.len() > PATTERN_MAX {
         return Err(format!("regular expression is longer than {PATTERN_MAX} bytes"));
     }
-    let built = RegexBuilder::new(pattern)
+    let built = RegexBuilder::new(&literal_angles(pattern))
         .case_insensitive(flags.ignore_case)
         .ignore_whitespace(flags.extended)
         .dot_matches_new_line(flags.dot_all)
         .size_limit(SIZE_MAX)
-        .dfa_size_limit(SIZE_MAX)
+        .dfa_size_limit(DFA_MAX)
         .build();
     built.map_err(|e| format!("regular expression is refused: {}", reason(&e)))
+}
+
+/// `\<` and `\>` are plain characters to jq, and borders of words to the crate.
+fn literal_angles(pattern: &str) -> Cow<'_, str> {
+    if !pattern.contains("\\<") && !pattern.contains("\\>") {
+        return Cow::Borrowed(pattern);
+    }
+    let mut text = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        // Whatever follows a backslash belongs to it, another backslash too.
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some(angle @ ('<' | '>'))) => text.push(angle),
+            (c, next) => {
+                text.push(c);
+                text.extend(next);
+            }
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// The last line of the crate's report says what is wrong; the lines before draw it.
 fn reason(e: &regex::Error) -> String {
     let text = e.to_string();
     let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    if matches!(e, regex::Error::CompiledTooBig(_)) { "it compiles to more than 1 MiB".into() } else { last.to_owned() }
+    if matches!(e, regex::Error::CompiledTooBig(_)) {
+        format!("it compiles to more than {} MiB", SIZE_MAX >> 20)
+    } else {
+        last.to_owned()
+    }
 }
 
 struct Entry {
@@ -93,13 +120,20 @@ thread_local! {
 }
 
 impl Cache {
-    fn get(&mut self, pattern: &str, flags: Flags) -> Result<Rc<Regex>, String> {
+    /// The pattern compiled, and the nanoseconds of CPU that this took now, also if it is refused.
+    fn get(&mut self, pattern: &str, flags: Flags) -> (Result<Rc<Regex>, String>, u64) {
         self.clock += 1;
         let found = self.patterns.get_mut(pattern).and_then(|e| e.iter_mut().find(|e| e.flags == flags));
         if let Some(entry) = found {
             entry.used = self.clock;
-            return Ok(Rc::clone(&entry.regex));
+            return (Ok(Rc::clone(&entry.regex)), 0);
         }
+        let start = budget::cpu_now();
+        let made = self.make(pattern, flags);
+        (made, budget::cpu_now().saturating_sub(start).max(1))
+    }
+
+    fn make(&mut self, pattern: &str, flags: Flags) -> Result<Rc<Regex>, String> {
         let before = crate::alloc::live();
         let regex = Rc::new(compile(pattern, flags)?);
         // A first search makes the room that later ones work in; it belongs to the cache, not to the run.
@@ -136,8 +170,11 @@ impl Matcher {
     pub(crate) fn new(pattern: &str, flags: &str) -> Result<Self, String> {
         let flags = Flags::parse(flags)?;
         // Which run compiles and which finds it done depends on history; the count of bytes must not.
-        let regex = budget::exempt(|| CACHE.with(|cache| cache.borrow_mut().get(pattern, flags)))?;
-        Ok(Self { regex, flags })
+        let (regex, took) = budget::exempt(|| CACHE.with(|cache| cache.borrow_mut().get(pattern, flags)));
+        if took > 0 {
+            budget::compiled(took);
+        }
+        Ok(Self { regex: regex?, flags })
     }
 
     pub(crate) fn global(mut self) -> Self {
@@ -164,7 +201,9 @@ impl Matcher {
         if self.flags.not_empty {
             return self.matches(text).next().is_some();
         }
-        budget::exempt(|| self.regex.is_match(self.text(text)))
+        let found = budget::exempt(|| self.regex.is_match(self.text(text)));
+        budget::searched(text.len());
+        found
     }
 
     /// The matches, only the first without the flag `g`.
@@ -172,7 +211,17 @@ impl Matcher {
         self.count(text);
         let most = if self.flags.global { usize::MAX } else { 1 };
         let wanted = |c: &Captures<'t>| !self.flags.not_empty || c.get(0).is_some_and(|m| !m.is_empty());
-        self.regex.captures_iter(self.text(text)).filter(wanted).take(most)
+        let mut all = self.regex.captures_iter(self.text(text));
+        let mut rest = text.len();
+        let each = std::iter::from_fn(move || {
+            let found = all.next();
+            budget::searched(rest);
+            // Also where the match is not wanted: there may be one at every byte.
+            budget::work(1);
+            rest = found.as_ref().and_then(|c| c.get(0)).map_or(0, |m| text.len().saturating_sub(m.end()));
+            found
+        });
+        each.filter(wanted).take(most)
     }
 
     /// Names of the groups, the whole match left out.
@@ -204,6 +253,9 @@ mod tests {
         {
             let e = compile(pattern, Flags::default()).unwrap_err();
             assert!(e.contains(word), "{pattern}: {e}");
+        }
+        for pattern in ["\\w{32}", "\\p{L}{2,40}", "\\w{128}"] {
+            assert_eq!(compile(pattern, Flags::default()).err(), None, "{pattern}");
         }
         assert!(Flags::parse("gq").unwrap_err().contains('q'));
     }

@@ -12,8 +12,8 @@ use crate::link::Modules;
 use crate::program::{Bundle, Decision, EvalError};
 use crate::scope::Scope;
 use crate::spec::{Failure, Found, Note, Outcome, Spec, Why};
-use crate::stack;
 use crate::value::{ParseError, Val, parse};
+use crate::{context, stack};
 
 struct Probe {
     spec: Spec,
@@ -143,6 +143,7 @@ impl FilterSet {
         let mut outcome = Outcome::default();
         let seen = Seen::new(event, now_ms);
         let own = seen.query.and_then(|name| self.by_query.get(name)).map_or(&[][..], Vec::as_slice);
+        let mut room = context::CONTEXTS_MAX;
         let mut in_scope: Vec<Option<bool>> = vec![None; self.scopes.len()];
         for i in merged(&self.always, own) {
             let Some(probe) = self.probes.get(i) else { continue };
@@ -154,14 +155,15 @@ impl FilterSet {
             });
             if holds && note.before(i, seen.id) {
                 outcome.runs += 1;
-                self.probe(i, probe, event, seen.now_ms, &mut outcome);
+                self.probe(i, probe, event, seen.now_ms, &mut room, &mut outcome);
                 note.after(i);
             }
         }
         outcome
     }
 
-    fn probe(&self, i: usize, probe: &Probe, event: &Val, now_ms: i64, outcome: &mut Outcome) {
+    /// One probe; `room` is what the event may still carry of contexts, in bytes.
+    fn probe(&self, i: usize, probe: &Probe, event: &Val, now_ms: i64, room: &mut usize, outcome: &mut Outcome) {
         let mut decide = |filter| match self.bundle.decide(filter, event, now_ms, &self.limits) {
             Decision::Yes(context) => Some(context),
             Decision::No => None,
@@ -182,16 +184,27 @@ impl FilterSet {
             },
         };
         let key = match probe.by {
-            None => machine_key(event).map(str::to_owned),
-            Some(by) => self.bundle.word(by, event, now_ms, &self.limits).unwrap_or_else(|e| {
-                let why = match e {
-                    EvalError::Failed(text) => Why::Failed(format!("by: {text}")),
-                    EvalError::Exceeded(limit) => Why::Exceeded(limit),
-                };
-                outcome.failures.push(Failure { probe: i, why });
-                None
-            }),
+            None => machine_key(event).map(context::key),
+            Some(by) => self
+                .bundle
+                .word(by, event, now_ms, &self.limits)
+                .map(|word| word.as_deref().map(context::key))
+                .unwrap_or_else(|e| {
+                    let why = match e {
+                        EvalError::Failed(text) => Why::Failed(format!("by: {text}")),
+                        EvalError::Exceeded(limit) => Why::Exceeded(limit),
+                    };
+                    outcome.failures.push(Failure { probe: i, why });
+                    None
+                }),
         };
+        let context = context.map(|text| match room.checked_sub(text.len()) {
+            Some(left) => {
+                *room = left;
+                text
+            }
+            None => context::without(text.len()),
+        });
         outcome.found.push(Found { probe: i, key, context, closes });
     }
 }

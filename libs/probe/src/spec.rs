@@ -44,9 +44,9 @@ pub struct Spec {
 pub struct Found {
     /// Place of the probe among the specs.
     pub probe: usize,
-    /// Value of `by`.
+    /// Value of `by`; of a long one its start and a hash.
     pub key: Option<String>,
-    /// JSON text of the object that the filter gave.
+    /// JSON text of the object that the filter gave, at most [`crate::CONTEXT_MAX`] bytes.
     pub context: Option<String>,
     /// `until` matched, not the filter.
     pub closes: bool,

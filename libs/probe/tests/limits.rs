@@ -159,6 +159,27 @@ fn cpu_time_is_a_backstop() {
     assert_eq!(decide("def f: f; f", &limits), Decision::Exceeded(Limit::Cpu));
 }
 
+/// One search is not interrupted, but whatever comes after it, the end included, sees that it took too long.
+#[test]
+fn a_long_search_is_no_way_around_the_backstop() {
+    let line = format!(r#"{{"a":"{}"}}"#, "ac".repeat(500_000));
+    with_stack(|| {
+        let event = parse(line.as_bytes()).unwrap();
+        let limits = Limits { cpu: Duration::from_millis(1), ..Limits::default() };
+        for filter in [
+            r#".a | test("[ab][^z]{0,150}[cd][^z]{0,150}z")"#,
+            r#".a | [match("[ab][^z]{0,150}[cd][^z]{0,150}z"; "g")] | length > 0"#,
+            r#".a | test("[ab][^z]{0,150}[cd][^z]{0,150}z", "z")"#,
+            r#".a | test("x*"; "n")"#,
+        ] {
+            let program = compile(filter, "t", &NoModules).unwrap();
+            let decided = program.decide(&event, 0, &limits);
+            assert!(matches!(decided, Decision::Exceeded(Limit::Cpu)), "{filter}: {decided:?}");
+        }
+    })
+    .unwrap();
+}
+
 /// Texts that would make parser or compiler recurse without end.
 #[test]
 fn hostile_texts_are_refused_or_compiled() {

@@ -144,7 +144,7 @@ fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<(String, Strin
         return Ok(Vec::new());
     }
     let rows = db.query("SELECT probe, rev, off FROM failures WHERE off IS NOT NULL ORDER BY probe", &[])?;
-    let same = |probe: &str, rev: &str| config.probes.get(probe).is_some_and(|p| filter::spec(p).rev == rev);
+    let same = |probe: &str, rev: &str| config.probes.get(probe).is_some_and(|p| filter::spec(config, p).rev == rev);
     let off = rows.iter().filter(|r| same(r.text(0), r.text(1)));
     Ok(off.map(|r| (stage.name.clone(), r.text(0).to_owned(), r.text(2).to_owned())).collect())
 }

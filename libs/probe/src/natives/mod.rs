@@ -148,8 +148,22 @@ fn tonumber(value: Val) -> ValR {
     };
     match crate::value::parse_str_value(text) {
         Ok(number) if number.num().is_some() => Ok(number),
+        Err(_) if let Some(number) = loose_number(text.as_str()) => Ok(number),
         _ => fail(format_args!("{value} cannot be parsed as a number")),
     }
+}
+
+/// A number as jq reads it though JSON does not: `+5`, `007`, `.5`, `5.`.
+fn loose_number(text: &str) -> Option<Val> {
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    // What Rust reads beyond that (`inf`, `nan`) is no number in a filter.
+    let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+    if !text.bytes().all(plain) {
+        return None;
+    }
+    budget::work_bytes(text.len());
+    let number: f64 = text.parse().ok()?;
+    Some(text.parse().map_or(Val::Float(number), Val::Int))
 }
 
 /// Numbers from `from` up (or down) to `to`, each one a step.

@@ -98,6 +98,18 @@ fn key_context_and_failures() {
 }
 
 #[test]
+fn contexts_are_bounded_together() {
+    let specs = (0..40).map(|i| spec(&format!("p{i}"), "{title: .t, x: .x}")).collect();
+    let set = FilterSet::build(specs, &NoModules).unwrap();
+    let line = format!(r#"{{"t":"x","x":"{}","machine":{{"hostname":"{0}"}}}}"#, "x".repeat(50_000));
+    let found = set.run(line.as_bytes(), 0, &mut Quiet).unwrap().found;
+    let bytes: usize = found.iter().filter_map(|f| f.context.as_deref()).map(str::len).sum();
+    assert!(found.len() == 40 && bytes < crate::CONTEXTS_MAX + 1000, "{} {bytes}", found.len());
+    assert_eq!(found[39].context.as_deref(), Some(r#"{"cut":50020}"#));
+    assert!(found[39].key.as_ref().is_some_and(|k| k.len() < 1100));
+}
+
+#[test]
 fn until_closes_and_notes_can_stop() {
     let until = Some(Source { name: "u".into(), text: ".n == 0".into() });
     let set = FilterSet::build(vec![Spec { until, ..spec("p", ".n > 2") }], &NoModules).unwrap();

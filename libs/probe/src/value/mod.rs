@@ -24,6 +24,7 @@ pub(crate) use order::sort_total;
 pub use parse::{ParseError, parse};
 pub(crate) use parse::{parse_str_value, parse_text};
 pub(crate) use str::Str;
+pub(crate) use write::{Mode as WriteMode, WriteError};
 
 /// A JSON value.
 #[derive(Clone, Default)]
