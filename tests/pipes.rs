@@ -142,6 +142,10 @@ fn filter_is_grep() {
     check(&["-e", "("], 2, "");
     check(&["-e", "env"], 2, "");
     check(&["nosuch"], 2, "");
+    check(&["--count", "-e", ".a == 1"], 3, "1\n");
+    check(&["--count", "-m", "1", "-e", ".a"], 0, "1\n");
+    let refused = zentral(&["filter", "-m", "1", "-e", ".a"], b"[]\n{\"a\":1}\n{\"a\":2}\n");
+    assert_eq!((refused.stdout.as_slice(), refused.status.code()), (&b"{\"a\":1}\n"[..], Some(3)));
     let none = zentral(&["filter", "-e", ".a == 3"], b"{\"a\":1}\n");
     assert_eq!((none.stdout.len(), none.status.code()), (0, Some(1)));
 }

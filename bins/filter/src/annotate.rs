@@ -326,9 +326,7 @@ impl Stage for Annotate {
 
     fn committed(&mut self) -> Result<(), StageError> {
         match &self.shell {
-            Some(shell) if self.found >= shell.max && !shell.count => {
-                Err(StageError { exit: Exit::Done, text: "enough".into() })
-            }
+            Some(shell) if self.found >= shell.max => Err(StageError { exit: Exit::Done, text: "enough".into() }),
             _ => Ok(()),
         }
     }

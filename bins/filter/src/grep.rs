@@ -125,7 +125,7 @@ impl Stage for Grep {
     }
 
     fn committed(&mut self) -> Result<(), StageError> {
-        if self.found >= self.max && !self.count {
+        if self.found >= self.max {
             return Err(StageError { exit: Exit::Done, text: "enough".into() });
         }
         Ok(())

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use common::{Conn, Hub, body, enrol_body, gzip, log_body, record, wait};
 use registry::enrolments;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const PROBES: &str = "[unit.berlin]\ntags = [\"office\"]\n[unit.paris]\n\
@@ -139,14 +140,14 @@ fn a_machine_enrols_again_but_not_as_another() {
     assert_eq!(hub.refused("conflict"), 2.0);
 
     hub.configure("", "[source.osquery]\nreenrol = \"always\"\n");
-    hub.signal("-HUP");
+    hub.signal(Signal::HUP);
     wait("the reload", || hub.log().contains("reloaded").then_some(()));
     assert!(hub.ask("", "enroll", &enrol_body(&paris, "C02", "U-2")).body["node_key"].is_string());
     let enrolled: Vec<Value> = hub.lines().iter().filter(|l| l.kind == "enroll").map(body).collect();
     let actions: Vec<&str> = enrolled.iter().map(|e| e["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["enrollment", "re-enrollment", "re-enrollment"]);
     assert!(enrolled.iter().all(|e| e.get("enroll_secret").is_none()));
-    hub.signal("-TERM");
+    hub.signal(Signal::TERM);
     assert_eq!(hub.ended(), Some(0));
 }
 
@@ -170,7 +171,7 @@ fn a_reload_is_all_new_or_all_old() {
     let before = told(&hub);
     let reload = |hub: &Hub, says: &str| {
         let seen = hub.log().len();
-        hub.signal("-HUP");
+        hub.signal(Signal::HUP);
         wait(says, || hub.log()[seen..].contains(says).then_some(()));
     };
     for (stage, more) in [
@@ -198,7 +199,7 @@ fn a_reload_is_all_new_or_all_old() {
     let mut conn = Conn::new(&hub.address(), &hub.forgetful());
     let refused = std::io::Write::write_all(&mut conn.0, b"x").unwrap_err();
     assert!(refused.to_string().contains("certificate"), "the new certificate is shown: {refused}");
-    hub.signal("-TERM");
+    hub.signal(Signal::TERM);
     assert_eq!(hub.ended(), Some(0));
 }
 
@@ -214,11 +215,11 @@ fn a_restart_keeps_node_keys_and_sessions() {
     };
     speak(&hub);
     assert_eq!(speak(&hub), rustls::HandshakeKind::Resumed);
-    for stop in ["-TERM", "-KILL"] {
+    for stop in [Signal::TERM, Signal::KILL] {
         hub.signal(stop);
         hub.ended();
         hub.start();
-        assert_eq!(speak(&hub), rustls::HandshakeKind::Resumed, "after {stop}");
+        assert_eq!(speak(&hub), rustls::HandshakeKind::Resumed, "after {stop:?}");
     }
     let requests = hub.lines().iter().filter(|l| l.kind == "request").count();
     // Once before the first end, which wrote it down; a kill may forget what the last ten seconds brought.
@@ -235,7 +236,7 @@ fn a_stop_finishes_what_has_begun() {
     assert_eq!(answer.status, 200);
     under_way.send(&request[..request.len() - 5]);
     std::thread::sleep(Duration::from_millis(200));
-    hub.signal("-TERM");
+    hub.signal(Signal::TERM);
     assert!(idle.closed());
     under_way.send(&request[request.len() - 5..]);
     let answer = under_way.answer();
@@ -251,12 +252,12 @@ fn a_taken_address_is_waited_for() {
     let mut first = Hub::new("", "");
     let address = first.address();
     let mut second = Hub::new("", "");
-    second.signal("-TERM");
+    second.signal(Signal::TERM);
     assert_eq!(second.ended(), Some(0));
     second.configure(&format!("listen = \"{address}\""), "");
     second.spawn();
     wait("the complaint", || second.log().contains("trying again every second").then_some(()));
-    first.signal("-TERM");
+    first.signal(Signal::TERM);
     assert_eq!(first.ended(), Some(0));
     wait("the address", || second.path("data/run/receive.addr").exists().then_some(()));
     let mut conn = Conn::new(&address, &second.client);

@@ -21,6 +21,7 @@ use std::time::Duration;
 use common::{Hub, log_body, post_bytes, record, wait};
 use pipe::state::{self, Position};
 use registry::db::Db;
+use rustix::process::Signal;
 use serde_json::json;
 
 #[test]
@@ -47,7 +48,7 @@ fn what_was_answered_survives_every_kill() {
                 });
             }
             std::thread::sleep(Duration::from_millis(100 + round * 37));
-            hub.signal("-KILL");
+            hub.signal(Signal::KILL);
             stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(hub.ended(), None);

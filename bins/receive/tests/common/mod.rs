@@ -20,6 +20,7 @@ use event::Raw;
 use registry::db::Db;
 use registry::enrolments::{self, Enrolment};
 use registry::server_key;
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
@@ -118,9 +119,9 @@ impl Hub {
         self.child = Some(child);
     }
 
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    /// A system call: not every machine has the program `kill`.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
     /// The exit code; none if it was killed.
@@ -138,7 +139,7 @@ impl Hub {
     }
 
     pub fn kill(&mut self) {
-        self.signal("-KILL");
+        self.signal(Signal::KILL);
         assert_eq!(self.ended(), None);
     }
 
