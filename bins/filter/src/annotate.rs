@@ -1,12 +1,13 @@
 //! Every event through every probe: annotated to `to`, the matches to `matches`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use event::{Time, json};
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
 use probe::{FilterSet, Found, Note, Outcome, Why};
-use prometheus::IntCounterVec;
+use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
 
 use crate::failures::{self, Failures};
@@ -24,6 +25,7 @@ pub struct Annotate {
     note: CrashNote,
     guilty: Option<(String, String)>,
     metrics: Option<ProbeMetrics>,
+    tally: Tally,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
     found: u64,
@@ -41,8 +43,44 @@ struct Shell {
 
 struct ProbeMetrics {
     runs: IntCounterVec,
+    seconds: CounterVec,
     matches: IntCounterVec,
     failures: IntCounterVec,
+}
+
+/// What the probes did in one batch, by their place in the set; added to the metrics once.
+#[derive(Default)]
+struct Tally {
+    probes: Vec<Work>,
+    begun: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    runs: u64,
+    matches: u64,
+    took: Duration,
+}
+
+impl Tally {
+    fn of(&mut self, probe: usize) -> Option<&mut Work> {
+        if probe >= self.probes.len() {
+            self.probes.resize(probe + 1, Work::default());
+        }
+        self.probes.get_mut(probe)
+    }
+
+    /// Adds to the metrics, and begins anew.
+    fn flush(&mut self, names: &[String], metrics: &ProbeMetrics) {
+        for (work, name) in self.probes.iter_mut().zip(names).filter(|(work, _)| work.runs > 0) {
+            metrics.runs.with_label_values(&[name]).inc_by(work.runs);
+            metrics.seconds.with_label_values(&[name]).inc_by(work.took.as_secs_f64());
+            if work.matches > 0 {
+                metrics.matches.with_label_values(&[name]).inc_by(work.matches);
+            }
+            *work = Work::default();
+        }
+    }
 }
 
 impl Annotate {
@@ -71,8 +109,19 @@ impl Annotate {
 
     fn new(set: FilterSet, shell: Option<Shell>) -> Self {
         let names = (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect();
-        let (failures, note, guilty, metrics) = (Failures::default(), CrashNote::default(), None, None);
-        Self { set, names, failures, note, guilty, metrics, shell, found: 0, buffer: Vec::new(), probes: Vec::new() }
+        Self {
+            set,
+            names,
+            failures: Failures::default(),
+            note: CrashNote::default(),
+            guilty: None,
+            metrics: None,
+            tally: Tally::default(),
+            shell,
+            found: 0,
+            buffer: Vec::new(),
+            probes: Vec::new(),
+        }
     }
 
     /// Writes the annotated event into `self.buffer`.
@@ -136,7 +185,8 @@ impl Annotate {
             canonical = text;
             &canonical
         };
-        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note: &mut self.note };
+        let (note, tally) = (&mut self.note, &mut self.tally);
+        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note, tally };
         let outcome = match self.set.run(bytes, 0, &mut gate) {
             Ok(outcome) => outcome,
             Err(e) => {
@@ -144,12 +194,9 @@ impl Annotate {
                 return Ok(());
             }
         };
-        if let Some(metrics) = &self.metrics {
-            metrics.runs.with_label_values(&["all"]).inc_by(outcome.runs as u64);
-            for found in &outcome.found {
-                if let Some(name) = self.names.get(found.probe) {
-                    metrics.matches.with_label_values(&[name.as_str()]).inc();
-                }
+        for found in &outcome.found {
+            if let Some(work) = self.tally.of(found.probe) {
+                work.matches += 1;
             }
         }
         if !outcome.failures.is_empty() {
@@ -183,12 +230,13 @@ impl Annotate {
     }
 }
 
-/// Keeps quarantined filters from running, and notes what runs.
+/// Keeps quarantined filters from running, notes what runs and takes its time.
 struct Gate<'a> {
     set: &'a FilterSet,
     names: &'a [String],
     failures: &'a Failures,
     note: &'a mut CrashNote,
+    tally: &'a mut Tally,
 }
 
 impl Note for Gate<'_> {
@@ -198,10 +246,16 @@ impl Note for Gate<'_> {
             return false;
         }
         self.note.before(&spec.name, event_id);
+        self.tally.begun = Some(Instant::now());
         true
     }
 
     fn after(&mut self, probe: usize) {
+        let took = self.tally.begun.take().map_or(Duration::ZERO, |begun| begun.elapsed());
+        if let Some(work) = self.tally.of(probe) {
+            work.runs += 1;
+            work.took += took;
+        }
         if let Some(name) = self.names.get(probe) {
             self.note.after(name);
         }
@@ -221,6 +275,7 @@ impl Stage for Annotate {
         let metrics = &context.metrics;
         self.metrics = Some(ProbeMetrics {
             runs: metrics.counters("zentral_probe_runs_total", "Filters that jq ran.", &["probe"]),
+            seconds: metrics.seconds_counters("zentral_probe_seconds_total", "Time that jq took.", &["probe"]),
             matches: metrics.counters("zentral_probe_matches_total", "Events that a probe chose.", &["probe"]),
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
         });
@@ -244,6 +299,9 @@ impl Stage for Annotate {
             self.one(line, out, state)?;
         }
         self.note.clear();
+        if let Some(metrics) = &self.metrics {
+            self.tally.flush(&self.names, metrics);
+        }
         Ok(())
     }
 
@@ -273,5 +331,45 @@ impl Stage for Annotate {
                 if self.found > 0 { Exit::Done } else { Exit::No }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use pipe::{Metrics, Waker};
+    use registry::db::Db;
+
+    #[test]
+    fn each_probe_has_its_own_figures() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        let text = "version = 1\n[probe.one]\nfilter = '.n == 1'\n[probe.none]\nfilter = 'false'\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Arc::new(Config::load(&file, None).unwrap().0);
+        let mut stage = Annotate::for_shell(&config, &[], &Args::default()).unwrap();
+        let (mut db, metrics) = (Db::memory(&[failures::SCHEMA]).unwrap(), Metrics::new("f"));
+        let context = Context { name: "f".into(), waker: Waker::default(), metrics: metrics.clone(), config };
+        let mut tx = db.begin().unwrap();
+        stage.start(&context, &mut tx).unwrap();
+        let lines: Vec<Line<'_>> = [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#]
+            .iter()
+            .map(|text| Line { bytes: text.as_bytes(), input: 0, number: 1 })
+            .collect();
+        let mut out = Out::new(2);
+        for _ in 0..2 {
+            stage.batch(&lines, &mut out, &mut tx).unwrap();
+        }
+        let text = String::from_utf8(metrics.text()).unwrap();
+        for line in [
+            r#"zentral_probe_runs_total{probe="one",stage="f"} 4"#,
+            r#"zentral_probe_runs_total{probe="none",stage="f"} 4"#,
+            r#"zentral_probe_matches_total{probe="one",stage="f"} 2"#,
+            r#"zentral_probe_seconds_total{probe="one",stage="f"} "#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains(r#"probe="all""#));
     }
 }
