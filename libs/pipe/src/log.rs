@@ -26,12 +26,36 @@ pub fn init(name: &str, level: &str, format: LogFormat, color: Option<bool>) {
     let color = color.unwrap_or_else(|| std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
-        LogFormat::Json => builder.json().with_current_span(false).with_target(false).try_init(),
+        LogFormat::Json => {
+            let stage = serde_json::Value::from(name).to_string();
+            let builder = builder.json().with_current_span(false).with_target(false);
+            builder.map_event_format(|inner| Staged { stage, inner }).try_init()
+        }
         LogFormat::Text => {
             let prefix = if name.is_empty() { "zentral".to_owned() } else { format!("zentral {name}") };
             builder.with_ansi(color).event_format(Prefixed(prefix)).try_init()
         }
     };
+}
+
+/// The JSON of `inner` with who speaks in front.
+struct Staged<F> {
+    /// As JSON.
+    stage: String,
+    inner: F,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Staged<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.inner.format_event(ctx, Writer::new(&mut text), event)?;
+        write!(to, "{{\"stage\":{},{}", self.stage, text.strip_prefix('{').unwrap_or(&text))
+    }
 }
 
 struct Prefixed(String);
