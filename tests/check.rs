@@ -91,3 +91,20 @@ path = "./data/index"
     assert_eq!((*line, *column, key.as_str(), found.len()), (4, 37, "stage.receive.tls", 1), "{found:?}");
     assert!(text.contains("tls/hub.key: ") && drawn.contains("cert = ***, key = \"tls/hub.key\""), "{text}\n{drawn}");
 }
+
+#[test]
+fn refused_lines_have_no_time_to_ask_for() {
+    let dir = hub("version = 1\n");
+    let refused = dir.path().join("data/refused");
+    std::fs::create_dir_all(&refused).unwrap();
+    std::fs::write(refused.join("act.ndjson.1"), "{\"line\":\"one\"}\n").unwrap();
+    std::fs::write(refused.join("act.ndjson"), "{\"line\":\"two\"}\n{\"base64\":\"dGhyZWU=\"}\ntorn").unwrap();
+    let replay = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+        command.current_dir(dir.path()).args(["replay", "--refused", "act"]).args(args);
+        let out = command.env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA").output().unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap())
+    };
+    assert_eq!(replay(&[]), (Some(0), "one\ntwo\nthree\n".to_owned()));
+    assert_eq!(replay(&["--since", "1h"]), (Some(2), String::new()));
+}

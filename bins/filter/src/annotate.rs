@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use event::{Time, json};
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Found, Note, Outcome, Why};
+use probe::{FilterSet, Found, Note, Outcome, ParseError, Why};
 use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
 
@@ -171,6 +171,19 @@ impl Annotate {
         Ok(())
     }
 
+    /// Runs the probes over one event.
+    fn ask(&mut self, line: &[u8]) -> Result<Outcome, ParseError> {
+        let (note, tally) = (&mut self.note, &mut self.tally);
+        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note, tally };
+        let outcome = self.set.run(line, 0, &mut gate)?;
+        for found in &outcome.found {
+            if let Some(work) = self.tally.of(found.probe) {
+                work.matches += 1;
+            }
+        }
+        Ok(outcome)
+    }
+
     fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let trusted = self.shell.as_ref().is_none_or(|s| s.trusted);
         let canonical;
@@ -185,20 +198,13 @@ impl Annotate {
             canonical = text;
             &canonical
         };
-        let (note, tally) = (&mut self.note, &mut self.tally);
-        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note, tally };
-        let outcome = match self.set.run(bytes, 0, &mut gate) {
+        let outcome = match self.ask(bytes) {
             Ok(outcome) => outcome,
             Err(e) => {
                 out.refused(line, "not_an_event", e.to_string());
                 return Ok(());
             }
         };
-        for found in &outcome.found {
-            if let Some(work) = self.tally.of(found.probe) {
-                work.matches += 1;
-            }
-        }
         if !outcome.failures.is_empty() {
             self.tell(line, &outcome, out, tx)?;
         }
@@ -351,15 +357,12 @@ mod tests {
         let mut stage = Annotate::for_shell(&config, &[], &Args::default()).unwrap();
         let (mut db, metrics) = (Db::memory(&[failures::SCHEMA]).unwrap(), Metrics::new("f"));
         let context = Context { name: "f".into(), waker: Waker::default(), metrics: metrics.clone(), config };
-        let mut tx = db.begin().unwrap();
-        stage.start(&context, &mut tx).unwrap();
-        let lines: Vec<Line<'_>> = [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#]
-            .iter()
-            .map(|text| Line { bytes: text.as_bytes(), input: 0, number: 1 })
-            .collect();
-        let mut out = Out::new(2);
+        stage.start(&context, &mut db.begin().unwrap()).unwrap();
         for _ in 0..2 {
-            stage.batch(&lines, &mut out, &mut tx).unwrap();
+            for line in [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#] {
+                stage.ask(line.as_bytes()).unwrap();
+            }
+            stage.tally.flush(&stage.names, stage.metrics.as_ref().unwrap());
         }
         let text = String::from_utf8(metrics.text()).unwrap();
         for line in [

@@ -265,6 +265,11 @@ fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
 
 /// Writes a file that only this user can read, whatever lay there before: beside it, then in its place.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        // A pipe or a device has no place that could be taken.
+        return std::fs::write(path, bytes);
+    }
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut random = [0u8; 8];
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
     let mut name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_owned();

@@ -266,6 +266,29 @@ mod tests {
     }
 
     #[test]
+    fn machines_are_counted_by_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        std::fs::write(&main, "version = 1\n[stage.receive]\nto = \"topic:raw\"\n").unwrap();
+        let (config, _) = Config::load(&main, None).unwrap();
+        let series = || machines(&config).lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert!(series().is_empty(), "nobody has enrolled");
+        std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
+        let mut db = Db::open(&dir.path().join("data/state/receive.db"), &[registry::machines::SCHEMA]).unwrap();
+        let sql = "INSERT INTO machines (source, key, platform, unit, tags, enrolment, node_key, enrolled, last_seen) \
+                   VALUES ('osquery', $1, $2, 'berlin', '', 'e', $3, 0, 0)";
+        let mut tx = db.begin().unwrap();
+        for (key, platform) in [("a", "macos"), ("b", "macos"), ("c", "x\"}\n"), ("d", "")] {
+            tx.execute(sql, &[key.into(), platform.into(), key.as_bytes().into()]).unwrap();
+        }
+        tx.commit().unwrap();
+        let line = |platform: &str, n: u32| {
+            format!("zentral_machines{{source=\"osquery\",platform=\"{platform}\",unit=\"berlin\"}} {n}")
+        };
+        assert_eq!(series(), [line("macos", 2), line("other", 1), line("unknown", 1)]);
+    }
+
+    #[test]
     fn health_is_about_what_does_not_heal() {
         let check = |stages: Vec<shown::Stage>, want: u16| assert_eq!(health(&picture("", stages)).0, want);
         let soon = Some(Time::from_ms(1));
