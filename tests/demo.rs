@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn everything_comes_out_as_it_went_in() {
@@ -29,4 +30,34 @@ fn everything_comes_out_as_it_went_in() {
     assert!(!said.contains('\u{1b}'), "no colours in a pipe");
     let left: Vec<_> = std::fs::read_dir(Path::new(tmp.path())).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+/// Programs whose command line names this folder.
+fn programs(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let lines = entries.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(folder)).collect()
+}
+
+#[track_caller]
+fn wait(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited for: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_nothing_behind() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+    command.arg("demo").env("TMPDIR", tmp.path()).current_dir(tmp.path());
+    let mut demo = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait("five stages", || programs(tmp.path()).iter().filter(|line| line.contains("--stage ")).count() == 5);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    wait("their end", || programs(tmp.path()).is_empty());
+    wait("an empty folder", || std::fs::read_dir(tmp.path()).unwrap().next().is_none());
 }

@@ -115,7 +115,12 @@ fn a_script_for_a_machine() {
     let script = hub.ok(&package);
     assert_eq!(script, hub.ok(&package), "same input, same bytes");
     let file = hub.path().join("enrol.sh");
+    // What lies there, open to all and perhaps linked elsewhere, does not get the secret.
+    fs::write(&file, "old").unwrap();
+    fs::hard_link(&file, hub.path().join("other")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     hub.ok(&[&package[..], &["-o", "enrol.sh"]].concat());
+    assert_eq!(fs::read_to_string(hub.path().join("other")).unwrap(), "old");
     assert_eq!(fs::read_to_string(&file).unwrap(), script);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0, "it holds a secret");
     assert!(!script.contains("@CA@") && !script.contains("@FLAGS@") && !script.contains("@SECRET@"), "{script}");

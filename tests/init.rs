@@ -145,10 +145,37 @@ fn wrong_words_write_nothing() {
     assert!(files(dir.path()).is_empty() && !dir.path().join("hub").exists());
 }
 
+/// The pipeline that ships runs after one command.
 #[test]
 fn the_pipeline_that_ships_is_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    check(root, &["check", "pipeline.toml"], 0, "");
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(root.join("pipeline.toml"), dir.path().join("pipeline.toml")).unwrap();
+    std::os::unix::fs::symlink(root.join("filters"), dir.path().join("filters")).unwrap();
+    check(dir.path(), &["check"], 1, "tls/hub.key");
+
+    let said = check(dir.path(), &["init", "."], 0, "Kept as it is:\n  ./pipeline.toml\n");
+    for name in ["tls/ca.pem", "tls/hub.pem", "tls/hub.key", "data/secret.key"] {
+        assert!(said.contains(&format!("  ./{name}\n")), "{name}: {said}");
+    }
+    check(dir.path(), &["check"], 0, "");
+    assert_eq!(
+        fs::read(dir.path().join("pipeline.toml")).unwrap(),
+        fs::read(root.join("pipeline.toml")).unwrap(),
+        "left as it was"
+    );
+    for (name, mode) in [("tls/hub.key", 0o600), ("data/secret.key", 0o600), ("data", 0o700)] {
+        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+
+    // What is there stays: only the rest is made, and a half of a pair is nothing to go on with.
+    let cert = fs::read(dir.path().join("tls/hub.pem")).unwrap();
+    fs::remove_file(dir.path().join("data/secret.key")).unwrap();
+    check(dir.path(), &["init"], 0, "./tls/hub.key\n");
+    assert_eq!(fs::read(dir.path().join("tls/hub.pem")).unwrap(), cert);
+    fs::remove_file(dir.path().join("tls/hub.key")).unwrap();
+    check(dir.path(), &["init"], 2, "tls/hub.pem is there, but");
+    check(dir.path(), &["init", "--url", "https://x"], 2, "says what --listen and --url would");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Every event through every probe: annotated to `to`, the matches to `matches`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use event::{Time, json};
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Found, Note, Outcome, Why};
-use prometheus::IntCounterVec;
+use probe::{FilterSet, Found, Note, Outcome, ParseError, Why};
+use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
 
 use crate::failures::{self, Failures, Told};
@@ -30,6 +31,7 @@ pub struct Annotate {
     /// The probes that were named, at a shell; none: all.
     only: Vec<String>,
     metrics: Option<ProbeMetrics>,
+    tally: Tally,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
     found: u64,
@@ -47,8 +49,44 @@ struct Shell {
 
 struct ProbeMetrics {
     runs: IntCounterVec,
+    seconds: CounterVec,
     matches: IntCounterVec,
     failures: IntCounterVec,
+}
+
+/// What the probes did in one batch, by their place in the set; added to the metrics once.
+#[derive(Default)]
+struct Tally {
+    probes: Vec<Work>,
+    begun: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    runs: u64,
+    matches: u64,
+    took: Duration,
+}
+
+impl Tally {
+    fn of(&mut self, probe: usize) -> Option<&mut Work> {
+        if probe >= self.probes.len() {
+            self.probes.resize(probe + 1, Work::default());
+        }
+        self.probes.get_mut(probe)
+    }
+
+    /// Adds to the metrics, and begins anew.
+    fn flush(&mut self, names: &[String], metrics: &ProbeMetrics) {
+        for (work, name) in self.probes.iter_mut().zip(names).filter(|(work, _)| work.runs > 0) {
+            metrics.runs.with_label_values(&[name]).inc_by(work.runs);
+            metrics.seconds.with_label_values(&[name]).inc_by(work.took.as_secs_f64());
+            if work.matches > 0 {
+                metrics.matches.with_label_values(&[name]).inc_by(work.matches);
+            }
+            *work = Work::default();
+        }
+    }
 }
 
 impl Annotate {
@@ -85,6 +123,7 @@ impl Annotate {
             pending: Vec::new(),
             only,
             metrics: None,
+            tally: Tally::default(),
             shell,
             found: 0,
             buffer: Vec::new(),
@@ -173,6 +212,19 @@ impl Annotate {
         Ok(())
     }
 
+    /// Runs the probes over one event.
+    fn ask(&mut self, line: &[u8]) -> Result<Outcome, ParseError> {
+        let (note, tally) = (&mut self.note, &mut self.tally);
+        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note, tally };
+        let outcome = self.set.run(line, 0, &mut gate)?;
+        for found in &outcome.found {
+            if let Some(work) = self.tally.of(found.probe) {
+                work.matches += 1;
+            }
+        }
+        Ok(outcome)
+    }
+
     fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let trusted = self.shell.as_ref().is_none_or(|s| s.trusted);
         let canonical;
@@ -187,22 +239,13 @@ impl Annotate {
             canonical = text;
             &canonical
         };
-        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note: &mut self.note };
-        let outcome = match self.set.run(bytes, 0, &mut gate) {
+        let outcome = match self.ask(bytes) {
             Ok(outcome) => outcome,
             Err(e) => {
                 out.refused(line, "not_an_event", e.to_string());
                 return Ok(());
             }
         };
-        if let Some(metrics) = &self.metrics {
-            metrics.runs.with_label_values(&["all"]).inc_by(outcome.runs as u64);
-            for found in &outcome.found {
-                if let Some(name) = self.names.get(found.probe) {
-                    metrics.matches.with_label_values(&[name.as_str()]).inc();
-                }
-            }
-        }
         if !outcome.failures.is_empty() {
             self.tell(line, &outcome, out, tx)?;
         }
@@ -245,12 +288,13 @@ fn names(set: &FilterSet) -> Vec<String> {
     (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect()
 }
 
-/// Keeps quarantined filters from running, and notes what runs.
+/// Keeps quarantined filters from running, notes what runs and takes its time.
 struct Gate<'a> {
     set: &'a FilterSet,
     names: &'a [String],
     failures: &'a Failures,
     note: &'a mut CrashNote,
+    tally: &'a mut Tally,
 }
 
 impl Note for Gate<'_> {
@@ -260,10 +304,16 @@ impl Note for Gate<'_> {
             return false;
         }
         self.note.before(&spec.name, &spec.rev, event_id);
+        self.tally.begun = Some(Instant::now());
         true
     }
 
     fn after(&mut self, probe: usize) {
+        let took = self.tally.begun.take().map_or(Duration::ZERO, |begun| begun.elapsed());
+        if let Some(work) = self.tally.of(probe) {
+            work.runs += 1;
+            work.took += took;
+        }
         if let Some(name) = self.names.get(probe) {
             self.note.after(name);
         }
@@ -283,6 +333,7 @@ impl Stage for Annotate {
         let metrics = &context.metrics;
         self.metrics = Some(ProbeMetrics {
             runs: metrics.counters("zentral_probe_runs_total", "Filters that jq ran.", &["probe"]),
+            seconds: metrics.seconds_counters("zentral_probe_seconds_total", "Time that jq took.", &["probe"]),
             matches: metrics.counters("zentral_probe_matches_total", "Events that a probe chose.", &["probe"]),
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
         });
@@ -321,6 +372,9 @@ impl Stage for Annotate {
             self.one(line, out, state)?;
         }
         self.note.clear();
+        if let Some(metrics) = &self.metrics {
+            self.tally.flush(&self.names, metrics);
+        }
         Ok(())
     }
 
@@ -355,6 +409,37 @@ impl Stage for Annotate {
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
+    use pipe::{Metrics, Waker};
+    use registry::db::Db;
+
+    #[test]
+    fn each_probe_has_its_own_figures() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        let text = "version = 1\n[probe.one]\nfilter = '.n == 1'\n[probe.none]\nfilter = 'false'\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Arc::new(Config::load(&file, None).unwrap().0);
+        let mut stage = Annotate::for_shell(&config, vec![], &Args::default()).unwrap();
+        let (mut db, metrics) = (Db::memory(&[failures::SCHEMA]).unwrap(), Metrics::new("f"));
+        let context = Context { name: "f".into(), waker: Waker::default(), metrics: metrics.clone(), config };
+        stage.start(&context, &mut db.begin().unwrap()).unwrap();
+        for _ in 0..2 {
+            for line in [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#] {
+                stage.ask(line.as_bytes()).unwrap();
+            }
+            stage.tally.flush(&stage.names, stage.metrics.as_ref().unwrap());
+        }
+        let text = String::from_utf8(metrics.text()).unwrap();
+        for line in [
+            r#"zentral_probe_runs_total{probe="one",stage="f"} 4"#,
+            r#"zentral_probe_runs_total{probe="none",stage="f"} 4"#,
+            r#"zentral_probe_matches_total{probe="one",stage="f"} 2"#,
+            r#"zentral_probe_seconds_total{probe="one",stage="f"} "#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains(r#"probe="all""#));
+    }
 
     #[test]
     fn a_reload_keeps_to_the_probes_that_were_named() {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use pipe::StageError;
-use pipe::config::{Config, FilterText, Finding, ProbeConf};
-use probe::{CompileError, FilterSet, Scope, Source, Spec};
+use pipe::config::{Config, FilterText, Finding, ProbeConf, render};
+use probe::{CompileError, FilterSet, Problem, Scope, Source, Spec};
 
 /// What the engine is told of one probe of a configuration.
 pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     let name = |text: &FilterText| match &text.file {
         Some(path) => path.display().to_string(),
-        None => format!("probe {}", conf.name),
+        None => inline_name(conf),
     };
     let scope = &conf.scope;
     let by = conf.by.as_ref().map(|by| by.source.clone());
@@ -59,26 +59,49 @@ pub fn build(config: &Config, names: &[String]) -> Result<FilterSet, StageError>
         specs.push(spec(config, conf));
     }
     let modules = |path: &str| config.module(path);
-    FilterSet::build(specs, &modules).map_err(|errors| {
-        let drawn: Vec<String> = errors.iter().map(CompileError::render).collect();
-        StageError::usage(format!("filters are wrong:\n{}", drawn.join("\n")))
-    })
+    FilterSet::build(specs, &modules)
+        .map_err(|errors| StageError::usage(format!("filters are wrong:\n{}", render(&placed(config, errors)))))
 }
 
 /// What is wrong with the filters of the configuration, each with file, line and caret.
 pub fn findings(config: &Config) -> Vec<Finding> {
     let modules = |path: &str| config.module(path);
-    let specs = config.probes.values().map(|conf| spec(config, conf)).collect();
-    let Err(errors) = FilterSet::build(specs, &modules) else { return Vec::new() };
+    match FilterSet::build(config.probes.values().map(|conf| spec(config, conf)).collect(), &modules) {
+        Ok(_) => Vec::new(),
+        Err(errors) => placed(config, errors),
+    }
+}
+
+fn placed(config: &Config, errors: Vec<CompileError>) -> Vec<Finding> {
     // Several probes may share a file or module that is wrong: it is said once.
     let mut once = BTreeMap::new();
     for problem in errors.into_iter().flat_map(|e| e.problems) {
         once.entry((problem.file.clone(), problem.line, problem.column, problem.message.clone())).or_insert(problem);
     }
-    let finding = |p: probe::Problem| {
-        let drawn = p.to_string();
-        let shown = drawn.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned());
-        Finding::drawn(&p.file, p.line, p.column, "", &p.message, shown)
-    };
-    once.into_values().map(finding).collect()
+    once.into_values().map(|problem| finding(config, &problem)).collect()
+}
+
+/// A program that stands in the configuration itself is shown there, under its key.
+fn finding(config: &Config, p: &Problem) -> Finding {
+    let inline = config.probes.values().find_map(|probe| {
+        let by = || probe.by.as_ref().filter(|_| p.file == format!("{}, by", inline_name(probe))).map(|by| ("by", by));
+        let filter = (p.file == inline_name(probe)).then_some(("filter", &probe.filter));
+        filter.or_else(by).map(|found| (probe, found))
+    });
+    if let Some((probe, (key, text))) = inline {
+        return match &text.file {
+            None => probe.settings.within(key, &text.source, p.line, p.column, &p.message),
+            Some(file) => Finding::drawn(file, p.line, p.column, "", &p.message, drawn(p)),
+        };
+    }
+    Finding::drawn(&p.file, p.line, p.column, "", &p.message, drawn(p))
+}
+
+fn drawn(p: &Problem) -> String {
+    p.to_string().split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned())
+}
+
+/// What the engine calls a program that stands in the configuration itself.
+fn inline_name(conf: &ProbeConf) -> String {
+    format!("probe {}", conf.name)
 }

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
+use pipe::config::{Config, Finding, StageKind};
 
 pub use conf::check;
 
@@ -49,4 +50,23 @@ pub struct Args {
 /// Runs the stage until it is stopped. Errors have been said on stderr.
 pub fn run(global: &Global, args: &Args) -> Exit {
     stage::run(global, args)
+}
+
+/// Whether certificate and key of the configuration can be read and belong together. The files are no part of the
+/// configuration: this is for `check`, on the machine that they lie on.
+pub fn check_tls(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Receive) {
+        let Ok(conf) = conf::Conf::read(config, Some(&stage.settings)) else { continue };
+        let Some(Err(why)) = conf.tls.map(|files| tls::config(&files, None)) else { continue };
+        let mut table = stage.settings.clone();
+        let named = table.table("tls").and_then(|mut tls| {
+            let mut words = ["cert", "key", "client_ca"].into_iter().filter_map(|key| tls.str(key)).collect::<Vec<_>>();
+            words.retain(|word| why.starts_with(&format!("{}:", table.base().join(word).display())));
+            words.pop()
+        });
+        table.fail_word("tls", &named.unwrap_or_default(), why);
+        found.extend(table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+    }
+    found
 }

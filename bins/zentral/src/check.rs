@@ -1,18 +1,22 @@
 //! `zentral check`: everything static that can be wrong with a configuration.
 
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use pipe::Exit;
 use pipe::cli::{Global, complain};
-use pipe::config::{Config, Files, Finding, StageKind, render};
+use pipe::config::{Config, Files, Finding, StageKind, once, render};
+use serde_json::json;
+use store::stores::embedded;
 
 /// Command line of `check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Configurations [default: the one that the other commands use]
     pub files: Vec<PathBuf>,
-    /// One JSON object a finding
+    /// One JSON object a finding, also on a terminal
     #[arg(long)]
     pub json: bool,
 }
@@ -31,22 +35,29 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     let mut all = Vec::new();
     for file in &files {
         match load(file, global.data.as_deref()) {
-            Ok((config, files)) => all.extend(act::check(&config, &act::texts_through(files), true)),
+            Ok((config, files)) => {
+                all.extend(act::check(&config, &act::texts_through(files), true));
+                all.extend(receive::check_tls(&config));
+            }
             Err(mut findings) => all.append(&mut findings),
         }
     }
-    if args.json {
-        for f in &all {
-            let record =
-                serde_json::json!({"file": f.file, "line": f.line, "column": f.column, "key": f.key, "text": f.text});
-            if pipe::write_stdout(format!("{record}\n").as_bytes()).is_err() {
-                return Exit::Done;
-            }
-        }
-    } else if !all.is_empty() {
+    let all = once(all);
+    let people = std::io::stdout().is_terminal() && !args.json;
+    let out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
+    if let Err(e) = pipe::write_stdout(out.as_bytes()) {
+        return crate::finish(Err(crate::stdout_error(e)));
+    }
+    // Who pipes the records, or keeps them in a log, still sees the places drawn.
+    if !people && !args.json && !all.is_empty() {
         complain(&render(&all));
     }
     if all.is_empty() { Exit::Done } else { Exit::No }
+}
+
+fn line(f: &Finding) -> String {
+    let record = json!({"file": f.file, "line": f.line, "column": f.column, "key": f.key, "text": f.text});
+    format!("{record}\n")
 }
 
 /// Reads a configuration and everything it names, and checks every table of it.
@@ -80,5 +91,26 @@ pub fn whole(config: &Config) -> Vec<Finding> {
     if let Some(files) = &config.files {
         all.append(&mut act::check(config, &act::texts_through(files.clone()), false));
     }
-    all
+    all.extend(shared_indexes(config));
+    once(all)
+}
+
+/// Two embedded stores must not write one index.
+fn shared_indexes(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut owners = BTreeMap::new();
+    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Store) {
+        let mut table = stage.settings.clone();
+        if table.str("kind").is_some_and(|kind| kind != embedded::KIND.name) {
+            continue;
+        }
+        let dir = table.path("path").unwrap_or_else(|| embedded::default_dir(config));
+        // As the paths are written: folders that do not exist yet have no other name.
+        let dir = std::path::absolute(&dir).unwrap_or(dir).components().collect::<PathBuf>();
+        if let Some(other) = owners.insert(dir, &stage.name) {
+            table.fail("path", format!("store `{other}` keeps its index in the same folder; give one another `path`"));
+            found.extend(table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+        }
+    }
+    found
 }

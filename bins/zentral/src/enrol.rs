@@ -3,8 +3,8 @@
 mod package;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use event::Time;
 use pipe::cli::Global;
@@ -117,7 +117,7 @@ fn state(error: DbError) -> StageError {
 /// Opens `registry.db` beside a running `up`, or before the first one.
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(fail)?;
+    registry::folder::make_private(&config.data).map_err(fail)?;
     Db::open(&config.data.join("registry.db"), &[enrolments::SCHEMA]).map_err(state)
 }
 
@@ -260,7 +260,30 @@ fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
     let script = package::script(config, &found, &secret)?;
     let Some(path) = &args.output else { return print(&script) };
     let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(path).map_err(fail)?;
-    file.write_all(script.as_bytes()).map_err(fail)
+    write_private(path, script.as_bytes()).map_err(fail)
+}
+
+/// Writes a file that only this user can read, whatever lay there before: beside it, then in its place.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        // A pipe or a device has no place that could be taken.
+        return std::fs::write(path, bytes);
+    }
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut random = [0u8; 8];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    let mut name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_owned();
+    name.push(format!(".{:016x}", u64::from_ne_bytes(random)));
+    let beside = path.with_file_name(name);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o700)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }

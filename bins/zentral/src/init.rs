@@ -1,13 +1,16 @@
 //! `zentral init`: a folder with everything that a hub needs to start.
 
+mod complete;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use event::Time;
 use pipe::cli::Global;
 use pipe::{Exit, StageError};
+use registry::folder::make_private;
 use registry::server_key;
 
 use crate::{ca, template};
@@ -15,7 +18,7 @@ use crate::{ca, template};
 /// Command line of `init`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The folder; made if it is not there
+    /// The folder; made if it is not there. Where a pipeline.toml is already, it stays and what it lacks is made
     #[arg(default_value = ".")]
     pub dir: PathBuf,
     /// Address that agents speak to [default: every address, on the URL's port; without --url 127.0.0.1:8443]
@@ -39,7 +42,9 @@ const PROBE: [(&str, &str); 3] = [
 /// Makes it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("init");
-    crate::finish(Plan::of(args).and_then(|plan| {
+    let there = fs::symlink_metadata(args.dir.join("pipeline.toml")).is_ok();
+    let plan = if there { complete::plan(global, args) } else { Plan::of(args) };
+    crate::finish(plan.and_then(|plan| {
         plan.write(&args.dir)?;
         pipe::write_stdout(plan.said(&args.dir).as_bytes()).map_err(crate::stdout_error)?;
         Ok(Exit::Done)
@@ -78,6 +83,8 @@ fn port_of(listen: &str) -> Result<u16, String> {
 /// What is to be written, with the permissions of each file.
 struct Plan {
     files: Vec<(PathBuf, u32, Vec<u8>)>,
+    /// Files that are there already and stay as they are.
+    kept: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -116,7 +123,7 @@ impl Plan {
         }
         // Last, so that a folder with a pipeline.toml has the rest as well.
         files.push(("pipeline.toml".into(), 0o644, pipeline.into()));
-        Ok(Self { files })
+        Ok(Self { files, kept: Vec::new() })
     }
 
     /// Writes all of it, or nothing: whatever is there already stays as it is.
@@ -133,8 +140,8 @@ impl Plan {
             let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}; nothing was written", path.display()));
             if let Some(folder) = path.parent() {
                 // The data folder is nobody else's business.
-                let mode = if folder.ends_with("data") { 0o700 } else { 0o755 };
-                fs::DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(fail)?;
+                let private = path.file_name() == Some(server_key::FILE.as_ref());
+                if private { make_private(folder) } else { fs::create_dir_all(folder) }.map_err(fail)?;
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(&path).map_err(fail)?;
             made.push(path.clone());
@@ -151,9 +158,15 @@ impl Plan {
             _ if dir == Path::new(".") => String::new(),
             path => format!(" -c {}", quoted(&path.to_string_lossy())),
         };
-        let list: String = self.files.iter().map(|(path, ..)| format!("  {}\n", dir.join(path).display())).collect();
+        let list = |paths: &mut dyn Iterator<Item = &PathBuf>| -> String {
+            paths.map(|path| format!("  {}\n", dir.join(path).display())).collect()
+        };
+        let mut said = format!("Made:\n{}", list(&mut self.files.iter().map(|(path, ..)| path)));
+        if !self.kept.is_empty() {
+            said.push_str(&format!("\nKept as it is:\n{}", list(&mut self.kept.iter())));
+        }
         format!(
-            "Made:\n{list}\nNext:\n  \
+            "{said}\nNext:\n  \
              zentral{config} up                     # run it\n  \
              zentral{config} enrol new              # a secret for machines; its id goes into the next line\n  \
              zentral{config} enrol package ID --format sh -o enrol.sh   # for osqueryd on Linux and macOS\n"

@@ -1,5 +1,7 @@
 //! `zentral replay`: what came before, to be fed again through a pipe. It only prints.
 
+use std::io::{BufRead as _, BufReader};
+
 use pipe::cli::Global;
 use pipe::config::{Config, StageKind, is_name};
 use pipe::{Exit, StageError};
@@ -15,8 +17,8 @@ pub struct Args {
     /// Events
     #[arg(long, conflicts_with = "refused")]
     pub events: bool,
-    /// Lines that this stage refused, as they came
-    #[arg(long, value_name = "STAGE")]
+    /// Lines that this stage refused, as they came; nobody wrote down when
+    #[arg(long, value_name = "STAGE", conflicts_with = "since")]
     pub refused: Option<String>,
     /// Only lines received since: an age such as 2h, or a time
     #[arg(long, value_name = "AGE|TIME")]
@@ -59,19 +61,22 @@ fn refused(config: &Config, stage: &str) -> Result<Exit, StageError> {
     let folder = config.data.join("refused");
     for name in [format!("{stage}.ndjson.1"), format!("{stage}.ndjson")] {
         let path = folder.join(name);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", path.display()));
+        let mut entries = match std::fs::File::open(&path) {
+            Ok(file) => BufReader::new(file),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(StageError::state(format!("{}: {e}", path.display()))),
+            Err(e) => return Err(fail(e)),
         };
-        for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            match pipe::refused_original(line) {
+        let mut line = Vec::new();
+        while entries.read_until(b'\n', &mut line).map_err(fail)? > 0 {
+            match pipe::refused_original(&line) {
                 Some(mut original) => {
                     original.push(b'\n');
                     pipe::write_stdout(&original).map_err(crate::stdout_error)?;
                 }
                 None => tracing::warn!("{}: an entry that cannot be read", path.display()),
             }
+            line.clear();
         }
     }
     Ok(Exit::Done)

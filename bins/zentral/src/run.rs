@@ -1,8 +1,9 @@
 //! `zentral run STAGE`: one stage of the configuration by name, for containers and systemd.
 
 use pipe::cli::{Global, StageArgs};
-use pipe::config::StageKind;
-use pipe::{Exit, StageError};
+use pipe::config::{Config, StageConf, StageKind};
+use pipe::state::LOCK_WAIT;
+use pipe::{Exit, Signals, StageError};
 
 /// Command line of `run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,11 +30,18 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         return crate::finish(Err(StageError::usage(text)));
     };
     // Without a running `up` nobody has recorded where new readers start: this stage does it for itself.
-    if let Err(e) = pipe::record_start(&config, stage) {
+    if let Err(e) = record(&config, stage) {
         global.start_log(&args.stage);
         return crate::finish(Err(e));
     }
     start(global, stage.kind, &args.stage, args.metrics.clone())
+}
+
+/// A second `act` waits for the first one to end, however long that takes; all others for a dying predecessor only.
+fn record(config: &Config, stage: &StageConf) -> Result<(), StageError> {
+    let signals = Signals::listen().map_err(|e| StageError::state(format!("signals: {e}")))?;
+    let wait = (stage.kind != StageKind::Act).then_some(LOCK_WAIT);
+    pipe::record_start(config, stage, wait, &|| signals.stopping())
 }
 
 fn start(global: &Global, kind: StageKind, name: &str, metrics: Option<String>) -> Exit {

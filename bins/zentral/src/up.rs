@@ -23,6 +23,7 @@ mod watch;
 mod worker;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use pipe::cli::{Global, complain};
 use pipe::config::render;
@@ -43,13 +44,16 @@ pub struct Args {
     /// Run the whole pipeline over these raw lines in a fresh data folder, actions dry, and stop
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "only")]
     pub test: Vec<PathBuf>,
+    /// Stop when stdin ends, and remove this folder if that was the reason: nobody else is left to do it
+    #[arg(long, hide = true, value_name = "DIR", conflicts_with = "test")]
+    pub scratch: Option<PathBuf>,
 }
 
 /// Runs the pipeline of the configuration. `check` finds what is wrong with it beyond what is read here.
 pub fn run(global: &Global, args: &Args, check: Check) -> Exit {
     global.start_log(NAME);
     let result = source(global, check).and_then(|source| {
-        if args.test.is_empty() { supervise(global, source, args.only.clone()) } else { dry::run(global, source, args) }
+        if args.test.is_empty() { supervise(global, source, args) } else { dry::run(global, source, args) }
     });
     crate::finish(result)
 }
@@ -63,7 +67,8 @@ pub fn source(global: &Global, check: Check) -> Result<Source, StageError> {
     Ok(Source { main: whole(main)?, data: global.data.clone().map(whole).transpose()?, check })
 }
 
-fn supervise(global: &Global, source: Source, only: Vec<String>) -> Result<Exit, StageError> {
+fn supervise(global: &Global, source: Source, args: &Args) -> Result<Exit, StageError> {
+    let only = args.only.clone();
     let (loaded, broken) = match source.load() {
         Ok(loaded) => (loaded, None),
         Err(findings) => {
@@ -81,5 +86,12 @@ fn supervise(global: &Global, source: Source, only: Vec<String>) -> Result<Exit,
     }
     let _lock = home::open(&loaded.config.data)?;
     let programs = child::Programs::find(global).map_err(|e| StageError::state(format!("programs: {e}")))?;
-    supervisor::Supervisor::new(source, &loaded, broken, programs, only)?.run(loaded)
+    let supervisor = supervisor::Supervisor::new(source, &loaded, broken, programs, only)?;
+    let Some(scratch) = &args.scratch else { return supervisor.run(loaded) };
+    let orphaned = supervisor.follow_stdin().map_err(|e| StageError::state(format!("stdin: {e}")))?;
+    let ended = supervisor.run(loaded);
+    if orphaned.load(Ordering::Acquire) {
+        std::fs::remove_dir_all(scratch).map_err(|e| StageError::state(format!("{}: {e}", scratch.display())))?;
+    }
+    ended
 }

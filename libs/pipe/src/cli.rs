@@ -174,7 +174,7 @@ impl Process {
         }
         let touches_disk = state.is_some() || from.iter().chain(&to).any(|p| p.topic().is_some());
         if touches_disk {
-            std::fs::create_dir_all(&config.data)
+            registry::folder::make_private(&config.data)
                 .map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
             if crate::is_network(&config.data) {
                 return Err(StageError::state(format!("{} lies on a network file system", config.data.display())));

@@ -26,12 +26,39 @@ pub fn init(name: &str, level: &str, format: LogFormat, color: Option<bool>) {
     let color = color.unwrap_or_else(|| std::io::stderr().is_terminal());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
-        LogFormat::Json => builder.json().with_current_span(false).with_target(false).try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().with_current_span(false).with_target(false);
+            builder.map_event_format(|inner| staged(name, inner)).try_init()
+        }
         LogFormat::Text => {
             let prefix = if name.is_empty() { "zentral".to_owned() } else { format!("zentral {name}") };
             builder.with_ansi(color).event_format(Prefixed(prefix)).try_init()
         }
     };
+}
+
+/// The JSON of `inner` with who speaks in front.
+struct Staged<F> {
+    /// As JSON.
+    stage: String,
+    inner: F,
+}
+
+fn staged<F>(stage: &str, inner: F) -> Staged<F> {
+    Staged { stage: serde_json::Value::from(stage).to_string(), inner }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Staged<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.inner.format_event(ctx, Writer::new(&mut text), event)?;
+        write!(to, "{{\"stage\":{},{}", self.stage, text.strip_prefix('{').unwrap_or(&text))
+    }
 }
 
 struct Prefixed(String);
@@ -57,5 +84,36 @@ where
         }
         ctx.field_format().format_fields(to.by_ref(), event)?;
         writeln!(to)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn json_says_who_speaks() {
+        let written = Written::default();
+        let to = written.clone();
+        let builder = tracing_subscriber::fmt().with_writer(move || to.clone()).json();
+        let subscriber = builder.map_event_format(|inner| staged("sift", inner)).finish();
+        tracing::subscriber::with_default(subscriber, || tracing::warn!(n = 1, "a \"line\""));
+        let line: serde_json::Value = serde_json::from_slice(&written.0.lock().unwrap()).unwrap();
+        assert_eq!((&line["stage"], &line["level"], &line["fields"]["n"]), (&"sift".into(), &"WARN".into(), &1.into()));
     }
 }

@@ -1,8 +1,8 @@
 //! The metrics that every stage has, by one naming pattern (contract § 5).
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Buckets for delays, in seconds.
@@ -63,6 +63,11 @@ impl Metrics {
     /// A counter of the stage's own.
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         counters(&self.registry, name, help, labels)
+    }
+
+    /// A counter of seconds of the stage's own.
+    pub fn seconds_counters(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        register(&self.registry, valid(CounterVec::new(Opts::new(name, help), labels)))
     }
 
     /// A gauge of the stage's own.

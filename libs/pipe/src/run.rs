@@ -86,11 +86,10 @@ impl Loop {
         let (lock, mut db) = open_state(&fs, &job, &schemas)?;
         let mut outputs = Vec::new();
         for place in &job.to {
-            let class = if job.kind == StageKind::Act { Class::Outcome } else { Class::Between };
             outputs.push(match place {
                 None => Output::None,
                 Some(Place::Standard) => Output::Stdout,
-                Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, class)?,
+                Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
             });
         }
         let refused = match &job.state {
@@ -433,14 +432,26 @@ fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Inp
 
 /// Records where the readers of a stage start, before any writer appends; what is recorded already stays.
 ///
-/// A new `act` starts at the end as it stands, every other stage at the first line kept; `start` overrides.
-pub fn record_start(config: &Config, stage: &StageConf) -> Result<(), StageError> {
-    if stage.kind == StageKind::Receive {
-        return Ok(());
-    }
+/// A new `act` starts at the end as it stands, every other stage at the first line kept; `start` overrides. Where
+/// nothing is to be recorded nobody is waited for; else the state's lock is, for `wait` (none: for ever) or until `stop`.
+pub fn record_start(
+    config: &Config,
+    stage: &StageConf,
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), StageError> {
+    let inputs: Vec<String> = stage.from.iter().filter(|p| p.topic().is_some()).map(Place::to_string).collect();
     let fs = RealFs::shared();
     let file = config.state_file(stage);
-    let _lock = state::lock(&fs, &file, Some(state::LOCK_WAIT), &|| false)?;
+    if stage.kind == StageKind::Receive || state::recorded(&file, &inputs) {
+        return Ok(());
+    }
+    // Whoever holds the lock may be about to record the very same.
+    let known = || state::recorded(&file, &inputs);
+    let _lock = match state::lock(&fs, &file, wait, &|| stop() || known()) {
+        Err(e) if e.exit == Exit::Done && known() => return Ok(()),
+        other => other?,
+    };
     let mut db =
         Db::open(&file, &[state::SCHEMA]).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     let default = if stage.kind == StageKind::Act { "last" } else { "first" };

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use registry::db::{Db, DbError, Schema, Tx};
 
-use crate::StageError;
 use crate::fs::{Fs, Guard};
 use crate::topic::{Mark, Sealed};
+use crate::{Exit, StageError};
 
 /// The tables that every stage's state has. Positions are keyed by (input, partition): a disk topic has one partition.
 pub const SCHEMA: Schema = Schema {
@@ -41,7 +41,8 @@ pub struct Position {
     pub skipped: u64,
 }
 
-/// Takes the lock of a state file; `wait` none: for ever (a second `act` takes over when the first ends).
+/// Takes the lock of a state file; `wait` none: for ever (a second `act` takes over when the first ends). A `stop` while
+/// it waits is an error with the exit code 0.
 pub fn lock(
     fs: &Arc<dyn Fs>,
     file: &Path,
@@ -58,11 +59,21 @@ pub fn lock(
         if let Some(guard) = fs.lock(&path).map_err(|e| fail(e.to_string()))? {
             return Ok(guard);
         }
-        if stop() || wait.is_some_and(|wait| begun.elapsed() >= wait) {
+        if stop() {
+            // Asked to go while nothing was begun: a polite end.
+            return Err(StageError { exit: Exit::Done, text: "stopped while waiting for the state".into() });
+        }
+        if wait.is_some_and(|wait| begun.elapsed() >= wait) {
             return Err(fail("held by another process".into()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether every one of these inputs has a position, as far as can be seen without a lock.
+pub fn recorded(file: &Path, inputs: &[String]) -> bool {
+    let Ok(Some(db)) = Db::open_read_only(file) else { return false };
+    inputs.iter().all(|input| matches!(position(&db, input), Ok(Some(_))))
 }
 
 /// Where this reader stands; none: it has not started.

@@ -5,6 +5,7 @@
 
 pub mod db;
 pub mod enrolments;
+pub mod folder;
 pub mod machines;
 pub mod orders;
 pub mod server_key;

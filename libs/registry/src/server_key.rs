@@ -28,7 +28,7 @@ pub fn read_or_make(data: &Path) -> io::Result<ServerKey> {
     if let Some(key) = read(data)? {
         return Ok(key);
     }
-    fs::create_dir_all(data)?;
+    crate::folder::make_private(data)?;
     let key = random()?;
     let mut name = [0u8; 8];
     getrandom::fill(&mut name).map_err(io::Error::other)?;
@@ -70,6 +70,7 @@ mod tests {
         });
         assert!(keys.windows(2).all(|w| w.first() == w.last()) && keys.first() != Some(&[0; 32]));
         assert_eq!(fs::metadata(data.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing else is left behind");
         for bad in [&b"short"[..], &[1; 33]] {
             fs::write(data.join(FILE), bad).unwrap();

@@ -36,14 +36,16 @@ impl Hub {
         let fail = |e: std::io::Error| format!("cannot start the hub: {e}");
         let log = File::create(scratch.log()).map_err(fail)?;
         let mut command = Command::new(std::env::current_exe().map_err(fail)?);
-        command.arg("--config").arg(scratch.file()).args(["--color", "never", "--log", "info", "up"]);
+        command.arg("--config").arg(scratch.file()).args(["--color", "never", "--log", "info", "up", "--scratch"]);
+        command.arg(scratch.path());
         // What the user has set for a hub of his own is not for this one.
         for name in ["ZENTRAL_CONFIG", "ZENTRAL_DATA", "ZENTRAL_LOG", "NOTIFY_SOCKET"] {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
         // A group of its own: Ctrl-C is for the demo, which then ends the hub in its own time.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // The pipe is open as long as the demo lives: the hub ends with it, however it ends.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         Ok(Self { process: command.spawn().map_err(fail)? })
     }
 

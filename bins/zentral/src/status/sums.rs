@@ -10,7 +10,7 @@ use pipe::StageError;
 use pipe::config::{Config, Lag, StageConf, StageKind};
 use pipe::fs::{Fs, RealFs};
 use pipe::state;
-use pipe::topic::{self, Class, Error, Head, Mark, Room, Start, TopicReader};
+use pipe::topic::{self, Error, Head, Mark, Room, Start, TopicReader};
 use registry::db::Db;
 use serde::Serialize;
 
@@ -172,11 +172,6 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
         free: fs.free_space(if dir.exists() { &dir } else { &config.data }).unwrap_or(u64::MAX),
         reserve: conf.reserve,
     };
-    let class = match writer.kind {
-        StageKind::Receive => Class::Source,
-        StageKind::Act => Class::Outcome,
-        StageKind::Normalize | StageKind::Filter | StageKind::Store => Class::Between,
-    };
     Ok(TopicSum {
         topic: name.to_owned(),
         written: head.end.line,
@@ -184,7 +179,7 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
         gone: head.first.line,
         disk,
         limit: conf.limit,
-        full: !room.allows(class),
+        full: !room.allows(writer.kind.class()),
         held_by: readers.iter().min_by_key(|(at, _)| *at).map(|(_, r)| r.reader.clone()),
         readers: readers.into_iter().map(|(_, r)| r).collect(),
     })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pipe::StageError;
 use pipe::config::{Config, DRAIN, StageConf};
+use pipe::state::LOCK_WAIT;
 
 use super::plan::{Plan, start_order};
 use super::supervisor::Event;
@@ -77,7 +78,10 @@ impl Change {
 pub fn record(config: Arc<Config>, stages: Vec<StageConf>, change: bool, events: Sender<Event>) {
     let work = move || {
         let in_order = start_order(stages.iter());
-        let recorded = in_order.iter().map(|s| (s.name.clone(), pipe::record_start(&config, s))).collect();
+        let recorded = in_order
+            .iter()
+            .map(|s| (s.name.clone(), pipe::record_start(&config, s, Some(LOCK_WAIT), &|| false)))
+            .collect();
         let _ = events.send(Event::Recorded { change, recorded });
     };
     if let Err(e) = std::thread::Builder::new().name("record".into()).spawn(work) {

@@ -33,10 +33,17 @@ impl Programs {
         for (word, kind) in StageKind::ALL {
             let path = me.with_file_name(word);
             if path.is_file() && path != me {
-                // Another program of that name, or one left over from another build, must not become a stage.
+                // Another program of that name, or one of another version, must not become a stage; nor, where
+                // programs are built, one that was left behind when its sources went on.
                 match version(&path, VERSION_WAIT) {
-                    Some(found) if found == format!("{word} {}", env!("CARGO_PKG_VERSION")) => small.push((kind, path)),
-                    _ => tracing::debug!("{} is not this version's {word}: not used", path.display()),
+                    Some(found) if found != format!("{word} {}", env!("CARGO_PKG_VERSION")) => {
+                        tracing::debug!("{} is not this version's {word}: not used", path.display());
+                    }
+                    None => tracing::debug!("{} does not say its version: not used", path.display()),
+                    Some(_) if stale(&path) => {
+                        tracing::info!("{} is older than its sources: not used, build it again", path.display());
+                    }
+                    Some(_) => small.push((kind, path)),
                 }
             }
         }
@@ -90,6 +97,18 @@ fn version(program: &Path, wait: Duration) -> Option<String> {
     let mut text = String::new();
     process.stdout.take()?.take(200).read_to_string(&mut text).ok()?;
     Some(text.trim().to_owned())
+}
+
+/// Whether a program lies where cargo built it and one of its sources is newer. Cargo lists them beside it, in
+/// `NAME.d`: `PROGRAM: SOURCE…`, a space within a path behind a backslash.
+fn stale(program: &Path) -> bool {
+    let Ok(list) = std::fs::read_to_string(program.with_extension("d")) else { return false };
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    let Some(built) = modified(program) else { return true };
+    let (_, sources) = list.split_once(": ").unwrap_or_default();
+    let sources = sources.replace("\\ ", "\0");
+    // A source that is gone was changed as well.
+    sources.split_whitespace().any(|path| modified(Path::new(&path.replace('\0', " "))).is_none_or(|at| at > built))
 }
 
 /// A running stage.
@@ -178,6 +197,26 @@ mod tests {
         assert_eq!(other.ended(), None);
         other.kill();
         assert_eq!(other.wait().unwrap(), End::Signal(9));
+    }
+
+    #[test]
+    fn a_program_older_than_its_sources_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let touch = |name: &str, s: u64| {
+            let file = std::fs::File::create(path(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(s)).unwrap();
+        };
+        touch("filter", 100);
+        assert!(!stale(&path("filter")), "installed: nobody lists sources");
+        let source = path("a b.rs").display().to_string().replace(' ', "\\ ");
+        std::fs::write(path("filter.d"), format!("{}: {source} {source}\n", path("filter").display())).unwrap();
+        for (at, want) in [(99, false), (100, false), (101, true)] {
+            touch("a b.rs", at);
+            assert_eq!(stale(&path("filter")), want, "{at}");
+        }
+        std::fs::remove_file(path("a b.rs")).unwrap();
+        assert!(stale(&path("filter")));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What answers for the whole pipeline: `/metrics` of all stages under one address, and the socket that `status` asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipe::config::{Config, Metrics};
+use pipe::config::{Config, Metrics, StageKind, is_name};
 use pipe::ops::{self, Answer, Ask, At};
+use registry::db::Db;
 use sha2::{Digest as _, Sha256};
 
 use super::merge::Families;
@@ -171,7 +172,38 @@ fn metrics(picture: &Picture) -> Vec<u8> {
     });
     all.drop(STAGE_UP); // of a stage that does not answer nobody else would say so
     all.add(&own(up));
+    all.add(&machines(config));
     all.text()
+}
+
+/// Series of [`machines`] at most; what agents say of their platform must not fill the memory of whoever asks.
+const MACHINES_MAX: i64 = 500;
+
+/// How many machines have enrolled, from the state of `receive`: this family is told where all stages are.
+fn machines(config: &Config) -> String {
+    let name = "zentral_machines";
+    let mut text = format!("# HELP {name} Machines that have enrolled.\n# TYPE {name} gauge\n");
+    let Some(stage) = config.stages.iter().find(|s| s.kind == StageKind::Receive) else { return text };
+    let sql = "SELECT source, COALESCE(platform, ''), unit, COUNT(*) FROM machines GROUP BY source, platform, unit \
+               ORDER BY COUNT(*) DESC LIMIT $1";
+    let rows = match Db::open_read_only(&config.state_file(stage)) {
+        // Before the first machine there is neither file nor table.
+        Ok(Some(db)) => db.query(sql, &[MACHINES_MAX.into()]).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let mut counts: BTreeMap<[String; 3], u64> = BTreeMap::new();
+    for row in &rows {
+        let word = |i| match row.text(i) {
+            "" => "unknown".to_owned(),
+            text if is_name(text) => text.to_owned(),
+            _ => "other".to_owned(),
+        };
+        *counts.entry([word(0), word(1), word(2)]).or_default() += row.uint(3);
+    }
+    for ([source, platform, unit], n) in counts {
+        text.push_str(&format!("{name}{{source=\"{source}\",platform=\"{platform}\",unit=\"{unit}\"}} {n}\n"));
+    }
+    text
 }
 
 const STAGE_UP: &str = "zentral_stage_up";
@@ -231,6 +263,29 @@ mod tests {
         check("bearer = \"s3cret\"", "here:1", Some("s3creu"), 403);
         check("bearer = \"s3cret\"", "here:1", Some("s3cret"), 200);
         check("bearer = { file = \"/nonexistent\" }", "here:1", Some("x"), 503);
+    }
+
+    #[test]
+    fn machines_are_counted_by_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        std::fs::write(&main, "version = 1\n[stage.receive]\nto = \"topic:raw\"\n").unwrap();
+        let (config, _) = Config::load(&main, None).unwrap();
+        let series = || machines(&config).lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert!(series().is_empty(), "nobody has enrolled");
+        std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
+        let mut db = Db::open(&dir.path().join("data/state/receive.db"), &[registry::machines::SCHEMA]).unwrap();
+        let sql = "INSERT INTO machines (source, key, platform, unit, tags, enrolment, node_key, enrolled, last_seen) \
+                   VALUES ('osquery', $1, $2, 'berlin', '', 'e', $3, 0, 0)";
+        let mut tx = db.begin().unwrap();
+        for (key, platform) in [("a", "macos"), ("b", "macos"), ("c", "x\"}\n"), ("d", "")] {
+            tx.execute(sql, &[key.into(), platform.into(), key.as_bytes().into()]).unwrap();
+        }
+        tx.commit().unwrap();
+        let line = |platform: &str, n: u32| {
+            format!("zentral_machines{{source=\"osquery\",platform=\"{platform}\",unit=\"berlin\"}} {n}")
+        };
+        assert_eq!(series(), [line("macos", 2), line("other", 1), line("unknown", 1)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use event::LINE_MAX;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, Place, StageConf, StageKind, render};
 use pipe::fs::RealFs;
+use pipe::state::LOCK_WAIT;
 use pipe::topic::{Kept, Options, Start, TopicReader, TopicWriter};
 use pipe::{Exit, StageError};
 use serde::Deserialize;
@@ -39,7 +40,7 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
     let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| s.kind != StageKind::Receive).collect();
     stages.sort_by_key(|s| flow(s.kind));
     for stage in &stages {
-        pipe::record_start(&config, stage)?;
+        pipe::record_start(&config, stage, Some(LOCK_WAIT), &|| false)?;
     }
     let left_out = write_raw(&config, &args.test)?;
     let programs = Programs::find(global).map_err(|e| StageError::state(format!("programs: {e}")))?;

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pipe::StageError;
 use pipe::fs::{Fs as _, Guard, RealFs};
+use registry::folder::make_private;
 
 /// The number of the layout of the data folder (contract § 1).
 const LAYOUT: u32 = 1;
@@ -21,7 +21,7 @@ pub fn open(data: &Path) -> Result<Guard, StageError> {
         let path = path.display().to_string();
         move |e: io::Error| StageError::state(format!("{path}: {e}"))
     };
-    let make = |dir: &Path| fs::DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(fail(dir));
+    let make = |dir: &Path| make_private(dir).map_err(fail(dir));
     make(data)?;
     if pipe::is_network(data) {
         let text = "lies on a network file system, where locks and fsync promise little";

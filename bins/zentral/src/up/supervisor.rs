@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,11 @@ impl Supervisor {
             since: Time::now(),
             ready: false,
         })
+    }
+
+    /// Stops when stdin ends, as stages do; whether it has ended.
+    pub fn follow_stdin(&self) -> std::io::Result<Arc<AtomicBool>> {
+        signals::follow_stdin(self.to_self.clone())
     }
 
     /// Runs until it is told to stop or nothing is left to run.

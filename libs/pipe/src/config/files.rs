@@ -34,6 +34,8 @@ impl Files {
             return Ok(Self { main: path.to_owned(), copy: None, read: Arc::default() });
         }
         let fail = |what: String| Finding::file(path, format!("no copy of a configuration: {what}"));
+        // `current` may point elsewhere in the next moment: everything comes from the one folder that it is now.
+        let path = &std::fs::canonicalize(path).map_err(|e| fail(e.to_string()))?;
         let text = std::fs::read_to_string(path.join(MANIFEST)).map_err(|e| fail(e.to_string()))?;
         let manifest: serde_json::Value = serde_json::from_str(&text).map_err(|e| fail(e.to_string()))?;
         let mut copy = BTreeMap::new();

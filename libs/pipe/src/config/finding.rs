@@ -1,9 +1,12 @@
 //! What is wrong with a configuration, and where: file, line, key and a caret under the word.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use super::mask::{self, Show};
 
 /// A file of the configuration as it was read.
 #[derive(Debug)]
@@ -32,18 +35,33 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding at `span` (bytes) of `file`.
+    /// A finding at `span` (bytes) of `file`. Of the values on the line only the one at `span` is shown.
     pub fn at(file: &SourceFile, span: Range<usize>, key: impl Into<String>, text: impl Into<String>) -> Self {
-        let start = span.start.min(file.text.len());
-        let before = file.text.get(..start).unwrap_or_default();
+        Self::draw(file, span, key, text, Show::Meant)
+    }
+
+    /// A finding about a secret: no value on its line is shown.
+    pub(super) fn hidden(file: &SourceFile, span: Range<usize>, key: String, text: impl Into<String>) -> Self {
+        Self::draw(file, span, key, text, Show::Keys)
+    }
+
+    /// A finding about a file that is no TOML.
+    pub(super) fn syntax(file: &SourceFile, span: Range<usize>, text: impl Into<String>) -> Self {
+        Self::draw(file, span, "", text, Show::FirstKey)
+    }
+
+    fn draw(
+        file: &SourceFile,
+        span: Range<usize>,
+        key: impl Into<String>,
+        text: impl Into<String>,
+        show: Show,
+    ) -> Self {
+        let before = file.text.get(..span.start.min(file.text.len())).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        let whole = file.text.get(line_start..).and_then(|t| t.lines().next()).unwrap_or_default();
-        let left = whole.chars().count().saturating_sub(column - 1).max(1);
-        let width = file.text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, left);
-        let pad: String = whole.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let shown = format!("{line:>5} | {whole}\n      | {pad}{}", "^".repeat(width));
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (whole, caret) = mask::draw(&file.text, span, show);
+        let shown = format!("{line:>5} | {whole}\n      | {caret}");
         Self { file: file.path.clone(), line, column, key: key.into(), text: text.into(), shown: Some(shown) }
     }
 
@@ -77,9 +95,15 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings as one text, a blank line between them.
+/// Findings as one text.
 pub fn render(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The same findings, each place and text once: several stages may meet the same mistake.
+pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    findings.into_iter().filter(|f| seen.insert((f.file.clone(), f.line, f.column, f.text.clone()))).collect()
 }
 
 /// What a table is read from: the file and the tree of its values.

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::settings::nearest;
+use super::cross::{self, Named};
 use super::{
-    Config, Contact, Files, Finding, Metrics, ProbeConf, Settings, SourceFile, StageConf, StageKind, TopicConf, Topics,
-    Unit,
+    Config, Contact, Files, Finding, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics, Unit,
 };
 
 /// Tables that an included file may hold.
@@ -16,14 +15,14 @@ const INCLUDED: [&str; 3] = ["unit", "contact", "probe"];
 pub(super) fn load(files: &mut Files, data: Option<&Path>) -> Result<Config, Vec<Finding>> {
     let main = files.main().to_owned();
     let mut table = parse(files, &main).map_err(|f| vec![f])?;
-    let mut reading = Reading { config: Config::empty(None), act: Vec::new(), findings: Vec::new() };
+    let mut reading = Reading { config: Config::empty(None), named: Named::default(), findings: Vec::new() };
     reading.main(&mut table, files, data);
     let includes = table.strings("include");
     reading.findings.extend(table.clone().finish());
     for pattern in includes {
         reading.include(&table, &pattern, files);
     }
-    reading.cross_check();
+    reading.findings.extend(cross::check(&reading.config, &reading.named));
     if reading.findings.is_empty() { Ok(reading.config) } else { Err(reading.findings) }
 }
 
@@ -34,8 +33,7 @@ fn parse(files: &mut Files, path: &Path) -> Result<Settings, Finding> {
 
 struct Reading {
     config: Config,
-    /// Actions of probes that name none: `[probes] act`.
-    act: Vec<String>,
+    named: Named,
     findings: Vec<Finding>,
 }
 
@@ -77,7 +75,8 @@ impl Reading {
             }
         }
         if let Some(mut probes) = table.table("probes") {
-            self.act = probes.strings("act");
+            self.named.act = probes.strings("act");
+            self.named.probes = Some(probes.clone());
             table.absorb(probes);
         }
         for action in table.tables("action") {
@@ -98,6 +97,7 @@ impl Reading {
         for mut named in table.tables("topic") {
             let conf = TopicConf::read(&mut named, &topics.defaults);
             topics.named.insert(named.name().to_owned(), conf);
+            self.named.topics.push(named.clone());
             table.absorb(named);
         }
         self.config.topics = topics;
@@ -124,7 +124,7 @@ impl Reading {
             let silent = !probe.has("act");
             if let Some(mut read) = ProbeConf::read(&mut probe, files) {
                 if silent {
-                    read.act = self.act.clone();
+                    read.act = self.named.act.clone();
                 }
                 put(&mut self.config.probes, &mut probe, read);
             }
@@ -158,57 +158,6 @@ impl Reading {
                 Err(finding) => self.findings.push(finding),
             }
         }
-    }
-
-    fn cross_check(&mut self) {
-        let config = &self.config;
-        let mut found = Vec::new();
-        let mut writers: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut kinds: Vec<StageKind> = Vec::new();
-        for stage in &config.stages {
-            let mut at = stage.settings.clone();
-            at.take_findings();
-            for topic in stage.writes() {
-                if let Some(other) = writers.insert(topic, &stage.name) {
-                    at.fail(
-                        "to",
-                        format!("topic `{topic}` has a writer already: stage `{other}` (one writer a topic)"),
-                    );
-                }
-            }
-            let single = matches!(stage.kind, StageKind::Receive | StageKind::Normalize | StageKind::Act);
-            if single && kinds.contains(&stage.kind) {
-                at.fail("", format!("there is one `{}` in a pipeline", stage.kind.word()));
-            }
-            kinds.push(stage.kind);
-            found.append(&mut at.take_findings());
-        }
-        for stage in &config.stages {
-            let mut at = stage.settings.clone();
-            at.take_findings();
-            for topic in stage.from.iter().filter_map(super::Place::topic) {
-                if !writers.contains_key(topic) {
-                    let near = nearest(topic, writers.keys().copied());
-                    at.fail("from", format!("no stage writes topic `{topic}`{near}"));
-                }
-            }
-            found.append(&mut at.take_findings());
-        }
-        for probe in config.probes.values() {
-            let file = probe.filter.file.clone().or_else(|| config.file.clone()).unwrap_or_default();
-            for action in probe.act.iter().filter(|a| !config.actions.contains_key(*a)) {
-                let near = nearest(action, config.actions.keys().map(String::as_str));
-                let text = format!("probe `{}` names the action `{action}`, which there is not{near}", probe.name);
-                found.push(Finding::file(&file, text));
-            }
-            let units = probe.scope.units.iter().chain(&probe.scope.not_units);
-            for unit in units.filter(|u| !config.units.contains_key(*u)) {
-                let near = nearest(unit, config.units.keys().map(String::as_str));
-                let text = format!("probe `{}` names the unit `{unit}`, which there is not{near}", probe.name);
-                found.push(Finding::file(&file, text));
-            }
-        }
-        self.findings.append(&mut found);
     }
 }
 

@@ -3,9 +3,11 @@
 //! The tables that all programs share (stages, topics, units, contacts, probes) are understood here; the settings of
 //! an action, a source or a stage belong to the program that uses them and are handed on as [`Settings`].
 
+mod cross;
 mod files;
 mod finding;
 mod load;
+mod mask;
 mod probes;
 mod settings;
 mod stages;
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use files::Files;
-pub use finding::{Finding, SourceFile, render};
+pub use finding::{Finding, SourceFile, once, render};
 pub use probes::{FilterText, ProbeConf, Query, SEVERITIES, Scope};
 pub use settings::Settings;
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};

@@ -32,6 +32,8 @@ pub struct ProbeConf {
     pub shadow: bool,
     /// Whether the first run of its query counts (everything is "added" then).
     pub first_run: bool,
+    /// All keys of the table, for findings that others make.
+    pub settings: Settings,
 }
 
 /// The machines that something is about. Empty lists say nothing; between lists all must hold.
@@ -146,8 +148,9 @@ impl ProbeConf {
         let act = table.strings("act");
         let shadow = table.bool("shadow").unwrap_or(false);
         let first_run = table.bool("first_run").unwrap_or(false);
-        let name = table.name().to_owned();
-        Some(Self { name, scope, query, filter: filter?, severity, act, by, shadow, first_run })
+        let (name, mut settings) = (table.name().to_owned(), table.clone());
+        settings.take_findings();
+        Some(Self { name, scope, query, filter: filter?, severity, act, by, shadow, first_run, settings })
     }
 
     /// The name under which osquery runs its query and reports results.

@@ -27,6 +27,18 @@ struct Spot {
     item: Item,
 }
 
+impl Spot {
+    /// Where this word stands last.
+    fn last(&self, word: &str) -> Option<Range<usize>> {
+        match &self.item {
+            Item::Text(text) => (text == word).then(|| self.span.clone()),
+            Item::List(items) => items.iter().rev().find_map(|item| item.last(word)),
+            Item::Table(entries) => entries.iter().rev().find_map(|entry| entry.value.last(word)),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Entry {
     key: String,
@@ -43,6 +55,8 @@ pub struct Settings {
     span: Range<usize>,
     entries: Vec<Entry>,
     known: Vec<String>,
+    /// Keys that were read as secrets: no finding shows their values.
+    secrets: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -53,7 +67,7 @@ impl Settings {
             Ok(table) => entries(table.get_ref()),
             Err(e) => {
                 let text = e.message().replace('\n', ", ");
-                return Err(Finding::at(&file, e.span().unwrap_or(0..0), "", text));
+                return Err(Finding::syntax(&file, e.span().unwrap_or(0..0), text));
             }
         };
         Ok(Self::new(file, String::new(), String::new(), 0..0, entries))
@@ -78,7 +92,7 @@ impl Settings {
     }
 
     fn new(file: Shared, path: String, name: String, span: Range<usize>, entries: Vec<Entry>) -> Self {
-        Self { file, path, name, span, entries, known: Vec::new(), findings: Vec::new() }
+        Self { file, path, name, span, entries, known: Vec::new(), secrets: Vec::new(), findings: Vec::new() }
     }
 
     /// The last part of the table's name: `slack` of `[action.slack]`.
@@ -114,9 +128,20 @@ impl Settings {
         }
     }
 
+    /// Notes what is wrong at `span`, which belongs to `key` (or to a key of the table that `key` is).
+    fn push(&mut self, key: &str, span: Range<usize>, text: impl Into<String>) {
+        let full = self.full(key);
+        let secret =
+            self.secrets.iter().any(|s| key.strip_prefix(s).is_some_and(|k| k.is_empty() || k.starts_with('.')));
+        self.findings.push(match secret {
+            true => Finding::hidden(&self.file, span, full, text),
+            false => Finding::at(&self.file, span, full, text),
+        });
+    }
+
     fn wrong(&mut self, key: &str, spot: &Spot, want: &str) {
         let text = format!("expected {want}, found {}", kind(&spot.item));
-        self.findings.push(Finding::at(&self.file, spot.span.clone(), self.full(key), text));
+        self.push(key, spot.span.clone(), text);
     }
 
     /// Whether the key is there; does not count as reading it.
@@ -240,6 +265,7 @@ impl Settings {
     /// A secret: a string, `{ env = "…" }` or `{ file = "…" }`. Not looked up here.
     pub fn secret(&mut self, key: &str) -> Option<Secret> {
         let spot = self.find(key)?;
+        self.secrets.push(key.to_owned());
         let secret = self.as_secret(&spot);
         if secret.is_none() {
             self.wrong(key, &spot, "a string, { env = \"NAME\" } or { file = \"PATH\" }");
@@ -250,6 +276,7 @@ impl Settings {
     /// A table of name = secret (headers).
     pub fn secrets(&mut self, key: &str) -> Vec<(String, Secret)> {
         let Some(spot) = self.find(key) else { return Vec::new() };
+        self.secrets.push(key.to_owned());
         let Item::Table(entries) = &spot.item else {
             self.wrong(key, &spot, "a table");
             return Vec::new();
@@ -314,8 +341,32 @@ impl Settings {
     /// Says that something is wrong with the value of `key` (with the table itself if `key` is not in it).
     pub fn fail(&mut self, key: &str, text: impl Into<String>) {
         let found = self.entries.iter().find(|e| e.key == key).map(|e| e.value.span.clone());
+        self.push(key, found.unwrap_or_else(|| self.span.clone()), text);
+    }
+
+    /// Says that something is wrong with this word of `key`: a string, or one in a list or a table of lists.
+    pub fn fail_word(&mut self, key: &str, word: &str, text: impl Into<String>) {
+        let value = self.entries.iter().find(|e| e.key == key).map(|e| &e.value);
+        match value.and_then(|value| value.last(word)) {
+            Some(span) => self.push(key, span, text),
+            None => self.fail(key, text),
+        }
+    }
+
+    /// What is wrong with a program that stands in the value of `key`, at a line and column of the program. Where the
+    /// value is written with escapes the place within it cannot be told.
+    pub fn within(&self, key: &str, program: &str, line: usize, column: usize, text: impl Into<String>) -> Finding {
+        let found = self.entries.iter().find(|e| e.key == key).map(|e| e.value.span.clone());
         let span = found.unwrap_or_else(|| self.span.clone());
-        self.findings.push(Finding::at(&self.file, span, self.full(key), text));
+        let written = self.file.text.get(span.clone()).unwrap_or_default();
+        let place = written.find(program).filter(|_| !program.is_empty()).map(|start| {
+            let above: usize = program.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+            let rest = program.get(above..).unwrap_or_default();
+            let left: usize = rest.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+            let at = span.start + start + above + left;
+            at..at + 1
+        });
+        Finding::at(&self.file, place.unwrap_or(span), self.full(key), text)
     }
 
     /// Takes over the findings of a table inside, unknown keys included.

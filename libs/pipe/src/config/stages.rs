@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
+use crate::topic::Class;
 
 /// Which program a stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,15 @@ impl StageKind {
         ("act", Self::Act),
         ("store", Self::Store),
     ];
+
+    /// How long its outputs still take lines when room gets scarce (design § 3).
+    pub fn class(self) -> Class {
+        match self {
+            Self::Receive => Class::Source,
+            Self::Act => Class::Outcome,
+            Self::Normalize | Self::Filter | Self::Store => Class::Between,
+        }
+    }
 
     /// The word that `run` takes.
     pub fn word(self) -> &'static str {

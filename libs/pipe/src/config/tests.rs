@@ -1,5 +1,5 @@
 //! Whole configurations, and what is said of broken ones.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn says_what_is_wrong_and_where() {
     check("version = 2", &["version 2 is not known"]);
     check(
         "version = 1\nvresion = 2\n",
-        &[":2:1: `vresion`: unknown key; did you mean `version`?", "    2 | vresion = 2", "      | ^^^^^^^"],
+        &[":2:1: `vresion`: unknown key; did you mean `version`?", "    2 | vresion = ***", "      | ^^^^^^^"],
     );
     check("version = 1\nurl = \"http://x\"", &["agents speak https only"]);
     check("version = 1\n[stage.Act]\nrun = \"act\"\nfrom = \"topic:x\"", &["a name is"]);
@@ -125,4 +125,140 @@ fn words_at_the_shell_make_a_table() {
     let mut table = Settings::from_words("action.x", "x", &words).unwrap();
     assert_eq!((table.str("url").as_deref(), table.int("n")), (Some("https://x"), Some(3)));
     assert!(table.finish().is_empty());
+}
+
+#[test]
+fn lines_that_would_double_or_go_round_are_found() {
+    const HEAD: &str = "version = 1\n[stage.receive]\nto = \"topic:raw\"\n";
+    let check = |rest: &str, want: &[&str]| check(&format!("{HEAD}{rest}"), want);
+    check(
+        "[stage.store]\nfrom = [\"topic:raw\", \"topic:raw\"]\n",
+        &[
+            ":5:22: `stage.store.from`: topic `raw` stands here twice",
+            "    5 | from = [***, \"topic:raw\"]\n      |              ^^^^^^^^^^^",
+        ],
+    );
+    check(
+        "[stage.filter]\nfrom = [\"topic:raw\", \"topic:events\"]\nto = \"topic:events\"\n",
+        &[":5:22: `stage.filter.from`: the stage writes topic `events` itself"],
+    );
+    check(
+        "[stage.one]\nrun = \"filter\"\nfrom = [\"topic:raw\", \"topic:b\"]\nto = \"topic:a\"\n\
+         [stage.two]\nrun = \"filter\"\nfrom = \"topic:a\"\nto = \"topic:b\"\n",
+        &[":6:22: `stage.one.from`: lines would go round for ever: one → two → one"],
+    );
+    // Outcomes may be matched and acted upon: their chain ends by itself.
+    check(
+        "[stage.normalize]\nfrom = [\"topic:raw\", \"topic:outcomes\"]\nto = \"topic:normalized\"\n\
+         [stage.filter]\nfrom = \"topic:normalized\"\nto = \"topic:events\"\nmatches = \"topic:matches\"\n\
+         [stage.act]\nfrom = \"topic:matches\"\nto = \"topic:outcomes\"\n",
+        &[],
+    );
+    check(
+        "[stage.filter]\nfrom = \"topic:raw\"\nto = \"topic:events\"\nmatches = \"topic:events\"\n",
+        &[":7:11: `stage.filter.matches`: topic `events` has a writer already: stage `filter`"],
+    );
+    check(
+        "[stage.act]\nrun = \"filter\"\nfrom = \"topic:raw\"\nto = \"topic:a\"\n\
+         [stage.tell]\nrun = \"act\"\nfrom = \"topic:a\"\n",
+        &[":8:1: `stage.tell`: stages `act` and `tell`: their state would lie in one file", "no `act` another name"],
+    );
+    check(
+        "[stage.act]\nfrom = \"topic:raw\"\n[stage.b]\nrun = \"act\"\nfrom = \"topic:raw\"\n",
+        &[":6:1: `stage.b`: there is one `act`"],
+    );
+    check("[topic.rwa]\nlimit = \"1 GiB\"\n", &[":4:1: `topic.rwa`: no stage writes topic `rwa`; did you mean `raw`?"]);
+}
+
+#[test]
+fn one_store_answers_for_all() {
+    let stores = |one: &str, two: &str| {
+        format!(
+            "version = 1\n[stage.receive]\nto = \"topic:raw\"\n[stage.one]\nrun = \"store\"\nfrom = \"topic:raw\"\n{one}\n\
+             [stage.two]\nrun = \"store\"\nfrom = \"topic:raw\"\n{two}\n"
+        )
+    };
+    check(&stores("search = true", ""), &[]);
+    check(&stores("", ""), &[":8:1: `stage.two`: one of several stores needs `search = true`"]);
+    check(&stores("search = true", "search = true"), &[":11:10: `stage.two.search`: store `one` has"]);
+}
+
+#[test]
+fn what_a_probe_names_is_found_where_it_stands() {
+    check(
+        "version = 1\n[action.slack]\n[probe.p]\nfilter = \".a\"\nact = [\"slack\", \"slak\"]\nscope = { not_units = [\"b\"] }",
+        &[
+            ":5:17: `probe.p.act`: probe `p` names the action `slak`",
+            "    5 | act = [***, \"slak\"]\n      |             ^^^^^^",
+            ":6:24: `probe.p.scope`: probe `p` names the unit `b`",
+        ],
+    );
+    check(
+        "version = 1\n[probes]\nact = \"slak\"\n[probe.p]\nfilter = \".a\"\n[probe.q]\nfilter = \".a\"",
+        &[":3:7: `probes.act`: `[probes]` names the action `slak`"],
+    );
+}
+
+#[test]
+fn findings_show_no_secrets() {
+    let hunted = |toml: &str| {
+        let (_dir, loaded) = load(&[("pipeline.toml", toml)]);
+        let (mut findings, mut more) = (Vec::new(), Vec::new());
+        match loaded {
+            Err(found) => findings = found,
+            Ok((config, _)) => {
+                for action in config.actions.values() {
+                    let mut action = action.clone();
+                    action.secret("password");
+                    action.secrets("headers");
+                    action.fail("password", "not good");
+                    more.append(&mut action.finish());
+                }
+            }
+        }
+        let text = render(&findings) + &render(&more);
+        assert!(!text.is_empty() && !text.contains("hunter2") && !text.contains("4711"), "{text}");
+    };
+    hunted("version = 1\nact = { pasword = \"hunter2\", pin = 4711 }");
+    hunted("version = 1\n[action.x]\npassword = 4711");
+    hunted("version = 1\n[action.x]\npassword = \"hunter2\"");
+    hunted("version = 1\n[action.x]\nheaders = { a = 4711, b = \"hunter2\" }");
+    hunted("version = 1\n[action.x]\npassword = hunter2");
+    hunted("version = 1\n[action.x]\npassword = \"hunter2");
+    hunted("version = 1\n[action.x]\npassword = 'hunter2' x");
+    hunted("version = 1\n[action.x]\npassword = \"\"\"\nhunter2=\\q\n\"\"\"");
+}
+
+#[test]
+fn a_copy_is_read_whole_while_another_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("pipeline.toml");
+    let current = dir.path().join("current");
+    let put = |n: usize| {
+        let unit = |name: &str| format!("[unit.{name}]\ntitle = \"{n}\"\n");
+        std::fs::write(&main, format!("version = 1\ninclude = [\"more/*.toml\"]\n{}", unit("first"))).unwrap();
+        std::fs::create_dir_all(dir.path().join("more")).unwrap();
+        std::fs::write(dir.path().join("more/a.toml"), unit("second")).unwrap();
+        Config::load(&main, None).unwrap().1.copy_to(&dir.path().join("copies")).unwrap()
+    };
+    let copies = [put(0), put(1)];
+    let point = |n: usize| {
+        let next = dir.path().join("next");
+        std::os::unix::fs::symlink(&copies[n % 2], &next).unwrap();
+        std::fs::rename(next, &current).unwrap();
+    };
+    point(0);
+    std::thread::scope(|scope| {
+        let (reading, read) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            let gone = |_: &usize| read.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected);
+            (1..).take_while(|n| !gone(n)).for_each(point);
+        });
+        let _reading = reading;
+        for _ in 0..500 {
+            let (config, _) = Config::load(&current, None).unwrap();
+            let titles: Vec<_> = config.units.values().map(|u| u.title.clone()).collect();
+            assert_eq!(titles[0], titles[1]);
+        }
+    });
 }

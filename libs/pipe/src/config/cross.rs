@@ -1,0 +1,181 @@
+//! What the tables of a configuration say of each other: who writes what, who reads it, which names there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::settings::nearest;
+use super::{Config, Finding, Place, ProbeConf, Settings, StageConf, StageKind};
+
+/// Tables that the configuration itself does not keep; needed to say where something stands.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// `[topic.*]`.
+    pub(super) topics: Vec<Settings>,
+    /// `[probes]`.
+    pub(super) probes: Option<Settings>,
+    /// Actions of probes that name none.
+    pub(super) act: Vec<String>,
+}
+
+pub(super) fn check(config: &Config, named: &Named) -> Vec<Finding> {
+    let mut found = writers(config);
+    found.extend(readers(config));
+    found.extend(owners(config));
+    found.extend(cycles(config));
+    found.extend(searched(config));
+    let topics = || config.stages.iter().flat_map(StageConf::writes);
+    for table in &named.topics {
+        if !topics().any(|topic| topic == table.name()) {
+            let near = nearest(table.name(), topics());
+            found.extend(at(table, |at| at.fail("", format!("no stage writes topic `{}`{near}", at.name()))));
+        }
+    }
+    if let Some(table) = &named.probes {
+        found.extend(actions(config, table, &named.act, "`[probes]`"));
+    }
+    config.probes.values().for_each(|probe| found.extend(names(config, probe)));
+    found
+}
+
+/// The findings that `say` makes of a table.
+fn at(table: &Settings, say: impl FnOnce(&mut Settings)) -> Vec<Finding> {
+    let mut table = table.clone();
+    table.take_findings();
+    say(&mut table);
+    table.take_findings()
+}
+
+/// The key that names an output of a stage.
+fn key_of<'a>(stage: &StageConf, topic: &str) -> &'a str {
+    if stage.to.as_ref().and_then(Place::topic) == Some(topic) { "to" } else { "matches" }
+}
+
+/// One writer a topic.
+fn writers(config: &Config) -> Vec<Finding> {
+    let (mut found, mut writers) = (Vec::new(), BTreeMap::new());
+    for stage in &config.stages {
+        for (i, topic) in stage.writes().enumerate() {
+            if let Some(other) = writers.insert(topic, &stage.name) {
+                let text = format!("topic `{topic}` has a writer already: stage `{other}` (one writer a topic)");
+                let key = if i > 0 { "matches" } else { key_of(stage, topic) };
+                found.extend(at(&stage.settings, |at| at.fail(key, text)));
+            }
+        }
+    }
+    found
+}
+
+/// Every topic that is read has a writer, and is read once by a stage.
+fn readers(config: &Config) -> Vec<Finding> {
+    let topics = || config.stages.iter().flat_map(StageConf::writes);
+    let mut found = Vec::new();
+    for stage in &config.stages {
+        let mut seen = BTreeSet::new();
+        for place in &stage.from {
+            let Some(topic) = place.topic() else { continue };
+            let text = if !seen.insert(topic) {
+                format!("topic `{topic}` stands here twice: each of its lines would be read twice")
+            } else if stage.writes().any(|own| own == topic) {
+                format!("the stage writes topic `{topic}` itself: its lines would go round for ever")
+            } else if !topics().any(|t| t == topic) {
+                format!("no stage writes topic `{topic}`{}", nearest(topic, topics()))
+            } else {
+                continue;
+            };
+            found.extend(at(&stage.settings, |at| at.fail_word("from", &place.to_string(), text)));
+        }
+    }
+    found
+}
+
+/// One of some kinds, and one owner a state file.
+fn owners(config: &Config) -> Vec<Finding> {
+    let (mut found, mut owners) = (Vec::new(), BTreeMap::<_, &StageConf>::new());
+    for stage in &config.stages {
+        let Some(other) = owners.insert(config.state_file(stage), stage) else { continue };
+        let text = if other.kind == stage.kind {
+            format!("there is one `{}` in a pipeline", stage.kind.word())
+        } else {
+            let text = "their state would lie in one file; give the one that is no";
+            format!("stages `{}` and `{}`: {text} `{}` another name", other.name, stage.name, single(other, stage))
+        };
+        found.extend(at(&stage.settings, |at| at.fail("", text)));
+    }
+    found
+}
+
+/// The kind after which the common state file is named.
+fn single(one: &StageConf, other: &StageConf) -> &'static str {
+    let by_name = |stage: &StageConf| matches!(stage.kind, StageKind::Filter | StageKind::Store);
+    if by_name(one) { other.kind.word() } else { one.kind.word() }
+}
+
+/// No line comes back to a stage that it has passed. What act writes may: its outcomes have a `cause`, and what comes
+/// of them ends there (design § 3).
+fn cycles(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut told = BTreeSet::new();
+    for stage in config.stages.iter().filter(|s| s.kind != StageKind::Act) {
+        // Each way on is followed once; `way` holds the stages by which it was found.
+        let mut open = vec![(stage, vec![stage.name.as_str()])];
+        let mut seen = BTreeSet::from([stage.name.as_str()]);
+        while let Some((from, way)) = open.pop() {
+            for topic in from.writes() {
+                for next in config.readers(topic).filter(|next| next.kind != StageKind::Act) {
+                    if next.name == stage.name && from.name != stage.name && !told.contains(stage.name.as_str()) {
+                        told.extend(way.iter().copied());
+                        let place = format!("topic:{topic}");
+                        let text = format!("lines would go round for ever: {} → {}", way.join(" → "), stage.name);
+                        found.extend(at(&stage.settings, |at| at.fail_word("from", &place, text)));
+                    } else if seen.insert(&next.name) {
+                        open.push((next, way.iter().copied().chain([next.name.as_str()]).collect()));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// One store answers for all; a store alone need not say so.
+fn searched(config: &Config) -> Vec<Finding> {
+    let answers = |stage: &StageConf| stage.settings.clone().bool("search").unwrap_or(false);
+    let stores: Vec<_> = config.stages.iter().filter(|s| s.kind == StageKind::Store).collect();
+    let mut answering = stores.iter().filter(|s| answers(s));
+    match (answering.next(), stores.as_slice()) {
+        (Some(first), _) => answering
+            .flat_map(|stage| {
+                let text = format!("store `{}` has `search = true` already: one store answers for all", first.name);
+                at(&stage.settings, |at| at.fail("search", text))
+            })
+            .collect(),
+        (None, [_, .., last]) => {
+            at(&last.settings, |at| at.fail("", "one of several stores needs `search = true`: it answers for all"))
+        }
+        (None, _) => Vec::new(),
+    }
+}
+
+/// The actions and units that a probe names.
+fn names(config: &Config, probe: &ProbeConf) -> Vec<Finding> {
+    let table = &probe.settings;
+    let who = format!("probe `{}`", probe.name);
+    // Those of `[probes]` are looked at where they stand.
+    let mut found = if table.has("act") { actions(config, table, &probe.act, &who) } else { Vec::new() };
+    let units = probe.scope.units.iter().chain(&probe.scope.not_units);
+    for unit in units.filter(|u| !config.units.contains_key(*u)) {
+        let near = nearest(unit, config.units.keys().map(String::as_str));
+        let text = format!("{who} names the unit `{unit}`, which there is not{near}");
+        found.extend(at(table, |at| at.fail_word("scope", unit, text)));
+    }
+    found
+}
+
+fn actions(config: &Config, table: &Settings, act: &[String], who: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for action in act.iter().filter(|a| !config.actions.contains_key(*a)) {
+        let near = nearest(action, config.actions.keys().map(String::as_str));
+        let text = format!("{who} names the action `{action}`, which there is not{near}");
+        found.extend(at(table, |at| at.fail_word("act", action, text)));
+    }
+    found
+}

@@ -1,0 +1,199 @@
+//! A line of the configuration as it may be shown: findings are printed and logged, so of the values on a line only the
+//! one that is meant is drawn, and never that of a secret.
+
+use std::ops::Range;
+
+/// What stands for a value that is not shown; always the same, so that it does not tell a length.
+const HIDDEN: &str = "***";
+
+/// What of a line may be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// Keys, and the value under the caret.
+    Meant,
+    /// Keys only: the value under the caret is a secret.
+    Keys,
+    /// The key that the line begins with: the line is no TOML, so nobody knows where a value ends.
+    FirstKey,
+}
+
+/// The line that holds `span.start`, and its caret: both lines of the picture without their margins.
+pub(super) fn draw(text: &str, span: Range<usize>, show: Show) -> (String, String) {
+    let at = span.start.min(text.len());
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let caret = at - start..span.end.clamp(at, start + line.len()).saturating_sub(start);
+    let pieces = match show {
+        Show::FirstKey => first_key(line, open_string(text.get(..start).unwrap_or_default()).is_some()),
+        _ => pieces(line, open_string(text.get(..start).unwrap_or_default()), caret.clone(), show),
+    };
+    let (mut drawn, mut left, mut right) = (String::new(), None, None);
+    for (part, seen) in pieces.into_iter().filter(|(part, _)| !part.is_empty()) {
+        let whole = line.get(part.clone()).unwrap_or_default();
+        // Where a byte of the line comes to stand.
+        let place = |byte: usize| match seen {
+            true => drawn.chars().count() + line.get(part.start..byte).map_or(0, |t| t.chars().count()),
+            false => drawn.chars().count(),
+        };
+        if left.is_none() && part.contains(&caret.start) {
+            left = Some(place(caret.start));
+        }
+        if caret.end > caret.start && part.contains(&(caret.end - 1)) {
+            right = Some(place(caret.end) + if seen { 0 } else { HIDDEN.len() });
+        }
+        drawn.push_str(if seen { whole } else { HIDDEN });
+    }
+    let left = left.unwrap_or_else(|| drawn.chars().count());
+    let width = right.unwrap_or(left + 1).saturating_sub(left).max(1);
+    let pad: String = drawn.chars().chain(std::iter::repeat(' ')).take(left).map(blank).collect();
+    (drawn, pad + &"^".repeat(width))
+}
+
+fn blank(c: char) -> char {
+    if c == '\t' { c } else { ' ' }
+}
+
+/// The line in pieces, each shown or not. `open`: the quotes of a string that began on an earlier line.
+fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Show) -> Vec<(Range<usize>, bool)> {
+    if open.is_none() && is_header(line) {
+        return vec![(0..line.len(), true)];
+    }
+    let meant = line.get(caret.clone()).unwrap_or_default();
+    // The caret under a whole table means the table, not what is in it.
+    let inside = !(meant.starts_with('{') || (meant.starts_with('[') && meant.contains('{')));
+    let mut all = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+        let first = rest.chars().next().unwrap_or_default();
+        let (end, plain) = match (open, first) {
+            (Some(quotes), _) if at == 0 => (rest.find(quotes).map_or(line.len(), |i| i + quotes.len()), false),
+            (_, '#') => (line.len(), false),
+            (_, '"' | '\'') => (at + string_len(rest), false),
+            (_, c) if is_structure(c) => (at + c.len_utf8(), true),
+            _ => (at + rest.find(|c| is_structure(c) || "#\"'".contains(c)).unwrap_or(rest.len()), false),
+        };
+        let key = first != '#' && line.get(end..).is_some_and(|after| after.trim_start().starts_with('='));
+        let under = at < caret.end.max(caret.start + 1) && caret.start < end;
+        all.push((at..end, plain || key || (under && inside && show == Show::Meant && first != '#')));
+        at = end;
+    }
+    all
+}
+
+fn first_key(line: &str, inside: bool) -> Vec<(Range<usize>, bool)> {
+    if !inside && is_header(line) {
+        return vec![(0..line.len(), true)];
+    }
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-. \t".contains(c);
+    let key = line.find('=').filter(|at| !inside && line.get(..*at).is_some_and(|key| key.chars().all(bare)));
+    let seen = key.map_or(0, |at| at + 1);
+    let space = line.get(seen..).map_or(0, |rest| rest.len() - rest.trim_start().len());
+    vec![(0..seen + space, true), (seen + space..line.len(), false)]
+}
+
+/// `[a.b]`, also while its end is missing.
+fn is_header(line: &str) -> bool {
+    let name = line.trim().trim_start_matches('[');
+    let known = |c: char| c.is_ascii_alphanumeric() || "_-. ]".contains(c);
+    line.trim_start().starts_with('[') && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(known)
+}
+
+fn is_structure(c: char) -> bool {
+    c.is_whitespace() || ",=[]{}".contains(c)
+}
+
+/// The quotes of a string that has begun in `text` and not ended.
+fn open_string(text: &str) -> Option<&'static str> {
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '\'', '#']) {
+        rest = rest.get(at..).unwrap_or_default();
+        let skip = match rest.starts_with('#') {
+            true => rest.find('\n').unwrap_or(rest.len()),
+            false => string_len(rest),
+        };
+        if let Some(quotes) = triple(rest)
+            && (skip < 6 || !rest.get(..skip).is_some_and(|s| s.ends_with(quotes)))
+        {
+            return Some(quotes);
+        }
+        rest = rest.get(skip..).unwrap_or_default();
+    }
+    None
+}
+
+fn triple(text: &str) -> Option<&'static str> {
+    ["\"\"\"", "'''"].into_iter().find(|quotes| text.starts_with(quotes))
+}
+
+/// Bytes of the string that `text` begins with, to the end of the line (of the text for one of many lines) if it has no
+/// end.
+fn string_len(text: &str) -> usize {
+    let (quotes, end) = match triple(text) {
+        Some(quotes) => (quotes, text.len()),
+        None => (text.get(..1).unwrap_or_default(), text.find('\n').unwrap_or(text.len())),
+    };
+    let mut at = quotes.len();
+    while at < end {
+        let Some(rest) = text.get(at..end) else { break };
+        if rest.starts_with(quotes) {
+            // Up to two more quotes may belong to the string itself.
+            let more = rest.chars().skip(quotes.len()).take_while(|c| quotes.len() == 3 && quotes.starts_with(*c));
+            return at + quotes.len() + more.count().min(2);
+        }
+        let escape = rest.starts_with('\\') && quotes.starts_with('"');
+        at += rest.chars().take(if escape { 2 } else { 1 }).map(char::len_utf8).sum::<usize>();
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, meant: &str, show: Show, want: (&str, &str)) {
+        let at = text.find(meant).unwrap_or(0);
+        let (line, caret) = draw(text, at..at + meant.len(), show);
+        assert_eq!((line.as_str(), caret.as_str()), want, "{text}");
+    }
+
+    #[test]
+    fn only_what_is_meant_is_seen() {
+        check(
+            "smtp = { user = \"ada\", pasword = \"hunter2\", port = 25 } # hunter3",
+            "pasword",
+            Show::Meant,
+            ("smtp = { user = ***, pasword = ***, port = *** } ***", "                     ^^^^^^^"),
+        );
+        check(
+            "a = { run = \"nro\", b = 's' }",
+            "\"nro\"",
+            Show::Meant,
+            ("a = { run = \"nro\", b = *** }", "            ^^^^^"),
+        );
+        check("a = [\"x\", \"y\"]\n", "[\"x\", \"y\"]", Show::Meant, ("a = [\"x\", \"y\"]", "    ^^^^^^^^^^"));
+        check(
+            "login = { token = \"s\" }",
+            "{ token = \"s\" }",
+            Show::Meant,
+            ("login = { token = *** }", "        ^^^^^^^^^^^^^^^"),
+        );
+        check("password = 12345", "12345", Show::Keys, ("password = ***", "           ^^^"));
+        check("\tü = 'é\\', x = 5", "x", Show::Meant, ("\tü = ***, x = ***", "\t         ^"));
+        check("[stage.act]", "[stage.act]", Show::Meant, ("[stage.act]", "^^^^^^^^^^^"));
+        // Inside a string of many lines everything is its value.
+        check("a = '''\nsecret = 1\n''', b = 2", "cret", Show::Keys, ("***", "^^^"));
+        check("a = '''\nfoo(.x) | y = 1\n'''", ".x", Show::Meant, ("foo(.x) | y = 1", "    ^^"));
+        check("a = \"\"\"x\"\"\"\"\nb = 1", "b", Show::Meant, ("b = ***", "^"));
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_shows_its_first_key() {
+        check("password = hunter2\n", "hunter2", Show::FirstKey, ("password = ***", "           ^^^"));
+        check("password = \"hun\"ter2=x\"", "ter2", Show::FirstKey, ("password = ***", "           ^^^"));
+        check("hunter2", "hunter2", Show::FirstKey, ("***", "^^^"));
+        check("[stage.receive\n", "\n", Show::FirstKey, ("[stage.receive", "              ^"));
+        check("a = \"\"\"\nAbcd=\n", "Abcd", Show::FirstKey, ("***", "^^^"));
+        check("", "", Show::FirstKey, ("", "^"));
+    }
+}
