@@ -27,7 +27,7 @@ fn verdicts_and_once() {
         fresh("e\\u0000", &["a"]),
     ];
     hub.feed(&lines);
-    assert_eq!(hub.run(), Exit::Done);
+    assert_eq!(hub.run(), Exit::Refused);
     hub.feed(&[fresh(&id, &["a"])]);
     hub.run();
     assert_eq!(fake.got().len(), 1);
