@@ -62,7 +62,8 @@ impl World {
         while self.reader.as_ref().unwrap().1.mark().offset < self.facts.acked {
             self.read();
         }
-        if self.kind.with_records {
+        // Hashing takes a quarter of the time; the bytes themselves are compared after each recovery.
+        if self.kind.with_records && (self.depth == 0 || self.random.one_in(3)) {
             let found = verify(&self.machine.spawn(), Path::new(DIR), &self.facts.db.sealed).unwrap();
             assert_eq!(found.map(|v| v.records), Ok(self.facts.db.sealed.len() as u64));
         }
