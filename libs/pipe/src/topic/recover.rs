@@ -25,6 +25,9 @@ pub(super) struct Recovered {
 
 /// Puts the topic right. The caller holds the lock.
 pub(super) fn recover(fs: &dyn Fs, dir: &Path, kept: Kept, known: &[Sealed]) -> Result<Recovered, Error> {
+    // After a kill the names found may not be durable yet. Whoever removes a file because of another (`first`, a compressed
+    // segment) would lose both to a power cut that takes that one's name back.
+    fs.sync_dir(dir).map_err(Error::io(dir, "sync"))?;
     let mut files = tidy(fs, dir)?;
     let head = head::load(fs, dir)?;
     let floor = head::load_first(fs, dir)?;

@@ -1,8 +1,10 @@
 //! What is written and what is durable, and what a power cut makes of the difference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Pseudo-random numbers (splitmix64): the same for the same seed, everywhere.
 #[derive(Debug, Clone)]
@@ -28,10 +30,15 @@ impl Random {
     }
 }
 
+/// Paths, compared as text, which is quicker.
+pub(super) type Names = BTreeMap<Arc<OsStr>, u64>;
+
+/// Cheap to clone: files and names are shared until they change.
+#[derive(Clone)]
 pub(super) struct Disk {
-    pub inodes: BTreeMap<u64, Inode>,
-    pub names: BTreeMap<PathBuf, u64>,
-    pub durable_names: BTreeMap<PathBuf, u64>,
+    pub inodes: BTreeMap<u64, Arc<Inode>>,
+    pub names: Names,
+    pub durable_names: Names,
     pub name_changes: Vec<NameChange>,
     pub locks: BTreeMap<PathBuf, u64>,
     pub random: Random,
@@ -42,6 +49,10 @@ pub(super) struct Disk {
     pub boot: u64,
     pub ops: u64,
     pub stop_at: u64,
+    /// What the stop at each operation leaves, with the process that stopped; none: nobody asks.
+    pub stops: Option<Vec<(u64, Self)>>,
+    /// Whether the last step happened.
+    pub stepped: bool,
     pub lie: bool,
     pub full: Option<u64>,
     pub free: u64,
@@ -62,10 +73,11 @@ pub(super) enum Change {
     Len(usize),
 }
 
+#[derive(Clone)]
 pub(super) struct NameChange {
-    pub dir: PathBuf,
-    pub gone: Option<PathBuf>,
-    pub made: Option<(PathBuf, u64)>,
+    pub dir: Arc<OsStr>,
+    pub gone: Option<Arc<OsStr>>,
+    pub made: Option<(Arc<OsStr>, u64)>,
 }
 
 impl Disk {
@@ -83,6 +95,8 @@ impl Disk {
             boot: 1,
             ops: 0,
             stop_at: u64::MAX,
+            stops: None,
+            stepped: false,
             lie: false,
             full: None,
             free: u64::MAX,
@@ -97,24 +111,50 @@ impl Disk {
         Ok(())
     }
 
-    /// Counts an operation; true if it is the one to stop at.
-    pub fn begin(&mut self, process: u64) -> io::Result<bool> {
+    /// Counts an operation of so many parts and does it: all of it, or if the process stops there, some of it.
+    pub fn operate(
+        &mut self,
+        process: u64,
+        parts: u64,
+        act: impl Fn(&mut Self, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.alive(process)?;
         self.ops += 1;
-        let stop = self.ops == self.stop_at;
-        if stop {
-            self.stopped.insert(process);
+        if let Some(mut stops) = self.stops.take() {
+            let mut left = self.clone();
+            // Other numbers than the history's own, which must not depend on who looks on.
+            left.random.0 ^= self.ops.rotate_right(20);
+            left.stop(process, parts, &act);
+            stops.push((process, left));
+            self.stops = Some(stops);
         }
-        Ok(stop)
+        if self.ops == self.stop_at {
+            self.stop(process, parts, &act);
+        } else {
+            return act(self, parts);
+        }
+        self.alive(process)
+    }
+
+    fn stop(&mut self, process: u64, parts: u64, act: &impl Fn(&mut Self, u64) -> io::Result<()>) {
+        let done = self.random.below(parts + 1);
+        if done > 0 {
+            let _ = act(self, done); // nobody is there to hear of a full disk
+        }
+        self.stopped.insert(process);
     }
 
     /// Counts an operation that is done or not, and does it.
-    pub fn whole(&mut self, process: u64, act: impl FnOnce(&mut Self)) -> io::Result<()> {
-        let stop = self.begin(process)?;
-        if !stop || self.random.one_in(2) {
-            act(self);
-        }
-        self.alive(process)
+    pub fn whole(&mut self, process: u64, act: impl Fn(&mut Self)) -> io::Result<()> {
+        self.operate(process, 1, |disk, _| {
+            act(disk);
+            Ok(())
+        })
+    }
+
+    /// A file to be changed.
+    pub fn inode(&mut self, inode: u64) -> Option<&mut Inode> {
+        self.inodes.get_mut(&inode).map(Arc::make_mut)
     }
 
     pub fn lose_power(&mut self) {
@@ -129,16 +169,16 @@ impl Disk {
         self.names = self.durable_names.clone();
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         self.inodes.retain(|i, _| named.contains(i));
-        for inode in self.inodes.values_mut() {
-            inode.lose_power(&mut self.random);
+        for inode in self.inodes.values_mut().filter(|i| !i.changes.is_empty()) {
+            Arc::make_mut(inode).lose_power(&mut self.random);
         }
     }
 
     pub fn change_name(&mut self, dir: &Path, gone: Option<&Path>, made: Option<(&Path, u64)>) {
         let change = NameChange {
-            dir: dir.to_path_buf(),
-            gone: gone.map(Path::to_path_buf),
-            made: made.map(|(p, i)| (p.to_path_buf(), i)),
+            dir: dir.as_os_str().into(),
+            gone: gone.map(|p| p.as_os_str().into()),
+            made: made.map(|(p, i)| (p.as_os_str().into(), i)),
         };
         change.apply(&mut self.names);
         self.name_changes.push(change);
@@ -146,12 +186,12 @@ impl Disk {
 }
 
 impl NameChange {
-    pub fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+    pub fn apply(&self, names: &mut Names) {
         if let Some(gone) = &self.gone {
             names.remove(gone);
         }
         if let Some((path, inode)) = &self.made {
-            names.insert(path.clone(), *inode);
+            names.insert(Arc::clone(path), *inode);
         }
     }
 }
