@@ -38,7 +38,7 @@ struct World {
     sim: SimFs,
     metrics: Metrics,
     /// What the writer's transactions have recorded.
-    sealed: Vec<Sealed>,
+    db: Db,
     end: Mark,
 }
 
@@ -59,23 +59,27 @@ impl World {
         let (mut config, _) = Config::load(&file, Some(&tmp.path().join("data"))).unwrap();
         config.topics.defaults = TopicConf { limit, reserve: 0, ..TopicConf::default() };
         std::fs::create_dir_all(config.data.join("state")).unwrap();
-        let (sealed, end) = (Vec::new(), Mark::START);
-        Self { _tmp: tmp, config, sim: SimFs::new(1), metrics: Metrics::new("receive"), sealed, end }
+        let (db, end) = (Db::memory(&[state::SCHEMA]).unwrap(), Mark::START);
+        Self { _tmp: tmp, config, sim: SimFs::new(1), metrics: Metrics::new("receive"), db, end }
     }
 
     fn dir(&self) -> PathBuf {
         self.config.topic_dir("raw")
     }
 
+    fn sealed(&self) -> Vec<Sealed> {
+        state::segments(&self.db, "raw").unwrap()
+    }
+
     fn open(&self, sim: &SimFs, class: Class) -> TopicOutput {
         let fs: Arc<dyn Fs> = Arc::new(sim.spawn());
         let kept = Kept::Recorded(self.end);
-        TopicOutput::open(&fs, &self.config, "raw", class, kept, self.sealed.clone()).unwrap()
+        TopicOutput::open(&fs, &self.config, "raw", class, kept, self.sealed()).unwrap()
     }
 
     fn commit(&mut self, output: &mut TopicOutput) {
         self.end = output.sync().unwrap();
-        self.sealed.extend(output.sealed());
+        output.record_sealed(&mut self.db).unwrap();
         output.publish().unwrap();
     }
 
@@ -142,7 +146,7 @@ fn at_the_limit_only_a_patient_reader_holds_lines() {
     assert!(world.look_after(Class::Source));
     let kept = world.kept(&world.sim);
     assert!((3..=6).contains(&kept.start), "{kept:?}");
-    verify(&world.sim.spawn(), &world.dir(), &world.sealed).unwrap().unwrap();
+    verify(&world.sim.spawn(), &world.dir(), &world.sealed()).unwrap().unwrap();
 }
 
 #[test]
@@ -156,7 +160,9 @@ fn what_a_claim_holds_survives_a_stop_at_any_operation_of_the_upkeep() {
     for _ in 0..3 {
         let mut output = world.open(&world.sim, Class::Source);
         output.maintain(&world.metrics).unwrap();
-        assert!(output.sealed().is_empty(), "nothing that its transaction would have to know");
+        let before = world.sealed();
+        output.record_sealed(&mut world.db).unwrap();
+        assert_eq!(world.sealed(), before, "nothing that its transaction would have to know");
         output.publish().unwrap();
         for (machine, cut) in world.sim.take_stops().into_iter().zip(0..) {
             stops += 1;
