@@ -1,25 +1,29 @@
 //! The stage loop: read, work, write, commit (design § 3, "Commit on disk").
 
+mod open;
+mod start;
+mod upkeep;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::{Db, Schema};
+use registry::db::Db;
 
-use crate::config::{Config, Place, StageConf, StageKind};
-use crate::fs::{Fs, Guard, RealFs};
-use crate::input::{Input, Read, parse_start};
+use crate::config::{Config, Place, StageKind};
+use crate::fs::Guard;
+use crate::input::{Input, Read};
 use crate::output::Output;
 use crate::refused::Refused;
-use crate::stage::{Context, Line, Out, Stage};
-use crate::topic::{Class, Mark, Room, Start};
+use crate::stage::{Line, Out, Stage};
+use crate::topic::Mark;
 use crate::{Exit, Metrics, Signals, StageError, state};
+
+pub use start::record_start;
 
 /// How often a reader without lines looks at its topics.
 const POLL: Duration = Duration::from_millis(20);
-/// How often lags are measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Complaints about refused lines that are logged each second; all are counted and kept.
 const COMPLAINTS_LOGGED: usize = 20;
 
@@ -57,7 +61,10 @@ pub fn run(stage: &mut dyn Stage, job: Job) -> Exit {
         other => other,
     });
     done.unwrap_or_else(|e| {
-        tracing::error!("{e}");
+        match e.exit {
+            Exit::Done => tracing::info!("{e}"),
+            _ => tracing::error!("{e}"),
+        }
         e.exit
     })
 }
@@ -80,71 +87,6 @@ struct Loop {
 }
 
 impl Loop {
-    fn open(stage: &mut dyn Stage, job: Job) -> Result<Self, StageError> {
-        let fs = RealFs::shared();
-        let schemas: Vec<Schema> = [state::SCHEMA].into_iter().chain(stage.schema()).collect();
-        let (lock, mut db) = open_state(&fs, &job, &schemas)?;
-        let mut outputs = Vec::new();
-        for place in &job.to {
-            outputs.push(match place {
-                None => Output::None,
-                Some(Place::Standard) => Output::Stdout,
-                Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
-            });
-        }
-        let refused = match &job.state {
-            None => None,
-            Some(_) => {
-                let path = job.config.data.join("refused").join(format!("{}.ndjson", job.name));
-                let recorded = state::output(&db, REFUSED)?.map(|m| m.offset);
-                Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
-            }
-        };
-        let mut inputs = Vec::new();
-        for place in &job.from {
-            inputs.push(open_input(&fs, &job, &db, place)?);
-        }
-        let mut tx = db.begin()?;
-        for input in inputs.iter().filter(|i| i.name != "-") {
-            state::set_position(&mut tx, &input.name, &input.position)?;
-        }
-        let context = Context {
-            name: job.name.clone(),
-            waker: job.signals.waker.clone(),
-            metrics: job.metrics.clone(),
-            config: job.config.clone(),
-        };
-        stage.start(&context, &mut tx)?;
-        for output in &mut outputs {
-            output.record(&mut tx)?;
-        }
-        if let Some(refused) = &refused {
-            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
-        }
-        tx.commit()?;
-        stage.committed()?;
-        for output in &mut outputs {
-            if let Output::Topic(topic) = output {
-                topic.publish()?;
-            }
-        }
-        let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
-        Ok(Self {
-            job,
-            db,
-            inputs,
-            refused,
-            out,
-            refused_any: false,
-            logged: (Instant::now(), 0),
-            measured: None,
-            behind,
-            state_room: true,
-            next: 0,
-            _lock: lock,
-        })
-    }
-
     fn run(&mut self, stage: &mut dyn Stage) -> Result<Exit, StageError> {
         loop {
             if self.job.signals.take_reload() {
@@ -290,85 +232,6 @@ impl Loop {
         stage.committed()
     }
 
-    /// Looks after topics, refused lines and lags; whether there is room for outputs and state.
-    fn look_after(&mut self) -> Result<bool, StageError> {
-        let mut room = true;
-        for output in &mut self.out.outputs {
-            if let Output::Topic(topic) = output {
-                topic.maintain(&self.job.metrics)?;
-                topic.record_sealed(&mut self.db)?;
-                room &= topic.has_room(&self.job.metrics);
-            }
-        }
-        if let Some(refused) = self.refused.as_mut().filter(|r| r.is_full()) {
-            refused.rotate().map_err(|e| refused_error(&e))?;
-            let mut tx = self.db.begin()?;
-            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
-            tx.commit()?;
-        }
-        if self.measured.is_none_or(|at| at.elapsed() > MEASURE_EVERY) {
-            self.measured = Some(Instant::now());
-            self.state_room = self.has_state_room();
-            self.measure();
-        }
-        Ok(room && self.state_room)
-    }
-
-    /// Whether state may grow: it is the last to stop (design § 3).
-    fn has_state_room(&self) -> bool {
-        let Some(dir) = self.job.state.as_deref().and_then(Path::parent) else { return true };
-        let free = RealFs.free_space(dir).unwrap_or(u64::MAX);
-        let reserve = self.job.config.topics.defaults.reserve;
-        let room = Room { bytes: 0, limit: u64::MAX, free, reserve }.allows(Class::Outcome);
-        if room != self.state_room {
-            let what = if room { "goes on" } else { "waits" };
-            tracing::warn!("{} bytes are free for {}: the stage {what}", free, dir.display());
-        }
-        room
-    }
-
-    fn measure(&mut self) {
-        for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind) {
-            let Some((_, lines)) = input.lag() else { continue };
-            let at = input.position.mark.line;
-            // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
-            if behind.is_none_or(|(line, _)| at >= line) {
-                *behind = (lines > 0).then(|| (at + lines, Instant::now()));
-            }
-            let labels = [input.name.trim_start_matches("topic:"), &self.job.name];
-            let metrics = &self.job.metrics;
-            metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
-            let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());
-            metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// All new or all old: a broken configuration leaves the last good one in force.
-    fn reload(&mut self, stage: &mut dyn Stage) {
-        let Some(path) = &self.job.reload else { return };
-        match Config::load(path, Some(&self.job.config.data)) {
-            Ok((config, _)) => {
-                let config = Arc::new(config);
-                match stage.reload(&config) {
-                    Ok(()) => {
-                        for output in &mut self.out.outputs {
-                            if let Output::Topic(topic) = output {
-                                topic.reload(&config);
-                            }
-                        }
-                        self.job.config = config;
-                        tracing::info!("reloaded");
-                    }
-                    Err(e) => tracing::error!("not reloaded, the last good configuration goes on: {e}"),
-                }
-            }
-            Err(findings) => {
-                let text = crate::config::render(&findings);
-                tracing::error!("not reloaded, the last good configuration goes on:\n{text}");
-            }
-        }
-    }
-
     fn exit(&self, stage: &dyn Stage) -> Exit {
         let exit = stage.exit();
         // Whoever is looked after by a supervisor is not to be judged by its lines.
@@ -402,70 +265,4 @@ fn refused_error(e: &io::Error) -> StageError {
         io::ErrorKind::StorageFull => StageError::unreachable(text),
         _ => StageError::state(text),
     }
-}
-
-fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option<Guard>, Db), StageError> {
-    let Some(file) = &job.state else { return Ok((None, Db::memory(schemas)?)) };
-    let wait = (job.kind != StageKind::Act).then_some(state::LOCK_WAIT);
-    let guard = state::lock(fs, file, wait, &|| job.signals.stopping())?;
-    let db = Db::open(file, schemas).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
-    Ok((Some(guard), db))
-}
-
-fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Input, StageError> {
-    let mut input = match place {
-        Place::Standard => Input::stdin(job.signals.waker.clone())?,
-        Place::Topic(topic) => {
-            let name = place.to_string();
-            let start = job.start.as_deref().unwrap_or("first");
-            let start = parse_start(start)
-                .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
-            let recorded = state::position(db, &name)?;
-            Input::topic(fs, &job.config.topic_dir(topic), name, recorded, start)?
-        }
-    };
-    if job.once {
-        input.stop_at_end()?;
-    }
-    Ok(input)
-}
-
-/// Records where the readers of a stage start, before any writer appends; what is recorded already stays.
-///
-/// A new `act` starts at the end as it stands, every other stage at the first line kept; `start` overrides. Where
-/// nothing is to be recorded nobody is waited for; else the state's lock is, for `wait` (none: for ever) or until `stop`.
-pub fn record_start(
-    config: &Config,
-    stage: &StageConf,
-    wait: Option<Duration>,
-    stop: &dyn Fn() -> bool,
-) -> Result<(), StageError> {
-    let inputs: Vec<String> = stage.from.iter().filter(|p| p.topic().is_some()).map(Place::to_string).collect();
-    let fs = RealFs::shared();
-    let file = config.state_file(stage);
-    if stage.kind == StageKind::Receive || state::recorded(&file, &inputs) {
-        return Ok(());
-    }
-    // Whoever holds the lock may be about to record the very same.
-    let known = || state::recorded(&file, &inputs);
-    let _lock = match state::lock(&fs, &file, wait, &|| stop() || known()) {
-        Err(e) if e.exit == Exit::Done && known() => return Ok(()),
-        other => other?,
-    };
-    let mut db =
-        Db::open(&file, &[state::SCHEMA]).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
-    let default = if stage.kind == StageKind::Act { "last" } else { "first" };
-    let start = stage.start.as_deref().unwrap_or(default);
-    let start = parse_start(start).unwrap_or(Start::First);
-    for place in &stage.from {
-        let Some(topic) = place.topic() else { continue };
-        let name = place.to_string();
-        if state::position(&db, &name)?.is_none() {
-            let input = Input::topic(&fs, &config.topic_dir(topic), name.clone(), None, start)?;
-            let mut tx = db.begin()?;
-            state::set_position(&mut tx, &name, &input.position)?;
-            tx.commit()?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,109 @@
+//! Before the first batch: lock, state, inputs and outputs as they were left.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use registry::db::{Db, Schema};
+
+use super::{Job, Loop, REFUSED, refused_error};
+use crate::config::{Place, StageKind};
+use crate::fs::{Fs, Guard, RealFs};
+use crate::input::{Input, parse_start};
+use crate::output::Output;
+use crate::refused::Refused;
+use crate::stage::{Context, Out, Stage};
+use crate::topic::Mark;
+use crate::{StageError, state};
+
+impl Loop {
+    pub(super) fn open(stage: &mut dyn Stage, job: Job) -> Result<Self, StageError> {
+        let fs = RealFs::shared();
+        let schemas: Vec<Schema> = [state::SCHEMA].into_iter().chain(stage.schema()).collect();
+        let (lock, mut db) = open_state(&fs, &job, &schemas)?;
+        let mut outputs = Vec::new();
+        for place in &job.to {
+            outputs.push(match place {
+                None => Output::None,
+                Some(Place::Standard) => Output::Stdout,
+                Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
+            });
+        }
+        let refused = match &job.state {
+            None => None,
+            Some(_) => {
+                let path = job.config.data.join("refused").join(format!("{}.ndjson", job.name));
+                let recorded = state::output(&db, REFUSED)?.map(|m| m.offset);
+                Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
+            }
+        };
+        let mut inputs = Vec::new();
+        for place in &job.from {
+            inputs.push(open_input(&fs, &job, &db, place)?);
+        }
+        let mut tx = db.begin()?;
+        for input in inputs.iter().filter(|i| i.name != "-") {
+            state::set_position(&mut tx, &input.name, &input.position)?;
+        }
+        let context = Context {
+            name: job.name.clone(),
+            waker: job.signals.waker.clone(),
+            metrics: job.metrics.clone(),
+            config: job.config.clone(),
+        };
+        stage.start(&context, &mut tx)?;
+        for output in &mut outputs {
+            output.record(&mut tx)?;
+        }
+        if let Some(refused) = &refused {
+            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
+        }
+        tx.commit()?;
+        stage.committed()?;
+        for output in &mut outputs {
+            if let Output::Topic(topic) = output {
+                topic.publish()?;
+            }
+        }
+        let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
+        Ok(Self {
+            job,
+            db,
+            inputs,
+            refused,
+            out,
+            refused_any: false,
+            logged: (Instant::now(), 0),
+            measured: None,
+            behind,
+            state_room: true,
+            next: 0,
+            _lock: lock,
+        })
+    }
+}
+
+fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option<Guard>, Db), StageError> {
+    let Some(file) = &job.state else { return Ok((None, Db::memory(schemas)?)) };
+    let wait = (job.kind != StageKind::Act).then_some(state::LOCK_WAIT);
+    let guard = state::lock(fs, file, wait, &|| job.signals.stopping())?;
+    let db = Db::open(file, schemas).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+    Ok((Some(guard), db))
+}
+
+fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Input, StageError> {
+    let mut input = match place {
+        Place::Standard => Input::stdin(job.signals.waker.clone())?,
+        Place::Topic(topic) => {
+            let name = place.to_string();
+            let start = job.start.as_deref().unwrap_or("first");
+            let start = parse_start(start)
+                .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
+            let recorded = state::position(db, &name)?;
+            Input::topic(fs, &job.config.topic_dir(topic), name, recorded, start)?
+        }
+    };
+    if job.once {
+        input.stop_at_end()?;
+    }
+    Ok(input)
+}

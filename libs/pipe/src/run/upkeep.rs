@@ -1,0 +1,97 @@
+//! Between batches: topics, refused lines, room, lags, and a new configuration.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Loop, REFUSED, refused_error};
+use crate::config::Config;
+use crate::fs::{Fs as _, RealFs};
+use crate::output::Output;
+use crate::stage::Stage;
+use crate::topic::{Class, Mark, Room};
+use crate::{StageError, state};
+
+/// How often lags and room are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+impl Loop {
+    /// Looks after topics, refused lines and lags; whether there is room for outputs and state.
+    pub(super) fn look_after(&mut self) -> Result<bool, StageError> {
+        let mut room = true;
+        for output in &mut self.out.outputs {
+            if let Output::Topic(topic) = output {
+                topic.maintain(&self.job.metrics)?;
+                topic.record_sealed(&mut self.db)?;
+                room &= topic.has_room(&self.job.metrics);
+            }
+        }
+        if let Some(refused) = self.refused.as_mut().filter(|r| r.is_full()) {
+            refused.rotate().map_err(|e| refused_error(&e))?;
+            let mut tx = self.db.begin()?;
+            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
+            tx.commit()?;
+        }
+        if self.measured.is_none_or(|at| at.elapsed() > MEASURE_EVERY) {
+            self.measured = Some(Instant::now());
+            self.state_room = self.has_state_room();
+            self.measure();
+        }
+        Ok(room && self.state_room)
+    }
+
+    /// Whether state may grow: it is the last to stop (design § 3).
+    fn has_state_room(&self) -> bool {
+        let Some(dir) = self.job.state.as_deref().and_then(Path::parent) else { return true };
+        let free = RealFs.free_space(dir).unwrap_or(u64::MAX);
+        let reserve = self.job.config.topics.defaults.reserve;
+        let room = Room { bytes: 0, limit: u64::MAX, free, reserve }.allows(Class::Outcome);
+        if room != self.state_room {
+            let what = if room { "goes on" } else { "waits" };
+            tracing::warn!("{} bytes are free for {}: the stage {what}", free, dir.display());
+        }
+        room
+    }
+
+    fn measure(&mut self) {
+        for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind) {
+            let Some((_, lines)) = input.lag() else { continue };
+            let at = input.position.mark.line;
+            // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
+            if behind.is_none_or(|(line, _)| at >= line) {
+                *behind = (lines > 0).then(|| (at + lines, Instant::now()));
+            }
+            let labels = [input.name.trim_start_matches("topic:"), &self.job.name];
+            let metrics = &self.job.metrics;
+            metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
+            let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());
+            metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// All new or all old: a broken configuration leaves the last good one in force.
+    pub(super) fn reload(&mut self, stage: &mut dyn Stage) {
+        let Some(path) = &self.job.reload else { return };
+        match Config::load(path, Some(&self.job.config.data)) {
+            Ok((config, _)) => {
+                let config = Arc::new(config);
+                match stage.reload(&config) {
+                    Ok(()) => {
+                        for output in &mut self.out.outputs {
+                            if let Output::Topic(topic) = output {
+                                topic.reload(&config);
+                            }
+                        }
+                        self.job.config = config;
+                        tracing::info!("reloaded");
+                    }
+                    Err(e) => tracing::error!("not reloaded, the last good configuration goes on: {e}"),
+                }
+            }
+            Err(findings) => {
+                let text = crate::config::render(&findings);
+                tracing::error!("not reloaded, the last good configuration goes on:\n{text}");
+            }
+        }
+    }
+}
