@@ -30,8 +30,9 @@ const HEAP: usize = 15_000_000;
 const MERGE_PARTS: usize = 8;
 /// Parts with fewer events count as one size, so that small batches do not pile up.
 const MERGE_SMALL: u32 = 1000;
-/// Events in a part beyond which it is never merged again: bounds how long one merge takes.
-const MERGE_MAX: usize = 2_000_000;
+/// Events in a part beyond which it is never merged again: bounds how long one merge takes, and the memory that it
+/// takes (one of two million events took two gigabytes).
+const MERGE_MAX: usize = 200_000;
 /// How far ahead of now an event may lie.
 const FUTURE: Duration = Duration::from_secs(86_400);
 
