@@ -1,6 +1,7 @@
 //! Compiling filters: many texts into one program, whose parts run on their own.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +11,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Ctx, Vars};
 use sha2::{Digest, Sha256};
 
-use crate::error::{CompileError, Problem};
+use crate::error::CompileError;
 use crate::link::{Linker, Modules};
 use crate::natives;
 use crate::program::{Bundle, Data, Engine, Program};
@@ -56,8 +57,7 @@ pub(crate) fn bundle(texts: &[Text<'_>], modules: &dyn Modules) -> Result<Bundle
     });
     compiled.unwrap_or_else(|e| {
         let first = texts.first().map_or("", |t| t.name);
-        let problem = Problem::new(first, "", "", format!("cannot start a thread to compile: {e}"));
-        Err(vec![(0, CompileError { problems: vec![problem] })])
+        Err(vec![(0, CompileError::general(first, format!("cannot start a thread to compile: {e}")))])
     })
 }
 
@@ -99,8 +99,8 @@ fn compile_all(arena: &Arena, texts: &[Text<'_>], modules: &dyn Modules) -> Resu
         Some(filter) if errors.is_empty() => Ok(finish(filter, linker.data)),
         _ if errors.is_empty() => {
             let name = texts.first().map_or("", |t| t.name);
-            let problem = Problem::new(name, "", "", format!("fault in the engine's own definitions: {unplaced:?}"));
-            Err(vec![(0, CompileError { problems: vec![problem] })])
+            let text = format!("fault in the engine's own definitions: {unplaced:?}");
+            Err(vec![(0, CompileError::general(name, text))])
         }
         _ => Err(errors),
     }
@@ -156,7 +156,7 @@ const LEFT_OUT: [&str; 17] = [
 ];
 
 /// The definitions that every program has: jaq's, without those that ours or a native replace, then ours.
-fn shared() -> &'static [Def<&'static str>] {
+pub(crate) fn shared() -> &'static [Def<&'static str>] {
     static SHARED: OnceLock<Vec<Def<&'static str>>> = OnceLock::new();
     SHARED.get_or_init(|| {
         let own: Vec<Def<&str>> = jaq_core::load::parse(include_str!("prelude.jq"), |p| p.defs()).unwrap_or_default();
@@ -165,6 +165,12 @@ fn shared() -> &'static [Def<&'static str>] {
         let kept = base.filter(|d| !LEFT_OUT.contains(&d.name) && !native.contains(&(d.name, d.args.len())));
         kept.chain(own).collect()
     })
+}
+
+/// Whether every filter can call this.
+pub(crate) fn is_known(name: &str, arity: usize) -> bool {
+    static KNOWN: OnceLock<HashSet<(&'static str, usize)>> = OnceLock::new();
+    KNOWN.get_or_init(|| known().iter().copied().collect()).contains(&(name, arity))
 }
 
 /// Names and arities that a filter can call.
@@ -177,7 +183,7 @@ fn known() -> &'static [(&'static str, usize)] {
     })
 }
 
-fn undefined(name: &str, what: &Undefined) -> String {
+pub(crate) fn undefined(name: &str, what: &Undefined) -> String {
     if let Some(reason) = natives::denied(name) {
         return format!("`{name}` is not available in filters: {reason}");
     }

@@ -40,7 +40,7 @@ impl Data<'_> {
 }
 
 /// One JSON value, or one a line: always an array, as jq makes of an imported file.
-fn parse_data(text: &str) -> Result<Val, String> {
+pub(crate) fn parse_data(text: &str) -> Result<Val, String> {
     let whole = crate::value::parse_text(text);
     if let Ok(value) = whole {
         return Ok(Val::arr(vec![value]));

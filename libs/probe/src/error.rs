@@ -65,6 +65,11 @@ pub struct CompileError {
 }
 
 impl CompileError {
+    /// Something wrong that has no place in the text.
+    pub(crate) fn general(file: &str, message: String) -> Self {
+        Self { problems: vec![Problem::new(file, "", "", message)] }
+    }
+
     /// For a person at a terminal: each problem with its source line and a caret.
     pub fn render(&self) -> String {
         self.problems.iter().map(|p| format!("{p}\n")).collect()

@@ -4,6 +4,7 @@
 //! a filter can neither read the machine it runs on nor hold up the events behind it.
 
 pub mod alloc;
+mod analyse;
 mod budget;
 mod compile;
 mod context;
@@ -11,11 +12,15 @@ mod data;
 mod describe;
 mod error;
 pub mod examples;
+mod gate;
+mod index;
 mod link;
 mod natives;
 mod program;
+mod read;
 mod regex;
 mod scope;
+mod segment;
 mod set;
 mod source;
 mod spec;
@@ -28,10 +33,12 @@ pub use compile::{compile, imports, rev};
 pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
 pub use describe::describe;
 pub use error::{CompileError, Problem};
+pub use index::Scratch;
 pub use link::{Modules, NoModules};
 pub use program::{Decision, EvalError, Program};
+pub use read::Unclear;
 pub use scope::Scope;
-pub use set::FilterSet;
+pub use set::{FilterSet, Runner, Standing};
 pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};
 pub use stack::{STACK, with_stack};
 pub use value::{ParseError, Val, parse};

@@ -90,6 +90,7 @@ impl<'s, 'm> Linker<'s, 'm> {
             let mut term = self.noted(file, source::parsed(text, rest, |p| p.term()))?;
             let (names, data) = self.names(file, "", &imports)?;
             let mut walk = Walk::new(&names);
+            walk.vars = data.iter().map(|(name, _)| *name).collect();
             walk.term(&mut term);
             let errors = walk.errors;
             self.errors(file, errors);
@@ -101,6 +102,21 @@ impl<'s, 'm> Linker<'s, 'm> {
     /// What is wrong with a program and the modules it uses.
     pub(crate) fn problems(&self, file: usize) -> Vec<Problem> {
         self.with_uses(file).iter().flat_map(|f| f.problems.iter().cloned()).collect()
+    }
+
+    /// Whether something is wrong with a program or a module that it uses.
+    pub(crate) fn is_broken(&self, file: usize) -> bool {
+        self.with_uses(file).iter().any(|f| !f.problems.is_empty())
+    }
+
+    /// Line and column of a part of a file's text, from 1; `None` if it stands elsewhere.
+    pub(crate) fn place(&self, file: usize, part: &str) -> Option<(usize, usize)> {
+        let text = self.text(file);
+        let at = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+        let before = text.get(..at).filter(|_| at < text.len())?;
+        let line = before.rfind('\n').map_or(0, |i| i + 1);
+        let column = before.get(line..).map_or(0, |b| b.chars().count());
+        Some((before.matches('\n').count() + 1, column + 1))
     }
 
     /// Texts of everything that a program imports, through its modules too: in the order in which they are named.
@@ -283,6 +299,7 @@ impl<'s, 'm> Linker<'s, 'm> {
             names.plain.push(known);
             exports.push(known);
             let mut walk = Walk::new(&names);
+            walk.vars = data.iter().map(|(name, _)| *name).collect();
             walk.def(&mut def);
             let errors = walk.errors;
             self.errors(file, errors);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 
 use crate::budget;
 
@@ -54,7 +55,50 @@ impl Flags {
     }
 }
 
-/// Compiles without the cache: to judge a literal.
+/// What a pattern is made of.
+pub(crate) fn syntax(pattern: &str, flags: Flags) -> Result<Hir, String> {
+    if pattern.len() > PATTERN_MAX {
+        return Err(format!("regular expression is longer than {PATTERN_MAX} bytes"));
+    }
+    let parsed = regex_syntax::ParserBuilder::new()
+        .utf8(false)
+        .case_insensitive(flags.ignore_case)
+        .ignore_whitespace(flags.extended)
+        .dot_matches_new_line(flags.dot_all)
+        .build()
+        .parse(&literal_angles(pattern));
+    parsed.map_err(|e| format!("regular expression is refused: {}", last_line(&e.to_string())))
+}
+
+/// Bytes that a pattern compiles to at least; below it nobody need look whether it is too big.
+const SMALL: usize = 4 << 10;
+
+/// Says why a literal pattern will never compile.
+pub(crate) fn judge(pattern: &str, flags: Flags) -> Result<(), String> {
+    let hir = syntax(pattern, flags)?;
+    if size(&hir) <= SMALL { Ok(()) } else { compile(pattern, flags).map(drop) }
+}
+
+/// A measure of what a pattern compiles to: repetitions multiply, a class of Unicode is long.
+fn size(hir: &Hir) -> usize {
+    use regex_syntax::hir::{Class, HirKind};
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Unicode(class)) => class.ranges().len().saturating_mul(4),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            size(&repetition.sub).saturating_mul(times as usize)
+        }
+        HirKind::Capture(capture) => size(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().fold(0, |sum: usize, part| sum.saturating_add(size(part)))
+        }
+    }
+}
+
+/// Compiles without the cache.
 pub(crate) fn compile(pattern: &str, flags: Flags) -> Result<Regex, String> {
     if pattern.len() > PATTERN_MAX {
         return Err(format!("regular expression is longer than {PATTERN_MAX} bytes"));
@@ -91,13 +135,29 @@ fn literal_angles(pattern: &str) -> Cow<'_, str> {
 
 /// The last line of the crate's report says what is wrong; the lines before draw it.
 fn reason(e: &regex::Error) -> String {
-    let text = e.to_string();
-    let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
     if matches!(e, regex::Error::CompiledTooBig(_)) {
         format!("it compiles to more than {} MiB", SIZE_MAX >> 20)
     } else {
-        last.to_owned()
+        last_line(&e.to_string())
     }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+/// `$` also matches before a newline that ends the text: the text to search is then without it, if only so it matches.
+fn searched<'t>(regex: &Regex, text: &'t [u8]) -> &'t [u8] {
+    match text.strip_suffix(b"\n") {
+        Some(line) if regex.as_str().contains('$') && !regex.is_match(text) => line,
+        _ => text,
+    }
+}
+
+/// Whether the pattern matches somewhere in the text.
+pub(crate) fn is_match(regex: &Regex, flags: Flags, text: &[u8]) -> bool {
+    let text = searched(regex, text);
+    if flags.not_empty { regex.find_iter(text).any(|m| !m.is_empty()) } else { regex.is_match(text) }
 }
 
 struct Entry {
@@ -187,21 +247,12 @@ impl Matcher {
         budget::work_bytes(text.len());
     }
 
-    /// `$` also matches before a newline that ends the text: the text to search is then without it, if only so it
-    /// matches.
-    fn text<'t>(&self, text: &'t [u8]) -> &'t [u8] {
-        match text.strip_suffix(b"\n") {
-            Some(line) if self.regex.as_str().contains('$') && !self.regex.is_match(text) => line,
-            _ => text,
-        }
-    }
-
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
         self.count(text);
         if self.flags.not_empty {
             return self.matches(text).next().is_some();
         }
-        let found = budget::exempt(|| self.regex.is_match(self.text(text)));
+        let found = budget::exempt(|| is_match(&self.regex, self.flags, text));
         budget::searched(text.len());
         found
     }
@@ -211,7 +262,7 @@ impl Matcher {
         self.count(text);
         let most = if self.flags.global { usize::MAX } else { 1 };
         let wanted = |c: &Captures<'t>| !self.flags.not_empty || c.get(0).is_some_and(|m| !m.is_empty());
-        let mut all = self.regex.captures_iter(self.text(text));
+        let mut all = self.regex.captures_iter(searched(&self.regex, text));
         let mut rest = text.len();
         let each = std::iter::from_fn(move || {
             let found = all.next();

@@ -85,6 +85,11 @@ pub struct Outcome {
 pub trait Note {
     /// jq will now run `probe` over the event of this id. `false`: leave it out (quarantined, switched off).
     fn before(&mut self, probe: usize, event_id: &str) -> bool;
+    /// Whether this probe is to be left out even where its filter need not run: as [`Note::before`], without a run.
+    fn is_off(&self, probe: usize) -> bool {
+        let _ = probe;
+        false
+    }
     /// It came back.
     fn after(&mut self, probe: usize) {
         let _ = probe;

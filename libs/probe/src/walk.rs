@@ -1,10 +1,11 @@
 //! A walk over a filter's syntax tree, before it is compiled.
 //!
 //! It gives names of imported modules their places in the one program, makes `//` hide errors on its left as jq does,
-//! and judges regular expressions that are literals.
+//! judges regular expressions that are literals, and finds every name that means nothing: what passes here compiles.
 
 use std::mem;
 
+use jaq_core::compile::Undefined;
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::Part;
@@ -30,6 +31,9 @@ pub(crate) struct Walk<'s, 'n> {
     pub(crate) names: &'n Names<'s>,
     /// Definitions and function arguments in scope.
     local: Vec<(&'s str, usize)>,
+    /// Variables in scope, with their `$`.
+    pub(crate) vars: Vec<&'s str>,
+    labels: Vec<&'s str>,
     /// Place and text of what is wrong.
     pub(crate) errors: Vec<(&'s str, String)>,
     /// Walking the left side of an assignment, where `try` cannot stand.
@@ -38,7 +42,7 @@ pub(crate) struct Walk<'s, 'n> {
 
 impl<'s, 'n> Walk<'s, 'n> {
     pub(crate) fn new(names: &'n Names<'s>) -> Self {
-        Self { names, local: Vec::new(), errors: Vec::new(), target: false }
+        Self { names, local: Vec::new(), vars: Vec::new(), labels: Vec::new(), errors: Vec::new(), target: false }
     }
 
     pub(crate) fn def(&mut self, def: &mut Def<&'s str>) {
@@ -47,12 +51,14 @@ impl<'s, 'n> Walk<'s, 'n> {
     }
 
     fn body(&mut self, def: &mut Def<&'s str>) {
-        let outer = self.local.len();
+        let (outer, vars) = (self.local.len(), self.vars.len());
         self.local.extend(def.args.iter().filter(|a| !a.starts_with('$')).map(|a| (*a, 0)));
+        self.vars.extend(def.args.iter().filter(|a| a.starts_with('$')));
         let target = mem::replace(&mut self.target, false);
         self.term(&mut def.body);
         self.target = target;
         self.local.truncate(outer);
+        self.vars.truncate(vars);
     }
 
     fn all<'t>(&mut self, terms: impl IntoIterator<Item = &'t mut Term<&'s str>>)
@@ -64,8 +70,15 @@ impl<'s, 'n> Walk<'s, 'n> {
 
     pub(crate) fn term(&mut self, term: &mut Term<&'s str>) {
         match term {
-            Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
-            Term::Str(_, parts) => self.parts(parts),
+            Term::Id | Term::Recurse | Term::Num(_) => {}
+            Term::Var(name) => self.known(name, &Undefined::Var, self.vars.contains(name)),
+            Term::Break(name) => self.known(name, &Undefined::Label, self.labels.contains(name)),
+            Term::Str(format, parts) => {
+                if let Some(name) = format {
+                    self.known(name, &Undefined::Filter(0), crate::compile::is_known(name, 0));
+                }
+                self.parts(parts);
+            }
             Term::Arr(inner) => self.all(inner.as_deref_mut()),
             Term::Obj(members) => {
                 for (key, value) in members {
@@ -73,12 +86,24 @@ impl<'s, 'n> Walk<'s, 'n> {
                     self.all(value);
                 }
             }
-            Term::Neg(inner) | Term::Label(_, inner) => self.term(inner),
+            Term::Neg(inner) => self.term(inner),
+            Term::Label(name, inner) => {
+                self.labels.push(*name);
+                self.term(inner);
+                self.labels.pop();
+            }
             Term::BinOp(l, op, r) => self.operation(l, op, r),
-            Term::Fold(_, over, pattern, args) => {
+            Term::Fold(name, over, pattern, args) => {
+                let arity = args.len();
+                let fits = matches!((*name, arity), ("reduce", 2) | ("foreach", 2 | 3));
+                self.known(name, &Undefined::Filter(arity), fits);
                 self.term(over);
                 self.pattern(pattern);
-                self.all(args);
+                // What it begins with is calculated before anything is bound.
+                if let Some((init, rest)) = args.split_first_mut() {
+                    self.term(init);
+                    self.within(pattern, |walk| walk.all(rest));
+                }
             }
             Term::TryCatch(inner, catch) => {
                 self.term(inner);
@@ -139,6 +164,20 @@ impl<'s, 'n> Walk<'s, 'n> {
         }
     }
 
+    /// Walks where the variables of `pattern` are bound.
+    fn within(&mut self, pattern: &Pattern<&'s str>, walk: impl FnOnce(&mut Self)) {
+        let outer = self.vars.len();
+        bound(pattern, &mut self.vars);
+        walk(self);
+        self.vars.truncate(outer);
+    }
+
+    fn known(&mut self, name: &'s str, what: &Undefined, known: bool) {
+        if !known {
+            self.errors.push((name, crate::compile::undefined(name, what)));
+        }
+    }
+
     fn operation(&mut self, l: &mut Term<&'s str>, op: &mut BinaryOp<&'s str>, r: &mut Term<&'s str>) {
         let assigns = matches!(op, BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt);
         let target = self.target;
@@ -147,8 +186,10 @@ impl<'s, 'n> Walk<'s, 'n> {
         self.target = target;
         if let BinaryOp::Pipe(Some(pattern)) = op {
             self.pattern(pattern);
+            self.within(pattern, |walk| walk.term(r));
+        } else {
+            self.term(r);
         }
-        self.term(r);
         if matches!(op, BinaryOp::Alt) && !self.target {
             let inner = mem::take(l);
             *l = Term::TryCatch(Box::new(inner), None);
@@ -175,8 +216,10 @@ impl<'s, 'n> Walk<'s, 'n> {
             }
         } else if let Some(full) = find(&self.names.plain, name) {
             *name = full;
-        } else {
+        } else if crate::compile::is_known(name, args.len()) {
             self.regex(name, args);
+        } else {
+            self.known(name, &Undefined::Filter(args.len()), false);
         }
     }
 
@@ -195,10 +238,19 @@ impl<'s, 'n> Walk<'s, 'n> {
             // Flags that are calculated: the pattern is judged without them.
             Some(None) => String::new(),
         };
-        let judged = Flags::parse(&flags).and_then(|flags| regex::compile(&pattern, flags));
+        let judged = Flags::parse(&flags).and_then(|flags| regex::judge(&pattern, flags));
         if let Err(text) = judged {
             self.errors.push((place.unwrap_or(name), text));
         }
+    }
+}
+
+/// The variables of a pattern.
+fn bound<'s>(pattern: &Pattern<&'s str>, vars: &mut Vec<&'s str>) {
+    match pattern {
+        Pattern::Var(name) => vars.push(*name),
+        Pattern::Arr(items) => items.iter().for_each(|p| bound(p, vars)),
+        Pattern::Obj(members) => members.iter().for_each(|(_, p)| bound(p, vars)),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Limit, NoModules, Quiet, Source};
+use crate::{Limit, NoModules, Quiet, Scope, Source, Why};
 
 fn spec(name: &str, filter: &str) -> Spec {
     Spec {
@@ -127,8 +127,14 @@ fn until_closes_and_notes_can_stop() {
             self.0.push(format!("{probe} {id}"));
             false
         }
+        fn is_off(&self, _: usize) -> bool {
+            true
+        }
     }
     let mut off = Off(Vec::new());
+    assert_eq!(set.run(br#"{"id":"e1","n":3}"#, 0, &mut off).unwrap(), Outcome::default());
+    assert!(off.0.is_empty(), "decided without jq: {:?}", off.0);
+    let set = FilterSet::build(vec![spec("p", "{n}")], &NoModules).unwrap();
     assert_eq!(set.run(br#"{"id":"e1","n":3}"#, 0, &mut off).unwrap(), Outcome::default());
     assert_eq!(off.0, ["0 e1"]);
 }

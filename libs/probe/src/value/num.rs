@@ -3,7 +3,7 @@
 use super::Val;
 
 /// A number to calculate with.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Num {
     Int(i64),
     Float(f64),

@@ -1,0 +1,318 @@
+//! What must hold for a filter to match, read from its syntax tree.
+//!
+//! A filter becomes a [`Node`]: a description of its outputs over the paths of an event. Whoever evaluates a node gets
+//! a [`Mask`] of what the filter *may* do at this event. What the analysis does not understand is [`Node::Unknown`], which
+//! may do anything: so a mask without [`YES`] and [`CONTEXT`] proves that the filter does not match, and a mask that is
+//! [`YES`] alone proves that it does. Nothing here guesses.
+
+mod calls;
+mod literal;
+mod needed;
+mod paths;
+mod pattern;
+mod term;
+
+pub(crate) use literal::{Literal, Set, bits, exact, order};
+pub(crate) use needed::Needed;
+pub(crate) use paths::{PathId, PathRef, Paths};
+pub(crate) use pattern::Pattern;
+pub(crate) use term::{Analyst, Definitions};
+
+use std::sync::Arc;
+
+use jaq_core::ops::Cmp;
+
+/// What the outputs of a filter may be, as bits. [`NONE`] says that there may be no output at all and no error.
+pub(crate) type Mask = u8;
+/// An output that decides (neither false nor null) and is no object.
+pub(crate) const YES: Mask = 1;
+/// An output that is false or null.
+pub(crate) const NO: Mask = 2;
+/// A runtime error, or the `break` of a label.
+pub(crate) const ERROR: Mask = 4;
+/// No output.
+pub(crate) const NONE: Mask = 8;
+/// An output that decides and may be an object, the match's context.
+pub(crate) const CONTEXT: Mask = 16;
+/// Anything.
+pub(crate) const ANY: Mask = YES | NO | ERROR | NONE | CONTEXT;
+/// Outputs that are neither false nor null.
+pub(crate) const TRUE: Mask = YES | CONTEXT;
+
+/// The outputs of a part of a filter.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// The value at a path of the event or of an element.
+    Path(PathRef),
+    /// A constant.
+    Literal(Literal),
+    /// One output for each of these constants.
+    OneOf(Arc<[Literal]>),
+    /// Not understood, but no more than this.
+    Unknown(Mask),
+    /// A comparison of two values.
+    Compare(Box<Node>, Cmp, Box<Node>),
+    /// Equal to one of these.
+    In(Box<Node>, Arc<Set>),
+    /// `startswith`, `endswith`, `test` … on a string.
+    Text(Box<Node>, Text),
+    /// `contains` of a constant.
+    Contains(Box<Node>, Literal),
+    /// `index` of a constant: true or null.
+    Index(Box<Node>, Literal),
+    /// `has` of a key.
+    Has(Box<Node>, Box<str>),
+    /// A value made of a value.
+    Made(Box<Node>, Making),
+    /// Both, as jq's `and`.
+    And(Box<Node>, Box<Node>),
+    /// Either, as jq's `or`.
+    Or(Box<Node>, Box<Node>),
+    /// The opposite.
+    Not(Box<Node>),
+    /// The right outputs once for each left one, whatever that is.
+    Then(Box<Node>, Box<Node>),
+    /// `select`: the right outputs if the left one is true.
+    When(Box<Node>, Box<Node>),
+    /// `if`.
+    If(Box<Node>, Box<Node>, Box<Node>),
+    /// `//`, errors on the left hidden.
+    Else(Box<Node>, Box<Node>),
+    /// `try`, with what an error becomes.
+    Try(Box<Node>, Option<Box<Node>>),
+    /// Some of the outputs from the first one on: of `label`, whose `break` ends them, and of `first`.
+    Label(Box<Node>),
+    /// The outputs of both.
+    Both(Box<Node>, Box<Node>),
+    /// `any`: whether an output is true, up to the first one.
+    Any(Box<Node>),
+    /// `.[]`: the inner outputs for each element of what the path names.
+    Each(Each, Box<Node>),
+}
+
+/// What is gone through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Each {
+    /// The base of paths within it: how many `.[]` are around, itself included.
+    pub(crate) level: u8,
+    /// The array or object.
+    pub(crate) over: PathRef,
+    /// With `?`: anything else has no elements.
+    pub(crate) optional: bool,
+    /// Only of arrays, as scopes want it: anything else has no elements.
+    pub(crate) arrays_only: bool,
+}
+
+/// A condition on the text of a string; anything else is an error.
+#[derive(Debug, Clone)]
+pub(crate) enum Text {
+    Starts(Box<str>),
+    Ends(Box<str>),
+    Matches(Arc<Pattern>),
+}
+
+/// What is made of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Making {
+    Type,
+    Lower,
+    Upper,
+    ToString,
+    ToNumber,
+    Length,
+    /// Whether it is of one of these kinds: see [`kinds`].
+    IsKind(u8),
+}
+
+/// Kinds of values as bits, for [`Making::IsKind`].
+pub(crate) mod kinds {
+    pub(crate) const NULL: u8 = 1;
+    pub(crate) const BOOLEAN: u8 = 2;
+    pub(crate) const NUMBER: u8 = 4;
+    pub(crate) const STRING: u8 = 8;
+    pub(crate) const ARRAY: u8 = 16;
+    pub(crate) const OBJECT: u8 = 32;
+}
+
+impl Node {
+    /// The whole event.
+    pub(crate) const EVENT: Self = Self::Path(PathRef::EVENT);
+    pub(crate) const NOTHING_KNOWN: Self = Self::Unknown(ANY);
+    pub(crate) const FALSE: Self = Self::Literal(Literal::Bool(false));
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::And(Box::new(self), Box::new(other))
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self::Or(Box::new(self), Box::new(other))
+    }
+
+    #[expect(clippy::should_implement_trait, reason = "it is jq's `not`, beside `and` and `or`")]
+    pub(crate) fn not(self) -> Self {
+        Self::Not(Box::new(self))
+    }
+
+    pub(crate) fn made(self, how: Making) -> Self {
+        Self::Made(Box::new(self), how)
+    }
+
+    /// Parts of the node, itself included.
+    pub(crate) fn size(&self) -> usize {
+        1 + self.parts().into_iter().flatten().map(Self::size).sum::<usize>()
+    }
+
+    /// What it is made of.
+    pub(crate) fn parts(&self) -> [Option<&Self>; 3] {
+        match self {
+            Self::Path(_) | Self::Literal(_) | Self::OneOf(_) | Self::Unknown(_) => [None; 3],
+            Self::In(n, _)
+            | Self::Text(n, _)
+            | Self::Contains(n, _)
+            | Self::Index(n, _)
+            | Self::Has(n, _)
+            | Self::Made(n, _)
+            | Self::Not(n)
+            | Self::Label(n)
+            | Self::Any(n)
+            | Self::Each(_, n) => [Some(n), None, None],
+            Self::Compare(l, _, r)
+            | Self::And(l, r)
+            | Self::Or(l, r)
+            | Self::Then(l, r)
+            | Self::When(l, r)
+            | Self::Else(l, r)
+            | Self::Both(l, r) => [Some(l), Some(r), None],
+            Self::Try(n, catch) => [Some(n), catch.as_deref(), None],
+            Self::If(c, t, e) => [Some(c), Some(t), Some(e)],
+        }
+    }
+
+    /// Whether it has at most one output, whose value can be asked for again and again.
+    pub(crate) fn is_single(&self) -> bool {
+        match self {
+            Self::Path(_)
+            | Self::Literal(_)
+            | Self::Compare(..)
+            | Self::In(..)
+            | Self::Text(..)
+            | Self::Contains(..)
+            | Self::Has(..)
+            | Self::Made(..)
+            | Self::Any(_) => true,
+            Self::And(l, r) | Self::Or(l, r) | Self::Else(l, r) => l.is_single() && r.is_single(),
+            Self::Not(n) | Self::Try(n, None) => n.is_single(),
+            _ => false,
+        }
+    }
+
+    /// Whether a part of it is not understood.
+    pub(crate) fn is_unclear(&self) -> bool {
+        let own = matches!(self, Self::Unknown(mask) if mask & (mask - 1) != 0);
+        own || self.parts().into_iter().flatten().any(Self::is_unclear)
+    }
+
+    /// What it may do at any event.
+    pub(crate) fn bounds(&self) -> Mask {
+        match self {
+            Self::Path(path) => YES | NO | CONTEXT | path.may_fail(),
+            Self::Literal(l) => l.mask(),
+            Self::OneOf(all) => all.iter().fold(if all.is_empty() { NONE } else { 0 }, |m, l| m | l.mask()),
+            Self::Unknown(mask) => *mask,
+            Self::Compare(l, _, r) => YES | NO | ((l.bounds() | r.bounds()) & (ERROR | NONE)),
+            Self::In(n, _) => YES | NO | (n.bounds() & (ERROR | NONE)),
+            Self::Text(n, _) | Self::Contains(n, _) | Self::Index(n, _) | Self::Has(n, _) => {
+                YES | NO | ERROR | (n.bounds() & NONE)
+            }
+            Self::Made(n, how) => how.bounds() | (n.bounds() & (ERROR | NONE)),
+            Self::And(l, r) => and(l.bounds(), || r.bounds()),
+            Self::Or(l, r) => or(l.bounds(), || r.bounds()),
+            Self::Not(n) => not(n.bounds()),
+            Self::Then(l, r) => then(l.bounds(), || r.bounds()),
+            Self::When(c, n) => when(c.bounds(), || n.bounds()),
+            Self::If(c, t, e) => choose(c.bounds(), || t.bounds(), || e.bounds()),
+            Self::Else(l, r) => otherwise(l.bounds(), || r.bounds()),
+            Self::Try(n, catch) => attempt(n.bounds(), || catch.as_ref().map_or(NONE, |c| c.bounds())),
+            Self::Label(n) => label(n.bounds()),
+            Self::Both(l, r) => both(l.bounds(), r.bounds()),
+            Self::Any(n) => YES | NO | (n.bounds() & ERROR),
+            Self::Each(each, n) => n.bounds() | NONE | each.may_fail(),
+        }
+    }
+}
+
+impl Each {
+    fn may_fail(&self) -> Mask {
+        if self.optional || self.arrays_only { self.over.may_fail() & NONE } else { ERROR | NONE }
+    }
+}
+
+impl Making {
+    fn bounds(self) -> Mask {
+        match self {
+            Self::Type => YES,
+            Self::ToString => YES,
+            Self::Lower | Self::Upper | Self::ToNumber | Self::Length => YES | ERROR,
+            Self::IsKind(_) => YES | NO,
+        }
+    }
+}
+
+// How the masks of parts make the mask of a whole: of every output of the left part what the whole does with it.
+
+pub(crate) fn and(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
+    let left = l & (NO | ERROR | NONE);
+    if l & TRUE != 0 { left | boolean(r()) } else { left }
+}
+
+pub(crate) fn or(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
+    let left = boolean(l & (TRUE | ERROR | NONE));
+    if l & NO != 0 { left | boolean(r()) } else { left }
+}
+
+pub(crate) fn not(m: Mask) -> Mask {
+    let (yes, no) = (if m & NO != 0 { YES } else { 0 }, if m & TRUE != 0 { NO } else { 0 });
+    yes | no | (m & (ERROR | NONE))
+}
+
+fn boolean(m: Mask) -> Mask {
+    (m & (NO | ERROR | NONE)) | if m & TRUE != 0 { YES } else { 0 }
+}
+
+pub(crate) fn then(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
+    let left = l & (ERROR | NONE);
+    if l & (TRUE | NO) != 0 { left | r() } else { left }
+}
+
+pub(crate) fn when(c: Mask, n: impl FnOnce() -> Mask) -> Mask {
+    let out = (c & (ERROR | NONE)) | if c & NO != 0 { NONE } else { 0 };
+    if c & TRUE != 0 { out | n() } else { out }
+}
+
+pub(crate) fn choose(c: Mask, t: impl FnOnce() -> Mask, e: impl FnOnce() -> Mask) -> Mask {
+    let mut out = c & (ERROR | NONE);
+    if c & TRUE != 0 {
+        out |= t();
+    }
+    if c & NO != 0 {
+        out |= e();
+    }
+    out
+}
+
+pub(crate) fn otherwise(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
+    let out = l & TRUE;
+    if l & (NO | NONE | ERROR) != 0 { out | r() } else { out }
+}
+
+pub(crate) fn attempt(m: Mask, catch: impl FnOnce() -> Mask) -> Mask {
+    if m & ERROR != 0 { (m & !ERROR) | catch() } else { m }
+}
+
+pub(crate) fn label(m: Mask) -> Mask {
+    if m & ERROR != 0 { m | NONE } else { m }
+}
+
+pub(crate) fn both(l: Mask, r: Mask) -> Mask {
+    ((l | r) & !NONE) | (l & r & NONE)
+}

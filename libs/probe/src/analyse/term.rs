@@ -1,0 +1,484 @@
+//! From a syntax tree to a [`Node`].
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Pattern as Binding, Term};
+use jaq_core::path::{Opt, Part};
+
+use super::{ANY, CONTEXT, ERROR, Each, Literal, NO, NONE, Node, PathRef, Paths, YES, pattern::Pattern};
+
+/// Parts of a syntax tree that are looked at for one filter, functions that it calls included.
+const TERMS_MAX: usize = 4_000;
+/// Functions that call each other.
+const CALLS_MAX: usize = 24;
+/// A value made of more parts is not carried along.
+const CARRIED_MAX: usize = 48;
+/// Constants that are treated one by one.
+const SPREAD_MAX: usize = 16;
+/// `.[]` within each other.
+const EACH_MAX: u8 = 4;
+
+/// The functions that every filter may call, those of modules included.
+pub(crate) struct Definitions<'t> {
+    all: Vec<&'t Def<&'t str>>,
+    places: HashMap<(&'t str, usize), Vec<usize>>,
+}
+
+impl<'t> Definitions<'t> {
+    /// In the order in which they are defined: each sees those before it.
+    pub(crate) fn new(all: impl Iterator<Item = &'t Def<&'t str>>) -> Self {
+        let all: Vec<&Def<&str>> = all.collect();
+        let mut places: HashMap<_, Vec<usize>> = HashMap::new();
+        for (i, def) in all.iter().enumerate() {
+            places.entry((def.name, def.args.len())).or_default().push(i);
+        }
+        Self { all, places }
+    }
+
+    /// The last one of this name among the first `seen`, with its place.
+    fn find(&self, name: &str, arity: usize, seen: usize) -> Option<(usize, &'t Def<&'t str>)> {
+        let places = self.places.get(&(name, arity))?;
+        let place = *places.iter().rev().find(|i| **i < seen)?;
+        self.all.get(place).map(|def| (place, *def))
+    }
+}
+
+/// What names mean at a place.
+#[derive(Clone)]
+pub(super) struct Names<'t> {
+    /// How many of the shared definitions are seen.
+    seen: usize,
+    local: Option<Rc<Local<'t>>>,
+}
+
+struct Local<'t> {
+    name: &'t str,
+    meaning: Meaning<'t>,
+    next: Names<'t>,
+}
+
+enum Meaning<'t> {
+    /// A function; it sees itself and what was before it.
+    Def(&'t Def<&'t str>),
+    /// The argument of a function, with the names where it stands.
+    Argument(&'t Term<&'t str>, Names<'t>),
+    Value(Node),
+}
+
+impl<'t> Names<'t> {
+    fn with(&self, name: &'t str, meaning: Meaning<'t>) -> Self {
+        Self { seen: self.seen, local: Some(Rc::new(Local { name, meaning, next: self.clone() })) }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Rc<Local<'t>>> {
+        std::iter::successors(self.local.as_ref(), |local| local.next.local.as_ref())
+    }
+}
+
+/// Reads filters of one set.
+pub(crate) struct Analyst<'a, 't> {
+    pub(super) paths: &'a mut Paths,
+    pub(super) patterns: &'a mut HashMap<(String, String), Option<std::sync::Arc<Pattern>>>,
+    definitions: &'a Definitions<'t>,
+    data: &'a dyn Fn(usize) -> Option<Literal>,
+    terms_left: usize,
+    /// Constants of imported data that jq would go through one by one.
+    constants: usize,
+    calls: usize,
+    /// How many `.[]` are around.
+    each: u8,
+    /// Where a filter was not understood, and why.
+    pub(crate) unclear: Vec<(&'t str, &'static str)>,
+}
+
+impl<'a, 't> Analyst<'a, 't> {
+    pub(crate) fn new(
+        paths: &'a mut Paths,
+        patterns: &'a mut HashMap<(String, String), Option<std::sync::Arc<Pattern>>>,
+        definitions: &'a Definitions<'t>,
+        data: &'a dyn Fn(usize) -> Option<Literal>,
+    ) -> Self {
+        let (terms_left, constants, calls, each, unclear) = (TERMS_MAX, 0, 0, 0, Vec::new());
+        Self { paths, patterns, definitions, data, terms_left, constants, calls, each, unclear }
+    }
+
+    /// What a whole filter does with an event.
+    pub(crate) fn filter(&mut self, term: &'t Term<&'t str>) -> Node {
+        (self.terms_left, self.constants, self.calls, self.each) = (TERMS_MAX, 0, 0, 0);
+        self.unclear.clear();
+        let names = Names { seen: usize::MAX, local: None };
+        self.term(term, &Node::EVENT, &names)
+    }
+
+    /// Terms of the last filter, a constant of imported data being one.
+    pub(crate) fn terms(&self) -> usize {
+        TERMS_MAX - self.terms_left + self.constants
+    }
+
+    /// Not understood: anything may happen.
+    pub(super) fn unknown(&mut self, place: &'t str, why: &'static str) -> Node {
+        self.unclear.push((place, why));
+        Node::NOTHING_KNOWN
+    }
+
+    pub(super) fn term(&mut self, term: &'t Term<&'t str>, dot: &Node, names: &Names<'t>) -> Node {
+        if self.terms_left == 0 {
+            return self.unknown("", "the filter is long");
+        }
+        self.terms_left -= 1;
+        match term {
+            Term::Id => dot.clone(),
+            Term::Num(text) => Node::Literal(Literal::number(text)),
+            Term::Str(format, parts) => self.string(format.is_some(), parts, dot, names),
+            Term::Arr(inner) => self.array(inner.as_deref(), dot, names),
+            Term::Obj(members) => self.object(members, dot, names),
+            Term::BinOp(l, op, r) => self.operation(l, op, r, dot, names),
+            Term::Label(_, inner) => Node::Label(Box::new(self.term(inner, dot, names))),
+            Term::Break(_) => Node::Unknown(ERROR),
+            Term::TryCatch(inner, catch) => {
+                let inner = self.term(inner, dot, names);
+                let catch = catch.as_ref().map(|c| Box::new(self.term(c, &Node::NOTHING_KNOWN, names)));
+                match (inner, catch) {
+                    (Node::Path(path), None) => Node::Path(path.tried()),
+                    (inner, None) if inner.bounds() & ERROR == 0 => inner,
+                    (inner, catch) => Node::Try(Box::new(inner), catch),
+                }
+            }
+            Term::IfThenElse(branches, otherwise) => {
+                let last = match otherwise {
+                    Some(term) => self.term(term, dot, names),
+                    None => dot.clone(),
+                };
+                branches.iter().rev().fold(last, |otherwise, (condition, then)| {
+                    let condition = self.term(condition, dot, names);
+                    let then = self.term(then, dot, names);
+                    Node::If(Box::new(condition), Box::new(then), Box::new(otherwise))
+                })
+            }
+            Term::Def(defs, inner) => {
+                let names = defs.iter().fold(names.clone(), |names, def| names.with(def.name, Meaning::Def(def)));
+                self.term(inner, dot, &names)
+            }
+            Term::Call(name, args) => self.call(name, args, dot, names),
+            Term::Var(name) => {
+                let value = names.each().find_map(|local| match &local.meaning {
+                    Meaning::Value(value) if local.name == *name => Some(value.clone()),
+                    _ => None,
+                });
+                value.unwrap_or_else(|| self.unknown(name, "the variable holds something calculated"))
+            }
+            Term::Path(inner, path) => {
+                let base = self.term(inner, dot, names);
+                path.0.iter().fold(base, |base, (part, opt)| self.part(base, part, *opt, dot, names))
+            }
+            Term::Neg(_) => self.unknown("-", "a number is calculated"),
+            Term::Recurse => self.unknown("..", "`..` looks at everything"),
+            Term::Fold(name, ..) => self.unknown(name, "it goes through a list step by step"),
+        }
+    }
+
+    fn string(
+        &mut self,
+        format: bool,
+        parts: &'t [StrPart<&'t str, Term<&'t str>>],
+        dot: &Node,
+        names: &Names<'t>,
+    ) -> Node {
+        let mut text = String::new();
+        let mut inner = Vec::new();
+        for part in parts {
+            match part {
+                StrPart::Str(s) => text.push_str(s),
+                StrPart::Char(c) => text.push(*c),
+                StrPart::Term(term) => inner.push(self.term(term, dot, names)),
+            }
+        }
+        if inner.is_empty() {
+            return Node::Literal(Literal::Str(text.into()));
+        }
+        let made = Node::Unknown(if format { YES | ERROR } else { YES });
+        inner.into_iter().rev().fold(made, |made, part| after(part, made))
+    }
+
+    fn array(&mut self, inner: Option<&'t Term<&'t str>>, dot: &Node, names: &Names<'t>) -> Node {
+        let Some(inner) = inner else { return Node::Literal(Literal::Arr(Vec::new().into())) };
+        let inner = self.term(inner, dot, names);
+        match constants(&inner) {
+            Some(all) => Node::Literal(Literal::Arr(all.into())),
+            None => Node::Unknown(YES | (inner.bounds() & ERROR)),
+        }
+    }
+
+    fn object(&mut self, members: &'t [(Term<&'t str>, Option<Term<&'t str>>)], dot: &Node, names: &Names<'t>) -> Node {
+        let mut made = Node::Unknown(CONTEXT);
+        for (key, value) in members.iter().rev() {
+            let name = self.term(key, dot, names);
+            let value = match (value, key) {
+                (Some(value), _) => self.term(value, dot, names),
+                // `{$x}`
+                (None, Term::Var(_)) => Node::Literal(Literal::Null),
+                (None, _) => match &name {
+                    Node::Literal(Literal::Str(name)) => self.key(dot.clone(), name, Opt::Essential),
+                    _ => Node::NOTHING_KNOWN,
+                },
+            };
+            made = after(value, made);
+            if !matches!((&name, key), (Node::Literal(Literal::Str(_)), _) | (_, Term::Var(_))) {
+                made = after(Node::NOTHING_KNOWN, made);
+            }
+        }
+        made
+    }
+
+    fn operation(
+        &mut self,
+        l: &'t Term<&'t str>,
+        op: &'t BinaryOp<&'t str>,
+        r: &'t Term<&'t str>,
+        dot: &Node,
+        names: &Names<'t>,
+    ) -> Node {
+        let both = |s: &mut Self| (Box::new(s.term(l, dot, names)), Box::new(s.term(r, dot, names)));
+        match op {
+            BinaryOp::Pipe(None) => {
+                let left = self.term(l, dot, names);
+                self.pipe(left, &mut |s, value| s.term(r, &value, names))
+            }
+            BinaryOp::Pipe(Some(Binding::Var(name))) => {
+                let left = self.term(l, dot, names);
+                self.pipe(left, &mut |s, value| s.term(r, dot, &names.with(name, Meaning::Value(value))))
+            }
+            BinaryOp::Pipe(Some(pattern)) => {
+                let left = self.term(l, dot, names);
+                let mut names = names.clone();
+                bind(pattern, &mut names);
+                let right = self.term(r, dot, &names);
+                after(left, after(Node::NOTHING_KNOWN, right))
+            }
+            BinaryOp::Comma => {
+                let (l, r) = both(self);
+                Node::Both(l, r)
+            }
+            BinaryOp::Alt => {
+                let (l, r) = both(self);
+                Node::Else(l, r)
+            }
+            BinaryOp::Or => {
+                let (l, r) = both(self);
+                Node::Or(l, r)
+            }
+            BinaryOp::And => {
+                let (l, r) = both(self);
+                Node::And(l, r)
+            }
+            BinaryOp::Cmp(op) => {
+                let left = self.term(l, dot, names);
+                self.pipe(left, &mut |s, left| {
+                    let right = s.term(r, dot, names);
+                    s.pipe(right, &mut |_, right| Node::Compare(Box::new(left.clone()), *op, Box::new(right)))
+                })
+            }
+            BinaryOp::Math(_) => self.unknown("", "a value is calculated"),
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
+                self.unknown("", "a value is changed")
+            }
+        }
+    }
+
+    fn part(&mut self, base: Node, part: &'t Part<Term<&'t str>>, opt: Opt, dot: &Node, names: &Names<'t>) -> Node {
+        match part {
+            Part::Index(index) => match self.term(index, dot, names) {
+                Node::Literal(Literal::Str(key)) => self.pipe(base, &mut |s, value| s.key(value, &key, opt)),
+                _ => self.unknown("", "an index is calculated"),
+            },
+            Part::Range(None, None) => self.pipe(base, &mut |s, value| s.each(value, opt)),
+            Part::Range(..) => self.unknown("", "a part is cut out"),
+        }
+    }
+
+    /// `value.key`.
+    fn key(&mut self, value: Node, key: &str, opt: Opt) -> Node {
+        let optional = matches!(opt, Opt::Optional);
+        match value {
+            Node::Path(path) => match self.paths.child(path, key, optional) {
+                Some(path) => Node::Path(path),
+                None => self.unknown("", "there are too many paths"),
+            },
+            Node::Literal(Literal::Null) => Node::Literal(Literal::Null),
+            _ => Node::NOTHING_KNOWN,
+        }
+    }
+
+    /// `value[]`.
+    pub(super) fn each(&mut self, value: Node, opt: Opt) -> Node {
+        let optional = matches!(opt, Opt::Optional);
+        match value {
+            Node::Path(over) if self.each < EACH_MAX => {
+                let level = self.each + 1;
+                let each = Each { level, over, optional, arrays_only: false };
+                Node::Each(each, Box::new(Node::Path(PathRef::of(level))))
+            }
+            Node::Literal(Literal::Arr(all)) => {
+                self.constants = self.constants.saturating_add(all.len());
+                Node::OneOf(all)
+            }
+            _ => self.unknown("", "it goes through something calculated"),
+        }
+    }
+
+    /// `l | f`, where `f` is told the value.
+    pub(super) fn pipe(&mut self, l: Node, f: &mut dyn FnMut(&mut Self, Node) -> Node) -> Node {
+        match l {
+            Node::Both(a, b) => {
+                let a = self.pipe(*a, f);
+                Node::Both(Box::new(a), Box::new(self.pipe(*b, f)))
+            }
+            Node::OneOf(all) if (1..=SPREAD_MAX).contains(&all.len()) => {
+                let mut each = all.iter().map(|l| Node::Literal(l.clone()));
+                let Some(first) = each.next() else { return Node::Unknown(NONE) };
+                let first = f(self, first);
+                each.fold(first, |all, l| Node::Both(Box::new(all), Box::new(f(self, l))))
+            }
+            Node::If(c, t, e) => {
+                let t = self.pipe(*t, f);
+                Node::If(c, Box::new(t), Box::new(self.pipe(*e, f)))
+            }
+            Node::When(c, n) => Node::When(c, Box::new(self.pipe(*n, f))),
+            Node::Then(l, n) => Node::Then(l, Box::new(self.pipe(*n, f))),
+            // An error after the label's end makes no outputs either.
+            Node::Label(n) => Node::Label(Box::new(self.pipe(*n, f))),
+            Node::Each(each, n) => {
+                self.each += 1;
+                let n = self.pipe(*n, f);
+                self.each -= 1;
+                Node::Each(each, Box::new(n))
+            }
+            l if l.is_single() && l.size() <= CARRIED_MAX => {
+                let r = f(self, l.clone());
+                after(l, r)
+            }
+            l => {
+                let r = f(self, Node::NOTHING_KNOWN);
+                Node::Then(Box::new(l), Box::new(r))
+            }
+        }
+    }
+
+    fn call(&mut self, name: &'t str, args: &'t [Term<&'t str>], dot: &Node, names: &Names<'t>) -> Node {
+        let local = names.each().find(|local| match &local.meaning {
+            Meaning::Def(def) => local.name == name && def.args.len() == args.len(),
+            Meaning::Argument(..) => local.name == name && args.is_empty(),
+            Meaning::Value(_) => false,
+        });
+        if let Some(local) = local.cloned() {
+            return match &local.meaning {
+                Meaning::Argument(term, names) => self.term(term, dot, names),
+                Meaning::Def(def) => {
+                    let seen = Names { seen: names.seen, local: Some(local.clone()) };
+                    self.inline(name, def, args, dot, names, seen)
+                }
+                Meaning::Value(_) => Node::NOTHING_KNOWN,
+            };
+        }
+        if name == crate::walk::DATA {
+            let place = args.first().and_then(|a| if let Term::Num(n) = a { n.parse().ok() } else { None });
+            return match place.and_then(|place| (self.data)(place)) {
+                Some(value) => Node::Literal(value),
+                None => self.unknown(name, "the imported data has objects in it"),
+            };
+        }
+        if let Some(known) = self.known(name, args, dot, names) {
+            return known;
+        }
+        match self.definitions.find(name, args.len(), names.seen) {
+            Some((place, def)) => {
+                // A definition sees itself and those before it.
+                let seen = Names { seen: place + 1, local: None };
+                self.inline(name, def, args, dot, names, seen)
+            }
+            None => self.unknown(name, "the function calculates"),
+        }
+    }
+
+    /// The body of a function in place of its call; `body` is what names mean in it.
+    fn inline(
+        &mut self,
+        name: &'t str,
+        def: &'t Def<&'t str>,
+        args: &'t [Term<&'t str>],
+        dot: &Node,
+        names: &Names<'t>,
+        body: Names<'t>,
+    ) -> Node {
+        if self.calls >= CALLS_MAX {
+            return self.unknown(name, "the function calls itself, or many others");
+        }
+        self.calls += 1;
+        let node = self.bound(def, &def.args, args, dot, names, body);
+        self.calls -= 1;
+        node
+    }
+
+    /// Binds the arguments one after the other, then reads the body.
+    fn bound(
+        &mut self,
+        def: &'t Def<&'t str>,
+        params: &'t [&'t str],
+        args: &'t [Term<&'t str>],
+        dot: &Node,
+        names: &Names<'t>,
+        body: Names<'t>,
+    ) -> Node {
+        let (Some((param, params)), Some((arg, args))) = (params.split_first(), args.split_first()) else {
+            return self.term(&def.body, dot, &body);
+        };
+        if param.starts_with('$') {
+            let value = self.term(arg, dot, names);
+            return self.pipe(value, &mut |s, value| {
+                let body = body.with(param, Meaning::Value(value));
+                s.bound(def, params, args, dot, names, body)
+            });
+        }
+        let body = body.with(param, Meaning::Argument(arg, names.clone()));
+        self.bound(def, params, args, dot, names, body)
+    }
+}
+
+/// What a pattern takes apart is not known.
+fn bind<'t>(pattern: &'t Binding<&'t str>, names: &mut Names<'t>) {
+    match pattern {
+        Binding::Var(name) => *names = names.with(name, Meaning::Value(Node::NOTHING_KNOWN)),
+        Binding::Arr(items) => items.iter().for_each(|item| bind(item, names)),
+        Binding::Obj(members) => {
+            for (key, value) in members {
+                if let Term::Var(name) = key {
+                    *names = names.with(name, Meaning::Value(Node::NOTHING_KNOWN));
+                }
+                bind(value, names);
+            }
+        }
+    }
+}
+
+/// `l` for its errors and emptiness, then `r`.
+fn after(l: Node, r: Node) -> Node {
+    if l.bounds() & (ERROR | NONE) == 0 && l.is_single() { r } else { Node::Then(Box::new(l), Box::new(r)) }
+}
+
+/// The constants that a stream is made of, if it is.
+pub(super) fn constants(node: &Node) -> Option<Vec<Literal>> {
+    match node {
+        Node::Literal(l) => Some(vec![l.clone()]),
+        Node::OneOf(all) => Some(all.to_vec()),
+        Node::Both(l, r) => {
+            let mut all = constants(l)?;
+            all.extend(constants(r)?);
+            Some(all)
+        }
+        _ => None,
+    }
+}
+
+const _: () = assert!(ANY == YES | NO | ERROR | NONE | CONTEXT);

@@ -1,0 +1,159 @@
+//! One structure over all filters: which of them may match an event.
+//!
+//! Every filter is filed under one of its clauses, the one whose keys are rarest. A canonical line is scanned once for
+//! the paths that any filter looks at; the values found there name the candidates.
+
+mod column;
+mod eval;
+mod keys;
+mod prefilter;
+mod rarity;
+mod scan;
+mod text;
+
+pub(crate) use eval::Eval;
+pub(crate) use keys::{Clause, clauses};
+pub(crate) use rarity::Rarity;
+
+use column::Column;
+use prefilter::Prefilter;
+use scan::{At, Places, Trie};
+
+use crate::analyse::{Node, PathId, PathRef, Paths};
+
+/// Filters filed under their keys.
+#[derive(Debug)]
+pub(crate) struct Index {
+    trie: Trie,
+    /// By path.
+    columns: Vec<Option<Box<Column>>>,
+    /// Paths that have a column.
+    filed: Vec<PathId>,
+    /// Filters that are candidates at every event.
+    pub(crate) always: Vec<u32>,
+    prefilter: Option<Prefilter>,
+    /// Which clause each filter is filed under.
+    pub(crate) chosen: Vec<Option<usize>>,
+}
+
+/// What a thread needs to look lines up; used again for every line.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    places: Places,
+    candidates: Vec<u32>,
+    /// The line at which a filter was last made a candidate.
+    stamps: Vec<u32>,
+    stamp: u32,
+}
+
+impl Index {
+    /// Of filters by their clauses; `paths` are all that their nodes look at, `also` is looked for beside them.
+    pub(crate) fn new<'n>(
+        filed: &[&[Clause]],
+        nodes: impl Iterator<Item = &'n Node>,
+        also: &[PathRef],
+        paths: &Paths,
+        rarity: &Rarity,
+    ) -> Self {
+        let chosen: Vec<Option<usize>> = filed.iter().map(|clauses| rarity.choose(clauses)).collect();
+        let mut columns: Vec<Option<Box<Column>>> = Vec::new();
+        columns.resize_with(paths.len(), || None);
+        let mut always = Vec::new();
+        for (i, (clauses, chosen)) in filed.iter().zip(&chosen).enumerate() {
+            let filter = u32::try_from(i).unwrap_or(u32::MAX);
+            match chosen.and_then(|c| clauses.get(c)) {
+                None => always.push(filter),
+                Some(clause) => {
+                    for key in clause {
+                        let path = key.place.over.unwrap_or(key.place.path);
+                        if let Some(column) = columns.get_mut(path as usize) {
+                            column.get_or_insert_default().add(paths, key, filter);
+                        }
+                    }
+                }
+            }
+        }
+        for column in columns.iter_mut().flatten() {
+            if !column.finish() {
+                column.everything(&mut |filter| always.push(filter));
+            }
+        }
+        always.sort_unstable();
+        always.dedup();
+        let filed_paths: Vec<PathId> = (0..).zip(&columns).filter(|(_, c)| c.is_some()).map(|(i, _)| i).collect();
+        let mut wanted: Vec<PathId> = also.iter().map(|p| p.path).chain(filed_paths.iter().copied()).collect();
+        nodes.for_each(|node| event_paths(node, &mut wanted));
+        wanted.sort_unstable();
+        wanted.dedup();
+        Self {
+            trie: Trie::new(paths, wanted.into_iter()),
+            prefilter: Prefilter::new(filed, &chosen, paths),
+            columns,
+            filed: filed_paths,
+            always,
+            chosen,
+        }
+    }
+
+    /// Whether no filter can match the line, without looking at more than its bytes.
+    #[inline]
+    pub(crate) fn rules_out(&self, line: &[u8]) -> bool {
+        self.prefilter.as_ref().is_some_and(|p| !p.finds(line))
+    }
+
+    /// Scans the line; afterwards `scratch` knows its places and candidates, these in rising order.
+    pub(crate) fn look<'s>(&self, line: &[u8], paths: &Paths, filters: usize, scratch: &'s mut Scratch) -> Found<'s> {
+        let Scratch { places, candidates, stamps, stamp } = scratch;
+        places.scan(&self.trie, paths, line);
+        stamps.resize(filters, 0);
+        *stamp = stamp.wrapping_add(1);
+        if *stamp == 0 {
+            stamps.fill(0);
+            *stamp = 1;
+        }
+        candidates.clear();
+        candidates.extend_from_slice(&self.always);
+        let mut found = |filter: u32| {
+            if let Some(last) = stamps.get_mut(filter as usize)
+                && *last != *stamp
+            {
+                *last = *stamp;
+                candidates.push(filter);
+            }
+        };
+        for path in &self.filed {
+            if let (At::Value(value), Some(Some(column))) =
+                (places.at(*path, paths, line), self.columns.get(*path as usize))
+            {
+                column.look(value, &mut found);
+            }
+        }
+        if candidates.len() > 1 {
+            candidates.sort_unstable();
+            candidates.dedup();
+        }
+        Found { places, candidates }
+    }
+}
+
+/// What was found of a line.
+pub(crate) struct Found<'s> {
+    places: &'s Places,
+    pub(crate) candidates: &'s [u32],
+}
+
+impl<'s> Found<'s> {
+    pub(crate) fn eval(&self, line: &'s [u8], paths: &'s Paths) -> Eval<'s> {
+        Eval::new(line, self.places, paths)
+    }
+}
+
+/// The paths of the event that a node looks at.
+fn event_paths(node: &Node, paths: &mut Vec<PathId>) {
+    match node {
+        Node::Path(path) if path.base == 0 => paths.push(path.path),
+        Node::Each(each, _) if each.over.base == 0 => paths.push(each.over.path),
+        _ => {}
+    }
+    node.parts().into_iter().flatten().for_each(|part| event_paths(part, paths));
+}

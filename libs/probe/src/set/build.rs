@@ -1,0 +1,122 @@
+//! From specs to a set, from scratch or from the set before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use super::{Code, FilterSet, Inner, Learner, Probe, Seen};
+use crate::analyse::{Node, Paths};
+use crate::budget::Limits;
+use crate::compile::Text;
+use crate::error::CompileError;
+use crate::gate::gate;
+use crate::index::{Clause, Index, Rarity, clauses};
+use crate::link::Modules;
+use crate::read::{Patterns, Read, read};
+use crate::segment::{Recorder, SEGMENT, Segment};
+use crate::spec::Spec;
+
+pub(super) fn build(
+    old: Option<&FilterSet>,
+    specs: Vec<Spec>,
+    modules: &dyn Modules,
+) -> Result<FilterSet, Vec<CompileError>> {
+    let (mut paths, mut patterns) = match old {
+        Some(old) => (old.inner.paths.clone(), old.inner.patterns.clone()),
+        None => (Paths::default(), Patterns::new()),
+    };
+    let known: HashMap<&str, &Arc<Probe>> =
+        old.iter().flat_map(|old| &old.inner.probes).map(|p| (p.spec.name.as_str(), p)).collect();
+    let kept: Vec<Option<Arc<Probe>>> = specs
+        .iter()
+        .map(|spec| known.get(spec.name.as_str()).filter(|p| p.spec == *spec).map(|p| Arc::clone(p)))
+        .collect();
+    let fresh: Vec<&Spec> = specs.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(s, _)| s).collect();
+
+    let mut made = fresh_probes(&fresh, modules, &mut paths, &mut patterns)?.into_iter();
+    let probes: Vec<Arc<Probe>> = kept.into_iter().filter_map(|kept| kept.or_else(|| made.next())).collect();
+    let machine = ["serial_number", "hardware_uuid", "hostname"].map(|key| paths.of(&["machine", key]));
+    let seen = Seen { id: paths.of(&["id"]), received: paths.of(&["received"]), machine };
+    let inner = Inner { probes, paths, patterns, seen };
+    let filed = inner.filed();
+    let index = inner.index(&filed, &Rarity::of(&filed));
+    Ok(FilterSet {
+        inner: Arc::new(inner),
+        index: Arc::new(RwLock::new(Arc::new(index))),
+        learner: Learner::default(),
+        limits: Limits::default(),
+    })
+}
+
+/// Reads and files what is new.
+fn fresh_probes(
+    specs: &[&Spec],
+    modules: &dyn Modules,
+    paths: &mut Paths,
+    patterns: &mut Patterns,
+) -> Result<Vec<Arc<Probe>>, Vec<CompileError>> {
+    let by_names: Vec<String> = specs.iter().map(|s| format!("probe {}, by", s.name)).collect();
+    let mut texts: Vec<(Text<'_>, bool)> = Vec::new();
+    let mut add = |name, text, analysed| {
+        texts.push((Text { name, text }, analysed));
+        texts.len() - 1
+    };
+    let mut places = Vec::with_capacity(specs.len());
+    for (spec, by_name) in specs.iter().zip(&by_names) {
+        let filter = add(&spec.filter.name, &spec.filter.text, true);
+        let until = spec.until.as_ref().map(|until| add(&until.name, &until.text, true));
+        let own = spec.by.as_deref().filter(|by| by.trim() != "machine_key");
+        places.push((filter, until, own.map(|by| add(by_name, by, false))));
+    }
+    let recorder = Recorder::new(modules);
+    let mut found = read(&texts, &recorder, paths, patterns)
+        .map_err(|errors| errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())?;
+    let recorded = Arc::new(recorder.finish());
+
+    let mut probes = Vec::with_capacity(specs.len());
+    for (group, places) in specs.chunks(SEGMENT).zip(places.chunks(SEGMENT)) {
+        let first = places.first().map_or(0, |(filter, ..)| *filter);
+        let last = places.last().map_or(0, |(filter, until, by)| by.or(*until).unwrap_or(*filter));
+        let own = texts.get(first..=last).unwrap_or_default();
+        let own = own.iter().map(|(text, _)| (text.name.to_owned(), text.text.to_owned())).collect();
+        let segment = Arc::new(Segment::new(own, Arc::clone(&recorded)));
+        for (spec, (filter, until, by)) in group.iter().zip(places) {
+            let mut take = |place: usize| found.get_mut(place).and_then(Option::take);
+            let Some(read) = take(*filter) else { continue };
+            let ends = until.and_then(&mut take);
+            let gate = gate(spec, paths);
+            let code = Code {
+                segment: Arc::clone(&segment),
+                filter: filter - first,
+                until: until.map(|u| u - first),
+                by: by.map(|b| b - first),
+            };
+            let clauses = filed_under(gate.as_ref(), &read, ends.as_ref());
+            probes.push(Arc::new(Probe { spec: (*spec).clone(), gate, read, clauses, code }));
+        }
+    }
+    Ok(probes)
+}
+
+/// The clauses of a probe: those of its gate, and of its filter if nothing else ends an incident.
+fn filed_under(gate: Option<&Node>, read: &Read, until: Option<&Read>) -> Vec<Clause> {
+    let filter = match until {
+        None => read.node.clone(),
+        Some(until) => Node::Both(Box::new(read.node.clone()), Box::new(until.node.clone())),
+    };
+    match gate {
+        Some(gate) => clauses(&Node::When(Box::new(gate.clone()), Box::new(filter))),
+        None => clauses(&filter),
+    }
+}
+
+impl Inner {
+    pub(super) fn filed(&self) -> Vec<&[Clause]> {
+        self.probes.iter().map(|p| p.clauses.as_slice()).collect()
+    }
+
+    pub(super) fn index(&self, filed: &[&[Clause]], rarity: &Rarity<'_>) -> Index {
+        let nodes = self.probes.iter().flat_map(|p| p.gate.iter().chain([&p.read.node]));
+        let Seen { id, received, machine: [serial, uuid, host] } = self.seen;
+        Index::new(filed, nodes, &[id, received, serial, uuid, host], &self.paths, rarity)
+    }
+}
