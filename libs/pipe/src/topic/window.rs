@@ -126,14 +126,16 @@ mod tests {
         let options = Options { seal_bytes: 1, ..Options::default() };
         let mut writer = TopicWriter::open(RealFs::shared(), dir, Kept::WholeLines, options).unwrap();
         for minutes in segments {
-            let lines: String = minutes.iter().map(|m| format!("{{\"n\":{m},\"received\":\"{}\"}}\n", at(*m))).collect();
+            let lines: String =
+                minutes.iter().map(|m| format!("{{\"n\":{m},\"received\":\"{}\"}}\n", at(*m))).collect();
             writer.append(lines.as_bytes(), minutes.len() as u64).unwrap();
             writer.sync().unwrap();
         }
         writer.publish().unwrap();
         for (file, minutes) in segment::list(&RealFs, dir).unwrap().iter().zip(segments) {
             let path = segment::path(dir, file.first, false);
-            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at(*minutes.last().unwrap()).ms() as u64);
+            let time =
+                std::time::UNIX_EPOCH + std::time::Duration::from_millis(at(*minutes.last().unwrap()).ms() as u64);
             std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
     }
