@@ -1,6 +1,7 @@
 //! `zentral replay`: what came before, to be fed again through a pipe. It only prints.
 
 pub mod events;
+pub mod off;
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use pipe::{Exit, StageError};
 
 use crate::cat::when;
 use crate::progress::Progress;
-use events::{Kind, Seen, Word};
+use events::{Kind, Seen};
+use off::Before;
 
 /// Command line of `replay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,8 +58,15 @@ fn print(config: &Config, args: &Args) -> Result<Exit, StageError> {
     }
     let (since, until) = (when(args.since.as_deref(), false)?, when(args.until.as_deref(), true)?);
     if args.events {
-        let topics = events::topics(config).into_iter().map(|t| (t.name, t.dir)).collect();
+        let topics = events::topics(config);
         let mut off = Vec::new();
+        for topic in topics.iter().filter(|t| t.dir.is_dir()) {
+            let ours = |probe: &str, rev: &str| {
+                config.probes.get(probe).is_some_and(|conf| filter::spec(config, conf).rev == rev)
+            };
+            off.extend(off::before(config, topic.stage, &topic.dir, since, ours)?);
+        }
+        let topics = topics.into_iter().map(|t| (t.name, t.dir)).collect();
         window(topics, StageKind::Filter, since, until, |line, out| event(line, out, &mut off))?;
         tell(&off);
     } else {
@@ -118,13 +127,13 @@ fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
     written.map_err(crate::stdout_error)
 }
 
-fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Word>) {
+fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Before>) {
     let before = out.len();
     match events::as_read(line.trim_ascii_end(), out) {
         Ok(Seen::Event(_)) => out.push(b'\n'),
         Ok(Seen::Word(word)) => {
             if matches!(word.kind, Kind::Quarantined | Kind::SwitchedOff) {
-                off.push(word);
+                off.push(Before { probe: word.probe, rev: word.rev, event: word.event });
             }
         }
         Err(e) => {
@@ -135,13 +144,10 @@ fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Word>) {
 }
 
 /// `filter` at the end of a pipe has no memory of this: the words are for whoever compares.
-fn tell(off: &[Word]) {
-    for word in off.iter().take(NAMED) {
+fn tell(off: &[Before]) {
+    for Before { probe, rev, event } in off.iter().take(NAMED) {
         tracing::warn!(
-            "probe {} ({}) was off from event {} on: what the hub did not run, a filter that reads these events may",
-            word.probe,
-            word.rev,
-            word.event
+            "probe {probe} ({rev}) was off from event {event} on: what the hub did not run, a filter that reads these events may"
         );
     }
     if off.len() > NAMED {
