@@ -383,7 +383,14 @@ fn what_runs_is_the_old_one() {
     let (probes, summary) = read(&hub.run(&["plan"]), 1);
     assert_eq!((figures(&probes[0]), probes.len()), ([1, 3, 2, 0, 0], 1));
     assert!(summary["old"].as_str().unwrap().contains("/data/config/"), "{summary}");
-    // By name as well; and from elsewhere with the data folder named.
+    // From elsewhere, where there are neither keys nor a data folder.
+    std::fs::create_dir(hub.path("copy")).unwrap();
+    std::os::unix::fs::symlink(hub.path("probes"), hub.path("copy/probes")).unwrap();
+    std::fs::copy(&file, hub.path("copy/pipeline.toml")).unwrap();
+    let data = hub.path("data");
+    let (probes, _) = read(&hub.run(&["-c", "copy/pipeline.toml", "--data", data.to_str().unwrap(), "plan"]), 1);
+    assert_eq!(figures(&probes[0]), [1, 3, 2, 0, 0]);
+    // By the name of the copy that ran.
     let copy = std::fs::read_link(hub.path("data/config/current")).unwrap();
     let copy = hub.path("data/config").join(copy);
     read(&hub.run(&["plan", copy.to_str().unwrap()]), 1);

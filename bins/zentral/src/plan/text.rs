@@ -210,3 +210,79 @@ fn head(names: &[&str]) -> String {
 fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::compare::Difference;
+    use super::super::off::Off;
+    use super::super::pairs::{Kind, Pair};
+    use super::super::report::Action;
+    use super::super::source::Read;
+    use super::*;
+
+    fn report(title: &str) -> Report {
+        let sample = Sample {
+            event: "e1".into(),
+            time: "2026-11-21T19:00:00.000Z".into(),
+            machine: "ada".into(),
+            title: Some(title.to_owned()),
+            was: None,
+        };
+        let gained = Few { count: 7, samples: vec![sample] };
+        let off = Off { recorded: true, event: "e0".into() };
+        let name = "usb".to_owned();
+        let (old, new) = (Some("r1".into()), Some("r2".into()));
+        let pair = Pair { name, kind: Kind::Changed, keys: vec!["filter", "scope"], old, new, notes: Vec::new() };
+        let row = Row {
+            pair,
+            old: Some(Counts { off: Some(off), ..Counts::default() }),
+            new: Some(Counts { matches: 7, ..Counts::default() }),
+            difference: Difference { gained, ..Difference::default() },
+        };
+        let times = ["2026-11-20T19:00:00Z", "2026-11-22T19:00:00Z"].map(|t| t.parse().unwrap());
+        let days = BTreeMap::from([(20_000, [0, 5]), (20_001, [1, 2])]);
+        Report {
+            old: "old.toml".into(),
+            new: "new.toml".into(),
+            source: "topic:events".into(),
+            read: Read { events: 9, refused: 0, span: Some((times[0], times[1])) },
+            rows: vec![row],
+            same: (2, 0),
+            off: Vec::new(),
+            actions: vec![Action { name: "slack".into(), messages: [1, 7], days }],
+        }
+    }
+
+    #[test]
+    fn a_report_for_the_terminal() {
+        let want = "\
+old  old.toml
+new  new.toml
+9 events of topic:events, received 2026-11-20T19:00:00.000Z to 2026-11-22T19:00:00.000Z
+
+probe  what           old  new  gained  lost  changed  failures
+usb    filter, scope    0    7       7     0        0
+
+usb
+  ! old: the hub had switched it off at event e0; it was not run from there on
+  + 2026-11-21T19:00:00.000Z  ada  C-Media[31m on ada  e1
+
+messages of  old  new      a day  most on a day
+slack          1    7  0.5 → 3.5          1 → 5
+
+1 of 3 probes decides otherwise: 7 matches gained, 0 lost, 0 changed
+";
+        assert_eq!(terminal(&report("C-Media\u{1b}[31m on\n ada")), want);
+    }
+
+    #[test]
+    fn nothing_leaves_a_code_span() {
+        assert_eq!(code("a`b|c\n<i>@all"), "`a'b\\|c<i>@all`");
+        assert_eq!(code(" \n"), "");
+        let text = markdown(&report("`](http://x) @all"));
+        assert!(text.contains("- gained: `2026-11-21T19:00:00.000Z` `ada` `'](http://x) @all` `e1`\n"), "{text}");
+    }
+}
