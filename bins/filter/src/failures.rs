@@ -29,12 +29,30 @@ pub(crate) const SCHEMA: Schema = Schema {
 #[derive(Debug, Default)]
 pub(crate) struct Failures(HashMap<String, Entry>);
 
-#[derive(Debug, Clone)]
-struct Entry {
-    rev: String,
+/// Exceeded limits of one filter, as they are counted together: what goes on within an hour of `received` is a reason
+/// for a quarantine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strikes {
     /// How often since `since`, milliseconds of `received`.
     exceeded: i64,
     since: i64,
+}
+
+impl Strikes {
+    /// One more, at an event of this `received`; whether it is enough.
+    pub fn add(&mut self, received: Time) -> bool {
+        if received.ms().abs_diff(self.since) >= WINDOW_MS.unsigned_abs() {
+            (self.since, self.exceeded) = (received.ms(), 0);
+        }
+        self.exceeded += 1;
+        self.exceeded >= QUARANTINE_AFTER
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    rev: String,
+    strikes: Strikes,
     /// The minute of `received` in which it was last said.
     said: i64,
     off: Option<String>,
@@ -44,7 +62,8 @@ struct Entry {
 
 impl Entry {
     fn new(rev: &str) -> Self {
-        Self { rev: rev.to_owned(), exceeded: 0, since: 0, said: i64::MIN, off: None, event: String::new() }
+        let strikes = Strikes::default();
+        Self { rev: rev.to_owned(), strikes, said: i64::MIN, off: None, event: String::new() }
     }
 }
 
@@ -65,10 +84,9 @@ impl Failures {
         let rows = tx.query("SELECT probe, rev, exceeded, said, off, since, event FROM failures", &[])?;
         let entry = |r: &registry::db::Row| Entry {
             rev: r.text(1).to_owned(),
-            exceeded: r.int(2),
+            strikes: Strikes { exceeded: r.int(2), since: r.int(5) },
             said: r.int(3),
             off: r.opt_text(4).map(str::to_owned),
-            since: r.int(5),
             event: r.text(6).to_owned(),
         };
         Ok(Self(rows.iter().map(|r| (r.text(0).to_owned(), entry(r))).collect()))
@@ -93,12 +111,9 @@ impl Failures {
         if entry.rev != rev {
             *entry = Entry::new(rev);
         }
-        if received.ms().abs_diff(entry.since) >= WINDOW_MS.unsigned_abs() {
-            (entry.since, entry.exceeded) = (received.ms(), 0);
-        }
-        entry.exceeded += 1;
+        let enough = entry.strikes.add(received);
         let minute = received.ms().div_euclid(SAY_MS);
-        let say = if entry.exceeded >= QUARANTINE_AFTER && entry.off.is_none() {
+        let say = if enough && entry.off.is_none() {
             (entry.off, entry.event) = (Some("quarantined".into()), event.to_owned());
             Some("filter_quarantined")
         } else if entry.said != minute {
@@ -151,10 +166,10 @@ fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
     let values = [
         probe.into(),
         entry.rev.as_str().into(),
-        entry.exceeded.into(),
+        entry.strikes.exceeded.into(),
         entry.said.into(),
         entry.off.clone().into(),
-        entry.since.into(),
+        entry.strikes.since.into(),
         entry.event.as_str().into(),
     ];
     tx.execute(sql, &values).map(|_| ())

@@ -16,6 +16,7 @@ use pipe::config::{Config, Finding, Place, StageConf, StageKind};
 use pipe::{Exit, StageError};
 
 pub use annotate::Annotate;
+pub use failures::Strikes;
 pub use specs::{build, findings, spec};
 
 /// Command line of `filter`.

@@ -65,7 +65,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 /// The lines of a topic that are asked for, to stdout.
-pub fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError> {
+fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError> {
     let fail = |e: topic::Error| StageError::state(e.to_string());
     let age = |since: Time| Time::now().ms().saturating_sub(since.ms()).max(0);
     let start = choice.since.map_or(Start::First, |since| Start::Age(age(since)));
@@ -131,7 +131,7 @@ fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
 }
 
 /// Which lines are asked for.
-pub struct Choice {
+struct Choice {
     since: Option<Time>,
     until: Option<Time>,
     program: Option<Program>,
@@ -145,11 +145,6 @@ impl Choice {
         };
         let program = args.where_.as_ref().map(compile).transpose()?;
         Ok(Self { since: when(args.since.as_deref(), false)?, until: when(args.until.as_deref(), true)?, program })
-    }
-
-    /// Lines received since.
-    pub fn since(since: Option<&str>) -> Result<Self, StageError> {
-        Ok(Self { since: when(since, false)?, until: None, program: None })
     }
 
     fn takes(&mut self, line: &[u8]) -> bool {
@@ -167,7 +162,7 @@ impl Choice {
 }
 
 /// What a word for a time means; with `end` its last moment.
-fn when(text: Option<&str>, end: bool) -> Result<Option<Time>, StageError> {
+pub fn when(text: Option<&str>, end: bool) -> Result<Option<Time>, StageError> {
     let Some(text) = text else { return Ok(None) };
     let time = moment(text, Time::now(), end);
     time.map(Some).ok_or_else(|| StageError::usage(format!("`{text}` is {NO_TIME}")))

@@ -9,6 +9,8 @@ mod demo;
 mod docs;
 mod enrol;
 mod init;
+mod plan;
+mod progress;
 mod replay;
 mod run;
 mod search;
@@ -54,6 +56,8 @@ enum Command {
     Search(search::Args),
     /// Print what came before, to be fed again
     Replay(replay::Args),
+    /// Show what a change of the probes would have done to the events that are kept
+    Plan(plan::Args),
     /// Run the examples beside each filter
     Test(test::Args),
     /// Check everything in the configuration and the filters it names
@@ -108,6 +112,7 @@ pub fn main() -> Exit {
         Command::Cat(args) => cat::run(global, args),
         Command::Search(args) => search::run(global, args),
         Command::Replay(args) => replay::run(global, args),
+        Command::Plan(args) => plan::run(global, args),
         Command::Test(args) => test::run(global, args),
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),

@@ -1,12 +1,22 @@
 //! `zentral replay`: what came before, to be fed again through a pipe. It only prints.
 
-use std::io::{BufRead as _, BufReader};
+pub mod events;
+pub mod off;
 
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::path::PathBuf;
+
+use event::Time;
 use pipe::cli::Global;
 use pipe::config::{Config, StageKind, is_name};
+use pipe::fs::RealFs;
+use pipe::topic::Window;
 use pipe::{Exit, StageError};
 
-use crate::cat;
+use crate::cat::when;
+use crate::progress::Progress;
+use events::{Kind, Seen};
+use off::Before;
 
 /// Command line of `replay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,16 +24,24 @@ pub struct Args {
     /// Raw lines, as received (default)
     #[arg(long, conflicts_with_all = ["events", "refused"])]
     pub raw: bool,
-    /// Events
+    /// Events, as filter read them: without `probes`
     #[arg(long, conflicts_with = "refused")]
     pub events: bool,
     /// Lines that this stage refused, as they came; nobody wrote down when
-    #[arg(long, value_name = "STAGE", conflicts_with = "since")]
+    #[arg(long, value_name = "STAGE", conflicts_with_all = ["since", "until"])]
     pub refused: Option<String>,
     /// Only lines received since: an age such as 2h, or a time
     #[arg(long, value_name = "AGE|TIME")]
     pub since: Option<String>,
+    /// Only lines received until: an age, or a time; a day, hour or minute with all of it
+    #[arg(long, value_name = "AGE|TIME")]
+    pub until: Option<String>,
 }
+
+/// Bytes that are gathered before they are written.
+const WRITE: usize = 256 << 10;
+/// Filters that are named because they were off; the rest is counted.
+const NAMED: usize = 10;
 
 /// Prints.
 pub fn run(global: &Global, args: &Args) -> Exit {
@@ -38,20 +56,103 @@ fn print(config: &Config, args: &Args) -> Result<Exit, StageError> {
     if let Some(stage) = &args.refused {
         return refused(config, stage);
     }
-    let kind = if args.events { StageKind::Filter } else { StageKind::Receive };
-    let stage = config.stages.iter().find(|s| s.kind == kind);
-    let topic = stage.and_then(|s| s.to.as_ref()).and_then(|p| p.topic());
-    let topic = topic.ok_or_else(|| StageError::usage(format!("the pipeline has no `{}`", kind.word())))?;
-    let shape = cat::Args {
-        topic: topic.to_owned(),
-        since: args.since.clone(),
-        until: None,
-        follow: false,
-        lines: None,
-        where_: None,
-        count: false,
-    };
-    cat::print(&config.topic_dir(topic), &shape, cat::Choice::since(args.since.as_deref())?)
+    let (since, until) = (when(args.since.as_deref(), false)?, when(args.until.as_deref(), true)?);
+    if args.events {
+        let topics = events::topics(config);
+        let mut off = Vec::new();
+        for topic in topics.iter().filter(|t| t.dir.is_dir()) {
+            let ours = |probe: &str, rev: &str| {
+                config.probes.get(probe).is_some_and(|conf| filter::spec(config, conf).rev == rev)
+            };
+            off.extend(off::before(config, topic.stage, &topic.dir, since, ours)?);
+        }
+        let topics = topics.into_iter().map(|t| (t.name, t.dir)).collect();
+        window(topics, StageKind::Filter, since, until, |line, out| event(line, out, &mut off))?;
+        tell(&off);
+    } else {
+        window(raw(config), StageKind::Receive, since, until, |line, out| out.extend_from_slice(line))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The topics that sources write to.
+fn raw(config: &Config) -> Vec<(String, PathBuf)> {
+    let stages = config.stages.iter().filter(|s| s.kind == StageKind::Receive);
+    let mut names: Vec<&str> = stages.filter_map(|s| s.to.as_ref()?.topic()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| (name.to_owned(), config.topic_dir(name))).collect()
+}
+
+/// Prints what `take` makes of each line of the window, topic after topic, each in its own order.
+fn window(
+    topics: Vec<(String, PathBuf)>,
+    kind: StageKind,
+    since: Option<Time>,
+    until: Option<Time>,
+    mut take: impl FnMut(&[u8], &mut Vec<u8>),
+) -> Result<(), StageError> {
+    if topics.is_empty() {
+        return Err(StageError::usage(format!("the pipeline has no `{}`", kind.word())));
+    }
+    let mut windows = Vec::new();
+    for (name, dir) in topics {
+        if !dir.is_dir() {
+            return Err(StageError::usage(format!("there is no topic `{name}` yet: {} is not there", dir.display())));
+        }
+        let window = Window::open(RealFs::shared(), &dir, since, until);
+        windows.push(window.map_err(|e| StageError::state(format!("topic:{name}: {e}")))?);
+    }
+    let total = windows.iter().map(Window::total).sum();
+    let mut progress = Progress::new(Some(total), !std::io::stdout().is_terminal());
+    let (mut out, mut before) = (Vec::with_capacity(2 * WRITE), 0);
+    for mut window in windows {
+        while let Some(lines) = window.read().map_err(|e| StageError::state(e.to_string()))? {
+            for line in lines.split_inclusive(|b| *b == b'\n') {
+                take(line, &mut out);
+                if out.len() >= WRITE {
+                    flush(&mut out)?;
+                }
+            }
+            progress.at(before + window.done());
+        }
+        before += window.total();
+    }
+    flush(&mut out)
+}
+
+fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
+    let written = pipe::write_stdout(out);
+    out.clear();
+    written.map_err(crate::stdout_error)
+}
+
+fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Before>) {
+    let before = out.len();
+    match events::as_read(line.trim_ascii_end(), out) {
+        Ok(Seen::Event(_)) => out.push(b'\n'),
+        Ok(Seen::Word(word)) => {
+            if matches!(word.kind, Kind::Quarantined | Kind::SwitchedOff) {
+                off.push(Before { probe: word.probe, rev: word.rev, event: word.event });
+            }
+        }
+        Err(e) => {
+            out.truncate(before);
+            tracing::error!("a line of the topic is no event: {e}");
+        }
+    }
+}
+
+/// `filter` at the end of a pipe has no memory of this: the words are for whoever compares.
+fn tell(off: &[Before]) {
+    for Before { probe, rev, event } in off.iter().take(NAMED) {
+        tracing::warn!(
+            "probe {probe} ({rev}) was off from event {event} on: what the hub did not run, a filter that reads these events may"
+        );
+    }
+    if off.len() > NAMED {
+        tracing::warn!("so it was {} times more", off.len() - NAMED);
+    }
 }
 
 fn refused(config: &Config, stage: &str) -> Result<Exit, StageError> {

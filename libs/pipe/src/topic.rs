@@ -19,6 +19,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod window;
 mod writer;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use maintain::{Maintained, Policy};
 pub use reader::{Chunk, Start, TopicReader};
 pub use room::{Class, Room};
 pub use verify::{Difference, Verified, verify};
+pub use window::Window;
 pub use writer::TopicWriter;
 
 /// A place between two lines of a topic.

@@ -107,7 +107,7 @@ fn write_raw(config: &Config, files: &[PathBuf]) -> Result<u64, StageError> {
 }
 
 /// The next line with its newline, made up if the file ends without one; whether it is whole, that is, not too long.
-fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Option<bool>> {
+pub fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Option<bool>> {
     line.clear();
     from.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', line)?;
     if line.is_empty() {

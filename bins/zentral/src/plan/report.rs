@@ -1,0 +1,239 @@
+//! What came of it: a row for each probe that is not the same in both, the messages by action, and the sum of it all.
+
+use std::collections::BTreeMap;
+
+use event::Time;
+use serde_json::{Value, json};
+
+use super::compare::{Difference, Few};
+use super::off::Off;
+use super::pairs::{Kind, Pair, Pairs};
+use super::source::Read;
+use super::worker::{Counts, Tally};
+use crate::status::table;
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
+
+/// All that is told.
+pub struct Report {
+    /// The old configuration, as people know it.
+    pub old: String,
+    /// The new one.
+    pub new: String,
+    /// Where the events came from.
+    pub source: String,
+    /// What was read of it.
+    pub read: Read,
+    /// Probes that are not the same in both, by name.
+    pub rows: Vec<Row>,
+    /// How many probes are the same in both, and their matches.
+    pub same: (usize, u64),
+    /// Filters that are the same in both and were off for a part of the events, by name.
+    pub off: Vec<(String, Off)>,
+    /// Messages by action; those of which there are none on either side are left out.
+    pub actions: Vec<Action>,
+}
+
+/// A probe that is not the same in both.
+pub struct Row {
+    /// Which one.
+    pub pair: Pair,
+    /// What it did in the old configuration.
+    pub old: Option<Counts>,
+    /// What it does in the new one.
+    pub new: Option<Counts>,
+    /// How the matches differ.
+    pub difference: Difference,
+}
+
+/// The messages of an action.
+pub struct Action {
+    /// Its name.
+    pub name: String,
+    /// Old and new.
+    pub messages: [u64; 2],
+    /// By UTC day of `received`.
+    pub days: BTreeMap<i64, [u64; 2]>,
+}
+
+impl Row {
+    /// Whether it decides otherwise about any event, or fails more or less often.
+    pub fn differs(&self) -> bool {
+        let failures = |counts: &Option<Counts>| counts.as_ref().map_or((0, 0), |c| (c.errors, c.limits));
+        self.difference.any() || failures(&self.old) != failures(&self.new)
+    }
+
+    fn record(&self) -> Value {
+        let Self { pair, old, new, difference: Difference { gained, lost, changed } } = self;
+        let count = |side: &Option<Counts>| side.as_ref().map(|c| c.matches);
+        let failures = |side: &Option<Counts>| side.as_ref().map(|c| json!({"errors": c.errors, "limits": c.limits}));
+        let samples = |few: &Few| json!(few.samples);
+        let mut record = json!({
+            "probe": pair.name, "kind": pair.kind.word(), "keys": pair.keys,
+            "rev": {"old": pair.old, "new": pair.new}, "differs": self.differs(),
+            "old": count(old), "new": count(new),
+            "gained": gained.count, "lost": lost.count, "changed": changed.count,
+            "failures": {"old": failures(old), "new": failures(new)},
+            "samples": {"gained": samples(gained), "lost": samples(lost), "changed": samples(changed)},
+        });
+        if let Some(record) = record.as_object_mut() {
+            for (key, side) in [("off_old", old), ("off_new", new)] {
+                if let Some(off) = side.as_ref().and_then(|c| c.off.as_ref()) {
+                    record.insert(key.into(), off_record(off));
+                }
+            }
+            if !pair.notes.is_empty() {
+                record.insert("notes".into(), json!(pair.notes));
+            }
+        }
+        record
+    }
+
+    /// What a reader of the figures must know.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.pair.notes.clone();
+        for (which, side) in [("old", &self.old), ("new", &self.new)] {
+            if let Some(off) = side.as_ref().and_then(|c| c.off.as_ref()) {
+                notes.push(format!("{which}: {}", off_words(off)));
+            }
+        }
+        notes
+    }
+}
+
+fn off_record(off: &Off) -> Value {
+    json!({"event": off.event, "recorded": off.recorded})
+}
+
+/// Why a filter did not run.
+pub fn off_words(off: &Off) -> String {
+    match off.recorded {
+        true => format!("the hub had switched it off at event {}; it was not run from there on", off.event),
+        false => format!("exceeded its limits up to event {} as often as a hub allows; off from there on", off.event),
+    }
+}
+
+impl Report {
+    /// Puts it together.
+    pub fn new(
+        names: [String; 3],
+        pairs: Pairs,
+        read: Read,
+        [mut shared, mut old, mut new]: [Tally; 3],
+        mut differences: BTreeMap<usize, Difference>,
+    ) -> Self {
+        let (mut rows, mut same, mut off) = (Vec::new(), (0, 0), Vec::new());
+        for (i, pair) in pairs.pairs.into_iter().enumerate() {
+            if pair.kind == Kind::Same {
+                let counts = shared.probes.remove(&i).unwrap_or_default();
+                same = (same.0 + 1, same.1 + counts.matches);
+                off.extend(counts.off.map(|off| (pair.name, off)));
+            } else {
+                let difference = differences.remove(&i).unwrap_or_default();
+                rows.push(Row { pair, old: old.probes.remove(&i), new: new.probes.remove(&i), difference });
+            }
+        }
+        let refused = shared.refused.max(old.refused).max(new.refused);
+        let read = Read { refused: read.refused + refused, ..read };
+        let actions = pairs.actions.into_iter().enumerate().map(|(i, name)| Action::of(i, name, &shared, &old, &new));
+        let actions = actions.filter(|a| a.messages != [0, 0]).collect();
+        let [old, new, source] = names;
+        Self { old, new, source, read, rows, same, off, actions }
+    }
+
+    /// Probes that decide otherwise.
+    pub fn differing(&self) -> usize {
+        self.rows.iter().filter(|row| row.differs()).count()
+    }
+
+    /// Matches gained, lost, changed.
+    pub fn matches(&self) -> [u64; 3] {
+        self.rows.iter().fold([0; 3], |[gained, lost, changed], Row { difference: d, .. }| {
+            [gained + d.gained.count, lost + d.lost.count, changed + d.changed.count]
+        })
+    }
+
+    /// All in one sentence.
+    pub fn sentence(&self) -> String {
+        let probes = self.rows.len() + self.same.0;
+        if self.rows.is_empty() {
+            return format!("the same: none of {probes} probes was touched");
+        }
+        let [gained, lost, changed] = self.matches();
+        match self.differing() {
+            0 => {
+                format!("the same matches: {} of {probes} probes were touched, none decides otherwise", self.rows.len())
+            }
+            n => {
+                let verb = if n == 1 { "decides" } else { "decide" };
+                format!(
+                    "{n} of {probes} probes {verb} otherwise: {gained} matches gained, {lost} lost, {changed} changed"
+                )
+            }
+        }
+    }
+
+    /// How long the events reach, in days: at least one.
+    pub fn days(&self) -> f64 {
+        let ms = self.read.span.map_or(0, |(first, last)| last.ms().saturating_sub(first.ms()));
+        #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+        let days = ms as f64 / DAY_MS as f64;
+        days.max(1.0)
+    }
+
+    /// For programs: an object for each probe that is not the same, and one for the whole.
+    pub fn lines(&self) -> String {
+        let mut records: Vec<(&str, Value)> = self.rows.iter().map(|row| ("probe", row.record())).collect();
+        let [gained, lost, changed] = self.matches();
+        let off: Vec<Value> = self
+            .off
+            .iter()
+            .map(|(probe, off)| json!({"probe": probe, "event": off.event, "recorded": off.recorded}))
+            .collect();
+        let actions: Vec<Value> = self.actions.iter().map(Action::record).collect();
+        records.push((
+            "summary",
+            json!({
+                "same": self.differing() == 0, "old": self.old, "new": self.new, "from": self.source,
+                "events": self.read.events, "refused": self.read.refused,
+                "first": self.read.span.map(|(first, _)| first), "last": self.read.span.map(|(_, last)| last),
+                "probes": {"same": self.same.0, "touched": self.rows.len(), "differ": self.differing()},
+                "matches": {"gained": gained, "lost": lost, "changed": changed, "of_same_probes": self.same.1},
+                "off": off, "actions": actions,
+            }),
+        ));
+        table::lines(&records)
+    }
+}
+
+impl Action {
+    fn of(i: usize, name: String, shared: &Tally, old: &Tally, new: &Tally) -> Self {
+        let count = |tally: &Tally| tally.messages.get(i).copied().unwrap_or(0);
+        let both = count(shared);
+        let mut days: BTreeMap<i64, [u64; 2]> = BTreeMap::new();
+        for (tally, sides) in [(shared, [1, 1]), (old, [1, 0]), (new, [0, 1])] {
+            for (day, counts) in &tally.days {
+                let n = counts.get(i).copied().unwrap_or(0);
+                if n > 0 {
+                    let [old, new] = days.entry(*day).or_default();
+                    (*old, *new) = (*old + n * sides[0], *new + n * sides[1]);
+                }
+            }
+        }
+        Self { name, messages: [both + count(old), both + count(new)], days }
+    }
+
+    /// The most on one day, old and new.
+    pub fn most(&self) -> [u64; 2] {
+        self.days.values().fold([0, 0], |[a, b], [old, new]| [a.max(*old), b.max(*new)])
+    }
+
+    fn record(&self) -> Value {
+        let [old, new] = self.messages;
+        let days = self.days.iter().map(
+            |(day, [old, new])| json!({"day": Time::from_ms(day.saturating_mul(DAY_MS)).day(), "old": old, "new": new}),
+        );
+        json!({"action": self.name, "old": old, "new": new, "days": days.collect::<Vec<_>>()})
+    }
+}
