@@ -54,6 +54,9 @@ impl Note for Off<'_> {
     fn before(&mut self, probe: usize, _: &str) -> bool {
         !self.0.contains(&probe)
     }
+    fn is_off(&self, probe: usize) -> bool {
+        self.0.contains(&probe)
+    }
 }
 
 /// The line as the stage hands it to the engine; nothing if it refuses it.
