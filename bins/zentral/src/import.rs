@@ -141,13 +141,7 @@ fn documents(path: &Path) -> Result<Documents, String> {
 }
 
 /// One document, of whichever kind it is.
-fn document<'a>(
-    at: &Spot<'a>,
-    stem: &str,
-    given: &BTreeSet<String>,
-    fleet: &mut Fleet<'a>,
-    import: &mut Import,
-) {
+fn document<'a>(at: &Spot<'a>, stem: &str, given: &BTreeSet<String>, fleet: &mut Fleet<'a>, import: &mut Import) {
     // Lists: of probes as the API prints them, by pages or not; feeds and exports.
     let pages = at.get("results").filter(Spot::is_list);
     let feed = at.get("probes").filter(|probes| probes.is_map() || probes.is_list());
@@ -211,7 +205,8 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
                         pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
                     }
                     Written::Other(path) => {
-                        let why = format!("{} is there and says something else; --force writes over it", path.display());
+                        let why =
+                            format!("{} is there and says something else; --force writes over it", path.display());
                         import.refused.push((probe.draft.origin.clone(), why));
                     }
                 }
@@ -222,6 +217,13 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
         complain(&format!("zentral import: {}: {why}", draft::line(place)));
     }
     complain(&format!("zentral import: {written} probes, {} refused", import.refused.len()));
+    if let Some(dir) = args.out.as_ref().filter(|_| written > 0) {
+        let pattern = dir.join("probes/*.toml");
+        complain(&format!(
+            "zentral import: `include` in pipeline.toml takes them in: {:?}",
+            pattern.display().to_string()
+        ));
+    }
     Ok(if import.refused.is_empty() { Exit::Done } else { Exit::Refused })
 }
 

@@ -62,7 +62,10 @@ impl Cond {
         };
         let mut all = list(self);
         all.extend(list(other));
-        Self::All(all)
+        match all.len() {
+            1 => all.remove(0),
+            _ => Self::All(all),
+        }
     }
 
     /// Whether it holds for every event.
@@ -201,7 +204,10 @@ mod tests {
             assert_eq!(cond.program().trim_end(), want);
         }
         let within = Cond::Within(p("chain.sha 1"), list(json!(["x"]))).program();
-        assert!(within.ends_with("\nany(.payload.chain | each | objects | .[\"sha 1\"] | each; IN(\"x\"))\n"), "{within}");
+        assert!(
+            within.ends_with("\nany(.payload.chain | each | objects | .[\"sha 1\"] | each; IN(\"x\"))\n"),
+            "{within}"
+        );
         assert!(within.contains("def each"));
     }
 

@@ -58,7 +58,7 @@ impl Draft {
     pub fn explain(&mut self, at: &Spot<'_>, keys: &[&str]) {
         let texts = keys.iter().filter_map(|key| at.get(key)?.text());
         for text in texts.map(str::trim) {
-            if !text.is_empty() && text != self.title && !self.why.iter().any(|why| why == text) {
+            if !text.is_empty() && !self.title.ends_with(text) && !self.why.iter().any(|why| why == text) {
                 self.why.push(text.chars().take(WHY_MAX).collect());
             }
         }
@@ -114,29 +114,40 @@ pub struct Ready {
     pub examples: Vec<Json>,
 }
 
-/// Names that were given away.
+/// The longest name.
+const NAME_MAX: usize = 63;
+
+/// Names that were given away, and how many wanted each.
 #[derive(Debug, Default)]
-pub struct Names(BTreeSet<String>);
+pub struct Names(BTreeMap<String, u64>);
 
 impl Names {
     /// A name like this one that may stand in a configuration and that nobody has.
     pub fn give(&mut self, wanted: &str) -> String {
-        let base = slug(wanted, 63);
-        let numbered = (2..).map(|n: u64| format!("{}-{n}", slug(&base, 58 - n.to_string().len().min(20))));
-        let name = std::iter::once(base.clone()).chain(numbered).find(|name| !self.0.contains(name)).unwrap_or(base);
-        self.0.insert(name.clone());
+        let base = slug(wanted, NAME_MAX);
+        let mut name = base.clone();
+        while self.0.contains_key(&name) {
+            let count = self.0.entry(base.clone()).or_insert(1);
+            *count += 1;
+            let number = format!("-{count}");
+            name = slug(&base, NAME_MAX - number.len()) + &number;
+        }
+        self.0.insert(name.clone(), 1);
         name
     }
 }
 
-/// Lower case, digits and single dashes.
+/// Lower case, digits and single dashes. Of what is too long the end stays: there stands what tells a query of a pack
+/// from the others.
 fn slug(text: &str, most: usize) -> String {
     let dashed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let raw: String = text.chars().map(dashed).collect();
-    let words: Vec<&str> = raw.split('-').filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<&str> = raw.split('-').filter(|word| !word.is_empty()).collect();
+    while words.len() > 1 && words.iter().map(|word| word.len() + 1).sum::<usize>() > most + 1 {
+        words.remove(0);
+    }
     let name: String = words.join("-").chars().take(most).collect();
-    let name = name.trim_end_matches('-');
-    if is_name(name) { name.to_owned() } else { "probe".into() }
+    if is_name(&name) { name } else { "probe".into() }
 }
 
 /// What could not be imported: place and reason.
@@ -189,6 +200,7 @@ mod tests {
             ("usb_stick", "usb-stick-2"),
             ("usb-stick-2", "usb-stick-2-2"),
             ("usb stick", "usb-stick-3"),
+            ("usb stick", "usb-stick-4"),
             ("../../etc", "etc"),
             ("ä ö", "probe"),
             ("", "probe-2"),
@@ -199,6 +211,8 @@ mod tests {
         assert_eq!(names.give(&long), "x".repeat(63));
         let second = names.give(&long);
         assert!(is_name(&second) && second.ends_with("x-2"), "{second}");
+        let pack = format!("{} pack windows-update-settings", "word ".repeat(10));
+        assert_eq!(names.give(&pack), "word-word-word-word-word-word-word-pack-windows-update-settings");
     }
 
     #[test]

@@ -44,10 +44,12 @@ impl<'a> Fleet<'a> {
             // After all packs: see `rest`.
             "query" => {}
             "pack" => self.pack(&spec, import),
-            "options" | "config" => match spec.get("config").or(spec.get("agent_options").and_then(|o| o.get("config"))) {
-                Some(config) => pack::configuration(&config, given, import),
-                None => import.refuse(&spec, "has no `config`"),
-            },
+            "options" | "config" => {
+                match spec.get("config").or(spec.get("agent_options").and_then(|o| o.get("config"))) {
+                    Some(config) => pack::configuration(&config, given, import),
+                    None => import.refuse(&spec, "has no `config`"),
+                }
+            }
             other => import.refuse(at, format!("Fleet's kind `{}` cannot be said", super::draft::line(other))),
         }
         if let Some(overrides) = spec.get("overrides").filter(|overrides| !overrides.is_empty()) {
@@ -107,5 +109,50 @@ impl<'a> Fleet<'a> {
                 _ => import.refuse(spec, format!("no pack schedules the query `{}`", super::draft::line(name))),
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::import::yaml;
+
+    fn of(text: &str) -> (Vec<String>, Vec<String>) {
+        let (read, mut import, mut fleet) = (yaml::read(text).unwrap(), Import::default(), Fleet::default());
+        let spots: Vec<Spot<'_>> = read.roots.iter().map(|root| Spot::root(&"f".into(), root)).collect();
+        spots.iter().for_each(|at| fleet.learn(at));
+        spots.iter().for_each(|at| fleet.import(at, &BTreeSet::new(), &mut import));
+        fleet.rest(&mut import);
+        let said = |d: &super::super::draft::Draft| format!("{} {}", d.title, d.scope.platforms.join(","));
+        (import.drafts.iter().map(said).collect(), import.refused.into_iter().map(|(place, _)| place).collect())
+    }
+
+    #[test]
+    fn packs_name_queries_of_other_documents() {
+        let query = |name: &str, more: &str| {
+            format!("---\napiVersion: v1\nkind: query\nspec: {{name: {name}, query: select 1{more}}}\n")
+        };
+        let pack = |spec: &str| format!("---\napiVersion: v1\nkind: pack\nspec: {{name: p, {spec}}}\n");
+        let queries = query("a", ", platform: darwin") + &query("b", "") + &query("c", ", interval: 60");
+        let (made, refused) = of(&(pack("queries: [{query: a, name: x}, {query: nosuch}]") + &queries));
+        assert_eq!(made, ["p: x macos", "c "]);
+        assert_eq!(refused, ["f:4: spec.queries[1]", "f:12: spec"]);
+
+        let (made, _) = of(&(pack("targets: {labels: [macOS, MS Windows]}, queries: [{query: b}]") + &queries));
+        assert_eq!(made, ["p: b macos,windows", "c "]);
+        for spec in ["targets: {labels: [mine]}", "targets: {teams: [t]}", "shard: 5", "disabled: true"] {
+            let (made, refused) = of(&(pack(&format!("{spec}, queries: [{{query: b}}]")) + &queries));
+            assert!(made == ["c "] && refused.len() == 3, "{spec}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_a_configuration() {
+        let text = "apiVersion: v1\nkind: options\nspec:\n  config:\n    options: {a: 1}\n    schedule: {t: {query: select 1}}\n  overrides: {platforms: {darwin: {}}}\n";
+        let (made, refused) = of(text);
+        assert_eq!(made, ["t "]);
+        assert_eq!(refused, ["f:5: spec.config.options", "f:7: spec.overrides"]);
+        assert_eq!(of("apiVersion: v1\nkind: team\nspec: {}\n").1, ["f:1"]);
     }
 }

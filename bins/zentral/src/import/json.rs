@@ -155,7 +155,8 @@ impl<'t> Reader<'t> {
         let mut out = String::new();
         loop {
             let plain = self.rest.find(['"', '\\', '\n']);
-            let Some(plain) = plain.filter(|at| !self.rest.get(*at..).is_some_and(|rest| rest.starts_with('\n'))) else {
+            let Some(plain) = plain.filter(|at| !self.rest.get(*at..).is_some_and(|rest| rest.starts_with('\n')))
+            else {
                 return Err(self.broken_at(start.0, start.1, "this string has no end"));
             };
             out.push_str(self.take(plain));

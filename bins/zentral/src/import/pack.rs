@@ -153,3 +153,55 @@ fn draft(
     draft.query = Some(query);
     Ok(draft)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::import::json;
+
+    fn of(text: &str) -> Import {
+        let (read, mut import) = (json::read(text).unwrap(), Import::default());
+        read.roots.iter().for_each(|root| {
+            pack(&Spot::root(&"f".into(), root), "p", &Around::default(), &mut import);
+        });
+        import
+    }
+
+    #[test]
+    fn news_are_marked_and_nothing_is_done() {
+        let import = of(r#"{"platform": "linux", "version": "5.1", "queries": {
+            "New_rows": {"query": "select 1", "value": "v", "description": "d"},
+            "snap": {"query": "select 2", "snapshot": true},
+            "check": {"query": "select 'OK' as ztl_status", "compliance_check": true, "version": 3}}}"#);
+        let programs: Vec<String> = import.drafts.iter().map(|draft| draft.cond.program()).collect();
+        let [rows, snapshot, check] = programs.as_slice() else { panic!("{programs:?}") };
+        assert_eq!(rows, ".payload.action == \"added\"\n");
+        assert_eq!(snapshot, ".payload.action == \"snapshot\"\nand .payload.snapshot != []\n");
+        assert!(
+            check.ends_with("any(.payload.snapshot | each | objects | .ztl_status | each; IN(\"FAILED\"))\n"),
+            "{check}"
+        );
+        for draft in &import.drafts {
+            let query = draft.query.as_ref().unwrap();
+            assert_eq!(
+                (draft.scope.platforms.as_slice(), query.version.as_deref()),
+                (&["linux".to_owned()][..], Some("5.1"))
+            );
+            assert!(draft.act.is_empty() && !draft.first_run && query.snapshot == (draft.name != "p New_rows"));
+        }
+        assert!(import.refused.is_empty(), "{:?}", import.refused);
+    }
+
+    #[test]
+    fn what_a_pack_holds_beside_queries_is_named() {
+        let import = of(r#"{"event_routing_key": "edr", "file_paths": {"a": ["b"]}, "yara": {}, "options": {"x": 1},
+            "queries": {"a": "select 1", "t": {"query": "select 1", "tag": 4}}}"#);
+        let places: Vec<&str> = import.refused.iter().map(|(place, _)| place.as_str()).collect();
+        let want =
+            ["f:2: queries.a", "f:2: queries.t.tag", "f:1: event_routing_key", "f:1: options", "f:1: file_paths"];
+        assert_eq!(places, want);
+        assert!(import.drafts.is_empty());
+        assert_eq!(of(r#"{"queries": [1]}"#).refused[0].0, "f:1: queries");
+    }
+}

@@ -53,7 +53,10 @@ impl Around {
             return no(&shard, "a share of machines cannot be said of a probe; its queries are not imported");
         }
         if let Some(discovery) = at.get("discovery").or(at.get("discovery_queries")).filter(|d| !d.is_empty()) {
-            return no(&discovery, "discovery queries cannot be said of a probe; the queries of this pack are not imported");
+            return no(
+                &discovery,
+                "discovery queries cannot be said of a probe; the queries of this pack are not imported",
+            );
         }
         let platforms = self.platforms.and(&Platforms::read(at)?);
         if platforms.is_none() {
@@ -69,7 +72,10 @@ impl Around {
         let mut any: Option<Platforms> = None;
         for label in labels.items() {
             let Some(found) = label.word().and_then(Platforms::label) else {
-                return no(&label, "a label of Fleet's cannot be said of a probe; the queries of this pack are not imported");
+                return no(
+                    &label,
+                    "a label of Fleet's cannot be said of a probe; the queries of this pack are not imported",
+                );
             };
             any = Some(any.map_or(found.clone(), |any| any.or(&found)));
         }
@@ -109,7 +115,8 @@ pub fn read(
     let (snapshot, removed) = (truth("snapshot", false)?, truth("removed", true)?);
     for key in ["denylist", "blacklist", "can_be_denylisted"] {
         if let Some(said) = at.get(key).filter(|said| said.truth() != Some(true)) {
-            import.refuse(&said, "cannot be said of a probe: osquery may set this query aside when it costs too much");
+            import
+                .refuse(&said, "left out: a probe cannot keep osquery from setting aside a query that costs too much");
         }
     }
     import.rest(at, &KNOWN);

@@ -32,15 +32,12 @@ impl Ready {
     pub fn table(&self, place: &Place<'_>) -> String {
         let (draft, name) = (&self.draft, &self.name);
         let mut text = format!("# {}\n# From {}\n[probe.{name}]\n", draft.title_line(), line(&draft.origin));
-        let scope: Vec<String> = [
-            ("platforms", &draft.scope.platforms),
-            ("units", &draft.scope.units),
-            ("tags", &draft.scope.tags),
-        ]
-        .into_iter()
-        .filter(|(_, list)| !list.is_empty())
-        .map(|(key, list)| format!("{key} = {}", words(list)))
-        .collect();
+        let scope: Vec<String> =
+            [("platforms", &draft.scope.platforms), ("units", &draft.scope.units), ("tags", &draft.scope.tags)]
+                .into_iter()
+                .filter(|(_, list)| !list.is_empty())
+                .map(|(key, list)| format!("{key} = {}", words(list)))
+                .collect();
         if !scope.is_empty() {
             let _ = writeln!(text, "scope    = {{ {} }}", scope.join(", "));
         }

@@ -89,10 +89,10 @@ fn read(at: &Spot<'_>, import: &mut Import) -> Result<Vec<Draft>, Refusal> {
     let forced = forced_type(&body);
     let filters = Filters::read(at, &body, forced, import)?;
     let mut drafts = osquery::drafts(&base, &body, &filters, import)?;
-    let rules = body.get("santa").is_some();
+    let rules = body.get("santa").is_some_and(|rules| !rules.is_empty());
     if drafts.is_empty() || rules {
         let name = if drafts.is_empty() { base.name.clone() } else { format!("{} santa", base.name) };
-        drafts.push(event_probe(Draft { name, ..base }, &body, filters, import)?);
+        drafts.push(event_probe(Draft { name, ..base }, at, &body, filters, import)?);
     }
     let act = actions(at.get("actions").or(body.get("actions")).as_ref(), import);
     for draft in &mut drafts {
@@ -119,7 +119,13 @@ fn forced_type(body: &Spot<'_>) -> Option<&'static str> {
     }
 }
 
-fn event_probe(mut draft: Draft, body: &Spot<'_>, filters: Filters, import: &mut Import) -> Result<Draft, Refusal> {
+fn event_probe(
+    mut draft: Draft,
+    at: &Spot<'_>,
+    body: &Spot<'_>,
+    filters: Filters,
+    import: &mut Import,
+) -> Result<Draft, Refusal> {
     for (key, why) in [
         ("file_paths", "this version tells osquery of no paths to watch: file events cannot be had"),
         ("distributed_query", "this version has no live queries"),
@@ -128,9 +134,11 @@ fn event_probe(mut draft: Draft, body: &Spot<'_>, filters: Filters, import: &mut
             return no(&subject, why);
         }
     }
-    let model = body.get("model").and_then(|model| model.text()).unwrap_or("BaseProbe");
-    if body.get("model").is_some() && !["BaseProbe", "SantaProbe", "MunkiInstallProbe"].contains(&model) {
-        return no(body, format!("a probe of the kind `{}` without its queries", line(model)));
+    if let Some(model) = at.get("model") {
+        let kind = model.text().unwrap_or_default();
+        if !["BaseProbe", "SantaProbe", "MunkiInstallProbe"].contains(&kind) {
+            return no(&model, format!("a probe of the kind `{}` that says nothing of it", line(kind)));
+        }
     }
     let mut cond = filters.metadata.clone();
     if let Some(santa) = santa::cond(body, import)? {
@@ -189,3 +197,6 @@ fn actions(at: Option<&Spot<'_>>, import: &mut Import) -> (Vec<String>, Vec<Stri
     }
     (act, lacking)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,8 @@ use crate::import::draft::{Import, Refusal, Scope, line, no};
 use crate::import::node::Spot;
 
 /// Attributes of osquery's payloads that are never lists, so that a plain comparison says what Zentral's does.
-const SCALARS: [&str; 11] = [
-    "name", "action", "columns", "unixTime", "counter", "epoch", "severity", "filename", "line", "message", "version",
-];
+const SCALARS: [&str; 11] =
+    ["name", "action", "columns", "unixTime", "counter", "epoch", "severity", "filename", "line", "message", "version"];
 
 /// What a probe asks of events and machines.
 #[derive(Debug, Clone)]
@@ -39,12 +38,7 @@ pub struct Item {
 
 impl Filters {
     /// Reads them. Of a `forced` type Zentral does not look at the metadata's filters.
-    pub fn read(
-        at: &Spot<'_>,
-        body: &Spot<'_>,
-        forced: Option<&str>,
-        import: &mut Import,
-    ) -> Result<Self, Refusal> {
+    pub fn read(at: &Spot<'_>, body: &Spot<'_>, forced: Option<&str>, import: &mut Import) -> Result<Self, Refusal> {
         let section = |name: &str| {
             let inner = body.get("filters").and_then(|filters| filters.get(name));
             inner.or(at.get(&format!("{name}_filters"))).filter(|section| !section.is_empty())
@@ -162,7 +156,11 @@ fn any(mut list: Vec<Cond>) -> Cond {
     if let Some(path) = one_path(&list) {
         let values = list.iter().flat_map(|cond| if let Cond::Is(_, values) = cond { values.clone() } else { vec![] });
         let mut once: Vec<Json> = Vec::new();
-        values.for_each(|value| if !once.contains(&value) { once.push(value) });
+        values.for_each(|value| {
+            if !once.contains(&value) {
+                once.push(value)
+            }
+        });
         return Cond::Is(path, once);
     }
     match list.len() {
@@ -198,12 +196,7 @@ fn machines(at: &Spot<'_>, import: &Import) -> Result<Scope, Refusal> {
 }
 
 /// Names for the numbers of Zentral's database.
-fn named(
-    at: &Spot<'_>,
-    words: &[&str],
-    names: &BTreeMap<String, String>,
-    kind: &str,
-) -> Result<Vec<String>, Refusal> {
+fn named(at: &Spot<'_>, words: &[&str], names: &BTreeMap<String, String>, kind: &str) -> Result<Vec<String>, Refusal> {
     let mut all = Vec::new();
     for word in words {
         match names.get(*word) {
@@ -281,7 +274,8 @@ fn group(at: &Spot<'_>, typed: bool, osquery: bool, import: &mut Import) -> Resu
     if !at.is_map() {
         return no(at, "is no filter of a payload");
     }
-    let item = |(key, said): (&str, Spot<'_>)| if typed { within(key, &said, false, osquery) } else { equal(key, &said) };
+    let item =
+        |(key, said): (&str, Spot<'_>)| if typed { within(key, &said, false, osquery) } else { equal(key, &said) };
     at.members().into_iter().map(item).collect()
 }
 

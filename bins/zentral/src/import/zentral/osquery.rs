@@ -9,7 +9,10 @@ use crate::import::query::{self, Around};
 /// A probe for each query; none if the probe brings no queries.
 pub fn drafts(base: &Draft, body: &Spot<'_>, filters: &Filters, import: &mut Import) -> Result<Vec<Draft>, Refusal> {
     if let Some(discovery) = body.get("discovery").filter(|discovery| !discovery.is_empty()) {
-        return no(&discovery, "discovery queries cannot be said of a probe; the queries of this probe are not imported");
+        return no(
+            &discovery,
+            "discovery queries cannot be said of a probe; the queries of this probe are not imported",
+        );
     }
     let osquery = body.get("osquery");
     let schedule = osquery.as_ref().and_then(|osquery| osquery.get("schedule"));

@@ -8,7 +8,7 @@ use crate::import::node::Spot;
 
 /// What a probe with rules asks of an event; none: it has no rules.
 pub fn cond(body: &Spot<'_>, import: &mut Import) -> Result<Option<Cond>, Refusal> {
-    let (rules, decided) = match (body.get("santa"), body.get("rules")) {
+    let (rules, decided) = match (body.get("santa").filter(|rules| !rules.is_empty()), body.get("rules")) {
         (Some(rules), _) => (rules, false),
         (None, Some(rules)) => (rules, true),
         (None, None) => return Ok(None),
