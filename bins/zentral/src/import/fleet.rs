@@ -30,10 +30,10 @@ fn name<'a>(at: &Spot<'a>) -> Option<&'a str> {
 impl<'a> Fleet<'a> {
     /// Remembers a query, for packs that name it.
     pub fn learn(&mut self, at: &Spot<'a>) {
-        if let ("query", Some(spec)) = (kind(at), at.get("spec")) {
-            if let Some(name) = name(&spec) {
-                self.queries.entry(name).or_insert(spec);
-            }
+        if let ("query", Some(spec)) = (kind(at), at.get("spec"))
+            && let Some(name) = name(&spec)
+        {
+            self.queries.entry(name).or_insert(spec);
         }
     }
 

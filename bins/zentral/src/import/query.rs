@@ -206,7 +206,9 @@ mod tests {
     use super::*;
     use crate::import::json;
 
-    fn of(text: &str, around: &str) -> (Result<(Query, Vec<String>), Refusal>, Vec<Refusal>) {
+    type Read = Result<(Query, Vec<String>), Refusal>;
+
+    fn of(text: &str, around: &str) -> (Read, Vec<Refusal>) {
         let (text, around) = (json::read(text).unwrap(), json::read(around).unwrap());
         let mut import = Import::default();
         let around = Around::default().within(&Spot::root(&"a".into(), &around.roots[0]));

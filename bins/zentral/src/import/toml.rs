@@ -93,7 +93,7 @@ fn words(list: &[String]) -> String {
 /// `30s`, `10m`, `1h`, `7d`
 fn interval(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let unit = units.iter().find(|(unit, _)| seconds % unit == 0);
+    let unit = units.iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
 }
 

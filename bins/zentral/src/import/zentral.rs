@@ -60,8 +60,8 @@ const KNOWN: [&str; 31] = [
 
 /// Whether a document is a probe.
 pub fn is_one(at: &Spot<'_>) -> bool {
-    let has = |key: &&str| at.get(key).is_some();
-    (at.get("name").is_some() || at.get("body").is_some()) && SUBJECTS.iter().any(|key| has(&key))
+    let has = |key: &str| at.get(key).is_some();
+    (has("name") || has("body")) && SUBJECTS.iter().any(|key| has(key))
 }
 
 /// Imports a probe: an event probe, or one for each of its queries.

@@ -1,18 +1,16 @@
 //! The three sections of a Zentral probe's filters: inventory, metadata, payload. Each is a list of which any may
 //! pass; a section that is empty or not there passes.
 
-use std::collections::BTreeMap;
+mod machines;
+mod payload;
 
-use pipe::config::is_name;
 use serde_json::Value as Json;
 
-use crate::import::cond::{Cond, alike, path};
-use crate::import::draft::{Import, Refusal, Scope, line, no};
+use self::machines::{machines, of_machine};
+use self::payload::{Group, Item};
+use crate::import::cond::{Cond, path};
+use crate::import::draft::{Import, Refusal, Scope, no};
 use crate::import::node::Spot;
-
-/// Attributes of osquery's payloads that are never lists, so that a plain comparison says what Zentral's does.
-const SCALARS: [&str; 11] =
-    ["name", "action", "columns", "unixTime", "counter", "epoch", "severity", "filename", "line", "message", "version"];
 
 /// What a probe asks of events and machines.
 #[derive(Debug, Clone)]
@@ -23,17 +21,6 @@ pub struct Filters {
     /// Where the sections stand, for what is refused later.
     inventory_at: String,
     payload_at: String,
-}
-
-/// Conditions on a payload that must hold together.
-pub type Group = Vec<Item>;
-
-/// A condition on one attribute.
-#[derive(Debug, Clone)]
-pub struct Item {
-    pub attribute: String,
-    pub words: Vec<String>,
-    pub cond: Cond,
 }
 
 impl Filters {
@@ -56,7 +43,7 @@ impl Filters {
         let typed = at.get("model").is_some() || at.get("body").is_some();
         let mut groups = Vec::new();
         for item in items(&payload) {
-            groups.push(group(&item, typed, osquery, import)?);
+            groups.push(payload::group(&item, typed, osquery, import)?);
         }
         Ok(Self {
             inventory: scopes,
@@ -85,7 +72,13 @@ impl Filters {
                 }
                 return Err(self.at_payload("results have other names here: ask for columns instead of `name`"));
             };
-            if of_name.iter().all(|item| item.words.iter().any(|word| word == name)) {
+            let passes = |item: &Item| match item.cond {
+                Cond::IsNot(..) | Cond::Without(..) => !item.words.iter().any(|word| word == name),
+                // A list is never equal to a name.
+                Cond::Holds(..) => false,
+                _ => item.words.iter().any(|word| word == name),
+            };
+            if of_name.iter().all(passes) {
                 alternatives.push(all(&rest));
             }
         }
@@ -172,60 +165,6 @@ fn any(mut list: Vec<Cond>) -> Cond {
     }
 }
 
-fn machines(at: &Spot<'_>, import: &Import) -> Result<Scope, Refusal> {
-    let mut scope = Scope::default();
-    for (key, list) in at.members() {
-        let Some(words) = list.words() else { return no(&list, "is no list of words") };
-        match key {
-            "meta_business_unit_ids" | "business_units" => {
-                scope.units = named(&list, &words, &import.units, "unit")?;
-            }
-            "tag_ids" | "tags" => scope.tags = named(&list, &words, &import.tags, "tag")?,
-            "platforms" => {
-                for word in words {
-                    match word {
-                        "MACOS" | "LINUX" | "WINDOWS" | "IOS" => scope.platforms.push(word.to_ascii_lowercase()),
-                        other => return no(&list, format!("`{}` is no platform here", line(other))),
-                    }
-                }
-            }
-            _ => return no(&list, "cannot be said of a machine in this version"),
-        }
-    }
-    Ok(scope)
-}
-
-/// Names for the numbers of Zentral's database.
-fn named(at: &Spot<'_>, words: &[&str], names: &BTreeMap<String, String>, kind: &str) -> Result<Vec<String>, Refusal> {
-    let mut all = Vec::new();
-    for word in words {
-        match names.get(*word) {
-            Some(name) => all.push(name.clone()),
-            None if word.parse::<u64>().is_err() && is_name(word) => all.push((*word).to_owned()),
-            None => {
-                let word = line(word);
-                return no(at, format!("`{word}` is of Zentral's database: say its name with --{kind} {word}=NAME"));
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn of_machine(scope: &Scope) -> Cond {
-    let values = |list: &[String]| list.iter().map(|word| word.as_str().into()).collect::<Vec<Json>>();
-    let mut conds = Vec::new();
-    if !scope.platforms.is_empty() {
-        conds.push(Cond::Is(path("machine", "platform"), values(&scope.platforms)));
-    }
-    if !scope.units.is_empty() {
-        conds.push(Cond::Is(path("machine", "unit"), values(&scope.units)));
-    }
-    if !scope.tags.is_empty() {
-        conds.push(Cond::Within(path("machine", "tags"), values(&scope.tags)));
-    }
-    Cond::All(conds)
-}
-
 fn said_of_metadata(at: &Spot<'_>) -> Result<Cond, Refusal> {
     let mut conds = Vec::new();
     for (key, said) in at.members() {
@@ -257,71 +196,4 @@ fn about_osquery(cond: &Cond) -> bool {
         Cond::All(list) => list.iter().any(about_osquery),
         _ => false,
     }
-}
-
-fn group(at: &Spot<'_>, typed: bool, osquery: bool, import: &mut Import) -> Result<Group, Refusal> {
-    if at.is_list() {
-        // Today's form: items of attribute, operator and values.
-        let mut group = Group::new();
-        for item in at.items() {
-            group.extend(operator(&item, osquery, import)?);
-        }
-        return Ok(group);
-    }
-    if at.get("attribute").is_some() {
-        return Ok(operator(at, osquery, import)?.into_iter().collect());
-    }
-    if !at.is_map() {
-        return no(at, "is no filter of a payload");
-    }
-    let item =
-        |(key, said): (&str, Spot<'_>)| if typed { within(key, &said, false, osquery) } else { equal(key, &said) };
-    at.members().into_iter().map(item).collect()
-}
-
-fn operator(at: &Spot<'_>, osquery: bool, import: &mut Import) -> Result<Option<Item>, Refusal> {
-    let attribute = at.get("attribute").and_then(|a| a.text()).filter(|a| !a.trim().is_empty());
-    let Some(attribute) = attribute else { return no(at, "has no `attribute`") };
-    let not = match at.get("operator").map(|operator| operator.text().unwrap_or_default()) {
-        None | Some("IN") => false,
-        Some("NOT_IN") => true,
-        Some(other) => return no(at, format!("the operator `{}` is not known", line(other))),
-    };
-    match at.get("values").filter(|values| !values.is_empty()) {
-        Some(values) => within(attribute, &values, not, osquery).map(Some),
-        None => {
-            import.refuse(at, "has no values: Zentral passes over it, and so does the filter");
-            Ok(None)
-        }
-    }
-}
-
-/// Zentral since 2017: the texts of the values that a dotted path leads to, through lists, against a list of texts.
-fn within(attribute: &str, said: &Spot<'_>, not: bool, osquery: bool) -> Result<Item, Refusal> {
-    let texts: Option<Vec<String>> = match said.truth().filter(|_| said.word().is_none()) {
-        Some(truth) => Some(vec![if truth { "True" } else { "False" }.to_owned()]),
-        None => said.words().map(|words| words.into_iter().map(str::to_owned).collect()),
-    };
-    let Some(words) = texts.filter(|words| !words.is_empty()) else { return no(said, "is no list of words") };
-    let values: Vec<Json> = words.iter().flat_map(|word| alike(word)).collect();
-    let way = path("payload", attribute);
-    let first = attribute.split('.').next().unwrap_or_default();
-    let cond = match (osquery && SCALARS.contains(&first), not) {
-        (true, false) => Cond::Is(way, values),
-        (true, true) => Cond::IsNot(way, values),
-        (false, false) => Cond::Within(way, values),
-        (false, true) => Cond::Without(way, values),
-    };
-    Ok(Item { attribute: attribute.to_owned(), words, cond })
-}
-
-/// Zentral of 2016: top-level keys only and strict equality, but of two lists the filter's must be in the event's.
-fn equal(key: &str, said: &Spot<'_>) -> Result<Item, Refusal> {
-    let way = vec!["payload".to_owned(), key.to_owned()];
-    let words = said.words().unwrap_or_default().into_iter().map(str::to_owned).collect();
-    let cond = match said.json() {
-        Json::Array(values) => Cond::Holds(way, values),
-        value => Cond::Is(way, vec![value]),
-    };
-    Ok(Item { attribute: key.to_owned(), words, cond })
 }
