@@ -77,6 +77,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     let mut import = Import {
         units: args.unit.iter().cloned().collect(),
         tags: args.tag.iter().cloned().collect(),
+        known_units: config.units.keys().cloned().collect(),
         actions: config.actions.keys().cloned().collect(),
         ..Import::default()
     };

@@ -162,6 +162,8 @@ pub struct Import {
     pub units: BTreeMap<String, String>,
     /// Names of tags by their number.
     pub tags: BTreeMap<String, String>,
+    /// Units of the configuration.
+    pub known_units: BTreeSet<String>,
     /// Actions of the configuration.
     pub actions: BTreeSet<String>,
 }

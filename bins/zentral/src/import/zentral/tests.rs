@@ -9,7 +9,8 @@ fn of(text: &str) -> (Vec<Draft>, Vec<Refusal>) {
     let read = if text.starts_with('{') { json::read(text) } else { yaml::read(text) };
     let mut import = Import {
         tags: [("4".to_owned(), "vip".to_owned())].into(),
-        units: [("2".to_owned(), "berlin".to_owned())].into(),
+        units: [("2".to_owned(), "berlin".to_owned()), ("3".to_owned(), "paris".to_owned())].into(),
+        known_units: ["berlin".to_owned()].into(),
         actions: ["slack".to_owned(), "json-file".to_owned()].into(),
         ..Import::default()
     };
@@ -171,6 +172,7 @@ fn several_kinds_of_machines() {
     assert_eq!((drafts.len(), refused[0].0.as_str()), (0, "f:1: filters.inventory"));
     for bad in [
         r#"[{"tag_ids": [9]}]"#,
+        r#"[{"meta_business_unit_ids": [2, 3]}]"#,
         r#"[{"types": ["SERVER"]}]"#,
         r#"[{"platforms": ["ANDROID"]}]"#,
         r#"[{"tags": ["A b"]}]"#,

@@ -17,6 +17,12 @@ pub fn machines(at: &Spot<'_>, import: &Import) -> Result<Scope, Refusal> {
         match key {
             "meta_business_unit_ids" | "business_units" => {
                 scope.units = named(&list, &words, &import.units, "unit")?;
+                if let Some(lacking) = scope.units.iter().find(|unit| !import.known_units.contains(*unit)) {
+                    return no(
+                        &list,
+                        format!("the configuration has no unit `{lacking}`: write [unit.{lacking}] first"),
+                    );
+                }
             }
             "tag_ids" | "tags" => scope.tags = named(&list, &words, &import.tags, "tag")?,
             "platforms" => {
