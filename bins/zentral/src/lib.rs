@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod docs;
 mod enrol;
+mod import;
 mod init;
 mod plan;
 mod progress;
@@ -73,6 +74,8 @@ enum Command {
     Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
     Init(init::Args),
+    /// Make probes and filters of Zentral's probes and osquery's packs
+    Import(import::Args),
     /// Look after state
     State {
         #[command(subcommand)]
@@ -119,6 +122,7 @@ pub fn main() -> Exit {
         Command::Enrol { what } => enrol::run(global, what),
         Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
+        Command::Import(args) => import::run(global, args),
         Command::State { what } => verify::run(global, what),
         Command::Man => docs::man(),
         Command::Completions(args) => docs::completions(args),
