@@ -1,17 +1,18 @@
 //! Every event through every probe: annotated to `to`, the matches to `matches`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use event::{Time, json};
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Found, Note, Outcome, ParseError, Why};
+use probe::{FilterSet, Found, Outcome, Why};
 use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
 
+use crate::ask::{Answer, Manner, Tally, Work};
 use crate::failures::{self, Failures, Told};
 use crate::note::{CrashNote, Left, Run};
+use crate::pool::Pool;
 use crate::{Args, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
@@ -21,17 +22,17 @@ const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, 
 
 /// The stage with the probes of the configuration.
 pub struct Annotate {
-    set: FilterSet,
+    set: Arc<FilterSet>,
     names: Vec<String>,
     failures: Failures,
-    note: CrashNote,
-    guilty: Option<Run>,
+    pool: Pool,
+    answers: Vec<Answer>,
+    guilty: Vec<Run>,
     /// What happened to filters between two batches; told and written down at once.
     pending: Vec<Told>,
     /// The probes that were named, at a shell; none: all.
     only: Vec<String>,
     metrics: Option<ProbeMetrics>,
-    tally: Tally,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
     found: u64,
@@ -54,37 +55,18 @@ struct ProbeMetrics {
     failures: IntCounterVec,
 }
 
-/// What the probes did in one batch, by their place in the set; added to the metrics once.
-#[derive(Default)]
-struct Tally {
-    probes: Vec<Work>,
-    begun: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Work {
-    runs: u64,
-    matches: u64,
-    took: Duration,
-}
-
-impl Tally {
-    fn of(&mut self, probe: usize) -> Option<&mut Work> {
-        if probe >= self.probes.len() {
-            self.probes.resize(probe + 1, Work::default());
-        }
-        self.probes.get_mut(probe)
-    }
-
-    /// Adds to the metrics, and begins anew.
-    fn flush(&mut self, names: &[String], metrics: &ProbeMetrics) {
-        for (work, name) in self.probes.iter_mut().zip(names).filter(|(work, _)| work.runs > 0) {
-            metrics.runs.with_label_values(&[name]).inc_by(work.runs);
-            metrics.seconds.with_label_values(&[name]).inc_by(work.took.as_secs_f64());
-            if work.matches > 0 {
-                metrics.matches.with_label_values(&[name]).inc_by(work.matches);
+impl ProbeMetrics {
+    /// Takes in what was counted; the tally begins anew.
+    fn add(&self, tally: &mut Tally, names: &[String]) {
+        for (work, name) in tally.probes.iter_mut().zip(names).filter(|(work, _)| work.runs + work.matches > 0) {
+            let Work { runs, matches, took } = std::mem::take(work);
+            if runs > 0 {
+                self.runs.with_label_values(&[name]).inc_by(runs);
+                self.seconds.with_label_values(&[name]).inc_by(took.as_secs_f64());
             }
-            *work = Work::default();
+            if matches > 0 {
+                self.matches.with_label_values(&[name]).inc_by(matches);
+            }
         }
     }
 }
@@ -92,13 +74,23 @@ impl Tally {
 impl Annotate {
     /// As a stage of a pipeline.
     pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
-        let mut made = Self::new(specs::build(config, &[])?, Vec::new(), None);
-        let path = config.data.join("run").join(format!("{}.note", conf.name));
-        let (note, left) = CrashNote::open(&path).map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
-        made.note = note;
-        if let Left::Guilty(run) = left {
-            made.guilty = Some(run);
+        let set = specs::build(config, &[])?;
+        let (mut notes, mut suspects, mut guilty) = (Vec::new(), Vec::new(), Vec::new());
+        for thread in 0..Pool::threads() {
+            let name = if thread == 0 { conf.name.clone() } else { format!("{}.{thread}", conf.name) };
+            let path = config.data.join("run").join(format!("{name}.note"));
+            let opened = CrashNote::open(&path);
+            let (note, left) = opened.map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
+            notes.push(note);
+            match left {
+                Left::Nothing => {}
+                Left::Suspect(run) => suspects.push(run),
+                Left::Guilty(run) => guilty.push(run),
+            }
         }
+        notes.iter_mut().for_each(|note| note.watch(&suspects));
+        let mut made = Self::new(set, notes, Vec::new(), None)?;
+        made.guilty = guilty;
         Ok(made)
     }
 
@@ -110,25 +102,30 @@ impl Annotate {
         if set.is_empty() {
             return Err(StageError::usage("no filter: give -e JQ, a FILE.jq, or probes in the configuration"));
         }
-        Ok(Self::new(set, names, Some(Shell { all, invert, count, trusted, max })))
+        let notes = (0..Pool::threads()).map(|_| CrashNote::default()).collect();
+        Self::new(set, notes, names, Some(Shell { all, invert, count, trusted, max }))
     }
 
-    fn new(set: FilterSet, only: Vec<String>, shell: Option<Shell>) -> Self {
-        Self {
+    fn new(set: FilterSet, notes: Vec<CrashNote>, only: Vec<String>, shell: Option<Shell>) -> Result<Self, StageError> {
+        Ok(Self {
             names: names(&set),
-            set,
+            set: Arc::new(set),
             failures: Failures::default(),
-            note: CrashNote::default(),
-            guilty: None,
+            pool: Pool::new(notes).map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?,
+            answers: Vec::new(),
+            guilty: Vec::new(),
             pending: Vec::new(),
             only,
             metrics: None,
-            tally: Tally::default(),
             shell,
             found: 0,
             buffer: Vec::new(),
             probes: Vec::new(),
-        }
+        })
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { trusted: self.shell.as_ref().is_none_or(|s| s.trusted), rewrite: true, contexts: true }
     }
 
     /// Filters that were off and have another text now.
@@ -139,6 +136,16 @@ impl Annotate {
             tracing::info!("probe {}: runs again, its text has changed", told.probe);
         }
         self.pending.extend(told);
+        self.look_who_is_off();
+    }
+
+    fn look_who_is_off(&mut self) {
+        let off = (0..self.set.len()).map(|i| self.is_off(i)).collect();
+        self.pool.set_off(off);
+    }
+
+    fn is_off(&self, probe: usize) -> bool {
+        self.set.spec(probe).is_some_and(|spec| self.failures.is_off(&spec.name, &spec.rev))
     }
 
     /// Writes the annotated event into `self.buffer`, and how many of the probes are on it.
@@ -182,7 +189,9 @@ impl Annotate {
         }
     }
 
-    fn tell(&mut self, line: &Line<'_>, outcome: &Outcome, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+    /// Tells of the failures; whether a filter is off now that was not.
+    fn tell(&mut self, line: &[u8], outcome: &Outcome, out: &mut Out, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        let mut off = false;
         for failure in &outcome.failures {
             let Some(spec) = self.set.spec(failure.probe) else { continue };
             let reason = match &failure.why {
@@ -195,11 +204,12 @@ impl Annotate {
             match &failure.why {
                 Why::Failed(text) => tracing::debug!("probe {}: {text}", spec.name),
                 Why::Exceeded(limit) => {
-                    let text = |key| json::get(line.bytes, key).and_then(json::parse_str).unwrap_or_default();
+                    let text = |key| json::get(line, key).and_then(json::parse_str).unwrap_or_default();
                     let received = text("received").parse::<Time>().unwrap_or_default();
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
                     let id = text("id").into_owned();
                     let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
+                    off |= self.failures.is_off(&name, &rev);
                     tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
                     let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
                     let said = failures::event(&told, received);
@@ -209,58 +219,39 @@ impl Annotate {
                 }
             }
         }
-        Ok(())
+        Ok(off)
     }
 
-    /// Runs the probes over one event.
-    fn ask(&mut self, line: &[u8]) -> Result<Outcome, ParseError> {
-        let (note, tally) = (&mut self.note, &mut self.tally);
-        let mut gate = Gate { set: &self.set, names: &self.names, failures: &self.failures, note, tally };
-        let outcome = self.set.run(line, 0, &mut gate)?;
-        for found in &outcome.found {
-            if let Some(work) = self.tally.of(found.probe) {
-                work.matches += 1;
-            }
+    /// An event that nobody chose goes on as it came, or not at all.
+    fn pass(&mut self, line: &Line<'_>, out: &mut Out) {
+        // Only a line with a key of ours has to be written anew.
+        if memchr::memmem::find(line.bytes, b"\"probes").is_some() {
+            return self.give(line, None, &[], out);
         }
-        Ok(outcome)
+        match &self.shell {
+            None => {}
+            Some(Shell { invert: true, .. }) => return self.give(line, None, &[], out),
+            Some(Shell { all: false, .. } | Shell { count: true, .. }) => return out.ignored("no_match"),
+            Some(_) => {}
+        }
+        match out.line(0, line.bytes) {
+            Ok(()) => out.done(),
+            Err(_) => out.refused(line, "too_long", "the event is longer than a line may be"),
+        }
     }
 
-    fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let trusted = self.shell.as_ref().is_none_or(|s| s.trusted);
-        let canonical;
-        let bytes = if trusted || json::is_canonical(line.bytes) {
-            line.bytes
-        } else {
-            let mut text = Vec::with_capacity(line.bytes.len());
-            if let Err(e) = json::canonical(line.bytes, &mut text) {
-                out.refused(line, "not_json", e.to_string());
-                return Ok(());
-            }
-            canonical = text;
-            &canonical
-        };
-        let outcome = match self.ask(bytes) {
-            Ok(outcome) => outcome,
-            Err(e) => {
-                out.refused(line, "not_an_event", e.to_string());
-                return Ok(());
-            }
-        };
-        if !outcome.failures.is_empty() {
-            self.tell(line, &outcome, out, tx)?;
-        }
-        let hit = outcome.found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
+    /// Writes an event with its matches.
+    fn give(&mut self, line: &Line<'_>, canonical: Option<&[u8]>, found: &[Found], out: &mut Out) {
+        let bytes = canonical.unwrap_or(line.bytes);
+        let hit = found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
         self.found += u64::from(hit);
-        let carried = match self.annotate(bytes, &outcome.found) {
+        let carried = match self.annotate(bytes, found) {
             Ok(carried) => carried,
-            Err(e) => {
-                out.refused(line, "not_an_event", e.to_string());
-                return Ok(());
-            }
+            Err(e) => return out.refused(line, "not_an_event", e.to_string()),
         };
-        let lost = carried == 0 && !outcome.found.is_empty();
+        let lost = carried == 0 && !found.is_empty();
         if lost {
-            self.lost(line, &outcome.found);
+            self.lost(line, found);
         }
         let (to_main, counted) = match &self.shell {
             None => (true, false),
@@ -280,44 +271,11 @@ impl Annotate {
         } else {
             out.ignored("no_match");
         }
-        Ok(())
     }
 }
 
 fn names(set: &FilterSet) -> Vec<String> {
     (0..set.len()).filter_map(|i| set.spec(i)).map(|s| s.name.clone()).collect()
-}
-
-/// Keeps quarantined filters from running, notes what runs and takes its time.
-struct Gate<'a> {
-    set: &'a FilterSet,
-    names: &'a [String],
-    failures: &'a Failures,
-    note: &'a mut CrashNote,
-    tally: &'a mut Tally,
-}
-
-impl Note for Gate<'_> {
-    fn before(&mut self, probe: usize, event_id: &str) -> bool {
-        let Some(spec) = self.set.spec(probe) else { return false };
-        if self.failures.is_off(&spec.name, &spec.rev) {
-            return false;
-        }
-        self.note.before(&spec.name, &spec.rev, event_id);
-        self.tally.begun = Some(Instant::now());
-        true
-    }
-
-    fn after(&mut self, probe: usize) {
-        let took = self.tally.begun.take().map_or(Duration::ZERO, |begun| begun.elapsed());
-        if let Some(work) = self.tally.of(probe) {
-            work.runs += 1;
-            work.took += took;
-        }
-        if let Some(name) = self.names.get(probe) {
-            self.note.after(name);
-        }
-    }
 }
 
 impl Stage for Annotate {
@@ -338,7 +296,7 @@ impl Stage for Annotate {
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
         });
         self.failures = Failures::load(state)?;
-        if let Some(Run { probe, rev, event, .. }) = self.guilty.take() {
+        for Run { probe, rev, event, .. } in std::mem::take(&mut self.guilty) {
             let runs = (0..self.set.len()).filter_map(|i| self.set.spec(i)).any(|s| s.name == probe && s.rev == rev);
             if runs && !self.failures.is_off(&probe, &rev) {
                 tracing::error!("probe {probe} killed the process twice at event {event}: switched off");
@@ -364,16 +322,42 @@ impl Stage for Annotate {
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
-        for line in lines {
+        let manner = self.manner();
+        let mut answers = std::mem::take(&mut self.answers);
+        self.pool.ask(&self.set, manner, lines, &mut answers);
+        let mut newly_off = false;
+        for (line, answer) in lines.iter().zip(answers.drain(..)) {
             if self.shell.as_ref().is_some_and(|s| self.found >= s.max) {
                 out.ignored("after_max");
                 continue;
             }
-            self.one(line, out, state)?;
+            let answer = match answer {
+                Answer::Open => self.pool.ask_one(&self.set, manner, line.bytes),
+                answer => answer,
+            };
+            match answer {
+                Answer::No | Answer::Open => self.pass(line, out),
+                Answer::Refused(reason, text) => out.refused(line, reason, text),
+                Answer::Line(mut answered) => {
+                    let outcome = &mut answered.outcome;
+                    if newly_off {
+                        // Another thread asked before it was known.
+                        outcome.found.retain(|f| !self.is_off(f.probe));
+                        outcome.failures.retain(|f| !self.is_off(f.probe));
+                    }
+                    let bytes = answered.canonical.as_deref().unwrap_or(line.bytes);
+                    if !outcome.failures.is_empty() && self.tell(bytes, outcome, out, state)? {
+                        newly_off = true;
+                        self.look_who_is_off();
+                    }
+                    self.give(line, answered.canonical.as_deref(), &answered.outcome.found, out);
+                }
+            }
         }
-        self.note.clear();
+        self.answers = answers;
+        let tally = self.pool.rest();
         if let Some(metrics) = &self.metrics {
-            self.tally.flush(&self.names, metrics);
+            metrics.add(tally, &self.names);
         }
         Ok(())
     }
@@ -386,7 +370,7 @@ impl Stage for Annotate {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        self.set = specs::build(config, &self.only)?;
+        self.set = Arc::new(specs::rebuild(&self.set, config, &self.only)?);
         self.names = names(&self.set);
         self.resume();
         Ok(())
@@ -406,7 +390,7 @@ impl Stage for Annotate {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use pipe::{Metrics, Waker};
@@ -416,7 +400,7 @@ mod tests {
     fn each_probe_has_its_own_figures() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.toml");
-        let text = "version = 1\n[probe.one]\nfilter = '.n == 1'\n[probe.none]\nfilter = 'false'\n";
+        let text = "version = 1\n[probe.one]\nfilter = 'if .n == 1 then {n} else empty end'\n[probe.sum]\nfilter = '.n + 1 > 9'\n[probe.none]\nfilter = 'false'\n";
         std::fs::write(&file, text).unwrap();
         let config = Arc::new(Config::load(&file, None).unwrap().0);
         let mut stage = Annotate::for_shell(&config, vec![], &Args::default()).unwrap();
@@ -424,21 +408,21 @@ mod tests {
         let context = Context { name: "f".into(), waker: Waker::default(), metrics: metrics.clone(), config };
         stage.start(&context, &mut db.begin().unwrap()).unwrap();
         for _ in 0..2 {
-            for line in [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#] {
-                stage.ask(line.as_bytes()).unwrap();
-            }
-            stage.tally.flush(&stage.names, stage.metrics.as_ref().unwrap());
+            let lines = [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#].map(str::as_bytes);
+            let lines = [1, 2].map(|number| Line { bytes: lines[number - 1], input: 0, number: number as u64 });
+            stage.pool.ask(&stage.set, stage.manner(), &lines, &mut stage.answers);
+            stage.metrics.as_ref().unwrap().add(stage.pool.rest(), &stage.names);
         }
         let text = String::from_utf8(metrics.text()).unwrap();
         for line in [
-            r#"zentral_probe_runs_total{probe="one",stage="f"} 4"#,
-            r#"zentral_probe_runs_total{probe="none",stage="f"} 4"#,
+            r#"zentral_probe_runs_total{probe="one",stage="f"} 2"#,
+            r#"zentral_probe_runs_total{probe="sum",stage="f"} 4"#,
             r#"zentral_probe_matches_total{probe="one",stage="f"} 2"#,
             r#"zentral_probe_seconds_total{probe="one",stage="f"} "#,
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
-        assert!(!text.contains(r#"probe="all""#));
+        assert!(!text.contains(r#"probe="none""#), "decided without jq");
     }
 
     #[test]

@@ -1,37 +1,56 @@
 //! At the shell with a jq program: grep. Matching lines go out byte for byte as they came.
 
-use event::Time;
+use std::sync::Arc;
+
 use pipe::{Exit, Line, Out, Stage, StageError};
-use probe::{Decision, Limits, Program};
+use probe::{FilterSet, Outcome, Scope, Source, Spec, Why};
 use registry::db::Tx;
 
 use crate::Args;
+use crate::ask::{Answer, Manner};
+use crate::note::CrashNote;
+use crate::pool::Pool;
 
-/// The programs of `-e` and of files.
+/// The programs of `-e` and of files, as probes without anything else.
 pub(crate) fn programs(
     config: &pipe::config::Config,
     exprs: &[String],
     files: &[&String],
-) -> Result<Vec<Program>, StageError> {
-    let modules = |path: &str| config.module(path);
-    let compile = |text: &str, name: &str| {
-        probe::compile(text, name, &modules).map_err(|e| StageError::usage(format!("\n{}", e.render())))
-    };
-    let mut all = Vec::new();
-    for expr in exprs {
-        all.push(compile(expr, "-e")?);
-    }
+) -> Result<FilterSet, StageError> {
+    let mut specs: Vec<Spec> = exprs.iter().map(|expr| spec("-e", expr.clone())).collect();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| StageError::usage(format!("{file}: {e}")))?;
-        all.push(compile(&text, file)?);
+        specs.push(spec(file, text));
     }
-    Ok(all)
+    let modules = |path: &str| config.module(path);
+    FilterSet::build(specs, &modules).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(probe::CompileError::render).collect();
+        StageError::usage(format!("\n{}", texts.concat()))
+    })
+}
+
+fn spec(name: &str, text: String) -> Spec {
+    Spec {
+        name: name.to_owned(),
+        rev: String::new(),
+        filter: Source { name: name.to_owned(), text },
+        until: None,
+        by: None,
+        severity: String::new(),
+        act: Vec::new(),
+        scope: Scope::default(),
+        query_name: None,
+        first_run: true,
+        shadow: false,
+    }
 }
 
 /// Prints the lines that any program chooses.
 pub(crate) struct Grep {
-    programs: Vec<Program>,
-    limits: Limits,
+    set: Arc<FilterSet>,
+    pool: Pool,
+    answers: Vec<Answer>,
+    manner: Manner,
     all: bool,
     invert: bool,
     count: bool,
@@ -48,35 +67,60 @@ pub(crate) struct Grep {
 const FAILURES_SAID: u64 = 3;
 
 impl Grep {
-    pub(crate) fn new(programs: Vec<Program>, args: &Args, matches: bool) -> Self {
-        let max = args.max.unwrap_or(u64::MAX);
-        let (all, invert, count) = (args.all, args.invert, args.count);
-        let limits = Limits::default();
-        Self { programs, limits, all, invert, count, max, matches, found: 0, failed: 0, said: 0, exceeded_said: 0 }
+    pub(crate) fn new(set: FilterSet, args: &Args, matches: bool) -> Result<Self, StageError> {
+        let notes = (0..Pool::threads()).map(|_| CrashNote::default()).collect();
+        Ok(Self {
+            set: Arc::new(set),
+            pool: Pool::new(notes).map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?,
+            answers: Vec::new(),
+            manner: Manner { trusted: args.trusted, rewrite: false, contexts: false },
+            all: args.all,
+            invert: args.invert,
+            count: args.count,
+            max: args.max.unwrap_or(u64::MAX),
+            matches,
+            found: 0,
+            failed: 0,
+            said: 0,
+            exceeded_said: 0,
+        })
     }
 
-    /// Whether any program chooses the event; a runtime error is no match.
-    fn chooses(&mut self, event: &probe::Val, number: u64, now_ms: i64) -> bool {
-        for program in &self.programs {
-            match program.decide(event, now_ms, &self.limits) {
-                Decision::Yes(_) => return true,
-                Decision::No => continue,
-                Decision::Failed(why) => {
-                    if self.said < FAILURES_SAID {
-                        self.said += 1;
-                        tracing::debug!("line {number}: {why}");
-                    }
-                }
-                Decision::Exceeded(limit) => {
-                    if self.exceeded_said < FAILURES_SAID {
-                        self.exceeded_said += 1;
-                        tracing::warn!("line {number}: filter_failed: exceeded its limit of {limit}");
-                    }
-                }
-            }
+    /// A runtime error is no match, and is told.
+    fn tell(&mut self, outcome: &Outcome, number: u64) {
+        for failure in &outcome.failures {
             self.failed += 1;
+            match &failure.why {
+                Why::Failed(why) if self.said < FAILURES_SAID => {
+                    self.said += 1;
+                    tracing::debug!("line {number}: {why}");
+                }
+                Why::Exceeded(limit) if self.exceeded_said < FAILURES_SAID => {
+                    self.exceeded_said += 1;
+                    tracing::warn!("line {number}: filter_failed: exceeded its limit of {limit}");
+                }
+                _ => {}
+            }
         }
-        false
+    }
+
+    fn give(&mut self, line: &Line<'_>, chosen: bool, out: &mut Out) {
+        let hit = chosen != self.invert;
+        self.found += u64::from(hit);
+        let (mut gave, mut fits) = (hit && self.count, true);
+        for (output, wanted) in [(0, (hit || self.all) && !self.count), (1, hit && self.matches)] {
+            if wanted {
+                gave = true;
+                fits &= out.line(output, line.bytes).is_ok();
+            }
+        }
+        if !fits {
+            out.refused(line, "too_long", "the line is longer than a line may be");
+        } else if gave {
+            out.done();
+        } else {
+            out.ignored("no_match");
+        }
     }
 }
 
@@ -86,41 +130,28 @@ impl Stage for Grep {
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
-        for line in lines {
+        let mut answers = std::mem::take(&mut self.answers);
+        self.pool.ask(&self.set, self.manner, lines, &mut answers);
+        for (line, answer) in lines.iter().zip(answers.drain(..)) {
             if self.found >= self.max {
                 out.ignored("after_max");
                 continue;
             }
-            let event = match probe::parse(line.bytes) {
-                Ok(event @ probe::Val::Obj(_)) => event,
-                Ok(_) => {
-                    out.refused(line, "not_an_object", "not a JSON object");
-                    continue;
-                }
-                Err(e) => {
-                    out.refused(line, "not_json", e.to_string());
-                    continue;
-                }
+            let answer = match answer {
+                Answer::Open => self.pool.ask_one(&self.set, self.manner, line.bytes),
+                answer => answer,
             };
-            let received = event.get("received").and_then(|r| r.as_str()).and_then(|r| r.parse::<Time>().ok());
-            let now_ms = received.unwrap_or_default().ms();
-            let hit = self.chooses(&event, line.number, now_ms) != self.invert;
-            self.found += u64::from(hit);
-            let (mut gave, mut fits) = (hit && self.count, true);
-            for (output, wanted) in [(0, (hit || self.all) && !self.count), (1, hit && self.matches)] {
-                if wanted {
-                    gave = true;
-                    fits &= out.line(output, line.bytes).is_ok();
+            match answer {
+                Answer::No | Answer::Open => self.give(line, false, out),
+                Answer::Refused(reason, text) => out.refused(line, reason, text),
+                Answer::Line(answered) => {
+                    self.tell(&answered.outcome, line.number);
+                    self.give(line, !answered.outcome.found.is_empty(), out);
                 }
-            }
-            if !fits {
-                out.refused(line, "too_long", "the line is longer than a line may be");
-            } else if gave {
-                out.done();
-            } else {
-                out.ignored("no_match");
             }
         }
+        self.answers = answers;
+        self.pool.rest();
         Ok(())
     }
 

@@ -4,9 +4,11 @@
 //! to `matches`. It remembers nothing of events; its state holds positions and which filters are quarantined.
 
 mod annotate;
+mod ask;
 mod failures;
 mod grep;
 mod note;
+mod pool;
 mod specs;
 
 use std::sync::Arc;
@@ -88,7 +90,7 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
             return Err(StageError::usage("jq programs and names of probes do not go together"));
         }
         let programs = grep::programs(config, &args.expr, &files)?;
-        let mut stage = grep::Grep::new(programs, args, matches.is_some());
+        let mut stage = grep::Grep::new(programs, args, matches.is_some())?;
         return Ok(pipe::run(&mut stage, process.job(StageKind::Filter, main, &[matches])));
     }
     let mut stage = Annotate::for_shell(config, names.into_iter().cloned().collect(), args)?;

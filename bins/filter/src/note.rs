@@ -16,7 +16,7 @@ const NOTE: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct CrashNote {
     file: Option<File>,
-    suspect: Option<Run>,
+    suspects: Vec<Run>,
     written: bool,
 }
 
@@ -53,14 +53,19 @@ impl CrashNote {
         let read = file.read_at(&mut text, 0)?;
         text.truncate(read);
         let left = read_note(&String::from_utf8_lossy(&text));
-        let mut note = Self { file: Some(file), suspect: None, written: true };
+        let mut note = Self { file: Some(file), suspects: Vec::new(), written: true };
         if let Left::Suspect(run) = &left {
-            note.suspect = Some(run.clone());
+            note.suspects.push(run.clone());
         }
         if !matches!(left, Left::Guilty(_)) {
             note.clear();
         }
         Ok((note, left))
+    }
+
+    /// Suspects of other threads' notes, whose runs may come to this thread now.
+    pub(crate) fn watch(&mut self, suspects: &[Run]) {
+        self.suspects = suspects.to_vec();
     }
 
     /// `probe` (its name), of this `rev`, will now run over `event` (its id).
@@ -69,9 +74,9 @@ impl CrashNote {
             return;
         }
         let hash = hash(probe, rev, event);
-        let again = self.suspect.as_ref().is_some_and(|run| run.hash == hash);
+        let again = self.suspects.iter().any(|run| run.hash == hash);
         // Once there is a suspect only its own run is noted, until the batch has passed.
-        if self.suspect.is_none() || again {
+        if self.suspects.is_empty() || again {
             let count = if again { '2' } else { '1' };
             self.write(&format!("{count} {hash:016x} {rev} {probe} {event}"));
         }
@@ -79,8 +84,8 @@ impl CrashNote {
 
     /// It came back.
     pub(crate) fn after(&mut self, probe: &str) {
-        if self.suspect.as_ref().is_some_and(|run| run.probe == probe) && self.written {
-            self.suspect = None;
+        if self.written && self.suspects.iter().any(|run| run.probe == probe) {
+            self.suspects.retain(|run| run.probe != probe);
             self.clear();
         }
     }

@@ -47,8 +47,23 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     }
 }
 
-/// Compiles these probes; all of the configuration if none is named.
+/// Reads these probes; all of the configuration if none is named.
 pub fn build(config: &Config, names: &[String]) -> Result<FilterSet, StageError> {
+    let modules = |path: &str| config.module(path);
+    FilterSet::build(specs(config, names)?, &modules).map_err(|errors| wrong(config, errors))
+}
+
+/// As [`build`]; what has not changed since `old` is taken over.
+pub fn rebuild(old: &FilterSet, config: &Config, names: &[String]) -> Result<FilterSet, StageError> {
+    let modules = |path: &str| config.module(path);
+    FilterSet::rebuild(old, specs(config, names)?, &modules).map_err(|errors| wrong(config, errors))
+}
+
+fn wrong(config: &Config, errors: Vec<CompileError>) -> StageError {
+    StageError::usage(format!("filters are wrong:\n{}", render(&placed(config, errors))))
+}
+
+fn specs(config: &Config, names: &[String]) -> Result<Vec<Spec>, StageError> {
     let mut specs = Vec::new();
     if names.is_empty() {
         specs.extend(config.probes.values().map(|conf| spec(config, conf)));
@@ -58,9 +73,7 @@ pub fn build(config: &Config, names: &[String]) -> Result<FilterSet, StageError>
         let conf = conf.ok_or_else(|| StageError::usage(format!("the configuration has no probe `{name}`")))?;
         specs.push(spec(config, conf));
     }
-    let modules = |path: &str| config.module(path);
-    FilterSet::build(specs, &modules)
-        .map_err(|errors| StageError::usage(format!("filters are wrong:\n{}", render(&placed(config, errors)))))
+    Ok(specs)
 }
 
 /// What is wrong with the filters of the configuration, each with file, line and caret.

@@ -38,7 +38,7 @@ pub use link::{Modules, NoModules};
 pub use program::{Decision, EvalError, Program};
 pub use read::Unclear;
 pub use scope::Scope;
-pub use set::{FilterSet, Runner, Standing};
+pub use set::{FilterSet, NO_OBJECT, Runner, Standing};
 pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};
 pub use stack::{STACK, with_stack};
 pub use value::{ParseError, Val, parse};

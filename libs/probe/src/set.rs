@@ -22,7 +22,7 @@ use crate::stack;
 use crate::value::ParseError;
 
 use learn::Learner;
-pub use runner::Runner;
+pub use runner::{NO_OBJECT, Runner};
 
 /// The probes of a configuration, analysed and filed. May be used by any thread.
 pub struct FilterSet {

@@ -86,7 +86,10 @@ fn ask(seed: u64, pairs: u64, build: Build) -> Result<Tally, Box<Case>> {
     match found.into_inner().unwrap() {
         None => Ok(sum.into_inner().unwrap()),
         Some((n, mut case)) => {
-            case.text = format!("{}\nseed {seed}, part {n}: ZENTRAL_SEED={seed} cargo test -p probe --test differential engine", case.text);
+            case.text = format!(
+                "{}\nseed {seed}, part {n}: ZENTRAL_SEED={seed} cargo test -p probe --test differential engine",
+                case.text
+            );
             Err(case)
         }
     }
@@ -117,7 +120,9 @@ fn shipped_filters_are_read_and_written_as_they_are() {
     assert!(shipped.len() >= 12, "{} filters", shipped.len());
     probe::with_stack(|| {
         for known in &shipped {
-            let of = |source: &str| probe::compile(source, "t", &probe::NoModules).unwrap_or_else(|e| panic!("{e}\n{source}"));
+            let of = |source: &str| {
+                probe::compile(source, "t", &probe::NoModules).unwrap_or_else(|e| panic!("{e}\n{source}"))
+            };
             let (original, tree) = (of(&known.source), of(&known.tree.program()));
             for event in &known.events {
                 let event = probe::parse(event.text().as_bytes()).unwrap();

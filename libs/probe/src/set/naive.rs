@@ -2,7 +2,7 @@
 
 use event::Time;
 
-use super::runner::{Asked, Runner};
+use super::runner::{Asked, NO_OBJECT, Runner};
 use crate::context;
 use crate::spec::{Note, Outcome};
 use crate::value::{ParseError, Val, parse};
@@ -15,7 +15,7 @@ impl Runner<'_> {
     pub fn naive(&mut self, line: &[u8], now_ms: i64, note: &mut dyn Note) -> Result<Outcome, ParseError> {
         let event = parse(line)?;
         let Val::Obj(_) = event else {
-            return Err(ParseError { at: 0, what: "line is no JSON object" });
+            return Err(ParseError { at: 0, what: NO_OBJECT });
         };
         let seen = Seen::new(&event, now_ms);
         let room = context::CONTEXTS_MAX;

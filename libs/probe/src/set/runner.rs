@@ -14,6 +14,9 @@ use crate::program::{Decision, EvalError};
 use crate::spec::{Failure, Found, Note, Outcome, Why};
 use crate::value::{ParseError, Val, parse};
 
+/// What is wrong with a line that is JSON but no object.
+pub const NO_OBJECT: &str = "line is no JSON object";
+
 /// Asks the probes of a set about many lines.
 pub struct Runner<'s> {
     pub(super) set: &'s FilterSet,
@@ -51,8 +54,11 @@ impl<'s> Runner<'s> {
     /// # Errors
     /// The line is no JSON object (or too long or deep, where jq had to run).
     pub fn run(&mut self, line: &[u8], now_ms: i64, note: &mut dyn Note) -> Result<Outcome, ParseError> {
+        if line.len() > event::LINE_MAX {
+            return Err(ParseError { at: event::LINE_MAX, what: "text is longer than a line may be" });
+        }
         if line.first() != Some(&b'{') {
-            return Err(ParseError { at: 0, what: "line is no JSON object" });
+            return Err(ParseError { at: 0, what: NO_OBJECT });
         }
         self.samples.see(line);
         if self.index.rules_out(line) {

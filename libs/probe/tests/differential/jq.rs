@@ -29,7 +29,8 @@ pub enum Said {
 /// What jq says of each line of a file: the first output that is neither false nor null decides. `None` if it cannot
 /// compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
 pub fn decide(program: &str, lines: &Path) -> Option<Vec<Said>> {
-    let whole = format!("try (([label $zentral | ({program}\n) | select(.) | (1, break $zentral)] | length)) catch \"!\"");
+    let whole =
+        format!("try (([label $zentral | ({program}\n) | select(.) | (1, break $zentral)] | length)) catch \"!\"");
     let out = run(&["-c", &whole], Stdio::from(std::fs::File::open(lines).unwrap()))?;
     let said = out.lines().map(|line| match line {
         "1" => Said::Yes,
@@ -41,7 +42,13 @@ pub fn decide(program: &str, lines: &Path) -> Option<Vec<Said>> {
 
 /// The value of each of these texts as jq reads and writes it; nothing where it stops.
 pub fn read(lines: &[Vec<u8>]) -> Vec<String> {
-    let mut child = Command::new("jq").args(["-c", "."]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("jq")
+        .args(["-c", "."])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let text = lines.join(&b'\n');
     let feed = std::thread::spawn(move || stdin.write_all(&text));
@@ -60,15 +67,63 @@ const OTHERWISE: &[&str] = &[
     // An error before `//` is no output since 1.7; `?` after `//` is about the same.
     "//",
     // Texts of numbers: literals keep theirs, jq 1.6 writes 17 digits.
-    "tojson", "tostring", "tonumber", "\\(", "@", "join(", "explode",
+    "tojson",
+    "tostring",
+    "tonumber",
+    "\\(",
+    "@",
+    "join(",
+    "explode",
     // The event's clock.
-    "now", "date",
+    "now",
+    "date",
     // Bytes for characters; an index before the start; numbers that no event holds.
-    "index(", "indices(", "infinite", "nan", "limit(", "nth(", "getpath(", "paths", "del(", "with_entries", "to_entries", "input_", "fold",
+    "index(",
+    "indices(",
+    "infinite",
+    "nan",
+    "limit(",
+    "nth(",
+    "getpath(",
+    "paths",
+    "del(",
+    "with_entries",
+    "to_entries",
+    "input_",
+    "fold",
     // Outputs of `sub`, `gsub`, `splits`; captures that took no part.
-    "sub(", "splits(", "capture(", "scan(", "match(", "split(",
+    "sub(",
+    "splits(",
+    "capture(",
+    "scan(",
+    "match(",
+    "split(",
     // Not in 1.6, or another definition there.
-    "include ", "import ", "machine_key", "isstring", "isarray", "isobject", "isnumber", "isboolean", "error(", "ltrimstr", "rtrimstr", "implode", "|=", " = ", "% ", "reverse", "utf8bytelength", "min", "max", "group_by", "sort", "unique", "flatten", "@text", "add",
+    "include ",
+    "import ",
+    "machine_key",
+    "isstring",
+    "isarray",
+    "isobject",
+    "isnumber",
+    "isboolean",
+    "error(",
+    "ltrimstr",
+    "rtrimstr",
+    "implode",
+    "|=",
+    " = ",
+    "% ",
+    "reverse",
+    "utf8bytelength",
+    "min",
+    "max",
+    "group_by",
+    "sort",
+    "unique",
+    "flatten",
+    "@text",
+    "add",
 ];
 
 pub fn speaks(program: &str) -> bool {

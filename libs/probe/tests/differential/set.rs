@@ -79,12 +79,27 @@ impl Stock {
 }
 
 const QUERIES: [&str; 3] = ["zentral/usb/1f6c09aa", "zentral/login/00ff00ff", "zentral/na\"me/\u{e9}"];
-const BYS: &[&str] = &["machine_key", " machine_key ", ".machine.hostname", ".payload.columns.path", ".payload", "empty", "error", ".tags[]", "1, 2", "\"x\" * 3000", "null", ".type, error"];
+const BYS: &[&str] = &[
+    "machine_key",
+    " machine_key ",
+    ".machine.hostname",
+    ".payload.columns.path",
+    ".payload",
+    "empty",
+    "error",
+    ".tags[]",
+    "1, 2",
+    "\"x\" * 3000",
+    "null",
+    ".type, error",
+];
 
 /// A probe that compiles.
 fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
     loop {
-        let words = |list: &[&str], c: &mut Chance| -> Vec<String> { (0..c.between(1, 2)).map(|_| c.pick(list).to_owned()).collect() };
+        let words = |list: &[&str], c: &mut Chance| -> Vec<String> {
+            (0..c.between(1, 2)).map(|_| c.pick(list).to_owned()).collect()
+        };
         let mut scope = Scope::default();
         if c.percent(25) {
             match c.below(7) {
@@ -155,12 +170,20 @@ pub fn part(stock: &Stock, seed: u64, n: u64, build: Build) -> Result<Tally, Box
     Ok(tally)
 }
 
-fn over_lines(stock: &Stock, engine: &dyn Engine, probes: &[(Plan, Naive)], with_long: bool, tally: &mut Tally, c: &mut Chance) -> Result<(), Box<Case>> {
+fn over_lines(
+    stock: &Stock,
+    engine: &dyn Engine,
+    probes: &[(Plan, Naive)],
+    with_long: bool,
+    tally: &mut Tally,
+    c: &mut Chance,
+) -> Result<(), Box<Case>> {
     let trees: Vec<&Tree> = probes.iter().map(|(p, _)| &p.tree).collect();
     let queries = probes.iter().filter_map(|(p, _)| p.rest.query_name.clone()).collect();
     let from = Lines::new(&stock.words, &stock.examples, &trees, queries);
     let naives: Vec<&Naive> = probes.iter().map(|(_, n)| n).collect();
-    let off: Vec<usize> = if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
+    let off: Vec<usize> =
+        if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
     let case = |line: &[u8], text: String| {
         let plans = probes.iter().map(|(p, _)| p.clone()).collect();
         Box::new(Case { plans, line: line.to_vec(), off: off.clone(), text })
@@ -176,7 +199,9 @@ fn over_lines(stock: &Stock, engine: &dyn Engine, probes: &[(Plan, Naive)], with
         if line != raw {
             tally.rewritten += 1;
             // What the stage never does: whatever comes of it, it must not be a panic.
-            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.run(&raw, check::NOW_MS, &mut probe::Quiet)));
+            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                engine.run(&raw, check::NOW_MS, &mut probe::Quiet)
+            }));
             if thrown.is_err() {
                 return Err(case(&raw, "the engine panicked over a line that is not canonical".into()));
             }
