@@ -1,7 +1,40 @@
 # Definitions that every filter sees, beside the core language.
 
+# Events. docs/prelude.md is the manual of everything down to "Types". What is a simple condition is written as one here:
+# the engine looks through these definitions for what it can index.
+
 # The key of a machine: serial number, else hardware UUID, else host name.
 def machine_key: .machine.serial_number // .machine.hardware_uuid // .machine.hostname;
+def columns: .payload.columns;
+def column($name): .payload.columns[$name];
+def rows: (.payload.columns, .payload.snapshot[]?) | select(isobject);
+def is_new: .payload.action == "added" or .payload.action == "snapshot";
+def is_removed: .payload.action == "removed";
+def is_first_run: .payload.counter == 0;
+def is_on: . == "1" or . == 1 or . == "true" or . == true;
+def is_off: . == "0" or . == 0 or . == "false" or . == false;
+
+# Text for people
+def text: if isstring then . elif isnumber then tostring else "" end;
+def machine_name: [.machine | .hostname?, .serial_number? | select(isstring and . != "")][0] // "unknown machine" | line;
+
+# Versions
+def version_eq($v): version_cmp($v) == 0;
+def version_lt($v): version_cmp($v) < 0;
+def version_le($v): version_cmp($v) <= 0;
+def version_gt($v): version_cmp($v) > 0;
+def version_ge($v): version_cmp($v) >= 0;
+
+# Addresses
+def is_public_ip: is_private_ip | not;
+
+# Times
+def age: now - unix_time;
+def older_than($length): age > ($length | duration);
+def within($length): age | fabs <= ($length | duration);
+def expires_within($length): -age <= ($length | duration);
+def hour: unix_time | (. - (. / 86400 | floor) * 86400) / 3600 | floor;
+def weekday: unix_time / 86400 | floor | ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(. % 7 + 7) % 7];
 
 # Types
 def values: select(. != null);

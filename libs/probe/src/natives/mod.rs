@@ -2,10 +2,14 @@
 
 mod format;
 mod lists;
+mod net;
+mod path;
 mod text;
+mod time;
+mod version;
 
 use jaq_core::native::{Filter, Fun, bome, run, v};
-use jaq_core::{Bind, RunPtr, ValXs};
+use jaq_core::{Bind, Cv, RunPtr, ValX, ValXs};
 
 use crate::budget;
 use crate::program::Engine;
@@ -45,8 +49,9 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
 
 /// Every native function, ours first; a definition of the same name and arity is to be left out.
 pub(crate) fn all() -> Vec<Fun<Engine>> {
-    let ours: Vec<Run> =
-        [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
+    let core = [basic(), lists::natives(), text::natives(), format::natives()];
+    let helpers = [net::natives(), path::natives(), time::natives(), version::natives()];
+    let ours: Vec<Run> = core.into_iter().chain(helpers).flatten().collect();
     let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(|fun| run::<Engine>(fun)).collect();
     for fun in jaq_core::funs::<Engine>().chain(jaq_std::funs::<Engine>()) {
         let known = funs.iter().any(|(name, args, _)| *name == fun.0 && args.len() == fun.1.len());
@@ -60,6 +65,17 @@ pub(crate) fn all() -> Vec<Fun<Engine>> {
 /// A function argument.
 fn f() -> Box<[Bind]> {
     [Bind::Fun(())].into()
+}
+
+/// Whether `judge` says yes to the input and any of the argument's outputs; the first yes ends it.
+fn any_of<'a>(mut cv: Cv<'a, Engine>, judge: impl Fn(&Val, &Val) -> Result<bool, Error>) -> ValX<'a, Val> {
+    let (outputs, ctx) = cv.0.pop_fun();
+    for output in outputs.run((ctx, cv.1.clone())) {
+        if judge(&cv.1, &output?)? {
+            return Ok(Val::Bool(true));
+        }
+    }
+    Ok(Val::Bool(false))
 }
 
 fn one<'a>(value: Val) -> ValXs<'a, Val> {
