@@ -48,12 +48,12 @@ def iterables: select(isarray or isobject);
 def scalars: select(isarray or isobject | not);
 def finites: select(isinfinite or isnan | not);
 def normals: select(isnormal);
-def isvalid(f): try (f | true) catch false;
 def toarray: if isarray then . else [.] end;
 def abs: if isnumber and . < 0 then -. else . end;
 def gamma: lgamma;
 def have_literal_numbers: true;
-def have_decnum: false;
+def have_decnum: true;
+def get_search_list: [];
 
 # Membership
 def in($xs): . as $x | $xs | has($x);
@@ -89,6 +89,12 @@ def to_entries: [keys_unsorted[] as $key | {$key, value: .[$key]}];
 def pick(f): . as $whole | reduce path(f) as $p (null; setpath($p; $whole | getpath($p)));
 
 # Streams
+# What is counted cannot be negative. The first two hand on to jaq's functions of the same names.
+def limited($n; f): limit($n; f);
+def skipped($n; f): skip($n; f);
+def limit($n; f): if $n < 0 then error("limit doesn't support negative count") else limited($n; f) end;
+def skip($n; f): if $n < 0 then error("skip doesn't support negative count") else skipped($n; f) end;
+def nth($n; f): if $n < 0 then error("nth doesn't support negative indices") else first(skip($n; f)) end;
 def tostream:
   def go($at):
     if (isarray or isobject) and length > 0 then
@@ -110,7 +116,6 @@ def fromstream(f):
 def truncate_stream(s): . as $n | null | s | if (.[0] | length) > $n then .[0] |= .[$n:] else empty end;
 
 # Text
-def ascii: [.] | implode;
 def todate: strftime("%Y-%m-%dT%H:%M:%SZ");
 def todateiso8601: todate;
 def fromdate: fromdateiso8601;

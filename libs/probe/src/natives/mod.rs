@@ -41,7 +41,7 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
         "input" | "inputs" | "input_filename" | "input_line_number" => "a filter sees one event at a time",
         "debug" | "stderr" => "a filter only decides; `zentral explain` shows what it sees",
         "halt" | "halt_error" => "a filter cannot end the process",
-        "get_search_list" | "modulemeta" => "modules are found in the folder of filters only",
+        "modulemeta" => "modules are found in the folder of filters only",
         "$__prog_args" | "$__loc__" | "builtins" => "it is not supported",
         _ => return None,
     })
@@ -162,16 +162,20 @@ fn tonumber(value: Val) -> ValR {
     let Val::Str(text) = &value else {
         return if value.num().is_some() { Ok(value) } else { Err(Error::typ(value, "number")) };
     };
+    // As from jq 1.8 on, a number has no white space around it.
+    let bare = !text.as_str().starts_with(BLANK) && !text.as_str().ends_with(BLANK);
     match crate::value::parse_str_value(text) {
-        Ok(number) if number.num().is_some() => Ok(number),
+        Ok(number) if bare && number.num().is_some() => Ok(number),
         Err(_) if let Some(number) = loose_number(text.as_str()) => Ok(number),
         _ => fail(format_args!("{value} cannot be parsed as a number")),
     }
 }
 
+/// White space of JSON.
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// A number as jq reads it though JSON does not: `+5`, `007`, `.5`, `5.`.
 fn loose_number(text: &str) -> Option<Val> {
-    let text = text.trim_matches([' ', '\t', '\r', '\n']);
     // What Rust reads beyond that (`inf`, `nan`) is no number in a filter.
     let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
     if !text.bytes().all(plain) {

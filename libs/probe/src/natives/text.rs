@@ -13,9 +13,9 @@ use regex::bytes::Captures;
 
 pub(super) fn natives() -> Vec<Run> {
     vec![
-        ("ltrimstr", v(1), |cv| unary(cv, |x, start| Ok(trimmed(x, &start, true, false)))),
-        ("rtrimstr", v(1), |cv| unary(cv, |x, end| Ok(trimmed(x, &end, false, true)))),
-        ("trimstr", v(1), |cv| unary(cv, |x, part| Ok(trimmed(x, &part, true, true)))),
+        ("ltrimstr", v(1), |cv| unary(cv, |x, start| trimmed(&x, &start, true, false))),
+        ("rtrimstr", v(1), |cv| unary(cv, |x, end| trimmed(&x, &end, false, true))),
+        ("trimstr", v(1), |cv| unary(cv, |x, part| trimmed(&x, &part, true, true))),
         ("line", v(0), |cv| bome(Ok(line(&cv.1)))),
         ("explode", v(0), |cv| bome(explode(&cv.1))),
         ("implode", v(0), |cv| bome(implode(&cv.1))),
@@ -34,13 +34,13 @@ pub(super) fn natives() -> Vec<Run> {
     ]
 }
 
-/// Anything but two strings is left alone, as in jq.
-fn trimmed(value: Val, part: &Val, left: bool, right: bool) -> Val {
-    let (Val::Str(s), Val::Str(part)) = (&value, part) else { return value };
-    let (text, part) = (s.as_str(), part.as_str());
+/// Both must be strings, as from jq 1.8 on.
+fn trimmed(value: &Val, part: &Val, left: bool, right: bool) -> ValR {
+    let s = string(value)?;
+    let (text, part) = (s.as_str(), string(part)?.as_str());
     let cut = if left { text.strip_prefix(part).unwrap_or(text) } else { text };
     let cut = if right { cut.strip_suffix(part).unwrap_or(cut) } else { cut };
-    Val::Str(s.slice_at(cut.as_bytes()))
+    Ok(Val::Str(s.slice_at(cut.as_bytes())))
 }
 
 /// Longest line that [`line`] makes, and how far it looks for one, in characters.
