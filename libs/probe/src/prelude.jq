@@ -119,9 +119,6 @@ def truncate_stream(s): . as $n | null | s | if (.[0] | length) > $n then .[0] |
 def todate: strftime("%Y-%m-%dT%H:%M:%SZ");
 def todateiso8601: todate;
 def fromdate: fromdateiso8601;
-def date: todate;
-def dateadd(unit; $n): . + $n;
-def datesub(unit; $n): . - $n;
 def localtime: gmtime;
 def strflocaltime($format): strftime($format);
 def splits($re; $flags): split($re; $flags)[];
