@@ -17,7 +17,7 @@ select(.payload.action? == "added")
 | host as $host
 | .payload.columns | objects
 | select((.key | strings) != "")
-| (.key[-16:] | line) as $tail
+| (.key[:16384][-16:] | line) as $tail
 | map_values(line)
 | (.username // "") as $user
 | (.comment // "") as $comment

@@ -194,7 +194,9 @@ fn paths() {
         ("under(\"/a\")", "null", "!"),
         ("under(1)", r#""/a""#, "!"),
         ("basename", "[]", "!"),
-        ("(\"/a\" * 2000000) | under(\"/a\")", "null", "exceeded bytes"),
+        ("(\"/a\" * 32769) | under(\"/a\")", "null", "!"),
+        ("(\"/a\" * 32768) | under(\"/a\"), in_temp, is_hidden", "null", "true false false"),
+        ("(\"/a\" * 2000000) | in_temp", "null", "!"),
     ]);
 }
 

@@ -3,7 +3,7 @@
 use jaq_core::box_iter::box_once;
 use jaq_core::native::{bome, v};
 
-use super::{Run, any_of, f, string};
+use super::{Run, any_of, f, fail, string};
 use crate::budget;
 use crate::value::{Error, Str, Val, ValR};
 
@@ -19,8 +19,15 @@ pub(super) fn natives() -> Vec<Run> {
     ]
 }
 
+/// Longest path, in bytes: twice what Windows allows, and 16 times as much as Linux. Longer ones are no paths, and judging
+/// them would only use up a filter's time.
+const PATH_MAX: usize = 64 << 10;
+
 fn text(value: &Val) -> Result<&str, Error> {
     let text = string(value)?.as_str();
+    if text.len() > PATH_MAX {
+        return fail(format_args!("a path is no longer than {PATH_MAX} bytes"));
+    }
     budget::work_bytes(text.len());
     Ok(text)
 }
@@ -83,7 +90,6 @@ impl<'a> Clean<'a> {
             None if path.starts_with(between) => ("/", path),
             None => ("", path),
         };
-        budget::room(rest.matches(between).count().saturating_mul(size_of::<&str>()));
         let mut parts: Vec<&str> = Vec::new();
         for part in rest.split(between) {
             match part {
