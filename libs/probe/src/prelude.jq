@@ -1,7 +1,40 @@
 # Definitions that every filter sees, beside the core language.
 
+# Events. docs/prelude.md is the manual of everything down to "Types". What is a simple condition is written as one here:
+# the engine looks through these definitions for what it can index.
+
 # The key of a machine: serial number, else hardware UUID, else host name.
 def machine_key: .machine.serial_number // .machine.hardware_uuid // .machine.hostname;
+def columns: .payload.columns;
+def column($name): .payload.columns[$name];
+def rows: (.payload.columns, .payload.snapshot[]?) | select(isobject);
+def is_new: .payload.action == "added" or .payload.action == "snapshot";
+def is_removed: .payload.action == "removed";
+def is_first_run: .payload.counter == 0;
+def is_on: . == "1" or . == 1 or . == "true" or . == true;
+def is_off: . == "0" or . == 0 or . == "false" or . == false;
+
+# Text for people
+def text: if isstring then . elif isnumber then tostring else "" end;
+def machine_name: [.machine | .hostname?, .serial_number? | select(isstring and . != "")][0] // "unknown machine" | line;
+
+# Versions
+def version_eq($v): version_cmp($v) == 0;
+def version_lt($v): version_cmp($v) < 0;
+def version_le($v): version_cmp($v) <= 0;
+def version_gt($v): version_cmp($v) > 0;
+def version_ge($v): version_cmp($v) >= 0;
+
+# Addresses
+def is_public_ip: is_private_ip | not;
+
+# Times
+def age: now - unix_time;
+def older_than($length): age > ($length | duration);
+def within($length): age | fabs <= ($length | duration);
+def expires_within($length): -age <= ($length | duration);
+def hour: unix_time | (. - (. / 86400 | floor) * 86400) / 3600 | floor;
+def weekday: unix_time / 86400 | floor | ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(. % 7 + 7) % 7];
 
 # Types
 def values: select(. != null);
@@ -15,12 +48,12 @@ def iterables: select(isarray or isobject);
 def scalars: select(isarray or isobject | not);
 def finites: select(isinfinite or isnan | not);
 def normals: select(isnormal);
-def isvalid(f): try (f | true) catch false;
 def toarray: if isarray then . else [.] end;
 def abs: if isnumber and . < 0 then -. else . end;
 def gamma: lgamma;
 def have_literal_numbers: true;
-def have_decnum: false;
+def have_decnum: true;
+def get_search_list: [];
 
 # Membership
 def in($xs): . as $x | $xs | has($x);
@@ -56,6 +89,12 @@ def to_entries: [keys_unsorted[] as $key | {$key, value: .[$key]}];
 def pick(f): . as $whole | reduce path(f) as $p (null; setpath($p; $whole | getpath($p)));
 
 # Streams
+# What is counted cannot be negative. The first two hand on to jaq's functions of the same names.
+def limited($n; f): limit($n; f);
+def skipped($n; f): skip($n; f);
+def limit($n; f): if $n < 0 then error("limit doesn't support negative count") else limited($n; f) end;
+def skip($n; f): if $n < 0 then error("skip doesn't support negative count") else skipped($n; f) end;
+def nth($n; f): if $n < 0 then error("nth doesn't support negative indices") else first(skip($n; f)) end;
 def tostream:
   def go($at):
     if (isarray or isobject) and length > 0 then
@@ -77,13 +116,9 @@ def fromstream(f):
 def truncate_stream(s): . as $n | null | s | if (.[0] | length) > $n then .[0] |= .[$n:] else empty end;
 
 # Text
-def ascii: [.] | implode;
 def todate: strftime("%Y-%m-%dT%H:%M:%SZ");
 def todateiso8601: todate;
 def fromdate: fromdateiso8601;
-def date: todate;
-def dateadd(unit; $n): . + $n;
-def datesub(unit; $n): . - $n;
 def localtime: gmtime;
 def strflocaltime($format): strftime($format);
 def splits($re; $flags): split($re; $flags)[];

@@ -11,18 +11,36 @@ macro_rules! filters {
 }
 
 filters! {
+    "bitlocker-off"
+    "cron-job-added"
     "disk-encryption-off"
+    "hosts-file-change"
     "kernel-extension"
+    "login-from-internet"
     "new-administrator"
     "new-browser-extension"
     "new-launch-daemon"
     "new-listening-port"
+    "osquery-outdated"
     "package-outside-manager"
+    "program-in-temp-folder"
     "remote-login-on"
+    "reverse-shell"
+    "root-certificate-added"
     "shell-history-tampering"
     "sip-or-gatekeeper-off"
+    "ssh-key-added"
     "sudoers-change"
+    "system-outdated"
+    "systemd-unit-added"
     "usb-device"
+    "windows-autorun"
+    "windows-debugger-hijack"
+    "windows-process-masquerade"
+    "windows-scheduled-task"
+    "windows-security-off"
+    "windows-service"
+    "windows-wmi-subscription"
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 
 mod format;
 mod lists;
+mod net;
+mod path;
 mod text;
+mod time;
+mod version;
 
 use jaq_core::native::{Filter, Fun, bome, run, v};
-use jaq_core::{Bind, RunPtr, ValXs};
+use jaq_core::{Bind, Cv, RunPtr, ValX, ValXs};
 
 use crate::budget;
 use crate::program::Engine;
@@ -37,7 +41,7 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
         "input" | "inputs" | "input_filename" | "input_line_number" => "a filter sees one event at a time",
         "debug" | "stderr" => "a filter only decides; `zentral explain` shows what it sees",
         "halt" | "halt_error" => "a filter cannot end the process",
-        "get_search_list" | "modulemeta" => "modules are found in the folder of filters only",
+        "modulemeta" => "modules are found in the folder of filters only",
         "$__prog_args" | "$__loc__" | "builtins" => "it is not supported",
         _ => return None,
     })
@@ -45,8 +49,9 @@ pub(crate) fn denied(name: &str) -> Option<&'static str> {
 
 /// Every native function, ours first; a definition of the same name and arity is to be left out.
 pub(crate) fn all() -> Vec<Fun<Engine>> {
-    let ours: Vec<Run> =
-        [basic(), lists::natives(), text::natives(), format::natives()].into_iter().flatten().collect();
+    let core = [basic(), lists::natives(), text::natives(), format::natives()];
+    let helpers = [net::natives(), path::natives(), time::natives(), version::natives()];
+    let ours: Vec<Run> = core.into_iter().chain(helpers).flatten().collect();
     let mut funs: Vec<Fun<Engine>> = ours.into_iter().map(|fun| run::<Engine>(fun)).collect();
     for fun in jaq_core::funs::<Engine>().chain(jaq_std::funs::<Engine>()) {
         let known = funs.iter().any(|(name, args, _)| *name == fun.0 && args.len() == fun.1.len());
@@ -60,6 +65,17 @@ pub(crate) fn all() -> Vec<Fun<Engine>> {
 /// A function argument.
 fn f() -> Box<[Bind]> {
     [Bind::Fun(())].into()
+}
+
+/// Whether `judge` says yes to the input and any of the argument's outputs; the first yes ends it.
+fn any_of<'a>(mut cv: Cv<'a, Engine>, judge: impl Fn(&Val, &Val) -> Result<bool, Error>) -> ValX<'a, Val> {
+    let (outputs, ctx) = cv.0.pop_fun();
+    for output in outputs.run((ctx, cv.1.clone())) {
+        if judge(&cv.1, &output?)? {
+            return Ok(Val::Bool(true));
+        }
+    }
+    Ok(Val::Bool(false))
 }
 
 fn one<'a>(value: Val) -> ValXs<'a, Val> {
@@ -146,16 +162,20 @@ fn tonumber(value: Val) -> ValR {
     let Val::Str(text) = &value else {
         return if value.num().is_some() { Ok(value) } else { Err(Error::typ(value, "number")) };
     };
+    // As from jq 1.8 on, a number has no white space around it.
+    let bare = !text.as_str().starts_with(BLANK) && !text.as_str().ends_with(BLANK);
     match crate::value::parse_str_value(text) {
-        Ok(number) if number.num().is_some() => Ok(number),
+        Ok(number) if bare && number.num().is_some() => Ok(number),
         Err(_) if let Some(number) = loose_number(text.as_str()) => Ok(number),
         _ => fail(format_args!("{value} cannot be parsed as a number")),
     }
 }
 
+/// White space of JSON.
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// A number as jq reads it though JSON does not: `+5`, `007`, `.5`, `5.`.
 fn loose_number(text: &str) -> Option<Val> {
-    let text = text.trim_matches([' ', '\t', '\r', '\n']);
     // What Rust reads beyond that (`inf`, `nan`) is no number in a filter.
     let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
     if !text.bytes().all(plain) {

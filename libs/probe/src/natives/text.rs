@@ -13,9 +13,10 @@ use regex::bytes::Captures;
 
 pub(super) fn natives() -> Vec<Run> {
     vec![
-        ("ltrimstr", v(1), |cv| unary(cv, |x, start| Ok(trimmed(x, &start, true, false)))),
-        ("rtrimstr", v(1), |cv| unary(cv, |x, end| Ok(trimmed(x, &end, false, true)))),
-        ("trimstr", v(1), |cv| unary(cv, |x, part| Ok(trimmed(x, &part, true, true)))),
+        ("ltrimstr", v(1), |cv| unary(cv, |x, start| trimmed(&x, &start, true, false))),
+        ("rtrimstr", v(1), |cv| unary(cv, |x, end| trimmed(&x, &end, false, true))),
+        ("trimstr", v(1), |cv| unary(cv, |x, part| trimmed(&x, &part, true, true))),
+        ("line", v(0), |cv| bome(Ok(line(&cv.1)))),
         ("explode", v(0), |cv| bome(explode(&cv.1))),
         ("implode", v(0), |cv| bome(implode(&cv.1))),
         ("split", v(1), |cv| unary(cv, |x, by| Ok(split(string(&x)?, string(&by)?)))),
@@ -33,13 +34,49 @@ pub(super) fn natives() -> Vec<Run> {
     ]
 }
 
-/// Anything but two strings is left alone, as in jq.
-fn trimmed(value: Val, part: &Val, left: bool, right: bool) -> Val {
-    let (Val::Str(s), Val::Str(part)) = (&value, part) else { return value };
-    let (text, part) = (s.as_str(), part.as_str());
+/// Both must be strings, as from jq 1.8 on.
+fn trimmed(value: &Val, part: &Val, left: bool, right: bool) -> ValR {
+    let s = string(value)?;
+    let (text, part) = (s.as_str(), string(part)?.as_str());
     let cut = if left { text.strip_prefix(part).unwrap_or(text) } else { text };
     let cut = if right { cut.strip_suffix(part).unwrap_or(cut) } else { cut };
-    Val::Str(s.slice_at(cut.as_bytes()))
+    Ok(Val::Str(s.slice_at(cut.as_bytes())))
+}
+
+/// Longest line that [`line`] makes, and how far it looks for one, in characters.
+const LINE: usize = 200;
+const LOOKED_AT: usize = 2 * LINE;
+
+/// One short line of a string or number, for people: white space, control characters and marks that turn the direction
+/// of writing are a space. Anything else is the empty line.
+fn line(value: &Val) -> Val {
+    let text = match value {
+        Val::Str(s) => s.clone(),
+        number if number.num().is_some() => number.text(),
+        _ => Str::EMPTY,
+    };
+    budget::work_bytes(text.len().min(4 * LOOKED_AT));
+    let (mut line, mut length, mut gap) = (String::new(), 0, false);
+    for c in text.as_str().chars().take(LOOKED_AT) {
+        if c.is_whitespace() || c.is_control() || turns(c) {
+            gap = length > 0;
+            continue;
+        }
+        if length + usize::from(gap) >= LINE {
+            line.push('…');
+            break;
+        }
+        length += 1 + usize::from(gap);
+        line.extend(gap.then_some(' '));
+        line.push(c);
+        gap = false;
+    }
+    Val::from(line)
+}
+
+/// Marks that turn the direction of writing.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn explode(value: &Val) -> ValR {

@@ -245,13 +245,12 @@ impl Sub for Val {
     }
 }
 
-/// A string `n` times; null if that is none at all.
+/// A string `n` times, rounded down; null if that is less than none, as from jq 1.8 on.
 fn repeat(s: &Str, n: Num) -> Val {
-    let times = n.floor().max(1);
-    if n.f64().is_nan() || n.f64() <= 0.0 {
+    if n.f64().is_nan() || n.f64() < 0.0 {
         return Val::Null;
     }
-    let times = usize::try_from(times).unwrap_or(usize::MAX);
+    let times = usize::try_from(n.floor()).unwrap_or(usize::MAX);
     let bytes = s.len().saturating_mul(times);
     room(bytes);
     work_bytes(bytes);
