@@ -5,6 +5,7 @@
 
 pub mod alloc;
 mod budget;
+pub mod clauses;
 mod compile;
 mod context;
 mod data;
