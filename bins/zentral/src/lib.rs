@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod docs;
 mod enrol;
+mod explain;
 mod init;
 mod replay;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Replay(replay::Args),
     /// Run the examples beside each filter
     Test(test::Args),
+    /// Show why an event did or did not match, clause by clause
+    Explain(explain::Args),
     /// Check everything in the configuration and the filters it names
     Check(check::Args),
     /// Show stages, lags and sums
@@ -109,6 +112,7 @@ pub fn main() -> Exit {
         Command::Search(args) => search::run(global, args),
         Command::Replay(args) => replay::run(global, args),
         Command::Test(args) => test::run(global, args),
+        Command::Explain(args) => explain::run(global, args),
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),

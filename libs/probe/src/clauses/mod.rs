@@ -114,6 +114,12 @@ pub struct Explained {
     pub decided: Option<usize>,
 }
 
+/// What a filter calls `now` at an event, in milliseconds since 1970: its `received`, if it has one.
+pub fn now(event: &Val, otherwise_ms: i64) -> i64 {
+    let received = event.get("received").and_then(Val::as_str).and_then(|t| t.parse::<event::Time>().ok());
+    received.map_or(otherwise_ms, event::Time::ms)
+}
+
 /// A filter, cut into its clauses.
 pub struct Clauses {
     plain: Program,
