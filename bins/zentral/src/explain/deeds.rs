@@ -123,3 +123,42 @@ fn outcomes(config: &Config, id: &str, received: Option<Time>) -> Result<Vec<Val
     }
     Ok(events)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use act::ledger::{Delivery, KeptLine, SCHEMA, State, end, insert, keep};
+
+    use super::*;
+
+    #[test]
+    fn the_ledger_tells_what_waits_and_what_is_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        std::fs::write(&main, "version = 1\n[stage.act]\nfrom = \"topic:m\"\nto = \"topic:o\"\n").unwrap();
+        let (config, _) = Config::load(&main, None).unwrap_or_else(|f| unreachable!("{f:?}"));
+        let at = |ms| Some(Time::from_ms(ms));
+        assert_eq!(of(&config, "e1", at(5)).unwrap(), Deeds::new(), "no file, no ledger");
+
+        let line = br#"{"v":1,"id":"e1","type":"t","time":"2026-11-21T19:00:00Z","received":"2026-11-21T19:00:03Z","source":"s","payload":{}}"#;
+        let event = event::Event::parse(line).unwrap();
+        let kept = KeptLine::new(line.to_vec());
+        std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
+        let mut db = Db::open(&config.state_file(&config.stages[0]), &[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        keep(&mut tx, &kept).unwrap();
+        for (seq, (probe, action)) in (1..).zip([("p", "slack"), ("p", "mail"), ("q", "slack")]) {
+            let row = Delivery::new(&event, probe, action, "ada", 0);
+            assert!(insert(&mut tx, &row, Some(&kept.id), State::Pending, seq, 7).unwrap());
+            if action == "mail" {
+                end(&mut tx, &row.id, State::Dead, "no such user", 9).unwrap();
+            }
+        }
+        tx.commit().unwrap();
+        let deeds = of(&config, "e1", at(5)).unwrap();
+        let told: Vec<_> = deeds["p"].iter().map(|d| (d.action.as_str(), d.state.as_str(), d.error.as_str())).collect();
+        assert_eq!(told, [("mail", "dead", "no such user"), ("slack", "pending", "")]);
+        assert_eq!((deeds["p"][0].at, deeds["q"][0].target.as_str(), deeds.len()), (at(9), "ada", 2));
+        assert_eq!(of(&config, "e2", None).unwrap(), Deeds::new());
+    }
+}

@@ -134,7 +134,7 @@ pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
         let mut label = number.to_string();
         for (from, piece) in pieces(line) {
             let to = from + piece.chars().count();
-            let _ = writeln!(out, "  {} {}", paint.dim(&format!("{label:>gutter$} │")), printable(&piece));
+            let _ = writeln!(out, "  {} {}", paint.dim(&format!("{label:>gutter$} │")), printable(piece.trim_end()));
             label.clear();
             for (clause, seen) in here.iter().filter(|(c, _)| (from..to).contains(&(c.column - 1))) {
                 let first = clause.text.lines().next().unwrap_or_default().chars().count();

@@ -100,11 +100,8 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
     };
     let shadow = if spec.shadow { ", in shadow: not acted upon" } else { "" };
     let mut out = format!("\n{mark} {} {word}{shadow}\n", paint.strong(&spec.name));
-    let _ = writeln!(
-        out,
-        "  {}",
-        paint.dim(&printable(&format!("{}  rev {}  {}", spec.filter.name, spec.rev, spec.severity)))
-    );
+    let about = format!("{}  rev {}  {}", spec.filter.name, spec.rev, spec.severity);
+    let _ = writeln!(out, "  {}", paint.dim(&printable(about.trim_end())));
     let matched = matches!(says, Says::Matched { .. });
     match then {
         Some(rev) if !matched => {

@@ -90,7 +90,7 @@ impl Report {
         let word = if good { "ok" } else { "not ok" };
         let _ = writeln!(self.text, "{word} {} - {place} {}", self.count, printable(why));
         if let Some(change) = one.change {
-            let _ = writeln!(self.text, "# updated {place}: match was {want}, is {change}");
+            let _ = writeln!(self.text, "# updated {place}: {want} was asked for, now {change}");
         } else if !good {
             let _ = writeln!(self.text, "  ---\n  want: {want}\n  got: {got}");
             if let Some(d) = &one.decided {

@@ -7,12 +7,12 @@
 use std::mem;
 
 use jaq_core::load::Arena;
-use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 
+use super::known::{Known, assigns, flatten, is_constant, is_end, join};
 use super::place::Places;
 use super::record::SEEN;
-use super::tree::{Tree, children, children_mut};
+use super::tree::{Tree, children_mut};
 use super::{Clause, Kind};
 
 /// What the outputs of a term are for.
@@ -37,8 +37,7 @@ pub(super) struct Cutter<'s, 'p> {
     places: Places<'s, 'p>,
     text: &'s str,
     arena: &'s Arena,
-    /// Definitions in scope: what they are called is no function of the language.
-    local: Vec<(&'s str, usize)>,
+    known: Known<'s>,
     clauses: Vec<Clause>,
     slots: Vec<Slot>,
     /// Within something that only makes a value.
@@ -47,7 +46,7 @@ pub(super) struct Cutter<'s, 'p> {
 
 impl<'s, 'p> Cutter<'s, 'p> {
     pub(super) fn new(places: Places<'s, 'p>, text: &'s str, arena: &'s Arena) -> Self {
-        Self { places, text, arena, local: Vec::new(), clauses: Vec::new(), slots: Vec::new(), aside: false }
+        Self { places, text, arena, known: Known::default(), clauses: Vec::new(), slots: Vec::new(), aside: false }
     }
 
     /// What was cut.
@@ -61,12 +60,12 @@ impl<'s, 'p> Cutter<'s, 'p> {
     }
 
     fn term(&mut self, term: &mut Tree<'s>, what: For) {
-        let plain = self.is_plain(term);
+        let plain = self.known.is_plain(term);
         match term {
             Term::BinOp(_, BinaryOp::Pipe(None), _) if plain && what != For::Truth => self.leaf(term, what),
             Term::BinOp(_, BinaryOp::Pipe(None), _) => self.pipe(term, what),
             Term::BinOp(l, BinaryOp::Pipe(Some(_)), r) => {
-                let source = if self.is_plain(l) { For::Pipe } else { For::Value };
+                let source = if self.known.is_plain(l) { For::Pipe } else { For::Value };
                 let source = if what == For::Value { For::Value } else { source };
                 self.deep(l, source);
                 self.term(r, what);
@@ -101,10 +100,9 @@ impl<'s, 'p> Cutter<'s, 'p> {
             }
             Term::Label(_, inner) => self.term(inner, what),
             Term::Def(defs, inner) => {
-                let outer = self.local.len();
-                self.local.extend(defs.iter().map(|d| (d.name, d.args.len())));
+                let outer = self.known.enter(defs.iter().map(|d| (d.name, d.args.len())));
                 self.term(inner, what);
-                self.local.truncate(outer);
+                self.known.leave(outer);
             }
             Term::Call(..) if !plain => self.call(term, what),
             Term::BinOp(_, op, _) if assigns(op) => self.leaf(term, what),
@@ -135,18 +133,20 @@ impl<'s, 'p> Cutter<'s, 'p> {
         let mut parts = Vec::new();
         flatten(mem::take(term), &mut parts);
         let mut nots = Vec::new();
-        while parts.len() > 1 && parts.last().is_some_and(|t| self.is_called(t, "not", 0)) {
+        while parts.len() > 1 && parts.last().is_some_and(|t| self.known.is_called(t, "not", 0)) {
             nots.extend(parts.pop());
         }
         let what = if nots.is_empty() { what } else { For::Truth };
         let mut last = parts.pop().unwrap_or_default();
         let judges = match &last {
-            Term::BinOp(l, BinaryOp::Cmp(_), r) => self.is_plain(l) && self.is_plain(r),
-            Term::Call(name, args) => self.is_predicate(name, args) || (what == For::Truth && self.is_plain(&last)),
-            other => what == For::Truth && self.is_plain(other) && !is_constant(other),
+            Term::BinOp(l, BinaryOp::Cmp(_), r) => self.known.is_plain(l) && self.known.is_plain(r),
+            Term::Call(name, args) => {
+                self.known.is_predicate(name, args) || (what == For::Truth && self.known.is_plain(&last))
+            }
+            other => what == For::Truth && self.known.is_plain(other) && !is_constant(other),
         };
         let mut leading = Vec::new();
-        while judges && parts.last().is_some_and(|t| self.is_plain(t) && !self.is_guard(t) && !is_end(t)) {
+        while judges && parts.last().is_some_and(|t| self.known.is_plain(t) && !self.known.is_guard(t) && !is_end(t)) {
             leading.extend(parts.pop());
         }
         leading.reverse();
@@ -209,10 +209,10 @@ impl<'s, 'p> Cutter<'s, 'p> {
 
     fn call(&mut self, term: &mut Tree<'s>, what: For) {
         let Term::Call(name, args) = &*term else { return };
-        if self.is_predicate(name, args) {
+        if self.known.is_predicate(name, args) {
             return self.predicate(term);
         }
-        if self.is_guard(term) {
+        if self.known.is_guard(term) {
             let clause = if what == For::Value { None } else { self.clause(term, Kind::Guard) };
             return self.wrap_clause(term, clause);
         }
@@ -299,115 +299,6 @@ impl<'s, 'p> Cutter<'s, 'p> {
         self.slots.push(slot);
         Term::Num(self.arena.alloc((self.slots.len() - 1).to_string()).as_str())
     }
-
-    /// Nothing in it is a condition of its own.
-    fn is_plain(&self, term: &Tree<'s>) -> bool {
-        match term {
-            Term::BinOp(_, BinaryOp::Cmp(_) | BinaryOp::And | BinaryOp::Or, _) | Term::IfThenElse(..) => false,
-            Term::BinOp(_, op, _) if assigns(op) => true,
-            Term::Fold(..) => true,
-            Term::Def(_, inner) => self.is_plain(inner),
-            Term::Call(name, args) => {
-                let language = !self.is_local(name, args.len());
-                let opens = language && matches!((*name, args.len()), ("select", 1) | ("any" | "all", 1 | 2));
-                let cut = self.is_predicate(name, args) || self.is_guard(term) || self.is_called(term, "not", 0);
-                let walked = language && is_transparent(name, args.len());
-                !opens && !cut && (!walked || args.iter().all(|a| self.is_plain(a)))
-            }
-            _ => children(term).into_iter().all(|t| self.is_plain(t)),
-        }
-    }
-
-    fn is_local(&self, name: &str, arity: usize) -> bool {
-        self.local.iter().any(|(n, a)| *n == name && *a == arity)
-    }
-
-    fn is_called(&self, term: &Tree<'s>, name: &str, arity: usize) -> bool {
-        matches!(term, Term::Call(n, args) if *n == name && args.len() == arity) && !self.is_local(name, arity)
-    }
-
-    /// A function of the language that only gives true or false.
-    fn is_predicate(&self, name: &str, args: &[Tree<'s>]) -> bool {
-        let known = match args.len() {
-            0 => matches!(
-                name,
-                "any"
-                    | "all"
-                    | "isboolean"
-                    | "isnumber"
-                    | "isstring"
-                    | "isarray"
-                    | "isobject"
-                    | "isnan"
-                    | "isinfinite"
-                    | "isfinite"
-                    | "isnormal"
-            ),
-            1 => matches!(
-                name,
-                "test"
-                    | "startswith"
-                    | "endswith"
-                    | "contains"
-                    | "inside"
-                    | "has"
-                    | "in"
-                    | "IN"
-                    | "isvalid"
-                    | "isempty"
-            ),
-            2 => matches!(name, "test" | "IN"),
-            _ => false,
-        };
-        known && !self.is_local(name, args.len())
-    }
-
-    /// A function of the language that lets its input pass, or not.
-    fn is_guard(&self, term: &Tree<'s>) -> bool {
-        let Term::Call(name, args) = term else { return false };
-        let known = matches!(
-            *name,
-            "values"
-                | "nulls"
-                | "booleans"
-                | "numbers"
-                | "strings"
-                | "arrays"
-                | "objects"
-                | "iterables"
-                | "scalars"
-                | "finites"
-                | "normals"
-        );
-        known && args.is_empty() && !self.is_local(name, 0)
-    }
-}
-
-/// Functions whose arguments run as they stand, over values.
-fn is_transparent(name: &str, arity: usize) -> bool {
-    match arity {
-        1 => matches!(
-            name,
-            "map"
-                | "map_values"
-                | "with_entries"
-                | "first"
-                | "last"
-                | "add"
-                | "sort_by"
-                | "group_by"
-                | "unique_by"
-                | "min_by"
-                | "max_by"
-                | "isempty"
-        ),
-        2 => matches!(name, "limit" | "skip" | "nth" | "until" | "while"),
-        _ => false,
-    }
-}
-
-fn assigns(op: &BinaryOp<&str>) -> bool {
-    matches!(op, BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt)
 }
 
 fn kind_of(term: &Tree<'_>, what: For) -> Kind {
@@ -416,41 +307,4 @@ fn kind_of(term: &Tree<'_>, what: For) -> Kind {
         For::Truth => Kind::Condition,
         For::Pipe | For::Value => Kind::Step,
     }
-}
-
-/// Its value is written there in full.
-fn is_constant(term: &Tree<'_>) -> bool {
-    match term {
-        Term::Num(_) => true,
-        Term::Str(None, parts) => !parts.iter().any(|p| matches!(p, StrPart::Term(_))),
-        Term::Neg(inner) => is_constant(inner),
-        Term::Call("true" | "false" | "null", args) => args.is_empty(),
-        Term::Arr(None) => true,
-        Term::Arr(Some(inner)) => is_constant(inner),
-        Term::BinOp(l, BinaryOp::Comma, r) => is_constant(l) && is_constant(r),
-        Term::Obj(members) => members.is_empty(),
-        _ => false,
-    }
-}
-
-/// Nothing comes after it.
-fn is_end(term: &Tree<'_>) -> bool {
-    matches!(term, Term::Call("empty", args) if args.is_empty()) || matches!(term, Term::Break(_))
-}
-
-/// The terms of `a | b | c`.
-fn flatten<'s>(term: Tree<'s>, into: &mut Vec<Tree<'s>>) {
-    match term {
-        Term::BinOp(l, BinaryOp::Pipe(None), r) => {
-            flatten(*l, into);
-            flatten(*r, into);
-        }
-        other => into.push(other),
-    }
-}
-
-fn join<'s>(parts: Vec<Tree<'s>>) -> Tree<'s> {
-    let mut parts = parts.into_iter().rev();
-    let last = parts.next().unwrap_or_default();
-    parts.fold(last, |rest, part| Term::BinOp(Box::new(part), BinaryOp::Pipe(None), Box::new(rest)))
 }

@@ -7,6 +7,7 @@
 
 mod coverage;
 mod cut;
+mod known;
 mod place;
 mod record;
 #[cfg(test)]
