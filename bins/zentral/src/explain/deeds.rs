@@ -135,7 +135,10 @@ mod tests {
     fn the_ledger_tells_what_waits_and_what_is_dead() {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("pipeline.toml");
-        std::fs::write(&main, "version = 1\n[stage.act]\nfrom = \"topic:m\"\nto = \"topic:o\"\n").unwrap();
+        let stages = "version = 1\n[stage.normalize]\nfrom = \"topic:o\"\nto = \"topic:n\"\n\
+                      [stage.filter]\nfrom = \"topic:n\"\nto = \"topic:e\"\nmatches = \"topic:m\"\n\
+                      [stage.act]\nfrom = \"topic:m\"\nto = \"topic:o\"\n";
+        std::fs::write(&main, stages).unwrap();
         let (config, _) = Config::load(&main, None).unwrap_or_else(|f| unreachable!("{f:?}"));
         let at = |ms| Some(Time::from_ms(ms));
         assert_eq!(of(&config, "e1", at(5)).unwrap(), Deeds::new(), "no file, no ledger");
@@ -144,7 +147,8 @@ mod tests {
         let event = event::Event::parse(line).unwrap();
         let kept = KeptLine::new(line.to_vec());
         std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
-        let mut db = Db::open(&config.state_file(&config.stages[0]), &[SCHEMA]).unwrap();
+        let act = config.stages.iter().find(|s| s.kind == StageKind::Act).unwrap();
+        let mut db = Db::open(&config.state_file(act), &[SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         keep(&mut tx, &kept).unwrap();
         for (seq, (probe, action)) in (1..).zip([("p", "slack"), ("p", "mail"), ("q", "slack")]) {

@@ -24,11 +24,10 @@ pub struct Outside {
 pub fn outside(spec: &Spec, event: &Value) -> Vec<Outside> {
     let machine = event.get("machine");
     let texts = |key: &str| -> Vec<String> {
-        match machine.and_then(|m| m.get(key)) {
-            Some(Value::String(text)) => vec![text.clone()],
-            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            _ => Vec::new(),
-        }
+        let value = machine.and_then(|m| m.get(key));
+        let items = value.and_then(Value::as_array).filter(|_| key == "tags").into_iter().flatten();
+        let one = value.filter(|_| key != "tags");
+        items.chain(one).filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let scope = &spec.scope;
     let lists: [(&'static str, &Vec<String>, &str, bool); 6] = [
