@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod docs;
 mod enrol;
+mod explain;
 mod import;
 mod init;
 mod plan;
@@ -61,6 +62,8 @@ enum Command {
     Plan(plan::Args),
     /// Run the examples beside each filter
     Test(test::Args),
+    /// Show why an event did or did not match, clause by clause
+    Explain(explain::Args),
     /// Check everything in the configuration and the filters it names
     Check(check::Args),
     /// Show stages, lags and sums
@@ -117,6 +120,7 @@ pub fn main() -> Exit {
         Command::Replay(args) => replay::run(global, args),
         Command::Plan(args) => plan::run(global, args),
         Command::Test(args) => test::run(global, args),
+        Command::Explain(args) => explain::run(global, args),
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),

@@ -12,7 +12,7 @@ use jaq_core::{Ctx, Vars};
 use sha2::{Digest, Sha256};
 
 use crate::error::CompileError;
-use crate::link::{Linker, Modules};
+use crate::link::{Edit, Linker, Modules};
 use crate::natives;
 use crate::program::{Bundle, Data, Engine, Program};
 use crate::stack;
@@ -51,9 +51,18 @@ pub(crate) fn register(id: TermId) {
 
 /// Compiles `texts` into one bundle; errors come with the place of their text.
 pub(crate) fn bundle(texts: &[Text<'_>], modules: &dyn Modules) -> Result<Bundle, Vec<(usize, CompileError)>> {
+    edited(texts, modules, None)
+}
+
+/// As [`bundle`], each program changed by `edit` on its way.
+pub(crate) fn edited(
+    texts: &[Text<'_>],
+    modules: &dyn Modules,
+    edit: Option<&dyn Edit>,
+) -> Result<Bundle, Vec<(usize, CompileError)>> {
     let compiled = stack::with_stack(|| {
         let arena = Arena::default();
-        compile_all(&arena, texts, modules)
+        compile_all(&arena, texts, modules, edit)
     });
     compiled.unwrap_or_else(|e| {
         let first = texts.first().map_or("", |t| t.name);
@@ -61,8 +70,14 @@ pub(crate) fn bundle(texts: &[Text<'_>], modules: &dyn Modules) -> Result<Bundle
     })
 }
 
-fn compile_all(arena: &Arena, texts: &[Text<'_>], modules: &dyn Modules) -> Result<Bundle, Vec<(usize, CompileError)>> {
+fn compile_all(
+    arena: &Arena,
+    texts: &[Text<'_>],
+    modules: &dyn Modules,
+    edit: Option<&dyn Edit>,
+) -> Result<Bundle, Vec<(usize, CompileError)>> {
     let mut linker = Linker::new(arena, modules);
+    linker.edit = edit;
     let mut terms = Vec::with_capacity(texts.len());
     let mut files = Vec::with_capacity(texts.len());
     for text in texts {

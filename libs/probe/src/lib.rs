@@ -6,6 +6,7 @@
 pub mod alloc;
 mod analyse;
 mod budget;
+pub mod clauses;
 mod compile;
 mod context;
 mod data;

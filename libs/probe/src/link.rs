@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use jaq_core::load::Arena;
+use jaq_core::load::lex::Token;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 
 use crate::error::Problem;
@@ -39,6 +40,14 @@ impl<F: Fn(&str) -> Option<String> + Sync> Modules for F {
     }
 }
 
+/// Changes programs (not modules) on their way from words to linked terms, without changing what they say.
+pub(crate) trait Edit: Sync {
+    /// Before they are parsed.
+    fn words(&self, words: &mut [Token<&str>]);
+    /// Before names are resolved.
+    fn term<'s>(&self, text: &'s str, words: &[Token<&'s str>], arena: &'s Arena, term: &mut Term<&'s str>);
+}
+
 struct File<'s> {
     name: String,
     text: &'s str,
@@ -57,6 +66,7 @@ struct Module<'s> {
 pub(crate) struct Linker<'s, 'm> {
     arena: &'s Arena,
     modules: &'m dyn Modules,
+    pub(crate) edit: Option<&'m dyn Edit>,
     files: Vec<File<'s>>,
     loaded: HashMap<String, Module<'s>>,
     open: Vec<String>,
@@ -72,6 +82,7 @@ impl<'s, 'm> Linker<'s, 'm> {
         Self {
             arena,
             modules,
+            edit: None,
             files: Vec::new(),
             loaded: HashMap::new(),
             open: Vec::new(),
@@ -85,9 +96,15 @@ impl<'s, 'm> Linker<'s, 'm> {
     pub(crate) fn program(&mut self, name: &str, text: &str) -> (usize, Option<Term<&'s str>>) {
         let file = self.file(name, text);
         let text = self.text(file);
-        let term = self.noted(file, source::tokens(text)).and_then(|tokens| {
+        let term = self.noted(file, source::tokens(text)).and_then(|mut tokens| {
+            if let Some(edit) = self.edit {
+                edit.words(&mut tokens);
+            }
             let (imports, rest) = self.noted(file, source::header(&tokens))?;
             let mut term = self.noted(file, source::parsed(text, rest, |p| p.term()))?;
+            if let Some(edit) = self.edit {
+                edit.term(text, &tokens, self.arena, &mut term);
+            }
             let (names, data) = self.names(file, "", &imports)?;
             let mut walk = Walk::new(&names);
             walk.vars = data.iter().map(|(name, _)| *name).collect();

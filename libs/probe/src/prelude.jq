@@ -59,7 +59,7 @@ def get_search_list: [];
 def in($xs): . as $x | $xs | has($x);
 def inside($xs): . as $x | $xs | contains($x);
 def IN(s): . as $x | any(s; . == $x);
-def IN(src; s): any(src; IN(s));
+def IN(src; s): any(src == s; .);
 def index($x): indices($x) | .[0];
 def rindex($x): indices($x) | .[-1:][0];
 def INDEX(s; key): reduce s as $row ({}; .[$row | key | tostring] |= $row);

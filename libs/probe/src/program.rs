@@ -97,7 +97,7 @@ impl Program {
 }
 
 /// Runs `work` here if the stack is big, else hands it the value as text on a thread where it is.
-fn on_big_stack<T: Send>(input: &Val, work: impl Fn(&Val) -> T + Sync) -> Result<T, String> {
+pub(crate) fn on_big_stack<T: Send>(input: &Val, work: impl Fn(&Val) -> T + Sync) -> Result<T, String> {
     if stack::is_big() {
         return Ok(work(input));
     }

@@ -133,6 +133,12 @@ fn basic() -> Vec<Run> {
             crate::compile::register(cv.0.pop_fun().0);
             Box::new(std::iter::empty())
         }),
+        // Runs the filter that is its second argument and writes down what comes of it: see `clauses`.
+        (crate::clauses::SEEN, [Bind::Var(()), Bind::Fun(())].into(), |mut cv| {
+            let (id, context) = cv.0.pop_fun();
+            let place = cv.0.pop_var();
+            crate::clauses::seen(&place, id.run((context, cv.1)))
+        }),
     ]
 }
 

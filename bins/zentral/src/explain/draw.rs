@@ -1,0 +1,230 @@
+//! A filter's source with each clause underlined, and what came of it at its side.
+
+use std::fmt::Write as _;
+
+use probe::clauses::{Clause, Kind, Seen};
+
+use super::verdict::Look;
+
+/// Longest piece of a source line drawn at once, in characters.
+const WIDTH: usize = 100;
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub fn odd(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    pub fn strong(self, text: &str) -> String {
+        self.with("1", text)
+    }
+}
+
+/// How it went with a clause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    True,
+    False,
+    /// Some of each.
+    Both,
+    Error,
+    /// A value that goes on.
+    Value,
+    NotReached,
+}
+
+impl Came {
+    /// One word, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Both => "both",
+            Self::Error => "error",
+            Self::Value => "value",
+            Self::NotReached => "not_reached",
+        }
+    }
+
+    fn mark(self) -> &'static str {
+        match self {
+            Self::True => "✓",
+            Self::False => "✗",
+            Self::Both => "✓✗",
+            Self::Error => "!",
+            Self::Value => "→",
+            Self::NotReached => "·",
+        }
+    }
+}
+
+/// How it went with a clause.
+pub fn came(clause: &Clause, seen: &Seen) -> Came {
+    match (seen.truthy > 0, seen.falsy + seen.empty > 0) {
+        _ if seen.runs == 0 => Came::NotReached,
+        _ if seen.errors > 0 => Came::Error,
+        (false, false) => Came::NotReached,
+        _ if matches!(clause.kind, Kind::Step | Kind::Result) && seen.truthy + seen.falsy > 0 => Came::Value,
+        (true, false) => Came::True,
+        (false, true) => Came::False,
+        (true, true) => Came::Both,
+    }
+}
+
+/// The same in words, with the values seen.
+pub fn words(clause: &Clause, seen: &Seen) -> String {
+    let values = |text: &str, values: &[String]| format!("{text} = {}", values.join(", "));
+    let operands = || -> Vec<String> {
+        let each = clause.operands.iter().zip(&seen.operands).filter(|(_, v)| !v.is_empty());
+        each.map(|(text, v)| values(&one_line(text), v)).collect()
+    };
+    let mut words = match came(clause, seen) {
+        Came::NotReached => "not reached".to_owned(),
+        Came::Error => {
+            let error = seen.error.clone().unwrap_or_default();
+            std::iter::once(error).chain(operands()).collect::<Vec<_>>().join("; ")
+        }
+        Came::Value => seen.values.join(", "),
+        _ if clause.kind == Kind::Guard => {
+            if seen.truthy > 0 { "lets it pass" } else { "lets nothing pass" }.to_owned()
+        }
+        Came::False if seen.falsy == 0 && clause.operands.is_empty() => "gives nothing".to_owned(),
+        Came::False if seen.falsy == 0 => {
+            std::iter::once("gives nothing".to_owned()).chain(operands()).collect::<Vec<_>>().join("; ")
+        }
+        _ if clause.operands.is_empty() => seen.values.join(", "),
+        _ => operands().join("; "),
+    };
+    let outputs = seen.truthy + seen.falsy + seen.empty + seen.errors;
+    if outputs > 1 {
+        let _ = write!(words, " ({} of {outputs} true)", seen.truthy);
+    }
+    printable(&words)
+}
+
+/// The source lines that hold clauses, each clause underlined below.
+pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
+    let clauses: Vec<(&Clause, &Seen)> = look.clauses.clauses().iter().zip(&look.explained.seen).collect();
+    let gutter = clauses.iter().map(|(c, _)| c.line).max().unwrap_or(0).to_string().len();
+    let mut out = String::new();
+    for (number, line) in (1..).zip(source.lines()) {
+        let here: Vec<_> = clauses.iter().filter(|(c, _)| c.line == number).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let mut label = number.to_string();
+        for (from, piece) in pieces(line) {
+            let to = from + piece.chars().count();
+            let _ = writeln!(out, "  {} {}", paint.dim(&format!("{label:>gutter$} │")), printable(piece.trim_end()));
+            label.clear();
+            for (clause, seen) in here.iter().filter(|(c, _)| (from..to).contains(&(c.column - 1))) {
+                let first = clause.text.lines().next().unwrap_or_default().chars().count();
+                let width = first.min(to + 1 - clause.column).max(1);
+                let came = came(clause, seen);
+                let under = format!("{} {}", "─".repeat(width), came.mark());
+                let under = match came {
+                    Came::True => paint.good(&under),
+                    Came::False => paint.bad(&under),
+                    Came::Both | Came::Error => paint.odd(&under),
+                    Came::Value | Came::NotReached => paint.dim(&under),
+                };
+                let space = " ".repeat(clause.column - 1 - from);
+                let words = words(clause, seen);
+                let words = if came == Came::NotReached { paint.dim(&words) } else { words };
+                let _ = writeln!(out, "  {} {space}{under} {words}", paint.dim(&format!("{:gutter$} │", "")));
+            }
+        }
+    }
+    out
+}
+
+/// A long line in pieces that fit, each with the column (from 0) at which it begins; broken at spaces where there are any.
+fn pieces(line: &str) -> Vec<(usize, String)> {
+    let chars: Vec<char> = line.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let (mut from, mut all) = (0, Vec::new());
+    while let Some(rest) = chars.get(from..).filter(|rest| !rest.is_empty()) {
+        let room = rest.get(..WIDTH.min(rest.len())).unwrap_or_default();
+        let space = room.iter().rposition(|c| *c == ' ').map(|i| i + 1).filter(|i| *i > WIDTH / 2);
+        let length = if rest.len() > WIDTH { space.unwrap_or(WIDTH) } else { rest.len() };
+        all.push((from, rest.iter().take(length).collect()));
+        from += length;
+    }
+    all
+}
+
+/// A clause in one line, shortened.
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// What agents say is data: neither control characters nor those that turn the direction of writing reach the terminal.
+pub fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    text.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use probe::clauses::Clauses;
+    use probe::{Limits, NoModules, parse};
+
+    use super::*;
+
+    fn drawn(source: &str, event: &str) -> String {
+        let clauses = Clauses::new(source, "t.jq", &NoModules).unwrap();
+        let explained = clauses.explain(&parse(event.as_bytes()).unwrap(), 0, &Limits::default());
+        draw(source, &Look { clauses, explained }, Paint(false))
+    }
+
+    #[test]
+    fn a_line_under_each_clause() {
+        let source = "# title\n\tselect(.a == 1 and (.b | startswith(\"x\")))\n| objects\n| {t: .b}";
+        let want = "  2 │  select(.a == 1 and (.b | startswith(\"x\")))\n    \
+                    │         ─────── ✓ .a = 1\n    \
+                    │                      ──────────────────── ✗ .b = \"y\"\n  \
+                    3 │ | objects\n    │   ─────── · not reached\n  4 │ | {t: .b}\n    │   ─────── · not reached\n";
+        assert_eq!(drawn(source, r#"{"a":1,"b":"y"}"#), want);
+        let want = "  1 │ any(.[]; . == 2)\n    │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
+        assert_eq!(drawn("any(.[]; . == 2)", "[1,2,3]"), want);
+        assert!(drawn(".a | tonumber > 1", r#"{"a":"\u001b[31m\u202ex"}"#).contains("! "));
+    }
+
+    #[test]
+    fn long_lines_are_drawn_in_pieces_and_nothing_of_an_event_steers_the_terminal() {
+        let source = format!("{} or .last == 2", vec![".abcdefgh == 1"; 20].join(" or "));
+        let drawn = drawn(&source, r#"{"last":"\u001b]0;x\u0007\u202e\u009b31m"}"#);
+        assert!(drawn.lines().all(|l| l.chars().count() < 200), "{drawn}");
+        assert_eq!(drawn.matches('✗').count(), 21, "{drawn}");
+        let last = drawn.lines().last().unwrap();
+        assert!(last.contains("✗ .last = ") && !drawn.contains(['\u{1b}', '\u{202e}', '\u{9b}', '\u{7}']), "{drawn}");
+        let above: Vec<&str> = drawn.lines().collect();
+        let column = last.chars().position(|c| c == '─').unwrap();
+        let piece = above.iter().rfind(|l| l.contains(".last ==") && !l.contains('─')).unwrap();
+        assert_eq!(piece.chars().skip(column).take(5).collect::<String>(), ".last");
+    }
+}

@@ -1,0 +1,164 @@
+//! Where an event is found, and the raw line that it came from.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use event::{LINE_MAX, Raw, Time, json};
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
+use pipe::StageError;
+use pipe::config::{Config, Place, StageKind};
+use pipe::fs::RealFs;
+use pipe::topic::{self, Start, TopicReader};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Bytes of a topic read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// An event and where it was.
+pub struct Found {
+    /// Its line, without a newline.
+    pub line: String,
+    /// `the store`, `topic:NAME` or `stdin`.
+    pub place: String,
+}
+
+/// A raw line and where it was.
+#[derive(Debug, Serialize)]
+pub struct RawLine {
+    /// The topic.
+    pub topic: String,
+    /// Its offset there.
+    pub offset: u64,
+    /// The line.
+    pub line: Box<serde_json::value::RawValue>,
+}
+
+/// The event of this id: asks the store, and looks through the topics where that does not have it (yet).
+pub fn by_id(config: &Config, id: &str) -> Result<Option<Found>, StageError> {
+    if let Ok(client) = crate::search::client(config)
+        && let Ok(Some(line)) = client.event(id)
+    {
+        return Ok(Some(Found { line, place: "the store".into() }));
+    }
+    for kind in [StageKind::Filter, StageKind::Normalize, StageKind::Act] {
+        for topic in config.stages.iter().filter(|s| s.kind == kind).flat_map(|s| s.writes()) {
+            let mut found = None;
+            scan(config, topic, Start::First, id, |_, line| {
+                if is(line, "id", id) {
+                    found = std::str::from_utf8(line).ok().map(str::to_owned);
+                }
+                found.is_none()
+            })?;
+            if let Some(line) = found {
+                return Ok(Some(Found { line, place: format!("topic:{topic}") }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The event on stdin: the first JSON object there.
+pub fn on_stdin() -> Result<Found, StageError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(StageError::usage("give the id of an event, or an event on stdin"));
+    }
+    let mut bytes = Vec::new();
+    let broken = |e: std::io::Error| StageError::unreachable(format!("stdin: {e}"));
+    stdin.lock().take(LINE_MAX as u64 + 2).read_to_end(&mut bytes).map_err(broken)?;
+    let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Box<serde_json::value::RawValue>>();
+    let event = match values.next() {
+        None => return Err(StageError::usage("there is no event on stdin")),
+        Some(Err(e)) => return Err(StageError::usage(format!("stdin is no JSON: {e}"))),
+        Some(Ok(event)) => event,
+    };
+    if bytes.get(values.byte_offset()..).is_some_and(|rest| !rest.trim_ascii().is_empty()) {
+        pipe::cli::complain("more follows on stdin; this is about the first event alone");
+    }
+    if !event.get().starts_with('{') {
+        return Err(StageError::usage("what is on stdin is no JSON object"));
+    }
+    // One line, as everything that reads events expects.
+    let line = event.get().replace(['\n', '\r'], " ");
+    Ok(Found { line, place: "stdin".into() })
+}
+
+/// The raw line that gave this event: the one that was received at the same moment and translates to it.
+pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError> {
+    let text = |key: &str| event.get(key).and_then(Value::as_str);
+    let (Some(id), Some(received)) = (text("id"), text("received")) else { return Ok(None) };
+    let Ok(at) = received.parse::<Time>() else { return Ok(None) };
+    let start = Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0));
+    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Receive) {
+        let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
+        let mut found = None;
+        scan(config, topic, start, &at.to_string(), |offset, line| {
+            if is(line, "received", received) && gives(line, id) {
+                let text = String::from_utf8_lossy(line).into_owned();
+                found = serde_json::value::RawValue::from_string(text).ok().map(|line| (offset, line));
+            }
+            found.is_none()
+        })?;
+        if let Some((offset, line)) = found {
+            return Ok(Some(RawLine { topic: topic.to_owned(), offset, line }));
+        }
+    }
+    Ok(None)
+}
+
+/// Does this raw line become the event, or one of several?
+fn gives(line: &[u8], id: &str) -> bool {
+    let Ok(raw) = Raw::parse(line) else { return false };
+    let translated =
+        || sources::by_name(&raw.source).and_then(|source| source.translate(&raw).ok()).unwrap_or_default();
+    raw.id == id || translated().iter().any(|event| event.id == id)
+}
+
+/// Calls `each` with the offset and text of every committed line that has these words in it, until it says false.
+pub fn scan(
+    config: &Config,
+    topic: &str,
+    start: Start,
+    words: &str,
+    mut each: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), StageError> {
+    let fail = |e: topic::Error| StageError::state(format!("topic:{topic}: {e}"));
+    let dir = config.topic_dir(topic);
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let mut reader = match TopicReader::open(RealFs::shared(), &dir, start) {
+        Ok(reader) => reader,
+        Err(topic::Error::NotReady(_)) => return Ok(()),
+        Err(e) => return Err(fail(e)),
+    };
+    let finder = Finder::new(words);
+    loop {
+        let chunk = match reader.read(CHUNK) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) | Err(topic::Error::NotReady(_)) => return Ok(()),
+            Err(topic::Error::Gone { first }) => {
+                reader.seek(first);
+                continue;
+            }
+            Err(e) => return Err(fail(e)),
+        };
+        let mut from = 0;
+        while let Some(at) = chunk.bytes.get(from..).and_then(|rest| finder.find(rest)) {
+            let hit = from + at;
+            let begin = chunk.bytes.get(..hit).and_then(|b| memrchr(b'\n', b)).map_or(0, |i| i + 1);
+            let rest = chunk.bytes.get(hit..).unwrap_or_default();
+            let end = memchr(b'\n', rest).map_or(chunk.bytes.len(), |i| hit + i);
+            if !each(chunk.from.offset + begin as u64, chunk.bytes.get(begin..end).unwrap_or_default()) {
+                return Ok(());
+            }
+            from = end;
+        }
+    }
+}
+
+/// Has a line this text under a key?
+pub fn is(line: &[u8], key: &str, text: &str) -> bool {
+    json::get(line, key).and_then(json::parse_str).is_some_and(|value| value == text)
+}

@@ -1,0 +1,190 @@
+//! An explanation as people read it: the event's way, the matches, the near misses, the rest in a line each.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::deeds::Deed;
+use super::draw::{Paint, draw, one_line, printable, words};
+use super::find::RawLine;
+use super::gates::Outside;
+use super::verdict::{Says, Verdict};
+
+/// Near misses that are drawn in full, the nearest first.
+const NEAR_MAX: usize = 10;
+/// Longest start of a raw line shown, in characters.
+const RAW_SHOWN: usize = 300;
+
+/// Where the event comes from.
+pub fn way(event: &Value, place: &str, raw: Option<&RawLine>, paint: Paint) -> String {
+    let at = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let list = |pointer: &str| -> String {
+        let items = event.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let labelled = |label: &str, text: String| if text.is_empty() { text } else { format!("{label} {text}") };
+    let joined = |parts: &[String]| parts.iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("  ");
+    let id = at("/id");
+    let title = if id.is_empty() { "an event without an id".to_owned() } else { format!("event {id}") };
+    let mut out = format!("{}\n", paint.strong(&printable(&title)));
+    let mut row = |label: &str, text: String| {
+        if !text.is_empty() {
+            let _ = writeln!(out, "  {label:<9} {}", printable(&text));
+        }
+    };
+    row("what", joined(&[at("/type"), at("/payload/name"), at("/payload/action")]));
+    row("time", at("/time"));
+    row("received", at("/received"));
+    let key = ["/machine/serial_number", "/machine/hardware_uuid"].map(at).into_iter().find(|k| !k.is_empty());
+    let machine = [
+        key.unwrap_or_default(),
+        at("/machine/hostname"),
+        joined(&[at("/machine/platform"), at("/machine/os_version")]),
+        labelled("unit", at("/machine/unit")),
+        labelled("tags", list("/machine/tags")),
+    ];
+    row("machine", joined(&machine));
+    row("request", joined(&[at("/request/ip"), at("/request/user_agent")]));
+    if !at("/cause/event").is_empty() {
+        row(
+            "cause",
+            format!("action {} of probe {} for event {}", at("/cause/action"), at("/cause/probe"), at("/cause/event")),
+        );
+    }
+    row("found in", place.to_owned());
+    match raw {
+        Some(raw) => {
+            let line: String = raw.line.get().chars().take(RAW_SHOWN).collect();
+            let more = if line.len() < raw.line.get().len() { "…" } else { "" };
+            row("raw", format!("topic:{} at {}  {line}{more}", raw.topic, raw.offset));
+        }
+        None if place == "stdin" => {}
+        None => row("raw", "none is kept that gave it".into()),
+    }
+    out
+}
+
+/// What the probes say.
+pub fn probes(verdicts: &[Verdict], asked: bool, paint: Paint) -> String {
+    let mut out = String::new();
+    let (mut near, mut rest) = (Vec::new(), Vec::new());
+    for verdict in verdicts {
+        match verdict.says {
+            Says::Matched { .. } => out.push_str(&in_full(verdict, paint)),
+            Says::No | Says::Failed(_) => near.push(verdict),
+            _ if asked => near.push(verdict),
+            _ => rest.push(verdict),
+        }
+    }
+    near.sort_by_key(|v| std::cmp::Reverse(v.look.as_ref().map_or(0, super::verdict::Look::nearness)));
+    let most = if asked { near.len() } else { NEAR_MAX };
+    for verdict in near.iter().take(most) {
+        out.push_str(&in_full(verdict, paint));
+    }
+    let rest: Vec<_> = near.into_iter().skip(most).chain(rest).collect();
+    if !rest.is_empty() {
+        out.push('\n');
+    }
+    for verdict in rest {
+        let _ = writeln!(out, "{} {}: {}", paint.dim("·"), verdict.spec.name, printable(&reason(&verdict.says)));
+    }
+    out
+}
+
+fn in_full(verdict: &Verdict, paint: Paint) -> String {
+    let Verdict { spec, says, look, then, deeds } = verdict;
+    let (mark, word) = match says {
+        Says::Matched { .. } => (paint.good("✓"), paint.good("matched")),
+        Says::Failed(_) => (paint.odd("!"), paint.odd(&printable(&reason(says)))),
+        _ => (paint.bad("✗"), printable(&reason(says))),
+    };
+    let shadow = if spec.shadow { ", in shadow: not acted upon" } else { "" };
+    let mut out = format!("\n{mark} {} {word}{shadow}\n", paint.strong(&spec.name));
+    let about = format!("{}  rev {}  {}", spec.filter.name, spec.rev, spec.severity);
+    let _ = writeln!(out, "  {}", paint.dim(&printable(about.trim_end())));
+    let matched = matches!(says, Says::Matched { .. });
+    match then {
+        Some(rev) if !matched => {
+            let _ = writeln!(out, "  when the event passed it matched (rev {})", printable(rev));
+        }
+        Some(rev) if *rev != spec.rev => {
+            let _ = writeln!(out, "  when the event passed it matched, too, as rev {}", printable(rev));
+        }
+        _ => {}
+    }
+    if let Some(look) = look {
+        if !matched && matches!(look.explained.decision, probe::Decision::Yes(_)) {
+            out.push_str("  the filter itself says yes\n");
+        }
+        if let Some(i) = look.explained.decided.filter(|_| matches!(says, Says::No | Says::Failed(_)))
+            && let (Some(clause), Some(seen)) = (look.clauses.clauses().get(i), look.explained.seen.get(i))
+        {
+            let place = format!("{}:{}", clause.line, clause.column);
+            let _ =
+                writeln!(out, "  decided at {place}: {}   {}", printable(&one_line(&clause.text)), words(clause, seen));
+        }
+        out.push_str(&draw(&spec.filter.text, look, paint));
+    }
+    if let Says::Matched { key, context } = says {
+        if let Some(key) = key {
+            let _ = writeln!(out, "  key      {}", printable(key));
+        }
+        if let Some(context) = context {
+            let _ = writeln!(out, "  context  {}", printable(context));
+        }
+    }
+    for deed in deeds {
+        let _ = writeln!(out, "  action   {}", printable(&deed_words(deed)));
+    }
+    for action in spec.act.iter().filter(|a| matched && !deeds.iter().any(|d| d.action == **a)) {
+        let _ = writeln!(out, "  action   {}: nothing is known of it", printable(action));
+    }
+    out
+}
+
+fn deed_words(deed: &Deed) -> String {
+    let mut text = deed.action.clone();
+    if !deed.target.is_empty() {
+        let _ = write!(text, " to {}", deed.target);
+    }
+    let _ = write!(text, ": {}", deed.state);
+    if let Some(at) = deed.at {
+        let word = if deed.state == "pending" { "due " } else { "" };
+        let _ = write!(text, "  {word}{at}");
+    }
+    if deed.tries > 1 {
+        let _ = write!(text, "  {} tries", deed.tries);
+    }
+    if deed.dry_run {
+        text.push_str("  dry run");
+    }
+    if !deed.error.is_empty() {
+        let _ = write!(text, "  {}", deed.error);
+    }
+    text
+}
+
+/// Why a probe did not match, in a few words.
+pub fn reason(says: &Says) -> String {
+    match says {
+        Says::Matched { .. } => "matched".into(),
+        Says::No => "the filter says no".into(),
+        Says::Failed(text) => format!("the filter failed: {text}"),
+        Says::Off(off) if off.why == "crash" => {
+            format!("switched off in stage {}: it killed the process at event {}", off.stage, off.event)
+        }
+        Says::Off(off) => format!("{} in stage {} since event {}", off.why, off.stage, off.event),
+        Says::FirstRun => {
+            "the first run of its query, when everything is \"added\" (first_run = true would match it)".into()
+        }
+        Says::OtherQuery { wanted, seen: Some(seen) } => format!("not its query: {seen}, not {wanted}"),
+        Says::OtherQuery { wanted, seen: None } => format!("not a result of its query {wanted}"),
+        Says::OutOfScope(lists) => {
+            let each = |o: &Outside| {
+                let is = if o.is.is_empty() { "nothing".to_owned() } else { o.is.join(" ") };
+                format!("{} = {}, the machine has {is}", o.list, o.wanted.join(" "))
+            };
+            format!("out of scope: {}", lists.iter().map(each).collect::<Vec<_>>().join("; "))
+        }
+    }
+}

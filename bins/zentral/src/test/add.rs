@@ -1,0 +1,135 @@
+//! `zentral test add FILTER EVENT-ID yes|no`: a stored event becomes an example.
+
+use std::path::{Path, PathBuf};
+
+use event::json;
+use pipe::config::Config;
+use pipe::{Exit, StageError};
+use probe::clauses::{Clauses, now};
+use probe::{Decision, Limits, examples};
+use serde_json::value::RawValue;
+
+use super::{file, report, wrong};
+use crate::explain::find_event;
+
+/// Command line of `test add`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// A file NAME.jq, or the name of a probe that has one
+    pub filter: String,
+    /// Id of a stored event; -: an event on stdin
+    #[arg(value_name = "EVENT-ID")]
+    pub event: String,
+    /// Whether the filter has to match it
+    #[arg(value_name = "yes|no", value_parser = ["yes", "no"])]
+    pub want: String,
+    /// Why, for those who read the example
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub why: String,
+    /// Add it although the filter says otherwise today
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Keys that `filter` writes on an event.
+const NOTES: [&[u8]; 2] = [b"probes", b"probes_more"];
+
+pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
+    let filter = path(config, &args.filter)?;
+    let source = file::read(&filter)?;
+    let modules = |path: &str| config.module(path);
+    let clauses = Clauses::new(&source, &filter.display().to_string(), &modules).map_err(wrong)?;
+    let Some(found) = find_event(config, Some(args.event.as_str()).filter(|id| *id != "-"))? else {
+        tracing::error!("no event with the id `{}` is stored or in a topic", args.event);
+        return Ok(Exit::No);
+    };
+    let event = bare(&found.line).ok_or_else(|| StageError::usage("the event is no JSON object"))?;
+    let val =
+        probe::parse(event.as_bytes()).map_err(|e| StageError::usage(format!("the event cannot be read: {e}")))?;
+
+    let beside = filter.with_extension("ndjson");
+    let before = if beside.exists() { file::read(&beside)? } else { String::new() };
+    let known = examples::parse(&before).map_err(|bad| {
+        let first = bad.first().map_or_else(String::new, ToString::to_string);
+        StageError::usage(format!("{}: {first}", beside.display()))
+    })?;
+    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| v == val)) {
+        tracing::error!("{}:{} has this event already", beside.display(), same.line);
+        return Ok(Exit::No);
+    }
+    let explained = clauses.explain(&val, now(&val, 0), &Limits::default());
+    let says = match &explained.decision {
+        Decision::Yes(_) => Ok("yes"),
+        Decision::No => Ok("no"),
+        Decision::Failed(text) => Err(format!("the filter failed: {text}")),
+        Decision::Exceeded(limit) => Err(format!("the filter exceeded its limit of {limit}")),
+    };
+    if says.as_deref() != Ok(args.want.as_str()) && !args.force {
+        let says = says.map_or_else(|e| e, |word| format!("the filter says {word}"));
+        let decided = report::decided(&filter.display().to_string(), &clauses, &explained);
+        let decided = decided.map_or(String::new(), |d| format!(": {d}"));
+        tracing::error!("{says}{decided}; --force adds it all the same");
+        return Ok(Exit::No);
+    }
+    let why = serde_json::Value::from(args.why.as_str());
+    let line = format!("{{\"match\": {}, \"why\": {why}, \"event\": {event}}}\n", args.want == "yes");
+    let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    let after = format!("{before}{gap}{line}");
+    file::replace(&beside, &after)?;
+    let said = format!("{}:{} {}\n", beside.display(), after.lines().count(), args.want);
+    pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+/// The file of a filter: a path, or a probe's.
+fn path(config: &Config, name: &str) -> Result<PathBuf, StageError> {
+    let given = Path::new(name);
+    if let Some(conf) = config.probes.get(name) {
+        let file = conf.filter.file.clone();
+        return file.ok_or_else(|| {
+            StageError::usage(format!(
+                "the filter of probe `{name}` stands in the configuration: only a file has examples"
+            ))
+        });
+    }
+    match given.extension().and_then(|e| e.to_str()) {
+        Some("jq" | "ndjson") => Ok(given.with_extension("jq")),
+        _ => Err(StageError::usage(format!("`{name}` is neither a file NAME.jq nor a probe of the configuration"))),
+    }
+}
+
+/// An event without what `filter` wrote on it, otherwise byte for byte.
+fn bare(line: &str) -> Option<String> {
+    let mut out = String::from("{");
+    for member in json::members(line.as_bytes()) {
+        let (key, value) = member.ok()?;
+        if NOTES.contains(&key) {
+            continue;
+        }
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&format!("\"{}\":{}", std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?));
+    }
+    out.push('}');
+    // Checked as a whole: members looks at the structure only.
+    serde_json::from_str::<&RawValue>(&out).ok()?;
+    Some(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_filter_wrote_goes() {
+        let line =
+            r#"{"v":1, "probes":[{"name":"a","context":{"probes":1}}],"probes_more":3,"payload":{"probes":[1.0e3]}}"#;
+        assert_eq!(bare(line).unwrap(), r#"{"v":1,"payload":{"probes":[1.0e3]}}"#);
+        assert_eq!(bare(r#"{"probes":[]}"#).unwrap(), "{}");
+        for broken in ["", "[]", r#"{"a":1"#, r#"{"a":x}"#] {
+            assert_eq!(bare(broken), None, "{broken}");
+        }
+    }
+}

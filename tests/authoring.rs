@@ -1,0 +1,149 @@
+//! `zentral test`: examples that are kept true, made of stored events, and what they leave out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::recorded::{QUERY, Recorded, id, raw};
+
+const USB: &str = "# C-Media\n.payload | objects\n| select(.action == \"added\")\n| .columns\n\
+                   | select(.vendor == \"C-Media\" and (.model | startswith(\"USB\")))\n| {title: .model}\n";
+const PROBES: &str = "\n[probe.usb]\nfilter = \"filters/usb.jq\"\n[probe.inline]\nfilter = '.a == 1'\n";
+const EXAMPLES: &str = "
+{ \"match\" : true, \"why\": \"the device\", \"event\": {\"payload\": {\"action\": \"added\", \"columns\": {\"vendor\": \"C-Media\", \"model\": \"USB Audio\"}}} }
+{\"match\":true,\"why\":\"ü\",\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"SanDisk\",\"model\":\"USB\"}}}}\r
+{\"why\":\"context\",\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"C-Media\",\"model\":\"USB 2\"}}},\"match\":{\"title\":\"USB 1\"}}";
+
+fn hub(examples: &str) -> Recorded {
+    Recorded::new(PROBES, &[("usb.jq", USB), ("usb.ndjson", examples)])
+}
+
+/// What the manual shows is what is printed.
+const MANUAL: &str = include_str!("../docs/test.md");
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn a_failing_example_names_the_clause_that_decided() {
+    let hub = hub(EXAMPLES);
+    let (code, out, _) = hub.says(&["test"], "");
+    let want = "not ok 2 - ./filters/usb.ndjson:3 ü
+  ---
+  want: match
+  got: no match
+  decided: ./filters/usb.jq:5:10 .vendor == \"C-Media\" is false (.vendor = \"SanDisk\")
+  ...
+";
+    assert!(MANUAL.contains(want));
+    assert!(code == 1 && out.contains(want) && out.ends_with("1..3\n# 1 passed, 2 failed\n"), "{out}");
+    let records = lines(&hub.says(&["test", "--json", "filters/usb.jq"], "").1);
+    assert_eq!(records[1]["decided"]["place"], "filters/usb.jq:5:10");
+    assert_eq!((&records[0]["decided"], &records[1]["ok"]), (&Value::Null, &json!(false)));
+}
+
+#[test]
+fn update_writes_what_the_filter_says_and_nothing_else() {
+    let hub = hub(EXAMPLES);
+    let file = hub.path("filters/usb.ndjson");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let (code, out, _) = hub.says(&["test", "--update"], "");
+    let updated = "# updated ./filters/usb.ndjson:3: match was asked for, now false\n";
+    assert!(code == 0 && out.contains(updated) && MANUAL.contains(updated), "{out}");
+    assert!(out.ends_with("# 1 passed, 0 failed, 2 updated\n"), "{out}");
+    let want = EXAMPLES.replace("{\"match\":true,", "{\"match\":false,").replace("USB 1", "USB 2");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), want);
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o640);
+    assert_eq!(std::fs::read_dir(hub.path("filters")).unwrap().count(), 2, "nothing is left behind");
+    assert_eq!(hub.says(&["test"], "").0, 0);
+
+    // What fails with an error, and what is no example, stays as it is.
+    let broken =
+        "{\"match\":false,\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"C-Media\"}}}}\n";
+    std::fs::write(&file, broken).unwrap();
+    let (code, out, _) = hub.says(&["test", "--update"], "");
+    assert!(code == 1 && out.contains("got: error: ") && out.contains("startswith"), "{out}");
+    std::fs::write(&file, format!("{broken}nothing\n")).unwrap();
+    assert_eq!(hub.says(&["test", "--update"], "").0, 1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{broken}nothing\n"));
+}
+
+#[test]
+fn a_stored_event_becomes_an_example() {
+    let hub = Recorded::new(PROBES, &[("usb.jq", USB)]);
+    let row = |vendor: &str| json!({"action": "added", "columns": {"vendor": vendor, "model": "USB Audio"}});
+    hub.record(&[raw(1, QUERY, &row("C-Media")), raw(2, QUERY, &row("SanDisk"))]);
+    let file = hub.path("filters/usb.ndjson");
+    let add = |words: &[&str], stdin: &str| {
+        let words: Vec<&str> = ["test", "add"].iter().chain(words).copied().collect();
+        hub.says(&words, stdin)
+    };
+
+    let (code, _, err) = add(&["usb", &id(1), "no"], "");
+    assert!(code == 1 && err.contains("the filter says yes: ") && err.contains("--force"), "{err}");
+    assert!(!file.exists());
+    let (code, out, _) = add(&["usb", &id(1), "yes", "--why", "a \"real\" one"], "");
+    assert_eq!((code, out.as_str()), (0, "./filters/usb.ndjson:1 yes\n"));
+    assert_eq!(add(&["filters/usb.jq", &id(2), "no"], "").0, 0);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let examples = lines(&text);
+    assert_eq!((&examples[0]["match"], &examples[0]["why"]), (&json!(true), &json!("a \"real\" one")));
+    assert_eq!((&examples[1]["match"], &examples[1]["why"]), (&json!(false), &json!("")));
+    let mut event = hub.events()[0].clone();
+    assert!(event.as_object_mut().unwrap().remove("probes").is_some());
+    assert_eq!(examples[0]["event"], event);
+    assert!(text.contains(&event.to_string()), "byte for byte");
+
+    let (code, _, err) = add(&["usb", &id(1), "yes", "--force"], "");
+    assert!(code == 1 && err.contains("usb.ndjson:1 has this event already"), "{err}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    // A file that ends without a newline; an event on stdin; an opinion against the filter's.
+    std::fs::write(&file, text.trim_end()).unwrap();
+    let (code, out, err) = add(&["filters/usb.ndjson", "-", "yes", "--force"], "{\"payload\": {}}\n");
+    assert_eq!((code, out.as_str()), (0, "filters/usb.ndjson:3 yes\n"), "{err}");
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        format!("{text}{{\"match\": true, \"why\": \"\", \"event\": {{\"payload\":{{}}}}}}\n")
+    );
+    assert!(hub.says(&["test"], "").1.contains("not ok 3"));
+
+    for (words, want, says) in [
+        (&["usb", "0", "yes"][..], 1, "no event with the id `0`"),
+        (&["inline", &id(1), "yes"], 2, "stands in the configuration"),
+        (&["nosuch", &id(1), "yes"], 2, "neither a file"),
+        (&["filters/nosuch.jq", &id(1), "yes"], 2, "nosuch.jq"),
+        (&["usb", &id(1), "maybe"], 2, "maybe"),
+        (&["usb", &id(1)], 2, "yes|no"),
+    ] {
+        let (code, out, err) = add(words, "");
+        assert!(code == want && out.is_empty() && err.contains(says), "{words:?}: {code} {err}");
+    }
+}
+
+#[test]
+fn coverage_names_clauses_that_no_example_exercises() {
+    let hub = hub(EXAMPLES.lines().nth(1).unwrap());
+    let (code, out, _) = hub.says(&["test", "--coverage"], "");
+    let want = "ok 1 - ./filters/usb.ndjson:1 the device
+# coverage ./filters/usb.jq: 63 % (7 of 11 outcomes)
+#   ./filters/usb.jq:2:12 no example makes false: objects
+#   ./filters/usb.jq:3:10 no example makes false: .action == \"added\"
+#   ./filters/usb.jq:5:10 no example makes false: .vendor == \"C-Media\"
+#   ./filters/usb.jq:5:36 no example makes false: .model | startswith(\"USB\")
+1..1
+# 1 passed, 0 failed
+# coverage 63 % (7 of 11 outcomes)
+";
+    assert_eq!((code, out.as_str()), (0, want));
+    assert!(MANUAL.contains(want));
+    let more = "\n{\"match\":false,\"event\":{}}\n{\"match\":false,\"event\":{\"payload\":{\"action\":\"removed\"}}}\n\
+                {\"match\":false,\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"x\"}}}}\n\
+                {\"match\":false,\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"C-Media\",\"model\":\"Hub\"}}}}\n";
+    let file = hub.path("filters/usb.ndjson");
+    let text = std::fs::read_to_string(&file).unwrap() + more;
+    std::fs::write(&file, text).unwrap();
+    let records = lines(&hub.says(&["test", "--coverage", "--json"], "").1);
+    let last = records.last().unwrap();
+    assert_eq!((&last["percent"], &last["gaps"]), (&json!(100), &json!([])), "{last}");
+}

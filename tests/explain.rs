@@ -1,0 +1,191 @@
+//! `zentral explain`: the way of a stored event, and clause by clause why a probe did or did not match.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::recorded::{QUERY, Recorded, id, raw};
+
+const PROBES: &str = r#"
+[probe.usb]
+scope = { platforms = ["macos"], units = ["berlin"] }
+query = { sql = "select vendor, model from usb_devices", interval = "30s" }
+filter = "filters/usb.jq"
+severity = "major"
+act = ["note"]
+[probe.linux]
+scope = { platforms = ["linux"], not_units = ["berlin"] }
+filter = 'true'
+[probe.number]
+filter = '.payload.columns.model | tonumber > 5'
+[probe.other]
+query = { sql = "select 1 as x", interval = "30s" }
+filter = 'true'
+[probe.quiet]
+shadow = true
+filter = '.payload.columns.vendor == "C-Media" and .payload.columns.model != "Hub"'
+act = ["note"]
+[probe.slow]
+filter = '[limit(1000000; repeat(1))] | length > 5'
+"#;
+
+const USB: &str = "# C-Media\n.payload\n| select(.action == \"added\")\n| .columns\n\
+                   | select(.vendor == \"C-Media\" and (.model | startswith(\"USB\")))\n| {title: .model}\n";
+
+fn recorded() -> Recorded {
+    let hub = Recorded::new(PROBES, &[("usb.jq", USB)]);
+    let row = |vendor: &str, model: Value| json!({"action": "added", "columns": {"vendor": vendor, "model": model}});
+    let mut lines = vec![
+        raw(1, QUERY, &row("C-Media", json!("USB Audio"))),
+        raw(2, QUERY, &row("SanDisk\u{1b}[31m\u{202e}", json!("USB Stick"))),
+        raw(3, QUERY, &json!({"diffResults": {"added": [{"vendor": "C-Media", "model": "Hub"}], "removed": []}})),
+        raw(4, QUERY, &json!({"action": "added", "counter": 0, "columns": {"vendor": "C-Media", "model": "USB"}})),
+    ];
+    // Ten exceeded limits within an hour quarantine a filter.
+    lines.extend((5..15).map(|n| raw(n, "noise", &row("x", json!(7)))));
+    hub.record(&lines);
+    hub
+}
+
+/// The explanation of each probe, by name; the exit code, and the event's way.
+fn explained(hub: &Recorded, words: &[&str], stdin: &str) -> (i32, Value, Vec<Value>) {
+    let words: Vec<&str> = ["explain", "--json"].iter().chain(words).copied().collect();
+    let (code, out, err) = hub.says(&words, stdin);
+    let mut lines = out.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let way = lines.next().unwrap_or_else(|| panic!("{err}"));
+    (code, way, lines.collect())
+}
+
+fn of<'v>(probes: &'v [Value], name: &str) -> &'v Value {
+    probes.iter().find(|p| p["probe"] == name).unwrap()
+}
+
+fn clause<'v>(probe: &'v Value, text: &str) -> &'v Value {
+    probe["clauses"].as_array().unwrap().iter().find(|c| c["text"] == text).unwrap_or_else(|| panic!("{text}: {probe}"))
+}
+
+#[test]
+fn a_stored_event_and_every_probe() {
+    let hub = recorded();
+
+    let (code, way, probes) = explained(&hub, &[&id(1)], "");
+    assert_eq!((code, &way["found"], &way["request"]["ip"]), (0, &json!("the store"), &json!("203.0.113.9")));
+    assert_eq!((&way["raw"]["topic"], &way["raw"]["line"]["id"]), (&json!("raw"), &json!(id(1))));
+    assert_eq!(way["raw"]["offset"], 0);
+    let usb = of(&probes, "usb");
+    assert_eq!((&usb["verdict"], &usb["key"]), (&json!("matched"), &json!("C02")));
+    assert_eq!(usb["context"], json!({"title": "USB Audio"}));
+    assert_eq!(usb["matched_as"], usb["rev"]);
+    assert_eq!((&usb["actions"][0]["action"], &usb["actions"][0]["state"]), (&json!("note"), &json!("done")));
+    assert_eq!(usb["actions"][0]["dry_run"], true);
+    let vendor = clause(usb, ".vendor == \"C-Media\"");
+    assert_eq!((&vendor["line"], &vendor["column"], &vendor["came"]), (&json!(5), &json!(10), &json!("true")));
+    assert_eq!(vendor["operands"], json!([{"text": ".vendor", "values": ["\"C-Media\""]}]));
+    let linux = of(&probes, "linux");
+    assert_eq!(linux["verdict"], "out_of_scope");
+    let outside = json!([
+        {"list": "platforms", "wanted": ["linux"], "is": ["macos"]},
+        {"list": "not_units", "wanted": ["berlin"], "is": ["berlin"]},
+    ]);
+    assert_eq!(linux["scope"], outside);
+    let number = of(&probes, "number");
+    assert_eq!((&number["verdict"], &number["decided"]["came"]), (&json!("failed"), &json!("error")));
+    let other = of(&probes, "other");
+    assert_eq!((&other["verdict"], &other["query"]["seen"]), (&json!("other_query"), &json!(QUERY)));
+    let quiet = of(&probes, "quiet");
+    assert_eq!((&quiet["verdict"], &quiet["shadow"], &quiet["actions"]), (&json!("matched"), &json!(true), &json!([])));
+    let slow = of(&probes, "slow");
+    assert_eq!((&slow["verdict"], &slow["off"]["why"]), (&json!("off"), &json!("quarantined")));
+    assert_eq!(slow["off"]["event"], json!(id(10)), "{slow}");
+
+    let (code, _, probes) = explained(&hub, &[&id(2), "usb"], "");
+    assert_eq!((code, probes.len(), &probes[0]["verdict"]), (1, 1, &json!("no")));
+    assert_eq!((&probes[0]["decided"]["line"], &probes[0]["decided"]["column"]), (&json!(5), &json!(10)));
+    assert_eq!(clause(&probes[0], ".model | startswith(\"USB\")")["came"], "not_reached");
+    let (_, _, probes) = explained(&hub, &[&id(4), "usb"], "");
+    assert_eq!((&probes[0]["verdict"], &probes[0]["filter_says"]), (&json!("first_run"), &json!(true)));
+
+    // A row of a batch has an id of its own; the raw line is found all the same. So is what an action did.
+    let events = hub.events();
+    let row = events.iter().find(|e| e["payload"]["columns"]["model"] == "Hub").unwrap();
+    let (_, way, _) = explained(&hub, &[row["id"].as_str().unwrap()], "");
+    assert_eq!(way["raw"]["line"]["id"], json!(id(3)));
+    let done = events.iter().find(|e| e["type"] == "action_done").unwrap();
+    let (_, way, _) = explained(&hub, &[done["id"].as_str().unwrap()], "");
+    assert_eq!((&way["cause"]["event"], &way["raw"]), (&json!(id(1)), &Value::Null));
+
+    // Where the store is gone, the topics have it.
+    std::fs::remove_dir_all(hub.path("data/index")).unwrap();
+    let (code, way, probes) = explained(&hub, &[&id(1), "usb"], "");
+    assert_eq!((code, &way["found"]), (0, &json!("topic:events")));
+    assert_eq!(probes[0]["actions"][0]["state"], "done");
+}
+
+#[test]
+fn text_for_people() {
+    let hub = recorded();
+    let (code, out, _) = hub.says(&["explain", &id(2), "usb"], "");
+    assert_eq!(code, 1);
+    let want = "✗ usb the filter says no
+  ./filters/usb.jq  rev REV  major
+  decided at 5:10: .vendor == \"C-Media\"   .vendor = \"SanDisk\\u001b[31m\"
+  2 │ .payload
+";
+    let (head, tail) = out.split_once("\n\n").unwrap();
+    let rev = tail.split("rev ").nth(1).unwrap().get(..8).unwrap();
+    assert!(tail.starts_with(&want.replace("REV", rev)), "{tail}");
+    assert!(
+        head.contains("\n  request   203.0.113.9  osquery/5.23.0\n") && head.contains("\n  raw       topic:raw at ")
+    );
+    let lines = "  5 │ | select(.vendor == \"C-Media\" and (.model | startswith(\"USB\")))
+    │          ──────────────────── ✗ .vendor = \"SanDisk\\u001b[31m\"
+    │                                    ────────────────────────── · not reached\n";
+    assert!(out.contains(lines), "{out}");
+    assert!(!out.contains(['\u{1b}', '\u{202e}']), "an event steers no terminal: {out}");
+
+    let (_, all, _) = hub.says(&["explain", &id(1)], "");
+    let order =
+        ["✓ quiet matched, in shadow", "✓ usb matched", "! number", "· linux: out of scope", "· other: not its query"];
+    let places: Vec<usize> = order.iter().map(|o| all.find(o).unwrap_or_else(|| panic!("{o}\n{all}"))).collect();
+    assert!(places.is_sorted(), "{all}");
+    let manual = include_str!("../docs/explain.md");
+    assert!(manual.contains(&all), "the manual shows what it prints: {all}");
+    let event = "{\"payload\": {\"action\": \"added\", \"columns\": {\"vendor\": \"C-Media\", \"model\": \"Hub\"}}}";
+    let (_, out, _) = hub.says(&["explain", "filters/usb.jq"], event);
+    assert!(manual.contains(&out) && manual.contains(event), "{out}");
+    let coloured = hub.says(&["explain", "--color", "always", &id(1)], "").1;
+    assert!(coloured.contains("\u{1b}[32m✓\u{1b}[0m"), "{coloured}");
+}
+
+#[test]
+fn an_event_on_stdin_and_words_that_are_wrong() {
+    let hub = Recorded::new(PROBES, &[("usb.jq", USB), ("none.jq", ".a == 2\n")]);
+    let event = r#"{"type": "osquery_result",
+        "machine": {"platform": "macos", "unit": "berlin", "serial_number": "X"},
+        "payload": {"name": "zentral/usb/b2a32581", "action": "added", "columns": {"vendor": "C-Media", "model": "USB"}}}"#;
+    let ways: [&[&str]; 3] = [&[], &["-", "usb"], &["usb"]];
+    for words in ways {
+        let (code, way, probes) = explained(&hub, words, event);
+        assert_eq!((code, &way["found"], &of(&probes, "usb")["verdict"]), (0, &json!("stdin"), &json!("matched")));
+    }
+    // A file that no probe has yet.
+    let (code, _, probes) = explained(&hub, &["filters/none.jq"], r#"{"a": 1}"#);
+    assert_eq!((code, &probes[0]["clauses"][0]["operands"][0]["values"]), (1, &json!(["1"])));
+
+    for (words, stdin, want, says) in [
+        (&["nosuch"][..], "", 1, "no event with the id `nosuch`"),
+        (&[&id(1), "nosuch"], "", 2, "no probe `nosuch`"),
+        (&["usb"], "", 2, "no event on stdin"),
+        (&["usb"], "{\"a\"", 2, "stdin is no JSON"),
+        (&["usb"], "[]", 2, "no JSON object"),
+        (&["filters/gone.jq"], "{}", 2, "gone.jq"),
+    ] {
+        let all: Vec<&str> = ["explain"].iter().chain(words).copied().collect();
+        let (code, out, err) = hub.says(&all, stdin);
+        assert_eq!((code, out.as_str()), (want, ""), "{words:?}: {err}");
+        assert!(err.contains(says), "{words:?}: {err}");
+    }
+    std::fs::write(hub.path("filters/none.jq"), ".a ==\n").unwrap();
+    let (code, _, err) = hub.says(&["explain", "filters/none.jq"], "{}");
+    assert!(code == 2 && err.contains("none.jq:1:"), "{err}");
+}
