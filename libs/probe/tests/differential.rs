@@ -1,0 +1,133 @@
+//! The engine against every filter run naively, and both against jq 1.6: random filters over random and hostile events.
+//!
+//! `ZENTRAL_PAIRS` is how many pairs of a filter and a line are asked, `ZENTRAL_SEED` what they are made from. Half of
+//! a run has a fixed seed, half one of the day; both are printed, and a difference says how to have it again.
+//! `scripts/soak engine` asks many more.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+#![allow(missing_docs, reason = "a test's own parts")]
+
+#[path = "differential/chance.rs"]
+mod chance;
+#[path = "differential/check.rs"]
+mod check;
+#[path = "differential/grow.rs"]
+mod grow;
+#[path = "differential/jq.rs"]
+mod jq;
+#[path = "differential/known.rs"]
+mod known;
+#[path = "differential/lines.rs"]
+mod lines;
+#[path = "differential/mutate.rs"]
+mod mutate;
+#[path = "differential/naive.rs"]
+mod naive;
+#[path = "differential/set.rs"]
+mod set;
+#[path = "differential/shrink.rs"]
+mod shrink;
+#[path = "differential/tree.rs"]
+mod tree;
+#[path = "differential/value.rs"]
+mod value;
+#[path = "differential/words.rs"]
+mod words;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use check::{Build, Tally};
+use shrink::Case;
+
+#[global_allocator]
+static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
+
+/// Pairs of a run of the tests.
+const PAIRS: u64 = 4_000_000;
+/// The seed that never changes.
+const SEED: u64 = 20_261_121;
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
+}
+
+/// The seeds of a run: the one that was asked for, or the fixed one and today's.
+fn seeds() -> Vec<u64> {
+    let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    from_env("ZENTRAL_SEED").map_or(vec![SEED, today], |seed| vec![seed])
+}
+
+/// Asks about so many pairs with all cores.
+fn ask(seed: u64, pairs: u64, build: Build) -> Result<Tally, Box<Case>> {
+    let (next, asked, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let sum = Mutex::new(Tally::default());
+    let found: Mutex<Option<(u64, Box<Case>)>> = Mutex::new(None);
+    let stock = set::Stock::new();
+    let work = || {
+        while asked.load(Ordering::Relaxed) < pairs && !stop.load(Ordering::Relaxed) {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            match set::part(&stock, seed, n, build) {
+                Ok(tally) => {
+                    asked.fetch_add(tally.pairs, Ordering::Relaxed);
+                    sum.lock().unwrap().add(&tally);
+                }
+                Err(case) => {
+                    stop.store(true, Ordering::Relaxed);
+                    found.lock().unwrap().get_or_insert((n, case));
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(|| probe::with_stack(work).unwrap())));
+    });
+    match found.into_inner().unwrap() {
+        None => Ok(sum.into_inner().unwrap()),
+        Some((n, mut case)) => {
+            case.text = format!("{}\nseed {seed}, part {n}: ZENTRAL_SEED={seed} cargo test -p probe --test differential engine", case.text);
+            Err(case)
+        }
+    }
+}
+
+#[test]
+fn engine_says_what_naive_runs_say() {
+    let (seeds, pairs) = (seeds(), from_env("ZENTRAL_PAIRS").unwrap_or(PAIRS));
+    for &seed in &seeds {
+        let start = Instant::now();
+        eprintln!("seed {seed}");
+        match ask(seed, pairs / seeds.len() as u64, check::real) {
+            Ok(tally) => {
+                let rate = tally.pairs as f64 / start.elapsed().as_secs_f64();
+                eprintln!("seed {seed}: {tally}; {rate:.0} pairs a second");
+            }
+            Err(case) => {
+                let small = probe::with_stack(|| case.clone().shrunk(check::real)).unwrap();
+                panic!("the engine differs.\n{}\n\nmade smaller:\n{small}\n", case.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn shipped_filters_are_read_and_written_as_they_are() {
+    let shipped = known::shipped();
+    assert!(shipped.len() >= 12, "{} filters", shipped.len());
+    probe::with_stack(|| {
+        for known in &shipped {
+            let of = |source: &str| probe::compile(source, "t", &probe::NoModules).unwrap_or_else(|e| panic!("{e}\n{source}"));
+            let (original, tree) = (of(&known.source), of(&known.tree.program()));
+            for event in &known.events {
+                let event = probe::parse(event.text().as_bytes()).unwrap();
+                let limits = check::limits();
+                assert_eq!(original.decide(&event, 0, &limits), tree.decide(&event, 0, &limits), "{}", known.name);
+            }
+        }
+        let edges: Vec<_> = set::edges().collect();
+        let refused: Vec<_> = edges.iter().filter(|e| probe::compile(e, "t", &probe::NoModules).is_err()).collect();
+        assert!(refused.is_empty(), "{refused:#?}");
+    })
+    .unwrap();
+}
