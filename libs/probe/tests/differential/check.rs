@@ -121,7 +121,13 @@ impl std::fmt::Display for Tally {
 ///
 /// # Errors
 /// What each of them says, if they differ.
-pub fn line(engine: &dyn Engine, probes: &[&Naive], line: &[u8], off: &[usize], tally: &mut Tally) -> Result<(), String> {
+pub fn line(
+    engine: &dyn Engine,
+    probes: &[&Naive],
+    line: &[u8],
+    off: &[usize],
+    tally: &mut Tally,
+) -> Result<(), String> {
     let naive = answer(probes, line, NOW_MS, &limits(), off);
     let ours = catch_unwind(AssertUnwindSafe(|| engine.run(line, NOW_MS, &mut Off(off))));
     let ours = ours.map_err(|_| "the engine panicked (its message stands above)".to_owned())?;
@@ -164,7 +170,15 @@ fn said(probes: &[&Naive], outcome: &Outcome) -> String {
     let mut parts: Vec<String> = outcome
         .found
         .iter()
-        .map(|f| format!("{} key={:?} context={:?}{}", name(f.probe), f.key, f.context, if f.closes { " closes" } else { "" }))
+        .map(|f| {
+            format!(
+                "{} key={:?} context={:?}{}",
+                name(f.probe),
+                f.key,
+                f.context,
+                if f.closes { " closes" } else { "" }
+            )
+        })
         .collect();
     parts.extend(outcome.failures.iter().map(|f| format!("{} {:?}", name(f.probe), f.why)));
     if parts.is_empty() { "nothing".into() } else { parts.join("\n        ") }

@@ -17,31 +17,40 @@ pub fn is_there() -> bool {
     found
 }
 
-/// What jq says of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    Yes,
-    No,
-    /// A runtime error before any output that matches.
-    Failed,
-}
-
-/// What jq says of each line of a file: the first output that is neither false nor null decides. `None` if it cannot
-/// compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
-pub fn decide(program: &str, lines: &Path) -> Option<Vec<Said>> {
-    let whole = format!("try (([label $zentral | ({program}\n) | select(.) | (1, break $zentral)] | length)) catch \"!\"");
-    let out = run(&["-c", &whole], Stdio::from(std::fs::File::open(lines).unwrap()))?;
-    let said = out.lines().map(|line| match line {
-        "1" => Said::Yes,
-        "0" => Said::No,
-        _ => Said::Failed,
-    });
-    Some(said.collect())
+/// What jq says of each line of a file: does an output come that is neither false nor null, before any error? `None`
+/// if it cannot compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
+pub fn decide(program: &str, lines: &Path) -> Option<Vec<bool>> {
+    // A mark for each line, then one for each output that matches; an error goes to stderr and ends the line.
+    let whole = format!("0, (({program}\n) | select(.) | 1)");
+    let lines = Stdio::from(std::fs::File::open(lines).unwrap());
+    let out =
+        Command::new("jq").args(["-c", &whole]).env("TZ", "UTC").stdin(lines).stderr(Stdio::null()).output().unwrap();
+    if out.status.code() == Some(3) {
+        return None;
+    }
+    let mut said = Vec::new();
+    for line in String::from_utf8(out.stdout).unwrap().lines() {
+        match (line, said.last_mut()) {
+            ("1", Some(last)) => *last = true,
+            _ => said.push(false),
+        }
+    }
+    if out.status.code() != Some(0) && out.status.code() != Some(5) {
+        // It died at the last of them.
+        said.pop();
+    }
+    Some(said)
 }
 
 /// The value of each of these texts as jq reads and writes it; nothing where it stops.
 pub fn read(lines: &[Vec<u8>]) -> Vec<String> {
-    let mut child = Command::new("jq").args(["-c", "."]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("jq")
+        .args(["-c", "."])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let text = lines.join(&b'\n');
     let feed = std::thread::spawn(move || stdin.write_all(&text));
@@ -50,27 +59,75 @@ pub fn read(lines: &[Vec<u8>]) -> Vec<String> {
     String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn run(args: &[&str], stdin: Stdio) -> Option<String> {
-    let out = Command::new("jq").args(args).env("TZ", "UTC").stdin(stdin).stderr(Stdio::null()).output().unwrap();
-    (out.status.code() != Some(3)).then(|| String::from_utf8_lossy(&out.stdout).into_owned())
-}
-
 /// Words of filters about which jq 1.6 says something else on purpose or by its faults (`language.rs` lists them too).
 const OTHERWISE: &[&str] = &[
     // An error before `//` is no output since 1.7; `?` after `//` is about the same.
     "//",
     // Texts of numbers: literals keep theirs, jq 1.6 writes 17 digits.
-    "tojson", "tostring", "tonumber", "\\(", "@", "join(", "explode",
+    "tojson",
+    "tostring",
+    "tonumber",
+    "\\(",
+    "@",
+    "join(",
+    "explode",
     // The event's clock.
-    "now", "date",
+    "now",
+    "date",
     // Bytes for characters; an index before the start; numbers that no event holds.
-    "index(", "indices(", "infinite", "nan", "limit(", "nth(", "getpath(", "paths", "del(", "with_entries", "to_entries", "input_", "fold",
+    "index(",
+    "indices(",
+    "infinite",
+    "nan",
+    "limit(",
+    "nth(",
+    "getpath(",
+    "paths",
+    "del(",
+    "with_entries",
+    "to_entries",
+    "input_",
+    "fold",
     // Outputs of `sub`, `gsub`, `splits`; captures that took no part.
-    "sub(", "splits(", "capture(", "scan(", "match(", "split(",
+    "sub(",
+    "splits(",
+    "capture(",
+    "scan(",
+    "match(",
+    "split(",
     // Not in 1.6, or another definition there.
-    "include ", "import ", "machine_key", "isstring", "isarray", "isobject", "isnumber", "isboolean", "error(", "ltrimstr", "rtrimstr", "implode", "|=", " = ", "% ", "reverse", "utf8bytelength", "min", "max", "group_by", "sort", "unique", "flatten", "@text", "add",
+    "include ",
+    "import ",
+    "machine_key",
+    "isstring",
+    "isarray",
+    "isobject",
+    "isnumber",
+    "isboolean",
+    "error(",
+    "ltrimstr",
+    "rtrimstr",
+    "implode",
+    "|=",
+    " = ",
+    "% ",
+    "reverse",
+    "utf8bytelength",
+    "min",
+    "max",
+    "group_by",
+    "sort",
+    "unique",
+    "flatten",
+    "@text",
+    "add",
 ];
 
+/// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
+const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last"];
+
+/// Whether it speaks of nothing about which the two differ on purpose.
 pub fn speaks(program: &str) -> bool {
-    !OTHERWISE.iter().any(|word| program.contains(word))
+    let within = |words: &[&str]| words.iter().any(|word| program.contains(word));
+    !within(OTHERWISE) && !(within(&["?", "try "]) && within(LEAVES))
 }

@@ -71,7 +71,9 @@ fn term(t: &Term<&str>) -> Tree {
         Term::Num(n) => return lit(J::Num((*n).to_owned())),
         Term::Var(v) => return text((*v).to_owned(), Vec::new()),
         Term::Break(l) => return text(format!("break {l}"), Vec::new()),
-        Term::Str(None, parts) if !parts.iter().any(|p| matches!(p, StrPart::Term(_))) => return lit(J::Str(plain(parts))),
+        Term::Str(None, parts) if !parts.iter().any(|p| matches!(p, StrPart::Term(_))) => {
+            return lit(J::Str(plain(parts)));
+        }
         Term::Str(format, parts) => {
             made.say(format.unwrap_or("")).say(if format.is_some() { " \"" } else { "\"" });
             for part in parts {
@@ -179,7 +181,9 @@ fn definition(def: &Def<&str>, made: &mut Made) {
 
 fn chain(inner: &Term<&str>, parts: &[(Part<Term<&str>>, Opt)]) -> Tree {
     let keys = parts.iter().map(|(part, _)| match part {
-        Part::Index(Term::Str(None, parts)) if !parts.iter().any(|p| matches!(p, StrPart::Term(_))) => Some(plain(parts)),
+        Part::Index(Term::Str(None, parts)) if !parts.iter().any(|p| matches!(p, StrPart::Term(_))) => {
+            Some(plain(parts))
+        }
         _ => None,
     });
     let keys = match (inner, keys.collect::<Option<Vec<_>>>()) {

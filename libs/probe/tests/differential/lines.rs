@@ -34,7 +34,8 @@ impl<'w> Lines<'w> {
     }
 
     pub fn event(&self, c: &mut Chance) -> J {
-        let mut event = if c.percent(20) && !self.examples.is_empty() { c.one(self.examples).clone() } else { self.plain(c) };
+        let mut event =
+            if c.percent(20) && !self.examples.is_empty() { c.one(self.examples).clone() } else { self.plain(c) };
         if c.percent(65) && !self.meetings.is_empty() {
             for _ in 0..c.between(1, 3) {
                 let wanted = &self.meetings[c.below(self.meetings.len())];
@@ -156,7 +157,17 @@ impl<'w> Lines<'w> {
 /// Nests a value as deep as lines may go, or a level more.
 fn deepen(event: &mut J, c: &mut Chance) {
     let n = c.below(event.count());
-    let levels = *c.one(&[3, 20, DEPTH_MAX - 6, DEPTH_MAX - 4, DEPTH_MAX - 3, DEPTH_MAX - 2, DEPTH_MAX - 1, DEPTH_MAX, DEPTH_MAX + 1]);
+    let levels = *c.one(&[
+        3,
+        20,
+        DEPTH_MAX - 6,
+        DEPTH_MAX - 4,
+        DEPTH_MAX - 3,
+        DEPTH_MAX - 2,
+        DEPTH_MAX - 1,
+        DEPTH_MAX,
+        DEPTH_MAX + 1,
+    ]);
     if let Some(value) = event.nth(n) {
         for i in 0..levels {
             let inner = std::mem::replace(value, J::Null);
@@ -289,14 +300,30 @@ pub fn broken(event: &J, c: &mut Chance) -> Vec<u8> {
             line.insert(at, *c.one(&[0xff, 0xc0, 0x80, 0xed, 0]));
         }
         4 => {
-            let text = String::from_utf8_lossy(&line).replacen("\":\"", c.pick(&["\":\"\\ud800", "\":\"\\udc00x", "\":\"\\ud83d\\u0041"]), 1);
+            let text = String::from_utf8_lossy(&line).replacen(
+                "\":\"",
+                c.pick(&["\":\"\\ud800", "\":\"\\udc00x", "\":\"\\ud83d\\u0041"]),
+                1,
+            );
             line = text.into_bytes();
         }
         5 => {
-            let text = String::from_utf8_lossy(&line).replacen(":1", c.pick(&[":01", ":1.", ":+1", ":.5", ":NaN", ":1e", ":-", ":0x1"]), 1);
+            let text = String::from_utf8_lossy(&line).replacen(
+                ":1",
+                c.pick(&[":01", ":1.", ":+1", ":.5", ":NaN", ":1e", ":-", ":0x1"]),
+                1,
+            );
             line = text.into_bytes();
         }
-        6 => line = c.pick(&["", " ", "null", "[]", "1", "\"x\"", "true", "[{}]", "{", "}", "{}{}", "nul", "{\"a\":}", "{,}", "{\"a\"}"]).as_bytes().to_vec(),
+        6 => {
+            line = c
+                .pick(&[
+                    "", " ", "null", "[]", "1", "\"x\"", "true", "[{}]", "{", "}", "{}{}", "nul", "{\"a\":}", "{,}",
+                    "{\"a\"}",
+                ])
+                .as_bytes()
+                .to_vec()
+        }
         7 => {
             let at = place(c, &line);
             line[at] = *c.one(b"{}[]\":,\\u0e-. ");

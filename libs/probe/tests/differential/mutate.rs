@@ -8,11 +8,68 @@ use super::words::PATTERNS;
 
 const COMPARISONS: [&str; 6] = ["§ == §", "§ != §", "§ < §", "§ <= §", "§ > §", "§ >= §"];
 /// Templates of two children that may stand for each other.
-const PAIRS: [&str; 9] = ["§ and §", "§ or §", "§ // §", "§ | §", "§, §", "select(§) | §", "if § then § else false end", "§ as $o | §", "(§ | not) or §"];
+const PAIRS: [&str; 9] = [
+    "§ and §",
+    "§ or §",
+    "§ // §",
+    "§ | §",
+    "§, §",
+    "select(§) | §",
+    "if § then § else false end",
+    "§ as $o | §",
+    "(§ | not) or §",
+];
 /// What may be put around any part of a filter.
 const WRAPS: &[&str] = &[
-    "§ | not", "§ | not | not", "(§)?", "try § catch .", "try § catch false", "select(§)", "first(§)", "[§][0]", "[§] | any", "[§] | .[]", "§ // false", "§ // empty", "§ and true", "§ or false", "§ | .", ". | §", ". as $w | $w | §", "§ as $w | $w",
-    "def w: §; w", "def w(f): f; w(§)", "def w($x): $x; w(§)", "if § then true else false end", "if true then § else empty end", "if § then . else empty end", "§, empty", "false, §", "label $w | § | ., break $w", "reduce § as $w (null; $w)", "limit(1; §)", "any(§; .)", "all(§; .)", "isempty(§)", "isempty(select(§)) | not", "{w: §} | .w", "{w: §}", "§ == true", "§ | tostring", "§ | tojson | fromjson", "§ | ascii_downcase", "§ | strings", "§ | select(. != null)", "§ | length", "\"\\(§)\"", "-§", "(§ | error)?", "§ | type", "§[]?", "§?", "(§, §)",
+    "§ | not",
+    "§ | not | not",
+    "(§)?",
+    "try § catch .",
+    "try § catch false",
+    "select(§)",
+    "first(§)",
+    "[§][0]",
+    "[§] | any",
+    "[§] | .[]",
+    "§ // false",
+    "§ // empty",
+    "§ and true",
+    "§ or false",
+    "§ | .",
+    ". | §",
+    ". as $w | $w | §",
+    "§ as $w | $w",
+    "def w: §; w",
+    "def w(f): f; w(§)",
+    "def w($x): $x; w(§)",
+    "if § then true else false end",
+    "if true then § else empty end",
+    "if § then . else empty end",
+    "§, empty",
+    "false, §",
+    "label $w | § | ., break $w",
+    "reduce § as $w (null; $w)",
+    "limit(1; §)",
+    "any(§; .)",
+    "all(§; .)",
+    "isempty(§)",
+    "isempty(select(§)) | not",
+    "{w: §} | .w",
+    "{w: §}",
+    "§ == true",
+    "§ | tostring",
+    "§ | tojson | fromjson",
+    "§ | ascii_downcase",
+    "§ | strings",
+    "§ | select(. != null)",
+    "§ | length",
+    "\"\\(§)\"",
+    "-§",
+    "(§ | error)?",
+    "§ | type",
+    "§[]?",
+    "§?",
+    "(§, §)",
 ];
 
 /// Changes a filter in one to four places.
@@ -108,11 +165,25 @@ fn swap(node: &mut Tree, grower: &Grower<'_>, c: &mut Chance) {
         Form::Text(template) => {
             let all: &[&str] = if COMPARISONS.contains(&template.as_ref()) { &COMPARISONS } else { &PAIRS };
             match template.as_ref() {
-                "startswith(§)" | "endswith(§)" | "contains(§)" | "test(§)" | "inside(§)" | "ltrimstr(§)" | "index(§)" | "has(§)" => {
-                    let other = c.pick(&["startswith(§)", "endswith(§)", "contains(§)", "test(§)", "inside(§)", "ltrimstr(§)", "index(§)", "has(§)", "test(§; \"i\")", "IN(§)"]);
+                "startswith(§)" | "endswith(§)" | "contains(§)" | "test(§)" | "inside(§)" | "ltrimstr(§)"
+                | "index(§)" | "has(§)" => {
+                    let other = c.pick(&[
+                        "startswith(§)",
+                        "endswith(§)",
+                        "contains(§)",
+                        "test(§)",
+                        "inside(§)",
+                        "ltrimstr(§)",
+                        "index(§)",
+                        "has(§)",
+                        "test(§; \"i\")",
+                        "IN(§)",
+                    ]);
                     node.form = Form::Text(other.into());
                 }
-                _ if node.kids.len() == 2 && all.contains(&template.as_ref()) => node.form = Form::Text(c.pick(all).into()),
+                _ if node.kids.len() == 2 && all.contains(&template.as_ref()) => {
+                    node.form = Form::Text(c.pick(all).into())
+                }
                 _ => wrap(node, c),
             }
         }

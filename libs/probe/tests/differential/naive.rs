@@ -4,7 +4,8 @@
 
 use event::Time;
 use probe::{
-    CONTEXTS_MAX, Decision, EvalError, Failure, Found, Limits, Modules, Outcome, ParseError, Program, Spec, Val, Why, compile, parse,
+    CONTEXTS_MAX, Decision, EvalError, Failure, Found, Limits, Modules, Outcome, ParseError, Program, Spec, Val, Why,
+    compile, parse,
 };
 use sha2::{Digest, Sha256};
 
@@ -23,14 +24,24 @@ impl Naive {
         let filter = compile(&spec.filter.text, &spec.filter.name, modules).ok()?;
         let until = spec.until.as_ref().map(|u| compile(&u.text, &u.name, modules).ok());
         // The machine's key is not left to jq: what is no string is passed over.
-        let by = spec.by.as_ref().filter(|by| by.trim() != "machine_key").map(|by| compile(&format!("first({by})"), "by", modules).ok());
+        let by = spec
+            .by
+            .as_ref()
+            .filter(|by| by.trim() != "machine_key")
+            .map(|by| compile(&format!("first({by})"), "by", modules).ok());
         let (until, by) = (until.map_or(Some(None), |u| u.map(Some))?, by.map_or(Some(None), |b| b.map(Some))?);
         Some(Self { spec, filter, until, by })
     }
 }
 
 /// What all probes say of one line. `off` are the probes that the caller's note leaves out.
-pub fn answer(probes: &[&Naive], line: &[u8], now_ms: i64, limits: &Limits, off: &[usize]) -> Result<Outcome, ParseError> {
+pub fn answer(
+    probes: &[&Naive],
+    line: &[u8],
+    now_ms: i64,
+    limits: &Limits,
+    off: &[usize],
+) -> Result<Outcome, ParseError> {
     let event = parse(line)?;
     if !event.to_json().is_ok_and(|text| text.starts_with('{')) {
         return Err(ParseError { at: 0, what: "no object" });
@@ -48,7 +59,15 @@ pub fn answer(probes: &[&Naive], line: &[u8], now_ms: i64, limits: &Limits, off:
     Ok(outcome)
 }
 
-fn one(i: usize, naive: &Naive, event: &Val, seen: &Seen<'_>, limits: &Limits, room: &mut usize, outcome: &mut Outcome) {
+fn one(
+    i: usize,
+    naive: &Naive,
+    event: &Val,
+    seen: &Seen<'_>,
+    limits: &Limits,
+    room: &mut usize,
+    outcome: &mut Outcome,
+) {
     let mut decide = |program: &Program| {
         let why = match program.decide(event, seen.now_ms, limits) {
             Decision::Yes(context) => return Some(context),
@@ -119,10 +138,13 @@ impl<'e> Seen<'e> {
         let counter = payload.and_then(|p| p.get("counter"));
         let zero = match counter.map(|c| (c.as_str(), c.to_json())) {
             Some((Some(text), _)) => text == "0",
-            Some((None, Ok(text))) => text.starts_with(|b: char| b == '-' || b.is_ascii_digit()) && text.parse() == Ok(0.0),
+            Some((None, Ok(text))) => {
+                text.starts_with(|b: char| b == '-' || b.is_ascii_digit()) && text.parse() == Ok(0.0)
+            }
             _ => false,
         };
-        let snapshot = payload.is_some_and(|p| p.get("snapshot").is_some()) || word(payload, "action") == Some("snapshot");
+        let snapshot =
+            payload.is_some_and(|p| p.get("snapshot").is_some()) || word(payload, "action") == Some("snapshot");
         let machine = event.get("machine");
         Self {
             now_ms: word(Some(event), "received").and_then(|t| t.parse::<Time>().ok()).map_or(now_ms, Time::ms),

@@ -24,6 +24,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A probe that is nothing but its filter.
+    pub fn bare(tree: Tree) -> Self {
+        let rest = Spec {
+            name: "p".into(),
+            rev: String::new(),
+            filter: Source { name: "probe p".into(), text: String::new() },
+            until: None,
+            by: None,
+            severity: "major".into(),
+            act: Vec::new(),
+            scope: Scope::default(),
+            query_name: None,
+            first_run: false,
+            shadow: false,
+        };
+        Self { tree, until: None, rest }
+    }
+
     pub fn spec(&self) -> Spec {
         let name = self.rest.filter.name.clone();
         let until = self.until.as_ref().map(|t| Source { name: format!("{name}, until"), text: t.program() });
@@ -63,11 +81,11 @@ impl Stock {
     pub fn filter(&self, c: &mut Chance) -> Tree {
         let grower = Grower { words: &self.words };
         match c.below(100) {
-            0..62 => grower.filter(c),
-            62..76 => mutate(&grower.filter(c), &grower, c),
+            0..64 => grower.filter(c),
+            64..79 => mutate(&grower.filter(c), &grower, c),
             // These take a hundred times as long as the others.
-            76..78 => c.one(&self.shipped).tree.clone(),
-            78..84 => mutate(&c.one(&self.shipped).tree, &grower, c),
+            79..80 => c.one(&self.shipped).tree.clone(),
+            80..84 => mutate(&c.one(&self.shipped).tree, &grower, c),
             84..89 => c.one(&self.edges).clone(),
             89..96 => mutate(c.one(&self.edges), &grower, c),
             _ => {
@@ -79,12 +97,27 @@ impl Stock {
 }
 
 const QUERIES: [&str; 3] = ["zentral/usb/1f6c09aa", "zentral/login/00ff00ff", "zentral/na\"me/\u{e9}"];
-const BYS: &[&str] = &["machine_key", " machine_key ", ".machine.hostname", ".payload.columns.path", ".payload", "empty", "error", ".tags[]", "1, 2", "\"x\" * 3000", "null", ".type, error"];
+const BYS: &[&str] = &[
+    "machine_key",
+    " machine_key ",
+    ".machine.hostname",
+    ".payload.columns.path",
+    ".payload",
+    "empty",
+    "error",
+    ".tags[]",
+    "1, 2",
+    "\"x\" * 3000",
+    "null",
+    ".type, error",
+];
 
 /// A probe that compiles.
 fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
     loop {
-        let words = |list: &[&str], c: &mut Chance| -> Vec<String> { (0..c.between(1, 2)).map(|_| c.pick(list).to_owned()).collect() };
+        let words = |list: &[&str], c: &mut Chance| -> Vec<String> {
+            (0..c.between(1, 2)).map(|_| c.pick(list).to_owned()).collect()
+        };
         let mut scope = Scope::default();
         if c.percent(25) {
             match c.below(7) {
@@ -97,21 +130,13 @@ fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
             }
         }
         let query_name = c.percent(20).then(|| c.pick(&QUERIES).to_owned());
-        let rest = Spec {
-            name: format!("p{i}"),
-            rev: String::new(),
-            filter: Source { name: format!("probe p{i}"), text: String::new() },
-            until: None,
-            by: c.percent(10).then(|| c.pick(BYS).to_owned()),
-            severity: "major".into(),
-            act: Vec::new(),
-            scope,
-            first_run: query_name.is_some() && c.percent(30),
-            query_name,
-            shadow: false,
-        };
-        let until = c.percent(8).then(|| stock.filter(c));
-        let plan = Plan { tree: stock.filter(c), until, rest };
+        let mut plan = Plan::bare(stock.filter(c));
+        let name = format!("p{i}");
+        plan.rest.filter.name = format!("probe {name}");
+        plan.rest.by = c.percent(10).then(|| c.pick(BYS).to_owned());
+        plan.rest.first_run = query_name.is_some() && c.percent(30);
+        plan.rest = Spec { name, scope, query_name, ..plan.rest };
+        plan.until = c.percent(8).then(|| stock.filter(c));
         if let Some(naive) = plan.naive() {
             return (plan, naive);
         }
@@ -155,12 +180,20 @@ pub fn part(stock: &Stock, seed: u64, n: u64, build: Build) -> Result<Tally, Box
     Ok(tally)
 }
 
-fn over_lines(stock: &Stock, engine: &dyn Engine, probes: &[(Plan, Naive)], with_long: bool, tally: &mut Tally, c: &mut Chance) -> Result<(), Box<Case>> {
+fn over_lines(
+    stock: &Stock,
+    engine: &dyn Engine,
+    probes: &[(Plan, Naive)],
+    with_long: bool,
+    tally: &mut Tally,
+    c: &mut Chance,
+) -> Result<(), Box<Case>> {
     let trees: Vec<&Tree> = probes.iter().map(|(p, _)| &p.tree).collect();
     let queries = probes.iter().filter_map(|(p, _)| p.rest.query_name.clone()).collect();
     let from = Lines::new(&stock.words, &stock.examples, &trees, queries);
     let naives: Vec<&Naive> = probes.iter().map(|(_, n)| n).collect();
-    let off: Vec<usize> = if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
+    let off: Vec<usize> =
+        if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
     let case = |line: &[u8], text: String| {
         let plans = probes.iter().map(|(p, _)| p.clone()).collect();
         Box::new(Case { plans, line: line.to_vec(), off: off.clone(), text })
@@ -176,7 +209,9 @@ fn over_lines(stock: &Stock, engine: &dyn Engine, probes: &[(Plan, Naive)], with
         if line != raw {
             tally.rewritten += 1;
             // What the stage never does: whatever comes of it, it must not be a panic.
-            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.run(&raw, check::NOW_MS, &mut probe::Quiet)));
+            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                engine.run(&raw, check::NOW_MS, &mut probe::Quiet)
+            }));
             if thrown.is_err() {
                 return Err(case(&raw, "the engine panicked over a line that is not canonical".into()));
             }

@@ -69,11 +69,15 @@ impl Case {
         let mut all = Vec::new();
         let n = self.plans.len();
         if n > 1 {
-            all.extend((0..n.min(400)).map(|i| with(&|c| (c.plans, c.off) = (vec![self.plans[i].clone()], Vec::new()))));
+            all.extend(
+                (0..n.min(400)).map(|i| with(&|c| (c.plans, c.off) = (vec![self.plans[i].clone()], Vec::new()))),
+            );
             all.push(with(&|c| (c.plans, c.off) = (self.plans[..n / 2].to_vec(), Vec::new())));
             all.push(with(&|c| (c.plans, c.off) = (self.plans[n / 2..].to_vec(), Vec::new())));
             // Of a few, each may be left out; of those that are off, places would shift.
-            all.extend((0..if n <= 20 && self.off.is_empty() { n } else { 0 }).map(|i| with(&|c| drop(c.plans.remove(i)))));
+            all.extend(
+                (0..if n <= 20 && self.off.is_empty() { n } else { 0 }).map(|i| with(&|c| drop(c.plans.remove(i)))),
+            );
         } else {
             all.extend(self.simpler_probe().into_iter().map(|plan| with(&|c| c.plans[0] = plan.clone())));
         }
@@ -116,7 +120,11 @@ impl std::fmt::Display for Case {
             let until = spec.until.as_ref().map(|u| &u.text);
             let rest = (until, &spec.by, &spec.query_name, spec.first_run);
             if rest != (None, &None, &None, false) || !spec.scope.is_empty() {
-                writeln!(f, "    until={:?} by={:?} query={:?} first_run={} {:?}", rest.0, rest.1, rest.2, rest.3, spec.scope)?;
+                writeln!(
+                    f,
+                    "    until={:?} by={:?} query={:?} first_run={} {:?}",
+                    rest.0, rest.1, rest.2, rest.3, spec.scope
+                )?;
             }
         }
         if self.plans.len() > 5 {
@@ -133,7 +141,7 @@ impl std::fmt::Display for Case {
 }
 
 /// The tree with one node made simpler, outer nodes first.
-fn simpler_trees(tree: &Tree) -> Vec<Tree> {
+pub fn simpler_trees(tree: &Tree) -> Vec<Tree> {
     let mut all = Vec::new();
     for n in 0..tree.count() {
         let mut probe = tree.clone();
@@ -171,7 +179,7 @@ fn simpler_trees(tree: &Tree) -> Vec<Tree> {
 }
 
 /// The value with a part left out or made simpler.
-fn simpler_values(value: &J) -> Vec<J> {
+pub fn simpler_values(value: &J) -> Vec<J> {
     let mut all = Vec::new();
     for n in 0..value.count().min(300) {
         let mut here = value.clone();

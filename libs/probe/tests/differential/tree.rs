@@ -101,7 +101,9 @@ impl Tree {
             Form::Lit(J::Num(text)) => !text.starts_with('-'),
             Form::Lit(_) => true,
             Form::Path(_, style) => *style != Style::Pipes,
-            Form::Text(t) => self.kids.is_empty() && t.chars().all(|c| c.is_ascii_alphanumeric() || c == '$' || c == '_') || t == ".",
+            Form::Text(t) => {
+                self.kids.is_empty() && t.chars().all(|c| c.is_ascii_alphanumeric() || c == '$' || c == '_') || t == "."
+            }
         };
         if plain {
             out.push_str(&inner);
