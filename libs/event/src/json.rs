@@ -199,6 +199,7 @@ mod tests {
         check(&format!("{{{}}}", many.trim_end_matches(',')), Ok(&format!("{{{}}}", want.trim_end_matches(','))));
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         check(&deep(DEPTH_MAX), Ok(&deep(DEPTH_MAX)));
+        check(&deep(DEPTH_MAX + 1), Err("deeply"));
         check(&deep(10_000), Err("deeply"));
         assert_eq!(canonical(b"\"\xff\"", &mut Vec::new()).unwrap_err().what, "invalid UTF-8");
     }

@@ -6,6 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 #![allow(missing_docs, reason = "a test's own parts")]
 
+#[path = "differential/against_jq.rs"]
+mod against_jq;
+#[path = "differential/broken.rs"]
+mod broken;
 #[path = "differential/chance.rs"]
 mod chance;
 #[path = "differential/check.rs"]
@@ -44,7 +48,9 @@ use shrink::Case;
 static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
 
 /// Pairs of a run of the tests.
-const PAIRS: u64 = 4_000_000;
+const PAIRS: u64 = 1_500_000;
+/// Pairs that are asked of jq 1.6 too.
+const JQ_PAIRS: u64 = 200_000;
 /// The seed that never changes.
 const SEED: u64 = 20_261_121;
 
@@ -111,6 +117,85 @@ fn engine_says_what_naive_runs_say() {
                 panic!("the engine differs.\n{}\n\nmade smaller:\n{small}\n", case.text);
             }
         }
+    }
+}
+
+/// Hand-made filters over hand-made lines, all with all.
+#[test]
+fn borders_hold() {
+    let lines: Vec<&[u8]> = include_str!("differential/edges.ndjson").lines().map(str::as_bytes).collect();
+    probe::with_stack(|| {
+        let stock = set::Stock::new();
+        let plans: Vec<set::Plan> = stock.edges.iter().map(|tree| set::Plan::bare(tree.clone())).collect();
+        assert_eq!(plans.len(), set::edges().count());
+        let naives: Vec<naive::Naive> = plans.iter().map(|p| p.naive().unwrap()).collect();
+        let engine = check::real(plans.iter().map(set::Plan::spec).collect());
+        let mut tally = Tally::default();
+        for line in lines {
+            assert!(event::json::is_canonical(line), "{}", String::from_utf8_lossy(line));
+            let said = check::line(engine.as_ref(), &naives.iter().collect::<Vec<_>>(), line, &[], &mut tally);
+            if let Err(text) = said {
+                let case = Case { plans: plans.clone(), line: line.to_vec(), off: Vec::new(), text };
+                panic!("the engine differs:\n{}", case.shrunk(check::real));
+            }
+        }
+        eprintln!("{tally}");
+    })
+    .unwrap();
+}
+
+/// A test that cannot fail is none: engines with mistakes are found out, and what is printed can be read.
+#[test]
+fn broken_engines_are_found_out() {
+    let all: [(&str, Build, bool); 7] = [
+        ("texts", broken::texts, true),
+        ("digits", broken::digits, true),
+        ("learns", broken::learns, false),
+        ("deaf", broken::deaf, false),
+        ("invents", broken::invents, true),
+        ("panics", broken::panics, true),
+        ("everywhere", broken::everywhere, true),
+    ];
+    for (name, build, small) in all {
+        let case = ask(SEED, 400_000, build).expect_err(name);
+        if small {
+            let case = probe::with_stack(|| case.shrunk(build)).unwrap();
+            eprintln!("{name}: {case}\n");
+            assert_eq!(case.plans.len(), 1, "{name}");
+            let length = case.plans[0].spec().filter.text.len() + case.line.len();
+            assert!(length < 300, "{name}: {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn jq_says_the_same() {
+    if !jq::is_there() {
+        return;
+    }
+    let pairs = from_env("ZENTRAL_JQ_PAIRS").unwrap_or(JQ_PAIRS);
+    let stock = set::Stock::new();
+    for seed in seeds() {
+        let (mut asked, mut matches, mut n) = (0, 0, 0);
+        while asked < pairs / 2 {
+            let (more, matched) =
+                probe::with_stack(|| against_jq::group(&stock, seed, n)).unwrap().unwrap_or_else(|e| panic!("{e}"));
+            (asked, matches, n) = (asked + more, matches + matched, n + 1);
+        }
+        eprintln!("seed {seed}: {asked} pairs as jq 1.6 says, {matches} of them match");
+    }
+}
+
+/// What is hidden behind an escape or a second key is to us what it is to jq.
+#[test]
+fn lines_mean_what_jq_reads() {
+    if !jq::is_there() {
+        return;
+    }
+    let stock = set::Stock::new();
+    for seed in seeds() {
+        let compared = against_jq::reading(&stock, seed, 2_000).unwrap_or_else(|e| panic!("{e}"));
+        eprintln!("seed {seed}: {compared} texts");
     }
 }
 

@@ -28,6 +28,15 @@ fn honest() {
     check(LINE.as_bytes()).unwrap();
 }
 
+#[test]
+fn as_deep() {
+    for n in [event::DEPTH_MAX, event::DEPTH_MAX + 1] {
+        for inner in ["", "1", "{}"] {
+            check(format!("{}{inner}{}", "[".repeat(n), "]".repeat(n)).as_bytes()).unwrap();
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn broken(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..4)) {

@@ -97,10 +97,8 @@ impl<'a> Cursor<'a> {
 
     /// Copies one value in canonical form.
     pub(super) fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
-        if depth > DEPTH_MAX {
-            return Err(self.fail("nested too deeply"));
-        }
         match self.peek() {
+            Some(b'{' | b'[') if depth >= DEPTH_MAX => Err(self.fail("nested too deeply")),
             Some(b'{') => self.object(out, depth),
             Some(b'[') => self.array(out, depth),
             Some(b'"') => self.string(out),

@@ -28,9 +28,12 @@ fn bounds(range: Range<&Val>, len: usize) -> Result<(usize, usize), Error> {
     Ok((start, end.max(start)))
 }
 
-/// The bounds that `{start, end}` as an index gives.
-fn object_bounds(map: &Map) -> Range<&Val> {
-    map.get(b"start")..map.get(b"end")
+/// The bounds that `{start, end}` as an index gives; it must have both.
+fn object_bounds(map: &Map) -> Result<Range<&Val>, Error> {
+    match (map.get(b"start"), map.get(b"end")) {
+        (start @ Some(_), end @ Some(_)) => Ok(start..end),
+        _ => Err(Error::str("start and end of a slice must be numbers")),
+    }
 }
 
 impl Str {
@@ -55,11 +58,9 @@ impl Val {
     pub(crate) fn at(&self, index: &Val) -> ValR {
         Ok(match (self, index) {
             (Self::Obj(map), Self::Str(key)) => map.get(key.as_bytes()).cloned().unwrap_or_default(),
-            (Self::Null, Self::Str(_) | Self::Int(_) | Self::Float(_) | Self::Dec(_) | Self::Obj(_) | Self::Null) => {
-                Self::Null
-            }
+            (Self::Null, Self::Str(_) | Self::Int(_) | Self::Float(_) | Self::Dec(_) | Self::Obj(_)) => Self::Null,
             (Self::Arr(items), Self::Arr(part)) => sublists(items.as_slice(), part.as_slice()).collect(),
-            (Self::Arr(_) | Self::Str(_), Self::Obj(map)) => self.part(object_bounds(map))?,
+            (Self::Arr(_) | Self::Str(_), Self::Obj(map)) => self.part(object_bounds(map)?)?,
             (Self::Arr(items), n) => {
                 let n = n.num().ok_or_else(|| Error::index(self.clone(), index.clone()))?;
                 if n.f64().is_nan() {
@@ -115,7 +116,10 @@ impl Val {
         match (self, index) {
             (Self::Null, Self::Str(key)) => change_member(Rc::new(Map::default()), key, f),
             (Self::Obj(map), Self::Str(key)) => change_member(map, key, f),
-            (v @ (Self::Null | Self::Arr(_)), Self::Obj(map)) => v.change_part(object_bounds(map), opt, f),
+            (v @ (Self::Null | Self::Arr(_)), Self::Obj(map)) => match object_bounds(map) {
+                Ok(range) => v.change_part(range, opt, f),
+                Err(e) => opt.fail(v, |_| Exn::from(e)),
+            },
             (Self::Null, n) if n.num().is_some() => change_element(Rc::default(), n, opt, f),
             (Self::Arr(items), n) if n.num().is_some() => change_element(items, n, opt, f),
             (v, _) => opt.fail(v, |v| Exn::from(Error::index(v, index.clone()))),

@@ -3,10 +3,6 @@
 pub struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// The generator of part `n` of a run, whatever the parts before it have drawn.
     pub fn part(seed: u64, n: u64) -> Self {
         let mut first = Self(seed ^ n.wrapping_mul(0xd6e8_feb8_6659_fd93));

@@ -17,27 +17,29 @@ pub fn is_there() -> bool {
     found
 }
 
-/// What jq says of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    Yes,
-    No,
-    /// A runtime error before any output that matches.
-    Failed,
-}
-
-/// What jq says of each line of a file: the first output that is neither false nor null decides. `None` if it cannot
-/// compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
-pub fn decide(program: &str, lines: &Path) -> Option<Vec<Said>> {
-    let whole =
-        format!("try (([label $zentral | ({program}\n) | select(.) | (1, break $zentral)] | length)) catch \"!\"");
-    let out = run(&["-c", &whole], Stdio::from(std::fs::File::open(lines).unwrap()))?;
-    let said = out.lines().map(|line| match line {
-        "1" => Said::Yes,
-        "0" => Said::No,
-        _ => Said::Failed,
-    });
-    Some(said.collect())
+/// What jq says of each line of a file: does an output come that is neither false nor null, before any error? `None`
+/// if it cannot compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
+pub fn decide(program: &str, lines: &Path) -> Option<Vec<bool>> {
+    // A mark for each line, then one for each output that matches; an error goes to stderr and ends the line.
+    let whole = format!("0, (({program}\n) | select(.) | 1)");
+    let lines = Stdio::from(std::fs::File::open(lines).unwrap());
+    let out =
+        Command::new("jq").args(["-c", &whole]).env("TZ", "UTC").stdin(lines).stderr(Stdio::null()).output().unwrap();
+    if out.status.code() == Some(3) {
+        return None;
+    }
+    let mut said = Vec::new();
+    for line in String::from_utf8(out.stdout).unwrap().lines() {
+        match (line, said.last_mut()) {
+            ("1", Some(last)) => *last = true,
+            _ => said.push(false),
+        }
+    }
+    if out.status.code() != Some(0) && out.status.code() != Some(5) {
+        // It died at the last of them.
+        said.pop();
+    }
+    Some(said)
 }
 
 /// The value of each of these texts as jq reads and writes it; nothing where it stops.
@@ -55,11 +57,6 @@ pub fn read(lines: &[Vec<u8>]) -> Vec<String> {
     let out = child.wait_with_output().unwrap();
     let _ = feed.join();
     String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn run(args: &[&str], stdin: Stdio) -> Option<String> {
-    let out = Command::new("jq").args(args).env("TZ", "UTC").stdin(stdin).stderr(Stdio::null()).output().unwrap();
-    (out.status.code() != Some(3)).then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// Words of filters about which jq 1.6 says something else on purpose or by its faults (`language.rs` lists them too).
@@ -126,6 +123,11 @@ const OTHERWISE: &[&str] = &[
     "add",
 ];
 
+/// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
+const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last"];
+
+/// Whether it speaks of nothing about which the two differ on purpose.
 pub fn speaks(program: &str) -> bool {
-    !OTHERWISE.iter().any(|word| program.contains(word))
+    let within = |words: &[&str]| words.iter().any(|word| program.contains(word));
+    !within(OTHERWISE) && !(within(&["?", "try "]) && within(LEAVES))
 }

@@ -24,6 +24,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A probe that is nothing but its filter.
+    pub fn bare(tree: Tree) -> Self {
+        let rest = Spec {
+            name: "p".into(),
+            rev: String::new(),
+            filter: Source { name: "probe p".into(), text: String::new() },
+            until: None,
+            by: None,
+            severity: "major".into(),
+            act: Vec::new(),
+            scope: Scope::default(),
+            query_name: None,
+            first_run: false,
+            shadow: false,
+        };
+        Self { tree, until: None, rest }
+    }
+
     pub fn spec(&self) -> Spec {
         let name = self.rest.filter.name.clone();
         let until = self.until.as_ref().map(|t| Source { name: format!("{name}, until"), text: t.program() });
@@ -63,11 +81,11 @@ impl Stock {
     pub fn filter(&self, c: &mut Chance) -> Tree {
         let grower = Grower { words: &self.words };
         match c.below(100) {
-            0..62 => grower.filter(c),
-            62..76 => mutate(&grower.filter(c), &grower, c),
+            0..64 => grower.filter(c),
+            64..79 => mutate(&grower.filter(c), &grower, c),
             // These take a hundred times as long as the others.
-            76..78 => c.one(&self.shipped).tree.clone(),
-            78..84 => mutate(&c.one(&self.shipped).tree, &grower, c),
+            79..80 => c.one(&self.shipped).tree.clone(),
+            80..84 => mutate(&c.one(&self.shipped).tree, &grower, c),
             84..89 => c.one(&self.edges).clone(),
             89..96 => mutate(c.one(&self.edges), &grower, c),
             _ => {
@@ -112,21 +130,13 @@ fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
             }
         }
         let query_name = c.percent(20).then(|| c.pick(&QUERIES).to_owned());
-        let rest = Spec {
-            name: format!("p{i}"),
-            rev: String::new(),
-            filter: Source { name: format!("probe p{i}"), text: String::new() },
-            until: None,
-            by: c.percent(10).then(|| c.pick(BYS).to_owned()),
-            severity: "major".into(),
-            act: Vec::new(),
-            scope,
-            first_run: query_name.is_some() && c.percent(30),
-            query_name,
-            shadow: false,
-        };
-        let until = c.percent(8).then(|| stock.filter(c));
-        let plan = Plan { tree: stock.filter(c), until, rest };
+        let mut plan = Plan::bare(stock.filter(c));
+        let name = format!("p{i}");
+        plan.rest.filter.name = format!("probe {name}");
+        plan.rest.by = c.percent(10).then(|| c.pick(BYS).to_owned());
+        plan.rest.first_run = query_name.is_some() && c.percent(30);
+        plan.rest = Spec { name, scope, query_name, ..plan.rest };
+        plan.until = c.percent(8).then(|| stock.filter(c));
         if let Some(naive) = plan.naive() {
             return (plan, naive);
         }

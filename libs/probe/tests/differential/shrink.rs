@@ -141,7 +141,7 @@ impl std::fmt::Display for Case {
 }
 
 /// The tree with one node made simpler, outer nodes first.
-fn simpler_trees(tree: &Tree) -> Vec<Tree> {
+pub fn simpler_trees(tree: &Tree) -> Vec<Tree> {
     let mut all = Vec::new();
     for n in 0..tree.count() {
         let mut probe = tree.clone();
@@ -179,7 +179,7 @@ fn simpler_trees(tree: &Tree) -> Vec<Tree> {
 }
 
 /// The value with a part left out or made simpler.
-fn simpler_values(value: &J) -> Vec<J> {
+pub fn simpler_values(value: &J) -> Vec<J> {
     let mut all = Vec::new();
     for n in 0..value.count().min(300) {
         let mut here = value.clone();

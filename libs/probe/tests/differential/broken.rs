@@ -1,0 +1,98 @@
+//! Engines with the mistakes that are easily made, to see that they are found out.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use probe::{FilterSet, Note, Outcome, ParseError, Quiet, Scope, Spec};
+
+use super::check::{Engine, limits, modules};
+use super::known;
+use super::value::J;
+
+pub struct Broken {
+    set: FilterSet,
+    /// For each probe its filter's literals.
+    literals: Vec<Vec<J>>,
+    lines: AtomicUsize,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// Takes every text of a filter for one that must stand in the line.
+    Texts,
+    /// Takes a number for its digits.
+    Digits,
+    /// Learns something wrong on the way.
+    Learns,
+    /// Does not ask whether a probe is switched off.
+    Deaf,
+    /// Reports a failure that never was.
+    Invents,
+    /// Panics where a letter is no ASCII.
+    Panics,
+    /// Forgets scopes.
+    Everywhere,
+}
+
+fn made(mut specs: Vec<Spec>, how: How) -> Box<dyn Engine> {
+    let of =
+        |s: &Spec| known::tree(&s.filter.text).map(|t| t.literals().into_iter().cloned().collect()).unwrap_or_default();
+    let literals = specs.iter().map(of).collect();
+    if how == How::Everywhere {
+        specs.iter_mut().for_each(|s| s.scope = Scope::default());
+    }
+    let set = FilterSet::build(specs, &modules()).unwrap().with_limits(limits());
+    Box::new(Broken { set, literals, lines: AtomicUsize::new(0), how })
+}
+
+pub fn texts(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Texts)
+}
+
+pub fn digits(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Digits)
+}
+
+pub fn learns(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Learns)
+}
+
+pub fn deaf(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Deaf)
+}
+
+pub fn invents(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Invents)
+}
+
+pub fn panics(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Panics)
+}
+
+pub fn everywhere(specs: Vec<Spec>) -> Box<dyn Engine> {
+    made(specs, How::Everywhere)
+}
+
+impl Engine for Broken {
+    fn run(&self, line: &[u8], now_ms: i64, note: &mut (dyn Note + Send)) -> Result<Outcome, ParseError> {
+        let quiet = &mut Quiet;
+        let mut outcome = self.set.run(line, now_ms, if self.how == How::Deaf { quiet } else { note })?;
+        let text = String::from_utf8_lossy(line);
+        let stands = |literal: &J| match (self.how, literal) {
+            (How::Texts, J::Str(s)) => text.contains(s.as_str()),
+            (How::Digits, J::Num(n)) => text.contains(n.as_str()),
+            _ => true,
+        };
+        outcome.found.retain(|f| self.literals[f.probe].iter().all(stands));
+        match self.how {
+            How::Learns if self.lines.fetch_add(1, Ordering::Relaxed) > 60 => drop(outcome.found.pop()),
+            How::Invents => {
+                let again = outcome.failures.last().cloned();
+                outcome.failures.extend(again);
+            }
+            How::Panics => assert!(!text.contains('\u{e9}'), "a letter"),
+            _ => {}
+        }
+        Ok(outcome)
+    }
+}
