@@ -1,6 +1,7 @@
 //! JSON text in, JSON text out; no trees. Canonical form: no white space, each key once (the last wins, as in jq),
 //! least escaping, the text of numbers kept.
 
+mod check;
 mod cursor;
 
 use std::borrow::Cow;
@@ -42,8 +43,7 @@ pub fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
 
 /// Whether `text` is one JSON value in canonical form already, so that it need not be rewritten.
 pub fn is_canonical(text: &[u8]) -> bool {
-    let mut out = Vec::with_capacity(text.len());
-    canonical(text, &mut out).is_ok() && out == text
+    check::is_canonical(text)
 }
 
 /// Appends `s` as a JSON string, quotes included, escaping no more than JSON demands.
@@ -204,6 +204,24 @@ mod tests {
         assert_eq!(canonical(b"\"\xff\"", &mut Vec::new()).unwrap_err().what, "invalid UTF-8");
     }
 
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            "[ab\u{0}-\u{20}\"\\\\é😀]{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 60, 70, |inner| {
+            let key = "[ab\u{0}-\u{1f}\"]{0,3}";
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                proptest::collection::vec((key, inner), 0..60)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     #[test]
     fn members_in_order_by_structure() {
         let text = br#" {"a" : {"x":"}]"} , "b\"c":[1,{"d":2}],"e":-1e5 } "#;
@@ -227,6 +245,7 @@ mod tests {
         fn agrees_with_serde(text in "[\\[\\]{}:,\"a-c0-9 \\\\ue.\\-trlsnf\n]{0,60}") {
             let mut out = Vec::new();
             let ours = canonical(text.as_bytes(), &mut out);
+            prop_assert_eq!(is_canonical(text.as_bytes()), ours.is_ok() && out == text.as_bytes());
             match serde_json::from_str::<serde_json::Value>(&text) {
                 Ok(value) => {
                     prop_assert!(ours.is_ok(), "{text}: {ours:?}");
@@ -236,6 +255,24 @@ mod tests {
                     prop_assert_eq!(again, out);
                 }
                 Err(e) => prop_assert!(ours.is_err() || e.to_string().contains("out of range"), "{text}: {e}"),
+            }
+        }
+
+        /// Of a canonical text with one byte changed, is_canonical() says what canonical() says.
+        #[test]
+        fn one_look_is_as_good_as_writing(
+            value in value(), place in any::<proptest::sample::Index>(), byte in any::<u8>()
+        ) {
+            let mut text = Vec::new();
+            canonical(value.to_string().as_bytes(), &mut text).unwrap();
+            prop_assert!(is_canonical(&text));
+            let place = place.index(text.len());
+            for byte in [byte, b'"', b'\\', b'u', b'0', b' ', b',', b'{', 0x1f, 0xc3] {
+                let mut changed = text.clone();
+                changed[place] = byte;
+                let mut out = Vec::new();
+                let want = canonical(&changed, &mut out).is_ok() && out == changed;
+                prop_assert_eq!(is_canonical(&changed), want, "{}", String::from_utf8_lossy(&changed));
             }
         }
 
