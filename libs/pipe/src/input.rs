@@ -109,15 +109,15 @@ impl Input {
     pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
         match &mut self.kind {
             Kind::Stdin { stdin, block, taken } => {
-                if block.as_ref().is_none_or(|b| *taken >= b.bytes.len()) {
-                    *block = stdin.next().map_err(|e| StageError::state(format!("stdin: {e}")))?;
+                if block.as_ref().is_none_or(|b| *taken >= b.lines().len()) {
+                    *block = stdin.next(block.take()).map_err(|e| StageError::state(format!("stdin: {e}")))?;
                     *taken = 0;
                 }
                 let Some(block) = block else {
                     return Ok(if stdin.ended() { Read::End } else { Read::Nothing });
                 };
-                *taken = block.bytes.len().max(1);
-                Ok(Read::Lines { bytes: &block.bytes, first: block.first, too_long: &block.too_long })
+                *taken = block.lines().len().max(1);
+                Ok(Read::Lines { bytes: block.lines(), first: block.first, too_long: &block.too_long })
             }
             Kind::Topic { reader, chunk: buffer } => {
                 if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {

@@ -4,32 +4,47 @@
 //! input is slow, fast when it is not.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 
 use event::LINE_MAX;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Waker;
 
-/// Bytes read at a time.
+/// Bytes of a block, if so many are there.
 const BLOCK: usize = 256 << 10;
+/// Room that a read has at least.
+const READ: usize = 64 << 10;
 /// Blocks read ahead.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
+/// What a pipe is asked to hold, so that its writer and we take turns less often.
+const PIPE: usize = 1 << 20;
 
 /// Whole lines as they came, with the lines that were too long to be taken.
 #[derive(Debug, Default)]
 pub struct Block {
-    /// Whole lines, each with its newline.
-    pub bytes: Vec<u8>,
-    /// Number of the first line in `bytes`, from 1.
+    /// The first `end` bytes are whole lines; the rest is left from before.
+    bytes: Vec<u8>,
+    end: usize,
+    /// Number of the first line, from 1.
     pub first: u64,
-    /// Lines longer than [`LINE_MAX`] that came before `bytes`: their numbers and lengths.
+    /// Lines longer than [`LINE_MAX`] that came before these: their numbers and lengths.
     pub too_long: Vec<(u64, usize)>,
+}
+
+impl Block {
+    /// Whole lines, each with its newline.
+    pub fn lines(&self) -> &[u8] {
+        self.bytes.get(..self.end).unwrap_or_default()
+    }
 }
 
 /// stdin, read by a thread of its own.
 #[derive(Debug)]
 pub struct Stdin {
     blocks: Receiver<io::Result<Block>>,
+    /// Memory of blocks that have been worked off, to be read into again.
+    spent: Sender<Vec<u8>>,
     ended: bool,
 }
 
@@ -37,19 +52,33 @@ impl Stdin {
     /// Starts reading; the waker rings for each block and at the end.
     pub fn open(waker: Waker) -> io::Result<Self> {
         let (send, blocks) = sync_channel(AHEAD);
+        let (spent, fresh) = channel();
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
-            let result = read_blocks(io::stdin().lock(), &send, &waker);
+            let stdin = io::stdin();
+            // Not every stdin is a pipe, and not every pipe may grow.
+            let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
+            let more = || {
+                let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+                matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
+                    && fds.iter().any(|f| f.revents().contains(PollFlags::IN))
+            };
+            let result = read_blocks(stdin.lock(), &more, &send, &fresh, &waker);
             if let Err(e) = result {
                 let _ = send.send(Err(e));
             }
             drop(send);
             waker.ring();
         })?;
-        Ok(Self { blocks, ended: false })
+        Ok(Self { blocks, spent, ended: false })
     }
 
-    /// The next block, if one is there; an error is told once.
-    pub fn next(&mut self) -> io::Result<Option<Block>> {
+    /// The next block, if one is there; an error is told once. `old` has been worked off.
+    pub fn next(&mut self, old: Option<Block>) -> io::Result<Option<Block>> {
+        // What a very long line has needed is not kept.
+        if let Some(old) = old.filter(|old| old.bytes.len() <= 2 * BLOCK) {
+            // At the end nobody reads into it any more.
+            let _ = self.spent.send(old.bytes);
+        }
         match self.blocks.try_recv() {
             Ok(block) => block.map(Some),
             Err(TryRecvError::Empty) => Ok(None),
@@ -66,14 +95,28 @@ impl Stdin {
     }
 }
 
-fn read_blocks(mut from: impl Read, to: &SyncSender<io::Result<Block>>, waker: &Waker) -> io::Result<()> {
+/// `more` says whether another read would give something at once.
+fn read_blocks(
+    mut from: impl Read,
+    more: &dyn Fn() -> bool,
+    to: &SyncSender<io::Result<Block>>,
+    fresh: &Receiver<Vec<u8>>,
+    waker: &Waker,
+) -> io::Result<()> {
     let mut cut = Cutter::default();
     loop {
-        let n = match cut.fill(&mut from) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        let block = if n == 0 { cut.end() } else { cut.block() };
+        let mut n = 0;
+        // What is there already makes one block, up to its size; nobody waits for what is not.
+        while n == 0 || (cut.filled < BLOCK && more()) {
+            match cut.fill(&mut from) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+                Ok(0) => break,
+                Ok(read) => n += read,
+            }
+        }
+        let spare = fresh.try_recv().unwrap_or_default();
+        let block = if n == 0 { cut.end(spare) } else { cut.block(spare) };
         if let Some(block) = block {
             if to.send(Ok(block)).is_err() {
                 return Ok(());
@@ -89,7 +132,9 @@ fn read_blocks(mut from: impl Read, to: &SyncSender<io::Result<Block>>, waker: &
 /// Cuts what was read into whole lines.
 #[derive(Debug, Default)]
 struct Cutter {
+    /// The first `filled` bytes have been read.
     buffer: Vec<u8>,
+    filled: usize,
     /// Lines handed on or dropped.
     lines: u64,
     /// Bytes dropped of a line that is too long.
@@ -99,66 +144,98 @@ struct Cutter {
 
 impl Cutter {
     fn fill(&mut self, from: &mut impl Read) -> io::Result<usize> {
-        let start = self.buffer.len();
-        self.buffer.resize(start + BLOCK, 0);
-        let read = from.read(self.buffer.get_mut(start..).unwrap_or_default());
-        self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
-        read
+        let room = (self.filled + READ).next_multiple_of(BLOCK);
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        let read = from.read(self.buffer.get_mut(self.filled..).unwrap_or_default())?;
+        self.filled += read;
+        Ok(read)
     }
 
-    fn block(&mut self) -> Option<Block> {
+    fn read(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Forgets the first `n` bytes.
+    fn pass(&mut self, n: usize) {
+        self.buffer.copy_within(n.min(self.filled)..self.filled, 0);
+        self.filled = self.filled.saturating_sub(n);
+    }
+
+    fn block(&mut self, spare: Vec<u8>) -> Option<Block> {
         if self.dropped > 0 {
-            match memchr::memchr(b'\n', &self.buffer) {
+            match memchr::memchr(b'\n', self.read()) {
                 Some(end) => {
                     self.lines += 1;
                     self.too_long.push((self.lines, self.dropped + end));
                     self.dropped = 0;
-                    self.buffer.drain(..=end);
+                    self.pass(end + 1);
                 }
                 None => {
-                    self.dropped += self.buffer.len();
-                    self.buffer.clear();
+                    self.dropped += self.filled;
+                    self.filled = 0;
                     return None;
                 }
             }
         }
-        let end = memchr::memrchr(b'\n', &self.buffer).map_or(0, |i| i + 1);
-        let rest = self.buffer.split_off(end);
-        let mut bytes = std::mem::replace(&mut self.buffer, rest);
         // Only the first line began in an earlier read, so only it can be too long.
-        let first = memchr::memchr(b'\n', &bytes).filter(|first| *first > LINE_MAX);
+        let first = memchr::memchr(b'\n', self.read()).filter(|first| *first > LINE_MAX);
         if let Some(first) = first {
             self.lines += 1;
             self.too_long.push((self.lines, first));
-            bytes.drain(..=first);
+            self.pass(first + 1);
         }
-        if self.buffer.len() > LINE_MAX {
-            self.dropped = self.buffer.len();
-            self.buffer.clear();
+        let end = memchr::memrchr(b'\n', self.read()).map_or(0, |i| i + 1);
+        let mut rest = spare;
+        if end > 0 {
+            // The line that has only begun goes into the next block.
+            let begun = self.buffer.get(end..self.filled).unwrap_or_default();
+            if rest.len() < begun.len() {
+                rest.resize(begun.len().next_multiple_of(BLOCK), 0);
+            }
+            if let Some(place) = rest.get_mut(..begun.len()) {
+                place.copy_from_slice(begun);
+            }
+            let begun = begun.len();
+            let block = std::mem::replace(&mut self.buffer, rest);
+            self.filled = begun;
+            self.drop_if_too_long();
+            return self.hand_on(block, end);
         }
-        self.hand_on(bytes)
+        self.drop_if_too_long();
+        self.hand_on(Vec::new(), 0)
     }
 
-    fn end(&mut self) -> Option<Block> {
+    fn drop_if_too_long(&mut self) {
+        if self.filled > LINE_MAX {
+            self.dropped = self.filled;
+            self.filled = 0;
+        }
+    }
+
+    fn end(&mut self, spare: Vec<u8>) -> Option<Block> {
         if self.dropped > 0 {
             self.lines += 1;
             self.too_long.push((self.lines, self.dropped));
             self.dropped = 0;
         }
-        let mut bytes = std::mem::take(&mut self.buffer);
+        let mut bytes = std::mem::replace(&mut self.buffer, spare);
+        bytes.truncate(std::mem::take(&mut self.filled));
         if !bytes.is_empty() {
             bytes.push(b'\n');
         }
-        self.hand_on(bytes)
+        let end = bytes.len();
+        self.hand_on(bytes, end)
     }
 
-    fn hand_on(&mut self, bytes: Vec<u8>) -> Option<Block> {
-        if bytes.is_empty() && self.too_long.is_empty() {
+    fn hand_on(&mut self, bytes: Vec<u8>, end: usize) -> Option<Block> {
+        if end == 0 && self.too_long.is_empty() {
             return None;
         }
         let first = self.lines + 1;
-        self.lines += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-        Some(Block { bytes, first, too_long: std::mem::take(&mut self.too_long) })
+        self.lines += memchr::memchr_iter(b'\n', bytes.get(..end).unwrap_or_default()).count() as u64;
+        Some(Block { bytes, end, first, too_long: std::mem::take(&mut self.too_long) })
     }
 }
 
@@ -184,13 +261,14 @@ mod tests {
             }
         }
         let (send, blocks) = sync_channel(1 << 20);
-        read_blocks(Slow(input, step), &send, &Waker::default()).unwrap();
+        let (_spent, fresh) = channel();
+        read_blocks(Slow(input, step), &|| false, &send, &fresh, &Waker::default()).unwrap();
         drop(send);
         let (mut lines, mut long) = (Vec::new(), Vec::new());
         for block in blocks {
             let block = block.unwrap();
             long.extend(block.too_long.iter().map(|(n, _)| *n));
-            for (i, line) in block.bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+            for (i, line) in block.lines().split_inclusive(|b| *b == b'\n').enumerate() {
                 lines.push((block.first + i as u64, String::from_utf8_lossy(line).trim_end().to_owned()));
             }
         }
