@@ -3,6 +3,7 @@
 About 1,200 bytes each; about one in a hundred is what `ONE_PROBE` chooses. The same seed gives the same bytes."""
 import json
 import random
+import time
 import uuid
 import zlib
 
@@ -35,7 +36,7 @@ class Fleet:
     """Events one by one."""
 
     def __init__(self, seed, names):
-        self.r = random.Random(seed)
+        self.r, self.seconds = random.Random(seed), 0
         self.names = query_names(names)
         self.machines = [json.dumps(self.machine(n), ensure_ascii=False, separators=(",", ":")) for n in range(MACHINES)]
         self.types = [name for name, weight in WEIGHTS for _ in range(weight)]
@@ -56,9 +57,10 @@ class Fleet:
     def machine(self, n):
         platform = self.one(("macos",) * 8 + ("linux",) * 3 + ("windows",))
         first, last = self.one(FIRST), self.one(LAST)
+        # What is empty is not there: so a canonical line has it.
+        lists = {"tags": self.r.sample(TAGS, self.under(4)), "groups": self.r.sample(["人事部", "Zürich", "dev", "ops"], self.under(3))}
         return {"serial_number": "C02%09d" % n, "hostname": "%s-%s-%d.corp.example" % (first, last, n), "platform": platform, "os_version": self.one(PLATFORMS[platform]),
-                "unit": self.one(UNITS), "tags": self.r.sample(TAGS, self.under(4)), "groups": self.r.sample(["人事部", "Zürich", "dev", "ops"], self.under(3)),
-                "user": "%s.%s@corp.example" % (first, last)}
+                "unit": self.one(UNITS), **{key: value for key, value in lists.items() if value}, "user": "%s.%s@corp.example" % (first, last)}
 
     def path(self):
         app = self.one(APPS)
@@ -96,7 +98,7 @@ class Fleet:
         one, under, hexes = self.one, self.under, self.hex
         if kind == "osquery_result":
             name = USB if self.r.random() < 0.025 or len(self.names) == 1 else self.names[1 + under(len(self.names) - 1)]
-            return {"name": name, "action": one(("added",) * 4 + ("removed",)), "hostIdentifier": self.uuid().upper(), "unixTime": 1731000000 + under(10**6), "epoch": 0,
+            return {"name": name, "action": one(("added",) * 4 + ("removed",)), "hostIdentifier": self.uuid().upper(), "unixTime": self.seconds - under(60), "epoch": 0,
                     "counter": under(5000), "numerics": False, "pack": name.split("_q")[0] if "_q" in name else None,
                     "decorations": {"host_uuid": self.uuid().upper(), "osquery_version": "5.23.0", "config_hash": hexes(40)}, "columns": self.columns(table_of(name))}
         if kind == "santa_event":
@@ -126,7 +128,8 @@ class Fleet:
     def event(self, n, kind=None):
         kind = kind or self.one(self.types)
         ms = 1_793_610_000_000 + 17 * n
-        moment = "2026-11-%02dT%02d:%02d:%02d.%03dZ" % (2 + ms // 86_400_000 % 28, ms // 3_600_000 % 24, ms // 60_000 % 60, ms // 1000 % 60, ms % 1000)
+        self.seconds = ms // 1000
+        moment = "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.seconds)), ms % 1000)
         ident = uuid.UUID(int=ms << 80 | 8 << 76 | self.r.getrandbits(12) << 64 | 2 << 62 | self.r.getrandbits(62))
         tags = self.encode(self.r.sample(("osquery", "inventory", "security", "compliance", "process"), 1 + self.under(3)))
         return ('{"v":1,"id":"%s","type":"%s","time":"%s","received":"%s","source":"%s","tags":%s,"machine":%s,"request":{"ip":"10.1.%d.%d","user_agent":"osquery/5.23.0"},"payload":%s}'

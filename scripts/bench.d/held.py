@@ -17,7 +17,7 @@ IDLE = 30.0      # seconds that may take
 def marker(n):
     """An event that every set chooses, by its number."""
     return ('{"v":1,"id":"00000000-0000-8000-8000-%012x","type":"%s","time":"2026-11-02T09:00:00.000Z","received":"2026-11-02T09:00:00.000Z","source":"bench",'
-            '"tags":[],"machine":{"serial_number":"BENCH"},"payload":{"name":"%s"}}\n' % (n, MARKER, MARKER)).encode()
+            '"tags":["bench"],"machine":{"serial_number":"BENCH"},"payload":{"name":"%s"}}\n' % (n, MARKER, MARKER)).encode()
 
 
 def cpu_of(pid):

@@ -29,7 +29,7 @@ def part_rsigma(size):
             for who in ("ours", "rsigma"):
                 at = lambda name: median([result[name] for result in measured[who, *key]])
                 more = number(ratio(measured["rsigma", *key], measured["ours", *key], "cpu")) if who == "rsigma" else ""
-                rows.append(["%s %d, %s first, %s" % (scenario, *key, who), number(at("cpu")), more, "%.3f" % at("start"), "%.0f" % at("rss"), len(hits[who, *key][0]) - 1])
+                rows.append(["%s %d, %s first, %s" % (scenario, *key, who), number(at("cpu")), more, "%.3f" % at("start"), "%.0f" % at("rss"), len(hits[who, *key][0])])
         top, small = max(counts), min(counts)
         them, us = measured["rsigma", top, "selective"], measured["ours", top, "selective"]
         demand("rsigma", "rsigma ÷ ours, %s, %d, selective first" % (scenario, top), ratio(them, us, "cpu"), ("≥", 5), ("≥", 15), " x")
