@@ -10,6 +10,7 @@ from demand import demand
 from fleet import fleet_corpus
 from measure import ONE_PROBE, WORK, Cost, Missing, Watch, limits, measure, median, number, program, ratio, reap, rounds, say, table
 from peers import NOT_HAD, peers
+from sets import one_probe
 
 IDENT = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 WAITS = 300.0  # seconds that a program which never ends by itself may take
@@ -38,9 +39,12 @@ def compare(size, every, work):
     filtering = [program("zentral"), "filter", "-e", ONE_PROBE]
     own = {OURS: [filtering + ["--trusted"]], VALIDATING: [filtering], LAZY: [[limits(), "lazy"]],
            "limit L2: a literal, then fields": [[limits(), "literal"]], "limit L1: lines split": [[limits(), "lines"]]}
+    rules = one_probe(work)
+    engines = {"rsigma-eval 0.23.0 in process, one rule": [[limits(), "sigma", rules.sigma]], "jaq-core 3.1.2 in process": [[limits(), "naive", rules.jaq]]}
     runs, remarks, names, many = {}, {}, {}, {}
-    for name, commands in own.items():
-        runs[name], many[name] = (lambda out=None, c=commands: measure(c, stdin=corpora[True][0], stdout=out)), True
+    for name, commands in {**own, **engines}.items():
+        many[name] = name in own
+        runs[name] = lambda out=None, c=commands, file=corpora[many[name]][0]: measure(c, stdin=file, stdout=out)
     for peer in here:
         name = "%s %s" % (peer.name, peer.version)
         runs[name], many[name], names[name] = (lambda out=None, p=peer: run(p, corpora[p.many][0], out, work, right[p.many])), peer.many, peer

@@ -20,8 +20,8 @@ GO = ("github.com/itchyny/gojq/cmd/gojq@v0.12.19",)
 NPM = ("nushell@0.115.1",)
 # Unpacked, not installed: two of them would each replace the machine's system log.
 DEB = ("miller", "syslog-ng-core", "libivykis0", "libpcre3", "libnet1", "libwrap0", "libjson-c5", "libsystemd0", "rsyslog", "libestr0", "libfastjson4")
-NOT_HAD = """Not had here: Vector and Fluent Bit (in none of these registries as a program), Benthos (refused by the Go module
-proxy), rsigma as a program (its engine is in the part rsigma), Logstash and Elasticsearch's ingest (no registry carries them)."""
+NOT_HAD = """Not had: Vector and Fluent Bit (no program of theirs in these registries), Benthos (the Go module proxy refuses it), rsigma's
+own program (its engine is here; for each event the program does the same and more)."""
 
 NUSHELL = 'lines | where {|line| let e = ($line | from json); $e.type == "osquery_result" and $e.payload.name? == "usb_devices" and $e.payload.action? == "added"} | to text'
 AGRIND = '* | json | where type == "osquery_result" and payload.name == "usb_devices" and payload.action == "added" | fields id'

@@ -12,7 +12,7 @@ import re
 import shutil
 
 from corpus import WORDS
-from fleet import query_names, table_of
+from fleet import USB, query_names, table_of
 from measure import WORK
 
 # The event that shows that all before it has been dealt with, and the probe that chooses it.
@@ -116,8 +116,22 @@ def some(corpus, pattern):
 SCENARIOS = {"names": names, "ioc": ioc, "regex": regex, "quiet": lambda n, c: names(n, c, "quiet"), "present": lambda n, c: names(n, c, "present")}
 
 
-class Written:
-    """A set in files: `config` for us, `jaq` and `sigma`."""
+class Rules:
+    """Rules for the engines of `limits`, in files: `jaq` a line each, `sigma` as YAML."""
+
+    def __init__(self, probes, folder, order="type"):
+        self.jaq, self.sigma = folder / "filters.tsv", folder / "rules.yml"
+        self.jaq.write_text("".join("%s\t%s\n" % (probe.name, probe.jq(order)) for probe in probes))
+        self.sigma.write_text("\n---\n".join(probe.sigma(order) for probe in probes) + "\n")
+
+
+def one_probe(folder):
+    """`ONE_PROBE` as rules."""
+    return Rules([Probe("one", TYPE, ("payload.name", "is", USB), ("payload.action", "is", "added"))], folder)
+
+
+class Written(Rules):
+    """A set in files: `config` for us besides."""
 
     def __init__(self, scenario, count, corpus, order="type"):
         probes = SCENARIOS[scenario](count, corpus) + [Probe("marker", ("type", "is", MARKER), ("payload.name", "is", MARKER))]
@@ -129,9 +143,7 @@ class Written:
         for first in range(0, len(probes), A_FILE):
             tables = ["[probe.%s]\nfilter = '%s'\n" % (probe.name, probe.jq(order)) for probe in probes[first:first + A_FILE]]
             self.file(first).write_text("\n".join(tables))
-        self.jaq, self.sigma = self.folder / "filters.tsv", self.folder / "rules.yml"
-        self.jaq.write_text("".join("%s\t%s\n" % (probe.name, probe.jq(order)) for probe in probes))
-        self.sigma.write_text("\n---\n".join(probe.sigma(order) for probe in probes) + "\n")
+        super().__init__(probes, self.folder, order)
 
     def file(self, probe):
         """Of the configuration, the one that holds this probe."""
