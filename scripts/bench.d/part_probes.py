@@ -35,18 +35,20 @@ def work(command, corpus, events, hits=None):
     """One round: start, the corpus once to warm up, and once more to be measured."""
     with Held(command) as held:
         first, _ = held.feed(corpus)
-        if hits is not None and not hits:
+        if hits == []:
             hits.append(found(held.text()))
         cpu, wall = held.feed(corpus)
         return {"cpu": cpu / events * 1e6, "first": first / events * 1e6, "wall": wall / events * 1e6, "start": held.start, "rss": held.rss()}
 
 
 def found(text):
-    """(event, probe) of all matches, from annotated events or from `PROBE,PROBE<tab>EVENT`."""
+    """(event, probe) of all matches: from annotated events, from `PROBE,PROBE<tab>EVENT`, or from rsigma's own records."""
     pairs = set()
     for line in text.splitlines():
         names, _, event = line.rpartition(b"\t")
         event = json.loads(event)
+        if "rule_title" in event:
+            names, event = event["rule_title"].encode(), event["event"]
         chosen = names.decode().split(",") if names else [probe["name"] for probe in event["probes"]]
         if event.get("probes_more"):
             raise RuntimeError("more probes on an event than are written on it: %s" % event["id"])

@@ -15,13 +15,12 @@ DEBIAN = HOME / "deb"
 HERE = pathlib.Path(__file__).resolve().parent
 LOOPS = HERE / "loops.py"
 PIP = ("orjson==3.13.0", "polars==2.1.0", "duckdb==2.0.0", "chdb==4.4.0", "jq==1.13.0")
-CARGO = ("jaq@3.1.2", "ag@0.19.5", "ripgrep@15.2.0")
+CARGO = ("jaq@3.1.2", "ag@0.19.5", "ripgrep@15.2.0", "rsigma@0.23.0 --no-default-features")
 GO = ("github.com/itchyny/gojq/cmd/gojq@v0.12.19",)
 NPM = ("nushell@0.115.1",)
 # Unpacked, not installed: two of them would each replace the machine's system log.
 DEB = ("miller", "syslog-ng-core", "libivykis0", "libpcre3", "libnet1", "libwrap0", "libjson-c5", "libsystemd0", "rsyslog", "libestr0", "libfastjson4")
-NOT_HAD = """Not had: Vector and Fluent Bit (no program of theirs in these registries), Benthos (the Go module proxy refuses it), rsigma's
-own program (its engine is here; for each event the program does the same and more)."""
+NOT_HAD = "Not had: Vector and Fluent Bit (no program of theirs in these registries), Benthos (the Go module proxy refuses it)."
 
 NUSHELL = 'lines | where {|line| let e = ($line | from json); $e.type == "osquery_result" and $e.payload.name? == "usb_devices" and $e.payload.action? == "added"} | to text'
 AGRIND = '* | json | where type == "osquery_result" and payload.name == "usb_devices" and payload.action == "added" | fields id'
@@ -106,6 +105,7 @@ def peers(work):
         python("polars, lazy scan", "polars", "polars", stream=False, many=True),
         python("DuckDB", "duckdb", "duckdb", stream=False, many=True),
         python("chDB (ClickHouse)", "chdb", "chdb", stream=False, many=True),
+        Peer("rsigma engine eval, one rule", "rsigma", ("engine", "eval", "--rules", work / "rules.yml", "--include-event")),
         Peer("Miller", "mlr", ("--ijsonl", "--ojsonl", "filter", MILLER), different="it writes numbers and spaces in its own way"),
         Peer("nushell", "nu", ("-n", "--stdin", "-c", NUSHELL)),
         Peer("syslog-ng", "syslog-ng", syslog, env=libraries(), piped=True),
@@ -123,7 +123,7 @@ def get():
     for package in PIP:
         attempt([HOME / "venv/bin/pip", "install", "--quiet", package])
     for crate in CARGO:
-        attempt(["cargo", "install", "--quiet", "--locked", "--root", HOME, crate])
+        attempt(["cargo", "install", "--quiet", "--locked", "--root", HOME, *crate.split()])
     for module in GO:
         attempt(["go", "install", module], env={"GOBIN": str(HOME / "bin")})
     attempt(["npm", "install", "--silent", "--prefix", HOME / "npm", *NPM])

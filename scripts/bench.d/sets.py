@@ -23,7 +23,7 @@ A_FILE = 100    # probes in a file of the configuration
 # Of each table a column and what a pattern for it is made of: about one event of the query in fifteen holds it.
 APP = ("Firefox", "Slack", "Xcode", "Terminal", "Docker", "zoom\\.us", "Safari", "1Password", "Figma", "IntelliJ IDEA", "TeamViewer", "Übersicht")
 PATTERNS = {
-    "usb": ("model", ("^Ultra", "Receiver$", "Key 5")), "process": ("path", tuple("/%s\\.app/Contents" % app for app in APP)),
+    "process": ("path", tuple("/%s\\.app/Contents" % app for app in APP)),
     "port": ("path", tuple("MacOS/%s$" % app for app in APP)), "launchd": ("program", tuple("^/[A-Z][a-z]+.*/%s\\.app" % app for app in APP)),
     "app": ("bundle_identifier", tuple("^com\\.vendor\\.%s" % app.lower().replace(" ", "") for app in APP)), "file": ("path", tuple("/%x[0-9a-f]+\\." % digit for digit in range(16))),
 }
@@ -71,7 +71,8 @@ TYPE = ("type", "is", "osquery_result")
 
 def names(count, _, kind="names"):
     """Three probes for each query name, each with a pattern of its own for the query's column."""
-    r, every, made = random.Random(3), query_names(NAMES), []
+    # Without the first name: far more events have that one than any other.
+    r, every, made = random.Random(3), query_names(NAMES)[1:], []
     for n in range(count):
         name = every[n // 3]
         column, patterns = PATTERNS[table_of(name)]
