@@ -16,7 +16,7 @@ class Demand:
 
     def row(self):
         said = lambda bound: "-" if bound is None else "%s %s%s" % (bound[0], "{:,}".format(bound[1]), self.unit)
-        word = "NO" if self.holds(self.must) is False else "aim" if self.holds(self.aim) else "yes"
+        word = "NO" if self.holds(self.must) is False else "aim" if self.holds(self.aim) else "-" if self.must is None else "yes"
         return [self.part + ": " + self.what, said(self.must), said(self.aim), number(self.measured) + self.unit, word]
 
 
