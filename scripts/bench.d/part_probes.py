@@ -17,6 +17,7 @@ def part_probes(size):
     corpus = fleet_corpus(size.probe_events, NAMES)
     for step in (costs, orders, endless, reload):
         step(size, corpus)
+    clear_heads()
 
 
 def ours(written, *more):
@@ -29,6 +30,11 @@ def head(corpus, lines):
     with open(corpus, "rb") as source, open(path, "wb") as out:
         out.writelines(itertools.islice(source, lines))
     return path
+
+
+def clear_heads():
+    for path in WORK.glob("head-*.ndjson"):
+        path.unlink()
 
 
 def work(command, corpus, events, hits=None):

@@ -5,7 +5,7 @@ import peers
 from demand import demand
 from fleet import fleet_corpus
 from measure import limits, median, number, ratio, rounds, say, table
-from part_probes import head, ours, work
+from part_probes import clear_heads, head, ours, work
 from sets import NAMES, Written
 
 VERSION = "0.23.0"  # scripts/bench.d/limits/Cargo.toml says why
@@ -20,6 +20,7 @@ def part_rsigma(size):
         say("rsigma's own program is not here (scripts/bench --get-peers)")
     for scenario in ("names", "ioc"):
         rows += compare(size, corpus, scenario)
+    clear_heads()
     table("rsigma: rsigma-eval %s against `filter`, %s events" % (VERSION, "{:,}".format(size.probe_events)),
           ["", "CPU µs/event", "x ours", "start s", "RSS MB", "matches"], rows)
 
