@@ -29,6 +29,12 @@ class Size:
         self.seconds = 1.5 if quick else 5.0
         self.warm = 0.5 if quick else 1.5
         self.rss_events = events or (20_000 if quick else 10_000_000)
+        self.few = 2_000 if quick else 100_000           # events for a peer
+        self.many = 20_000 if quick else 1_000_000       # for what is too quick to be measured with those
+        self.counts = (10, 100) if quick else (10, 100, 1_000, 10_000)
+        self.probe_events = 5_000 if quick else 100_000
+        self.endless = 50_000 if quick else 5_000_000
+        self.delays = 200 if quick else 2_000
         self.quick = quick
 
 
@@ -49,6 +55,22 @@ def program(name):
 
 def example(name):
     return program("examples/" + name)
+
+
+def limits():
+    """The program of its own under `limits/`: see `build_limits`."""
+    path = WORK / "limits/release/limits"
+    if not path.exists():
+        raise Missing("%s is not built" % path)
+    return str(path)
+
+
+def build_limits():
+    """A project of its own with its own lock file; what it needs is no dependency of what ships."""
+    manifest = pathlib.Path(__file__).resolve().parent / "limits/Cargo.toml"
+    say("building limits")
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", manifest], check=True, cwd=ROOT,
+                   env={**os.environ, "CARGO_TARGET_DIR": str(WORK / "limits")})
 
 
 class Cost:
@@ -96,9 +118,10 @@ def ended(child):
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def program_of(pid):
+def words_of(pid):
+    """Its command line; none if it has ended."""
     try:
-        return os.readlink("/proc/%s/exe" % pid)
+        return pathlib.Path("/proc/%s/cmdline" % pid).read_bytes() or None
     except OSError:
         return None
 
@@ -114,7 +137,7 @@ class Watch(threading.Thread):
     def run(self):
         while not self.over.wait(0.02):
             for pid in self.pids:
-                if program_of(pid) not in (None, program_of("self")):
+                if words_of(pid) not in (None, words_of("self")):
                     self.most = max(self.most, status_of(pid).get("VmHWM", 0.0))
 
     def end(self):
@@ -135,6 +158,12 @@ def rounds(size, contestants):
 
 def median(values):
     return statistics.median(values)
+
+
+def ratio(above, below, key):
+    """The median of what the rounds say one by one: a round's two sides ran side by side."""
+    of = lambda result: result[key] if isinstance(result, dict) else getattr(result, key)
+    return median([of(a) / of(b) for a, b in zip(above, below)])
 
 
 def table(title, head, rows):
