@@ -76,7 +76,7 @@ pub(crate) enum Node {
     When(Box<Node>, Box<Node>),
     /// `if`.
     If(Box<Node>, Box<Node>, Box<Node>),
-    /// `//`, errors on the left hidden.
+    /// `//`; what hides errors on its left is a [`Node::Try`] there.
     Else(Box<Node>, Box<Node>),
     /// `try`, with what an error becomes.
     Try(Box<Node>, Option<Box<Node>>),
@@ -301,8 +301,8 @@ pub(crate) fn choose(c: Mask, t: impl FnOnce() -> Mask, e: impl FnOnce() -> Mask
 }
 
 pub(crate) fn otherwise(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
-    let out = l & TRUE;
-    if l & (NO | NONE | ERROR) != 0 { out | r() } else { out }
+    let out = l & (TRUE | ERROR);
+    if l & (NO | NONE) != 0 { out | r() } else { out }
 }
 
 pub(crate) fn attempt(m: Mask, catch: impl FnOnce() -> Mask) -> Mask {

@@ -7,6 +7,8 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern as Binding, Term};
 use jaq_core::path::{Opt, Part};
 
+use crate::value::Num;
+
 use super::{ANY, CONTEXT, ERROR, Each, Literal, NO, NONE, Node, PathRef, Paths, YES, pattern::Pattern};
 
 /// Parts of a syntax tree that are looked at for one filter, functions that it calls included.
@@ -173,7 +175,10 @@ impl<'a, 't> Analyst<'a, 't> {
                 let base = self.term(inner, dot, names);
                 path.0.iter().fold(base, |base, (part, opt)| self.part(base, part, *opt, dot, names))
             }
-            Term::Neg(_) => self.unknown("-", "a number is calculated"),
+            Term::Neg(inner) => match self.term(inner, dot, names) {
+                Node::Literal(Literal::Num(n)) => Node::Literal(Literal::Num(n.negated())),
+                _ => self.unknown("-", "a number is calculated"),
+            },
             Term::Recurse => self.unknown("..", "`..` looks at everything"),
             Term::Fold(name, ..) => self.unknown(name, "it goes through a list step by step"),
         }
@@ -289,8 +294,13 @@ impl<'a, 't> Analyst<'a, 't> {
 
     fn part(&mut self, base: Node, part: &'t Part<Term<&'t str>>, opt: Opt, dot: &Node, names: &Names<'t>) -> Node {
         match part {
-            Part::Index(index) => match self.term(index, dot, names) {
-                Node::Literal(Literal::Str(key)) => self.pipe(base, &mut |s, value| s.key(value, &key, opt)),
+            Part::Index(index) => match (self.term(index, dot, names), &base) {
+                (Node::Literal(Literal::Str(key)), _) => self.pipe(base, &mut |s, value| s.key(value, &key, opt)),
+                // Of imported data, which is always an array.
+                (Node::Literal(Literal::Num(Num::Int(place))), Node::Literal(Literal::Arr(all))) if place >= 0 => {
+                    let item = usize::try_from(place).ok().and_then(|place| all.get(place));
+                    Node::Literal(item.cloned().unwrap_or(Literal::Null))
+                }
                 _ => self.unknown("", "an index is calculated"),
             },
             Part::Range(None, None) => self.pipe(base, &mut |s, value| s.each(value, opt)),

@@ -255,7 +255,8 @@ impl<'e> Eval<'e> {
                 value => self.make(value, *how),
             },
             Node::Else(l, r) => match self.value(l) {
-                Value::Not(mask) if mask & TRUE == 0 => self.value(r),
+                Value::Not(NONE) => self.value(r),
+                Value::Not(ERROR) => Value::Not(ERROR),
                 Value::Not(_) => Value::Not(ANY),
                 value if value.mask() & TRUE != 0 => value,
                 _ => self.value(r),

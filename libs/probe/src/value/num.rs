@@ -38,6 +38,14 @@ impl Num {
         }
     }
 
+    /// The number with the other sign; an integer that has none becomes a double, as does zero.
+    pub(crate) fn negated(self) -> Self {
+        match self {
+            Self::Int(i) if i != 0 => i.checked_neg().map_or(Self::Float(9_223_372_036_854_775_808.0), Self::Int),
+            n => Self::Float(-n.f64()),
+        }
+    }
+
     /// The integer below, as `floor`; NaN and what does not fit saturate.
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is meant")]
     pub(crate) fn floor(self) -> i64 {

@@ -344,11 +344,9 @@ impl Neg for Val {
     type Output = ValR;
 
     fn neg(self) -> ValR {
-        match self.num() {
-            Some(Num::Int(i)) if i != 0 => {
-                Ok(i.checked_neg().map_or(Self::Float(9_223_372_036_854_775_808.0), Self::Int))
-            }
-            Some(n) => Ok(Self::Float(-n.f64())),
+        match self.num().map(Num::negated) {
+            Some(Num::Int(i)) => Ok(Self::Int(i)),
+            Some(Num::Float(f)) => Ok(Self::Float(f)),
             None => Err(Error::typ(self, "number")),
         }
     }

@@ -1,0 +1,163 @@
+//! What the engine understands, when jq runs, and what a reload takes over. That its answers are right is what
+//! `differential.rs` shows.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+#![allow(missing_docs, reason = "tests")]
+
+use probe::{FilterSet, NoModules, Note, Quiet, Scope, Scratch, Source, Spec, Standing, with_stack};
+
+fn spec(name: &str, filter: &str) -> Spec {
+    Spec {
+        name: name.into(),
+        rev: probe::rev(filter, ""),
+        filter: Source { name: format!("probe {name}"), text: filter.into() },
+        until: None,
+        by: None,
+        severity: "major".into(),
+        act: Vec::new(),
+        scope: Scope::default(),
+        query_name: None,
+        first_run: true,
+        shadow: false,
+    }
+}
+
+fn standing(filter: &str) -> &'static str {
+    let set = FilterSet::build(vec![spec("p", filter)], &NoModules).unwrap();
+    match set.standing(0).unwrap() {
+        Standing::Native => "native",
+        Standing::Indexed => "indexed",
+        Standing::Always(_) => "always",
+    }
+}
+
+#[test]
+fn what_is_understood() {
+    for (filter, want) in [
+        (r#".type == "a""#, "native"),
+        (r#""a" == .type"#, "native"),
+        (r#".type == "a" and .payload.name == "b""#, "native"),
+        (r#".a.b == "x" or .c == 3 or .d == true"#, "native"),
+        (r#".payload.action | IN("added", "snapshot")"#, "native"),
+        (r#"IN(.machine.tags[]?; "vip", "lab")"#, "native"),
+        (r#".p | startswith("/tmp/")"#, "native"),
+        (r#".p | endswith(".app") and (contains("evil") | not)"#, "native"),
+        (r#".p | test("^/Users/[^/]+/Downloads/"; "i")"#, "native"),
+        (r#".p // "" | test("evil")"#, "native"),
+        (r#".a as $x | $x == "b""#, "native"),
+        (r#"any(.payload.snapshot[]; .name == "a" and .path == "b")"#, "native"),
+        (r#".payload.snapshot | all(.encrypted == "1") | not"#, "indexed"),
+        (r#".machine.tags | index("vip")"#, "native"),
+        (r#".payload.columns | has("path")"#, "native"),
+        (r#"(.payload.columns.uid | tonumber) > 500"#, "native"),
+        (r#".n > 5 and .n <= 7.5"#, "native"),
+        (r#".p | ascii_downcase == "x""#, "native"),
+        (r#"try (.a.b | test("abc")) catch false"#, "native"),
+        (r#"if .type == "a" then .b == "c" else empty end"#, "native"),
+        (r#"def f(x): x == "a"; f(.type)"#, "native"),
+        (r#"select(.type == "a") | {title: .b}"#, "indexed"),
+        (r#".type == "a" and (.n + 1 > 3)"#, "indexed"),
+        (r#".a == .b"#, "native"),
+        (r#".n + 1 > 3"#, "always"),
+        (r#"[..] | length > 3"#, "always"),
+        (r#"reduce .a[] as $x (0; . + $x) > 3"#, "always"),
+        ("true", "native"),
+    ] {
+        let got = standing(filter);
+        let fine = got == want || (want == "indexed" && got == "native");
+        assert!(fine, "{filter}: {got}, not {want}");
+    }
+}
+
+/// Counts how often jq runs.
+#[derive(Default)]
+struct Runs(usize);
+
+impl Note for Runs {
+    fn before(&mut self, _: usize, _: &str) -> bool {
+        self.0 += 1;
+        true
+    }
+}
+
+#[test]
+fn jq_runs_only_where_it_must() {
+    with_stack(|| {
+        let set = FilterSet::build(
+            vec![
+                spec("native", r#".type == "t" and .n == "7""#),
+                spec("context", r#"select(.type == "t" and .n == "7") | {title: .n}"#),
+                spec("other", r#"select(.type == "u") | {title: .n}"#),
+            ],
+            &NoModules,
+        )
+        .unwrap();
+        let mut runs = Runs::default();
+        let mut scratch = Scratch::default();
+        let mut runner = set.runner(&mut scratch);
+        for line in [r#"{"type":"t","n":"8"}"#, r#"{"type":"v"}"#, "{}", r#"{"n":"7","type":"t "}"#] {
+            assert_eq!(runner.run(line.as_bytes(), 0, &mut runs).unwrap().found.len(), 0, "{line}");
+        }
+        assert_eq!((runs.0, set.compiled()), (0, 0), "nothing was a candidate, nothing was compiled");
+        let outcome = runner.run(br#"{"type":"t","n":"7"}"#, 0, &mut runs).unwrap();
+        let found: Vec<_> = outcome.found.iter().map(|f| (f.probe, f.context.as_deref())).collect();
+        assert_eq!(found, [(0, None), (1, Some(r#"{"title":"7"}"#))]);
+        assert_eq!((runs.0, set.compiled()), (1, 1));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_reload_takes_over_what_has_not_changed() {
+    with_stack(|| {
+        let specs = |changed: &str| -> Vec<Spec> {
+            let old = (0..300).map(|i| spec(&format!("p{i}"), &format!("select(.n == {i}) | {{i: {i}}}")));
+            old.chain([spec("changed", changed)]).collect()
+        };
+        let says = |set: &FilterSet, line: &str| {
+            let outcome = set.run(line.as_bytes(), 0, &mut Quiet).unwrap();
+            outcome.found.iter().map(|f| set.spec(f.probe).unwrap().name.clone()).collect::<Vec<_>>()
+        };
+        let old = FilterSet::build(specs("select(.n == 7) | {old: 1}"), &NoModules).unwrap();
+        assert_eq!(says(&old, r#"{"n":7}"#), ["p7", "changed"]);
+        assert_eq!(old.compiled(), 2, "two segments have been needed");
+        let new = FilterSet::rebuild(&old, specs("select(.n == 8) | {new: 1}"), &NoModules).unwrap();
+        // What was compiled is taken over; the changed filter alone has a segment of its own, compiled when needed.
+        assert_eq!(new.compiled(), 2);
+        assert_eq!(says(&new, r#"{"n":7}"#), ["p7"]);
+        assert_eq!(says(&new, r#"{"n":8}"#), ["p8", "changed"]);
+        assert_eq!(new.compiled(), 3);
+        assert!(FilterSet::rebuild(&new, specs("select(.n == ) | {new: 1}"), &NoModules).is_err());
+        assert_eq!(says(&new, r#"{"n":8}"#), ["p8", "changed"], "the old one goes on");
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_passes_teaches_without_changing_answers() {
+    with_stack(|| {
+        // All filters could be filed under either of two keys, of which one is in every line.
+        let filters = |i: usize| format!(r#".type == "t" and (.name | startswith("name-{i:03}")) and .kind == "k""#);
+        let set = FilterSet::build((0..40).map(|i| spec(&format!("p{i}"), &filters(i))).collect(), &NoModules).unwrap();
+        for _ in 0..20 {
+            let mut scratch = Scratch::default();
+            let mut runner = set.runner(&mut scratch);
+            for i in 0..100 {
+                let line = format!(r#"{{"type":"t","name":"name-{i:03}x","kind":"k"}}"#);
+                let found = runner.run(line.as_bytes(), 0, &mut Quiet).unwrap().found;
+                assert_eq!(found.iter().map(|f| f.probe).collect::<Vec<_>>(), if i < 40 { vec![i] } else { vec![] });
+            }
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn imported_lists_are_looked_up() {
+    let modules = |path: &str| (path == "bad.json").then(|| r#"["1.2.3.4","evil.example"]"#.to_owned());
+    let filter = r#"import "bad" as $bad; .payload.host | IN($bad[0][])"#;
+    let set = FilterSet::build(vec![spec("p", filter)], &modules).unwrap();
+    assert_eq!(set.standing(0), Some(Standing::Native));
+    for (line, found) in [(r#"{"payload":{"host":"evil.example"}}"#, 1), (r#"{"payload":{"host":"fine"}}"#, 0), ("{}", 0)] {
+        assert_eq!(set.run(line.as_bytes(), 0, &mut Quiet).unwrap().found.len(), found, "{line}");
+    }
+}
