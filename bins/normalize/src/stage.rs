@@ -29,8 +29,7 @@ impl Normalize {
         }
         let is_raw = json::members(line.bytes).filter_map(Result::ok).any(|(key, _)| key == b"body");
         if !is_raw {
-            self.pass(line, out);
-            return Ok(());
+            return self.pass(line, out, tx);
         }
         let raw = match Raw::parse(line.bytes) {
             Ok(raw) => raw,
@@ -51,7 +50,7 @@ impl Normalize {
                 for event in &mut events {
                     self.complete(event, tx)?;
                 }
-                put(&events, line, out, &mut self.buffer);
+                put(&events, line, out, &mut self.buffer, tx)?;
             }
             Err(e) => out.refused(line, e.reason, e.text),
         }
@@ -59,7 +58,7 @@ impl Normalize {
     }
 
     /// A line that is an event already: canonical, and otherwise as it is.
-    fn pass(&mut self, line: &Line<'_>, out: &mut Out) {
+    fn pass(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         self.buffer.clear();
         let checked = Event::parse(line.bytes).map_err(|e| e.to_string()).and_then(|event| {
             let mut payload = Vec::new();
@@ -67,13 +66,16 @@ impl Normalize {
             Ok((event, payload))
         });
         match checked {
-            Err(why) => out.refused(line, "not_an_event", why),
+            Err(why) => {
+                out.refused(line, "not_an_event", why);
+                Ok(())
+            }
             Ok((mut event, payload)) => {
                 let text = String::from_utf8(payload).ok();
                 if let Some(payload) = text.and_then(|t| serde_json::value::RawValue::from_string(t).ok()) {
                     event.payload = payload;
                 }
-                put(&[event], line, out, &mut self.buffer);
+                put(&[event], line, out, &mut self.buffer, tx)
             }
         }
     }
@@ -95,17 +97,30 @@ impl Normalize {
 }
 
 /// The events of one line; a line that gives none was an empty batch.
-pub(crate) fn put(events: &[Event], line: &Line<'_>, out: &mut Out, buffer: &mut Vec<u8>) {
+pub(crate) fn put(
+    events: &[Event],
+    line: &Line<'_>,
+    out: &mut Out,
+    buffer: &mut Vec<u8>,
+    tx: &mut Tx<'_>,
+) -> Result<(), StageError> {
     if events.is_empty() {
-        return out.ignored("empty");
+        out.ignored("empty");
+        return Ok(());
     }
     let mut whole = true;
     for event in events {
         buffer.clear();
         event.write(buffer);
         whole &= out.line(0, buffer).is_ok();
+        out.relieve(tx)?;
     }
-    if whole { out.done() } else { out.refused(line, "too_long", "an event of it is longer than a line may be") }
+    if whole {
+        out.done();
+    } else {
+        out.refused(line, "too_long", "an event of it is longer than a line may be");
+    }
+    Ok(())
 }
 
 impl Stage for Normalize {

@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod enrol;
 mod init;
+mod joined;
 mod replay;
 mod run;
 mod search;

@@ -39,7 +39,7 @@ fn print(config: &Config, args: &Args) -> Result<Exit, StageError> {
         return refused(config, stage);
     }
     let kind = if args.events { StageKind::Filter } else { StageKind::Receive };
-    let stage = config.stages.iter().find(|s| s.kind == kind);
+    let stage = config.stages.iter().find(|s| s.runs(kind));
     let topic = stage.and_then(|s| s.to.as_ref()).and_then(|p| p.topic());
     let topic = topic.ok_or_else(|| StageError::usage(format!("the pipeline has no `{}`", kind.word())))?;
     let shape = cat::Args {

@@ -2,9 +2,9 @@
 
 mod open;
 mod start;
+mod told;
 mod upkeep;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +14,16 @@ use registry::db::Db;
 use crate::config::{Config, Place, StageKind};
 use crate::fs::Guard;
 use crate::input::{Input, Read};
+use crate::out::Out;
 use crate::output::Output;
-use crate::refused::Refused;
-use crate::stage::{Line, Out, Stage};
-use crate::topic::Mark;
+use crate::stage::{Line, Stage};
 use crate::{Exit, Metrics, Signals, StageError, state};
 
 pub use start::record_start;
+use told::Complaints;
 
 /// How often a reader without lines looks at its topics.
 const POLL: Duration = Duration::from_millis(20);
-/// Complaints about refused lines that are logged each second; all are counted and kept.
-const COMPLAINTS_LOGGED: usize = 20;
 
 /// What a loop is to run on.
 pub struct Job {
@@ -73,10 +71,8 @@ struct Loop {
     job: Job,
     db: Db,
     inputs: Vec<Input>,
-    refused: Option<Refused>,
     out: Out,
-    refused_any: bool,
-    logged: (Instant, usize),
+    complaints: Complaints,
     measured: Option<Instant>,
     /// Of each input: a line that was there and not read, and since when.
     behind: Vec<Option<(u64, Instant)>>,
@@ -132,6 +128,8 @@ impl Loop {
         }
         let mut tx = self.db.begin()?;
         stage.idle(&mut self.out, &mut tx)?;
+        told::count(&self.out, 0, &mut tx)?;
+        self.complaints.tell("idle", &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(true)
@@ -168,7 +166,7 @@ impl Loop {
         let taken = (lines.len() + too_long.len()) as u64;
         let mut tx = self.db.begin()?;
         stage.batch(&lines, &mut self.out, &mut tx)?;
-        let verdicts = self.out.verdicts();
+        let verdicts = self.out.verdicts.lines();
         if verdicts != taken {
             // The stage sum would be off for ever: better to stop and say so.
             return Err(StageError::state(format!(
@@ -179,32 +177,9 @@ impl Loop {
         if let Some(input) = self.inputs.get(index).filter(|i| i.name != "-") {
             state::set_position(&mut tx, &input.name, &input.position)?;
         }
-        state::count(&mut tx, "in", "", taken)?;
-        state::count(&mut tx, "done", "", self.out.done)?;
-        for (what, counts) in [("ignored", &self.out.ignored), ("refused", &self.out.refused)] {
-            for (reason, n) in counts {
-                state::count(&mut tx, what, reason, *n)?;
-            }
-        }
+        told::count(&self.out, taken, &mut tx)?;
         self.job.metrics.lines_in.inc_by(taken);
-        if !self.out.complaints.is_empty() {
-            self.refused_any = true;
-            let now = Instant::now();
-            if now.duration_since(self.logged.0) > Duration::from_secs(1) || self.job.state.is_none() {
-                self.logged = (now, 0);
-            }
-            for c in &self.out.complaints {
-                if self.logged.1 < COMPLAINTS_LOGGED || self.job.state.is_none() {
-                    let at = if name == "-" { "stdin" } else { &name };
-                    tracing::warn!("{at} line {}: {}", c.number, c.text);
-                }
-                self.logged.1 += 1;
-            }
-            if let Some(refused) = &mut self.refused {
-                refused.write(&name, &self.out.complaints).map_err(|e| refused_error(&e))?;
-                state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
-            }
-        }
+        self.complaints.tell(&name, &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(Step::Worked)
@@ -222,12 +197,7 @@ impl Loop {
                 }
             }
         }
-        for (reason, n) in &self.out.ignored {
-            self.job.metrics.ignored.with_label_values(&[reason]).inc_by(*n);
-        }
-        for (reason, n) in &self.out.refused {
-            self.job.metrics.refused.with_label_values(&[reason]).inc_by(*n);
-        }
+        told::measure(&self.out, &self.job.metrics);
         self.out.clear();
         stage.committed()
     }
@@ -236,12 +206,9 @@ impl Loop {
         let exit = stage.exit();
         // Whoever is looked after by a supervisor is not to be judged by its lines.
         let told = self.job.state.is_none() || self.job.once;
-        if self.refused_any && told { Exit::Refused } else { exit }
+        if self.complaints.any && told { Exit::Refused } else { exit }
     }
 }
-
-/// The name under which the length of the refused lines is recorded; no topic can be called so.
-const REFUSED: &str = "(refused)";
 
 enum Step {
     Worked,
@@ -256,13 +223,4 @@ fn commit(out: &mut Out, mut tx: registry::db::Tx<'_>) -> Result<(), StageError>
         output.record(&mut tx)?;
     }
     Ok(tx.commit()?)
-}
-
-fn refused_error(e: &io::Error) -> StageError {
-    let text = format!("refused lines: {e}");
-    match e.kind() {
-        // A full disk passes: the supervisor starts the stage again, with growing pauses.
-        io::ErrorKind::StorageFull => StageError::unreachable(text),
-        _ => StageError::state(text),
-    }
 }
