@@ -2,11 +2,13 @@
 //! least escaping, the text of numbers kept.
 
 mod cursor;
+mod shape;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use cursor::{Cursor, escape};
+pub use shape::{Object, Shape};
 
 /// Where and why a text is not the JSON we take.
 #[derive(Debug, Clone, PartialEq, Eq)]
