@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use event::json::Shape;
 use event::{EventTexts, LINE_MAX, Machine, Request, Time};
+use serde::Serialize;
 
 /// Texts kept of each kind; beyond it they are learned anew.
 const KEPT_MAX: usize = 20_000;
@@ -16,10 +17,10 @@ const TEXT_MAX: usize = 2 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Direct {
     shape: Shape,
-    /// The machine of a raw line and what becomes of it in an event: completed by what is known of it.
-    machines: HashMap<Box<[u8]>, Option<Box<[u8]>>>,
-    /// The request of a raw line as it is in an event.
-    requests: HashMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// What becomes of the machine of a raw line in an event: completed by what is known of it.
+    machines: Texts,
+    /// What becomes of its request.
+    requests: Texts,
 }
 
 /// What came of a line.
@@ -44,20 +45,21 @@ impl Direct {
             return Ok(Way::Long);
         }
         let Some(raw) = Parts::of(&self.shape, line) else { return Ok(Way::Long) };
-        if !self.requests.contains_key(raw.request) {
-            let Some(text) = request(raw.request) else { return Ok(Way::Long) };
-            keep(&mut self.requests, raw.request, text);
-        }
-        if !self.machines.contains_key(raw.machine) {
-            let Some(machine) = machine(raw.machine) else { return Ok(Way::Long) };
-            let text = match machine == Machine::default() {
-                true => None,
-                false => serde_json::to_vec(&complete(machine)?).ok().map(Vec::into_boxed_slice),
-            };
-            keep(&mut self.machines, raw.machine, text);
-        }
-        let known = (self.machines.get(raw.machine), self.requests.get(raw.request));
-        let (Some(machine), Some(request)) = known else { return Ok(Way::Long) };
+        let request = match self.requests.find(raw.request) {
+            Some(place) => place,
+            None => match request(raw.request) {
+                Some(text) => self.requests.keep(raw.request, text),
+                None => return Ok(Way::Long),
+            },
+        };
+        let machine = match self.machines.find(raw.machine) {
+            Some(place) => place,
+            None => match machine(raw.machine) {
+                None => return Ok(Way::Long),
+                Some(machine) if machine == Machine::default() => self.machines.keep(raw.machine, None),
+                Some(machine) => self.machines.keep(raw.machine, Some(written(&complete(machine)?))),
+            },
+        };
         let event = EventTexts {
             id: raw.id,
             type_: raw.plain.type_,
@@ -65,8 +67,8 @@ impl Direct {
             received: raw.received,
             source: raw.source,
             tags: raw.plain.tags,
-            machine: machine.as_deref(),
-            request: request.as_deref(),
+            machine: self.machines.text(machine),
+            request: self.requests.text(request),
             objects: &raw.plain.objects,
             payload: raw.body,
         };
@@ -76,7 +78,7 @@ impl Direct {
 
     /// Something was learned of a machine, or the configuration is another.
     pub(crate) fn forget(&mut self) {
-        self.machines.clear();
+        self.machines = Texts::default();
     }
 }
 
@@ -132,19 +134,43 @@ fn machine(text: &[u8]) -> Option<Machine> {
 }
 
 /// The text of a request as an event has it; none within if it has none.
-fn request(text: &[u8]) -> Option<Option<Box<[u8]>>> {
+fn request(text: &[u8]) -> Option<Option<Vec<u8>>> {
     if text.len() > TEXT_MAX {
         return None;
     }
     let request: Option<Request> = serde_json::from_slice(text).ok()?;
-    Some(request.and_then(|request| serde_json::to_vec(&request).ok()).map(Vec::into_boxed_slice))
+    Some(request.as_ref().map(written))
 }
 
-fn keep(all: &mut HashMap<Box<[u8]>, Option<Box<[u8]>>>, key: &[u8], text: Option<Box<[u8]>>) {
-    if all.len() >= KEPT_MAX {
-        all.clear();
+fn written(value: &impl Serialize) -> Vec<u8> {
+    // A plain struct into a Vec: this cannot fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Texts of raw lines and what becomes of them, by places that hold until the next text is kept.
+#[derive(Debug, Default)]
+struct Texts {
+    places: HashMap<Box<[u8]>, usize>,
+    texts: Vec<Option<Vec<u8>>>,
+}
+
+impl Texts {
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        self.places.get(text).copied()
     }
-    all.insert(key.into(), text);
+
+    fn text(&self, place: usize) -> Option<&[u8]> {
+        self.texts.get(place)?.as_deref()
+    }
+
+    fn keep(&mut self, text: &[u8], becomes: Option<Vec<u8>>) -> usize {
+        if self.texts.len() >= KEPT_MAX {
+            *self = Self::default();
+        }
+        self.texts.push(becomes);
+        self.places.insert(text.into(), self.texts.len() - 1);
+        self.texts.len() - 1
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +180,6 @@ mod tests {
 
     use event::Raw;
     use proptest::prelude::*;
-    use sources::Source as _;
 
     use super::*;
 
@@ -277,7 +302,7 @@ mod tests {
             kind in "result|status|enroll|log:a",
             received in "2026-01-06T08:00:10.000Z|2026-01-06T08:00:10Z|2026-02-29T08:00:10.000Z|2026-01-06T09:00:10.123+01:00",
             machine in r#"(,"machine":(\{\}|\{"serial_number":"(C02|)"(,"tags":\["b","a"\])?(,"rack":[0-9.e]{1,3})?\}|\{"groups":\[\],"hostname":"h\\n"\}|null|\{"unit":1\}))?"#,
-            request in r#"(,"request":(\{\}|null|\{"user_agent":"x","ip":"::1"\}|\{"ip":"::1","via":\{"a":1e400\}\}|[]))?"#,
+            request in r#"(,"request":(\{\}|null|\{"user_agent":"x","ip":"::1"\}|\{"ip":"::1","via":\{"a":1e400\}\}|\[\]))?"#,
             time in r#"("unixTime":("?-?[0-9]{1,12}"?|1\.5|1e3|\[1\]|"x"),)?("calendarTime":"Tue Jan  6 08:00:05 2026 UTC",)?"#,
             shape in r#"("columns":(\{("(username|user|sha256|team_identifier|x)":("(ada|Ada é|\\"|)"|7|null|"0123456789abcdefABCDEF00000000000000000000000000000000000000000000"|\{\}),?){0,4}\}|""|\[\]),)?("snapshot":\[\{"columns":1\}\],)?("diffResults":"",)?("severity":0,)?("line":"1","message":"m",)?"#,
             end in r#""name":"(n|\\u0001|/|\\/)""#,

@@ -10,6 +10,9 @@ use registry::db::{Schema, Tx};
 use crate::direct::{Direct, Way};
 use crate::machines::{Machines, SCHEMA};
 
+/// Bytes of raw lines that share a commit when they are there already.
+const COMMIT_BYTES: usize = 16 << 20;
+
 /// The stage.
 pub struct Normalize {
     machines: Option<Machines>,
@@ -176,6 +179,10 @@ impl Stage for Normalize {
         Ok(())
     }
 
+    fn commit_bytes(&self) -> usize {
+        COMMIT_BYTES
+    }
+
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         self.config = Some(config.clone());
         self.direct.forget();
@@ -213,7 +220,7 @@ mod tests {
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {
             let facts = sources::osquery::SOURCE.facts(raw);
             stage.machines.as_mut().unwrap().learn(tx, raw, facts.as_ref()).unwrap();
-            let mut event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
+            let event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
             let (known, config) = (stage.machines.as_mut(), stage.config.as_deref());
             let machine = complete(known, config, event.machine.unwrap(), tx).unwrap();
             (machine.tags, machine.hostname)

@@ -222,6 +222,10 @@ impl Stage for Chain {
         self.stages().map(|stage| stage.batch_bytes()).max().unwrap_or(1 << 20)
     }
 
+    fn commit_bytes(&self) -> usize {
+        self.stages().map(|stage| stage.commit_bytes()).max().unwrap_or(0)
+    }
+
     /// Of the last one: what it gave is what the chain gave.
     fn exit(&self) -> Exit {
         self.stages().last().map_or(Exit::Done, |stage| stage.exit())

@@ -95,7 +95,7 @@ impl Out {
         if let Some(e) = self.failed.take() {
             return Err(e);
         }
-        self.outputs.iter_mut().try_for_each(Output::sync)
+        sync(&mut self.outputs)
     }
 
     fn hand_on(&mut self, index: usize) -> Result<(), StageError> {
@@ -185,4 +185,19 @@ impl Out {
         let (number, text) = (line.number, text.into());
         self.complaints.push(Complaint { stage: None, number, reason, text, line: line.bytes.to_vec() });
     }
+}
+
+/// Makes outputs durable, at the same time if there are several: the disk does more at once.
+fn sync(outputs: &mut [Output]) -> Result<(), StageError> {
+    let mut dirty: Vec<&mut Output> = outputs.iter_mut().filter(|output| output.is_dirty()).collect();
+    let Some(last) = dirty.pop() else { return Ok(()) };
+    std::thread::scope(|threads| {
+        let others: Vec<_> = dirty.into_iter().map(|output| threads.spawn(|| output.sync())).collect();
+        let mut done = last.sync();
+        for other in others {
+            // A thread that panicked has not synced.
+            done = done.and(other.join().unwrap_or_else(|_| Err(StageError::state("an output could not be synced"))));
+        }
+        done
+    })
 }

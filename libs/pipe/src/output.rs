@@ -90,7 +90,7 @@ impl TopicOutput {
     ) -> Result<Self, StageError> {
         let dir = config.topic_dir(name);
         fs.create_dir(&dir).map_err(|e| StageError::state(format!("{}: {e}", dir.display())))?;
-        let options = Options { sealed, ..Options::default() };
+        let options = Options { sealed, pack_beside: true, ..Options::default() };
         let begun = Instant::now();
         let writer = loop {
             match TopicWriter::open(fs.clone(), &dir, kept, options.clone()) {
@@ -234,11 +234,16 @@ impl Output {
         }
     }
 
+    /// Whether something was appended that is not durable yet.
+    pub(crate) fn is_dirty(&self) -> bool {
+        matches!(self, Self::Topic(topic) if topic.end() != topic.writer.synced())
+    }
+
     /// Makes what was appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), StageError> {
         match self {
-            Self::Topic(topic) if topic.end() != topic.writer.synced() => topic.sync().map(|_| ()),
-            _ => Ok(()),
+            Self::Topic(topic) => topic.sync().map(|_| ()),
+            Self::None | Self::Stdout => Ok(()),
         }
     }
 

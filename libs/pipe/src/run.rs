@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::Db;
+use registry::db::{Db, Tx};
 
 use crate::config::{Config, Place, StageKind};
 use crate::fs::Guard;
@@ -22,6 +22,8 @@ use crate::{Exit, Metrics, Signals, StageError, state};
 pub use start::record_start;
 use told::Complaints;
 
+/// The longest that batches are gathered for one commit.
+const COMMIT_TIME: Duration = Duration::from_millis(100);
 /// How often a reader without lines looks at its topics.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -135,47 +137,42 @@ impl Loop {
         Ok(true)
     }
 
-    /// One batch from one input.
+    /// A commit of what there is to read from one input: one batch, or more if the stage lets them share it.
     fn batch(&mut self, stage: &mut dyn Stage, index: usize) -> Result<Step, StageError> {
         let Some(input) = self.inputs.get_mut(index) else { return Ok(Step::Nothing) };
         let name = input.name.clone();
-        let (bytes, first, too_long) = match input.read(stage.batch_bytes())? {
+        let mut read = input.read(stage.batch_bytes())?;
+        match read {
             Read::Nothing => return Ok(Step::Nothing),
             Read::End => return Ok(Step::End),
-            Read::Skipped(lines) => {
-                let topic = name.trim_start_matches("topic:");
-                self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
-                let mut tx = self.db.begin()?;
-                state::set_position(&mut tx, &name, &input.position)?;
-                tx.commit()?;
-                return Ok(Step::Worked);
-            }
-            Read::Lines { bytes, first, too_long } => (bytes, first, too_long),
-        };
-        let mut lines = Vec::with_capacity(bytes.len() / 512);
-        let mut at = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            let line = bytes.get(at..end).unwrap_or_default();
-            lines.push(Line { bytes: line, input: index, number: first + lines.len() as u64 });
-            at = end + 1;
+            Read::Lines { .. } | Read::Skipped(_) => {}
         }
-        for (number, length) in too_long {
-            let line = Line { bytes: b"", input: index, number: *number };
-            self.out.refused(&line, "too_long", format!("line of {length} bytes is too long"));
-        }
-        let taken = (lines.len() + too_long.len()) as u64;
+        // A pipe is to be prompt: what it gave is flushed before the next block is taken.
+        let share = if name == "-" { 0 } else { stage.commit_bytes() };
+        let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
         let mut tx = self.db.begin()?;
-        stage.batch(&lines, &mut self.out, &mut tx)?;
-        let verdicts = self.out.verdicts.lines();
-        if verdicts != taken {
-            // The stage sum would be off for ever: better to stop and say so.
-            return Err(StageError::state(format!(
-                "{taken} lines read, {verdicts} verdicts given: a fault of the stage"
-            )));
+        loop {
+            match read {
+                // If it is the end, the next look will tell.
+                Read::Nothing | Read::End => break,
+                Read::Skipped(lines) => {
+                    let topic = name.trim_start_matches("topic:");
+                    self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
+                    break;
+                }
+                Read::Lines { bytes, first, too_long } => {
+                    bytes_read += bytes.len();
+                    taken += through(stage, index, (bytes, first, too_long), &mut self.out, &mut tx)?;
+                }
+            }
+            let enough = bytes_read >= share || begun.elapsed() >= COMMIT_TIME;
+            if enough || self.job.signals.stopping() {
+                break;
+            }
+            read = input.read(stage.batch_bytes())?;
         }
-        drop(lines);
-        if let Some(input) = self.inputs.get(index).filter(|i| i.name != "-") {
-            state::set_position(&mut tx, &input.name, &input.position)?;
+        if name != "-" {
+            state::set_position(&mut tx, &name, &input.position)?;
         }
         told::count(&self.out, taken, &mut tx)?;
         self.job.metrics.lines_in.inc_by(taken);
@@ -216,8 +213,40 @@ enum Step {
     End,
 }
 
+/// Whole lines, the number of the first one, and lines that were too long to be read.
+type Lines<'a> = (&'a [u8], u64, &'a [(u64, usize)]);
+
+/// A batch through the stage; how many lines it had.
+fn through(
+    stage: &mut dyn Stage,
+    input: usize,
+    (bytes, first, too_long): Lines<'_>,
+    out: &mut Out,
+    tx: &mut Tx<'_>,
+) -> Result<u64, StageError> {
+    let mut lines = Vec::with_capacity(bytes.len() / 512);
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let line = bytes.get(at..end).unwrap_or_default();
+        lines.push(Line { bytes: line, input, number: first + lines.len() as u64 });
+        at = end + 1;
+    }
+    let before = out.verdicts.lines();
+    for (number, length) in too_long {
+        let line = Line { bytes: b"", input, number: *number };
+        out.refused(&line, "too_long", format!("line of {length} bytes is too long"));
+    }
+    stage.batch(&lines, out, tx)?;
+    let (taken, verdicts) = ((lines.len() + too_long.len()) as u64, out.verdicts.lines() - before);
+    if verdicts != taken {
+        // The stage sum would be off for ever: better to stop and say so.
+        return Err(StageError::state(format!("{taken} lines read, {verdicts} verdicts given: a fault of the stage")));
+    }
+    Ok(taken)
+}
+
 /// Append, fsync, then one transaction with positions, output lengths and the stage's own tables.
-fn commit(out: &mut Out, mut tx: registry::db::Tx<'_>) -> Result<(), StageError> {
+fn commit(out: &mut Out, mut tx: Tx<'_>) -> Result<(), StageError> {
     out.write()?;
     for output in &mut out.outputs {
         output.record(&mut tx)?;

@@ -99,6 +99,12 @@ pub trait Stage {
         1 << 20
     }
 
+    /// How many bytes of batches that are there already may share a commit; none: each has its own. A commit costs two or
+    /// three fsyncs, whatever is in it.
+    fn commit_bytes(&self) -> usize {
+        0
+    }
+
     /// The exit code when the input has ended and nothing was refused.
     fn exit(&self) -> Exit {
         Exit::Done
