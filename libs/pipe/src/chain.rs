@@ -59,9 +59,8 @@ impl Link {
     /// The lines that are held for this stage.
     pub(crate) fn take(&mut self, bytes: &[u8], state: &mut Tx<'_>) -> Result<(), StageError> {
         let held = std::mem::take(&mut self.held);
-        let texts = bytes.strip_suffix(b"\n").unwrap_or_default().split(|b| *b == b'\n');
-        let line = |(bytes, (input, number)): (_, &Origin)| Line { bytes, input: *input, number: *number };
-        let lines: Vec<Line<'_>> = texts.zip(&held).map(line).collect();
+        let mut origins = held.iter().copied();
+        let lines = crate::stage::lines(bytes, |_| origins.next().unwrap_or_default());
         // The last stage has the `out` of the whole chain, in which there may be verdicts on lines read.
         let (before, told) = (std::mem::take(&mut self.out.verdicts), self.out.complaints.len());
         self.batch(&lines, state)?;

@@ -89,11 +89,15 @@ impl Out {
 
     /// Appends what is held and makes all of it durable.
     pub(crate) fn write(&mut self) -> Result<(), StageError> {
-        for index in 0..self.buffers.len() {
-            self.hand_on(index)?;
-        }
         if let Some(e) = self.failed.take() {
             return Err(e);
+        }
+        for (buffer, output) in self.buffers.iter_mut().zip(&mut self.outputs) {
+            output.settle()?;
+            output.append(&buffer.bytes, buffer.held)?;
+            buffer.bytes.clear();
+            buffer.bytes.shrink_to(HELD_MAX);
+            buffer.held = 0;
         }
         sync(&mut self.outputs)
     }
@@ -102,10 +106,9 @@ impl Out {
         let (Some(buffer), Some(output)) = (self.buffers.get_mut(index), self.outputs.get_mut(index)) else {
             return Ok(());
         };
-        output.append(&buffer.bytes, buffer.held)?;
+        let lines = std::mem::take(&mut buffer.bytes);
+        buffer.bytes = output.lend(lines, std::mem::take(&mut buffer.held))?;
         buffer.bytes.clear();
-        buffer.bytes.shrink_to(HELD_MAX);
-        buffer.held = 0;
         Ok(())
     }
 

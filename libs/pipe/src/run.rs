@@ -224,13 +224,7 @@ fn through(
     out: &mut Out,
     tx: &mut Tx<'_>,
 ) -> Result<u64, StageError> {
-    let mut lines = Vec::with_capacity(bytes.len() / 512);
-    let mut at = 0;
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = bytes.get(at..end).unwrap_or_default();
-        lines.push(Line { bytes: line, input, number: first + lines.len() as u64 });
-        at = end + 1;
-    }
+    let lines = crate::stage::lines(bytes, |before| (input, first + before as u64));
     let before = out.verdicts.lines();
     for (number, length) in too_long {
         let line = Line { bytes: b"", input, number: *number };

@@ -21,6 +21,18 @@ pub struct Line<'a> {
     pub number: u64,
 }
 
+/// Whole lines, each with the input and the number that it has after so many before it.
+pub(crate) fn lines(bytes: &[u8], mut origin: impl FnMut(usize) -> (usize, u64)) -> Vec<Line<'_>> {
+    let mut lines = Vec::with_capacity(bytes.len() / 512);
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let (input, number) = origin(lines.len());
+        lines.push(Line { bytes: bytes.get(at..end).unwrap_or_default(), input, number });
+        at = end + 1;
+    }
+    lines
+}
+
 /// What a stage is given at its start.
 #[derive(Debug, Clone)]
 pub struct Context {
