@@ -1,6 +1,6 @@
 //! Who compresses: the thread that appends, step by step between commits, or one beside it, which is told to give way.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -92,7 +92,7 @@ impl Drop for Beside {
     }
 }
 
-fn pack(mut packing: Packing, dir: &PathBuf, stop: &AtomicBool) -> Result<Option<Packed>, Error> {
+fn pack(mut packing: Packing, dir: &Path, stop: &AtomicBool) -> Result<Option<Packed>, Error> {
     // Of the thread alone; elsewhere it is the whole process that would give way.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(NICE);
