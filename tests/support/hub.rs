@@ -96,7 +96,8 @@ impl Hub {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
             let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
             let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-            let Some(at) = words.iter().position(|w| w == "--stage") else { continue };
+            // One program: `KIND --stage NAME`; several joined: `run NAME`.
+            let Some(at) = words.iter().position(|w| w == "--stage" || w == "run") else { continue };
             if words.iter().any(|w| w.starts_with(&data)) {
                 found.push((words[at + 1].clone(), pid));
             }

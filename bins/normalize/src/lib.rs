@@ -1,5 +1,6 @@
 //! The stage `normalize`: raw lines, events, or an agent's own log become events of one shape.
 
+mod direct;
 mod log;
 mod machines;
 mod stage;

@@ -17,7 +17,7 @@ impl Log {
 }
 
 impl Stage for Log {
-    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
+    fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let now = Time::now();
         let mut buffer = Vec::new();
         for line in lines {
@@ -26,7 +26,7 @@ impl Stage for Log {
                 continue;
             }
             match self.0.read_log(line.bytes, now) {
-                Ok(events) => put(&events, line, out, &mut buffer),
+                Ok(events) => put(&events, line, out, &mut buffer, tx)?,
                 Err(e) => out.refused(line, e.reason, e.text),
             }
         }

@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
-use event::{Event, Raw, json};
+use event::{Event, Machine, Raw, json};
 use pipe::config::Config;
 use pipe::{Context, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
+use crate::direct::{Direct, Way};
 use crate::machines::{Machines, SCHEMA};
+
+/// Bytes of raw lines that share a commit when they are there already.
+const COMMIT_BYTES: usize = 16 << 20;
 
 /// The stage.
 pub struct Normalize {
     machines: Option<Machines>,
     config: Option<Arc<Config>>,
+    direct: Direct,
     buffer: Vec<u8>,
 }
 
 impl Normalize {
     /// `state`: remember machines, so that later lines of one carry its host name, platform, unit.
     pub fn new(state: bool) -> Self {
-        Self { machines: state.then(Machines::default), config: None, buffer: Vec::new() }
+        Self { machines: state.then(Machines::default), config: None, direct: Direct::default(), buffer: Vec::new() }
     }
 
     fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -27,10 +32,30 @@ impl Normalize {
             out.ignored("blank");
             return Ok(());
         }
+        if self.short(line, out, tx)? { Ok(()) } else { self.long(line, out, tx) }
+    }
+
+    /// Most lines: one event, which is a copy but for what stands around it. False: it is not so plain.
+    fn short(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        self.buffer.clear();
+        let (known, config) = (&mut self.machines, &self.config);
+        let add = |machine| complete(known.as_mut(), config.as_deref(), machine, tx);
+        if self.direct.write(line.bytes, &mut self.buffer, add)? == Way::Long {
+            return Ok(false);
+        }
+        match out.line(0, &self.buffer) {
+            Ok(()) => out.done(),
+            Err(_) => out.refused(line, "too_long", TOO_LONG),
+        }
+        out.relieve(tx)?;
+        Ok(true)
+    }
+
+    /// Any line.
+    fn long(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let is_raw = json::members(line.bytes).filter_map(Result::ok).any(|(key, _)| key == b"body");
         if !is_raw {
-            self.pass(line, out);
-            return Ok(());
+            return self.pass(line, out, tx);
         }
         let raw = match Raw::parse(line.bytes) {
             Ok(raw) => raw,
@@ -44,14 +69,20 @@ impl Normalize {
             return Ok(());
         };
         if let Some(machines) = &mut self.machines {
-            machines.learn(tx, &raw, source.facts(&raw).as_ref())?;
+            let facts = source.facts(&raw);
+            machines.learn(tx, &raw, facts.as_ref())?;
+            if facts.is_some() {
+                self.direct.forget();
+            }
         }
         match source.translate(&raw) {
             Ok(mut events) => {
                 for event in &mut events {
-                    self.complete(event, tx)?;
+                    if let Some(machine) = event.machine.take() {
+                        event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
+                    }
                 }
-                put(&events, line, out, &mut self.buffer);
+                put(&events, line, out, &mut self.buffer, tx)?;
             }
             Err(e) => out.refused(line, e.reason, e.text),
         }
@@ -59,7 +90,7 @@ impl Normalize {
     }
 
     /// A line that is an event already: canonical, and otherwise as it is.
-    fn pass(&mut self, line: &Line<'_>, out: &mut Out) {
+    fn pass(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         self.buffer.clear();
         let checked = Event::parse(line.bytes).map_err(|e| e.to_string()).and_then(|event| {
             let mut payload = Vec::new();
@@ -67,45 +98,68 @@ impl Normalize {
             Ok((event, payload))
         });
         match checked {
-            Err(why) => out.refused(line, "not_an_event", why),
+            Err(why) => {
+                out.refused(line, "not_an_event", why);
+                Ok(())
+            }
             Ok((mut event, payload)) => {
                 let text = String::from_utf8(payload).ok();
                 if let Some(payload) = text.and_then(|t| serde_json::value::RawValue::from_string(t).ok()) {
                     event.payload = payload;
                 }
-                put(&[event], line, out, &mut self.buffer);
+                put(&[event], line, out, &mut self.buffer, tx)
             }
         }
-    }
-
-    /// Fills in what is known of the machine, and the tags of its unit.
-    fn complete(&mut self, event: &mut Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let Some(machine) = &mut event.machine else { return Ok(()) };
-        if let Some(machines) = &mut self.machines {
-            machines.complete(tx, machine)?;
-        }
-        let unit = self.config.as_ref().zip(machine.unit.as_ref()).and_then(|(c, u)| c.units.get(u));
-        for tag in unit.iter().flat_map(|u| &u.tags) {
-            if !machine.tags.contains(tag) {
-                machine.tags.push(tag.clone());
-            }
-        }
-        Ok(())
     }
 }
 
+/// Why a line is refused of which an event is too long.
+const TOO_LONG: &str = "an event of it is longer than a line may be";
+
+/// Fills in what is known of the machine, and the tags of its unit.
+fn complete(
+    known: Option<&mut Machines>,
+    config: Option<&Config>,
+    mut machine: Machine,
+    tx: &mut Tx<'_>,
+) -> Result<Machine, StageError> {
+    if let Some(known) = known {
+        known.complete(tx, &mut machine)?;
+    }
+    let unit = config.zip(machine.unit.as_ref()).and_then(|(config, unit)| config.units.get(unit));
+    for tag in unit.iter().flat_map(|unit| &unit.tags) {
+        if !machine.tags.contains(tag) {
+            machine.tags.push(tag.clone());
+        }
+    }
+    Ok(machine)
+}
+
 /// The events of one line; a line that gives none was an empty batch.
-pub(crate) fn put(events: &[Event], line: &Line<'_>, out: &mut Out, buffer: &mut Vec<u8>) {
+pub(crate) fn put(
+    events: &[Event],
+    line: &Line<'_>,
+    out: &mut Out,
+    buffer: &mut Vec<u8>,
+    tx: &mut Tx<'_>,
+) -> Result<(), StageError> {
     if events.is_empty() {
-        return out.ignored("empty");
+        out.ignored("empty");
+        return Ok(());
     }
     let mut whole = true;
     for event in events {
         buffer.clear();
         event.write(buffer);
         whole &= out.line(0, buffer).is_ok();
+        out.relieve(tx)?;
     }
-    if whole { out.done() } else { out.refused(line, "too_long", "an event of it is longer than a line may be") }
+    if whole {
+        out.done();
+    } else {
+        out.refused(line, "too_long", TOO_LONG);
+    }
+    Ok(())
 }
 
 impl Stage for Normalize {
@@ -125,8 +179,13 @@ impl Stage for Normalize {
         Ok(())
     }
 
+    fn commit_bytes(&self) -> usize {
+        COMMIT_BYTES
+    }
+
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         self.config = Some(config.clone());
+        self.direct.forget();
         Ok(())
     }
 }
@@ -161,9 +220,9 @@ mod tests {
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {
             let facts = sources::osquery::SOURCE.facts(raw);
             stage.machines.as_mut().unwrap().learn(tx, raw, facts.as_ref()).unwrap();
-            let mut event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
-            stage.complete(&mut event, tx).unwrap();
-            let machine = event.machine.unwrap();
+            let event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
+            let (known, config) = (stage.machines.as_mut(), stage.config.as_deref());
+            let machine = complete(known, config, event.machine.unwrap(), tx).unwrap();
             (machine.tags, machine.hostname)
         };
         stage.reload(&config("[unit.berlin]\ntags = [\"office\"]\n")).unwrap();

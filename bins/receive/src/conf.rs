@@ -240,7 +240,7 @@ fn value(table: &mut Settings, key: &str) -> Option<Value> {
 /// All that is wrong with what the configuration says to `receive`, as far as it can be told without opening a port:
 /// unknown keys, wrong types, queries that no agent would take. Certificates are read when the stage starts.
 pub fn check(config: &Config) -> Vec<Finding> {
-    let stages = config.stages.iter().filter(|s| s.kind == pipe::config::StageKind::Receive);
+    let stages = config.stages.iter().filter(|s| s.runs(pipe::config::StageKind::Receive));
     let mut all: Vec<&Settings> = stages.map(|s| &s.settings).collect();
     let mut findings = Vec::new();
     let first = all.pop();

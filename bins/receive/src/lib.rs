@@ -56,7 +56,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 /// configuration: this is for `check`, on the machine that they lie on.
 pub fn check_tls(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Receive) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Receive)) {
         let Ok(conf) = conf::Conf::read(config, Some(&stage.settings)) else { continue };
         let Some(Err(why)) = conf.tls.map(|files| tls::config(&files, None)) else { continue };
         let mut table = stage.settings.clone();

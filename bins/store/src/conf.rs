@@ -95,7 +95,7 @@ fn read_program(settings: &mut Settings, key: &str, config: &Config, found: &mut
 /// answers (`search = true`), else of the only one there is.
 pub fn index_dir(config: &Config) -> Option<PathBuf> {
     let mut dirs = Vec::new();
-    for stage in config.stages.iter().filter(|s| s.kind == pipe::config::StageKind::Store) {
+    for stage in config.stages.iter().filter(|s| s.runs(pipe::config::StageKind::Store)) {
         let mut settings = stage.settings.clone();
         let kind = settings.str("kind").unwrap_or_else(|| stores::embedded::KIND.name.into());
         if kind == stores::embedded::KIND.name {

@@ -75,7 +75,7 @@ fn settings(process: &Process, args: &Args) -> Result<Settings, StageError> {
         return Ok(conf.settings.clone());
     }
     if let Some(name) = &args.name {
-        let found = process.config.stage(name).filter(|s| s.kind == StageKind::Store);
+        let found = process.config.stage(name).filter(|s| s.runs(StageKind::Store));
         let found = found.ok_or_else(|| StageError::usage(format!("the configuration has no store `{name}`")))?;
         return Ok(found.settings.clone());
     }

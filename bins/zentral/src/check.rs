@@ -74,16 +74,19 @@ pub fn whole(config: &Config) -> Vec<Finding> {
     let mut all = receive::check(config);
     let mut filters_checked = false;
     for stage in &config.stages {
-        all.append(&mut match stage.kind {
-            StageKind::Receive => Vec::new(),
-            StageKind::Normalize => normalize::check(config, stage),
-            StageKind::Filter => {
-                filters_checked = true;
-                filter::check(&shared, stage)
-            }
-            StageKind::Act => stage.settings.clone().finish(),
-            StageKind::Store => store::check(&shared, stage),
-        });
+        // Stages that may be joined have no keys of their own, so none of them calls another's key unknown.
+        for kind in &stage.kinds {
+            all.append(&mut match kind {
+                StageKind::Receive => Vec::new(),
+                StageKind::Normalize => normalize::check(config, stage),
+                StageKind::Filter => {
+                    filters_checked = true;
+                    filter::check(&shared, stage)
+                }
+                StageKind::Act => stage.settings.clone().finish(),
+                StageKind::Store => store::check(&shared, stage),
+            });
+        }
     }
     if !filters_checked {
         all.append(&mut filter::findings(config));
@@ -99,7 +102,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
 fn shared_indexes(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut owners = BTreeMap::new();
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Store) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Store)) {
         let mut table = stage.settings.clone();
         if table.str("kind").is_some_and(|kind| kind != embedded::KIND.name) {
             continue;

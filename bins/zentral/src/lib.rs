@@ -11,6 +11,7 @@ mod enrol;
 mod explain;
 mod import;
 mod init;
+mod joined;
 mod plan;
 mod progress;
 mod replay;

@@ -77,7 +77,7 @@ fn print(config: &Config, args: &Args) -> Result<Exit, StageError> {
 
 /// The topics that sources write to.
 fn raw(config: &Config) -> Vec<(String, PathBuf)> {
-    let stages = config.stages.iter().filter(|s| s.kind == StageKind::Receive);
+    let stages = config.stages.iter().filter(|s| s.runs(StageKind::Receive));
     let mut names: Vec<&str> = stages.filter_map(|s| s.to.as_ref()?.topic()).collect();
     names.sort_unstable();
     names.dedup();

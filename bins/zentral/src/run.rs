@@ -5,6 +5,8 @@ use pipe::config::{Config, StageConf, StageKind};
 use pipe::state::LOCK_WAIT;
 use pipe::{Exit, Signals, StageError};
 
+use crate::joined;
+
 /// Command line of `run`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -13,6 +15,12 @@ pub struct Args {
     /// Serve Prometheus metrics on this address
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<String>,
+    /// Stop at the end of the input that exists now
+    #[arg(long, hide = true)]
+    pub once: bool,
+    /// End when stdin ends: the supervisor holds its other end
+    #[arg(long, hide = true)]
+    pub supervised: bool,
 }
 
 /// Runs it.
@@ -34,18 +42,20 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         global.start_log(&args.stage);
         return crate::finish(Err(e));
     }
-    start(global, stage.kind, &args.stage, args.metrics.clone())
+    start(global, stage, args)
 }
 
 /// A second `act` waits for the first one to end, however long that takes; all others for a dying predecessor only.
 fn record(config: &Config, stage: &StageConf) -> Result<(), StageError> {
     let signals = Signals::listen().map_err(|e| StageError::state(format!("signals: {e}")))?;
-    let wait = (stage.kind != StageKind::Act).then_some(LOCK_WAIT);
+    let wait = (!stage.runs(StageKind::Act)).then_some(LOCK_WAIT);
     pipe::record_start(config, stage, wait, &|| signals.stopping())
 }
 
-fn start(global: &Global, kind: StageKind, name: &str, metrics: Option<String>) -> Exit {
-    let stage = StageArgs { stage: Some(name.to_owned()), metrics, ..StageArgs::default() };
+fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
+    let (metrics, once, supervised) = (args.metrics.clone(), args.once, args.supervised);
+    let stage = StageArgs { stage: Some(conf.name.clone()), metrics, once, supervised, ..StageArgs::default() };
+    let [kind] = conf.kinds.as_slice() else { return joined::run(global, conf, &stage) };
     match kind {
         StageKind::Normalize => normalize::run(global, &normalize::Args { stage, ..Default::default() }),
         StageKind::Filter => filter::run(global, &filter::Args { stage, ..Default::default() }),

@@ -48,7 +48,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 
 /// Who answers: the store with `search = true`, else the only one.
 pub fn client(config: &Config) -> Result<Client, StageError> {
-    let stores: Vec<_> = config.stages.iter().filter(|s| s.kind == StageKind::Store).collect();
+    let stores: Vec<_> = config.stages.iter().filter(|s| s.runs(StageKind::Store)).collect();
     let marked = stores.iter().find(|s| s.settings.clone().bool("search") == Some(true));
     let only = if stores.len() == 1 { stores.first() } else { None };
     let chosen = marked.or(only).ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;

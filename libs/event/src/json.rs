@@ -3,11 +3,13 @@
 
 mod check;
 mod cursor;
+mod shape;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use cursor::{Cursor, escape};
+pub use shape::{Object, Shape};
 
 /// Where and why a text is not the JSON we take.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ pub mod json;
 mod raw;
 mod time;
 
-pub use event::{Cause, Event, Machine, ProbeMatch, Request, write_annotated};
+pub use event::{Cause, Event, EventTexts, Machine, ProbeMatch, Request, write_annotated};
 pub use raw::{Body, Cut, Raw};
 pub use time::{Time, TimeError};
 

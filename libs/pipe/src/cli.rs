@@ -132,16 +132,25 @@ impl Process {
     /// Reads flags and configuration, starts log and signals. What is wrong has been said when an exit code comes back.
     pub fn start(kind: StageKind, global: &Global, args: &StageArgs) -> Result<Self, Exit> {
         let name = args.stage.clone().or_else(|| args.as_.clone()).unwrap_or_else(|| kind.word().to_owned());
+        Self::of(&[kind], name, global, args)
+    }
+
+    /// The same for a stage of the configuration that runs several programs joined.
+    pub fn start_joined(kinds: &[StageKind], name: &str, global: &Global, args: &StageArgs) -> Result<Self, Exit> {
+        Self::of(kinds, name.to_owned(), global, args)
+    }
+
+    fn of(kinds: &[StageKind], name: String, global: &Global, args: &StageArgs) -> Result<Self, Exit> {
         global.start_log(&name);
         let config = global.load()?;
-        Self::with(kind, name, config, global, args).map_err(|e| {
+        Self::with(kinds, name, config, global, args).map_err(|e| {
             tracing::error!("{e}");
             e.exit
         })
     }
 
     fn with(
-        kind: StageKind,
+        kinds: &[StageKind],
         name: String,
         config: Config,
         global: &Global,
@@ -152,8 +161,9 @@ impl Process {
         if let Some(stage) = &args.stage {
             let missing = || StageError::usage(format!("the configuration has no stage `{stage}`"));
             let found = config.stage(stage).ok_or_else(missing)?.clone();
-            if found.kind != kind {
-                return Err(StageError::usage(format!("stage `{stage}` is no `{}`", kind.word())));
+            if found.kinds != kinds {
+                let words = crate::config::words(kinds);
+                return Err(StageError::usage(format!("stage `{stage}` is no `{words}`")));
             }
             state = Some(config.state_file(&found));
             (from, to) = (found.from.clone(), found.to.clone());
@@ -161,7 +171,7 @@ impl Process {
         } else {
             let place = |text: &String| Place::parse(text).map_err(StageError::usage);
             from = args.from.iter().map(place).collect::<Result<_, _>>()?;
-            if from.is_empty() && kind != StageKind::Receive {
+            if from.is_empty() && !kinds.contains(&StageKind::Receive) {
                 from.push(Place::Standard);
             }
             to = Some(args.to.as_ref().map_or(Ok(Place::Standard), place)?);

@@ -1,6 +1,7 @@
 //! How lines travel: stdin and stdout, disk topics, the stage loop and its commit; and what makes a program a decent
 //! process: configuration, signals, exit codes, log, metrics. It does not look inside a line.
 
+mod chain;
 pub mod cli;
 pub mod config;
 mod exit;
@@ -9,6 +10,7 @@ mod input;
 pub mod log;
 pub mod metrics;
 pub mod ops;
+mod out;
 mod output;
 mod refused;
 mod run;
@@ -20,14 +22,16 @@ mod stdio;
 pub mod topic;
 mod wake;
 
+pub use chain::Chain;
 pub use exit::{Exit, StageError};
 pub use input::parse_start;
 pub use metrics::Metrics;
+pub use out::{Out, TooLong};
 pub use output::{TopicOutput, is_network};
 pub use refused::original as refused_original;
 pub use run::{Job, record_start, run};
 pub use signals::Signals;
 pub use sink::{NoRoom, Sink};
-pub use stage::{Context, Line, Out, Stage, TooLong};
+pub use stage::{Context, Line, Stage};
 pub use stdio::write as write_stdout;
 pub use wake::Waker;

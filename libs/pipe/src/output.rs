@@ -1,5 +1,7 @@
 //! Outputs of a loop: stdout, or the writer of a topic.
 
+mod lent;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use crate::config::{Config, Lag, StageConf, TopicConf};
 use crate::fs::Fs;
 use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, Sealed, TopicWriter};
 use crate::{Exit, Metrics, StageError, state, stdio};
+use lent::{Back, Lent};
 
 /// How often a writer looks after its topic: deletes, compresses, counts.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
@@ -21,6 +24,8 @@ pub(crate) enum Output {
     None,
     Stdout,
     Topic(Box<TopicOutput>),
+    /// Between the parts of a batch that gives much; never after [`Output::settle`].
+    Lent(Lent),
 }
 
 /// A topic as its one writer sees it.
@@ -90,7 +95,7 @@ impl TopicOutput {
     ) -> Result<Self, StageError> {
         let dir = config.topic_dir(name);
         fs.create_dir(&dir).map_err(|e| StageError::state(format!("{}: {e}", dir.display())))?;
-        let options = Options { sealed, ..Options::default() };
+        let options = Options { sealed, pack_beside: true, ..Options::default() };
         let begun = Instant::now();
         let writer = loop {
             match TopicWriter::open(fs.clone(), &dir, kept, options.clone()) {
@@ -224,21 +229,57 @@ impl Output {
         Ok(Self::Topic(Box::new(TopicOutput::open(fs, config, name, class, kept, sealed)?)))
     }
 
-    /// Appends lines, not durable yet.
+    /// Appends lines, not durable yet. A topic is settled.
     pub(crate) fn append(&mut self, lines: &[u8], count: u64) -> Result<(), StageError> {
         match self {
-            Self::None => Ok(()),
             _ if count == 0 => Ok(()),
             Self::Stdout => stdio::write(lines).map_err(|e| closed(&e)),
             Self::Topic(topic) => topic.append(lines, count),
+            Self::None | Self::Lent(_) => Ok(()),
         }
+    }
+
+    /// Takes many lines, to be appended while others come; memory for these comes back.
+    pub(crate) fn lend(&mut self, lines: Vec<u8>, count: u64) -> Result<Vec<u8>, StageError> {
+        let memory = self.settle()?;
+        match std::mem::replace(self, Self::None) {
+            Self::Topic(topic) => {
+                *self = Self::Lent(Lent::new(topic, lines, count)?);
+                Ok(memory)
+            }
+            other => {
+                *self = other;
+                self.append(&lines, count)?;
+                Ok(lines)
+            }
+        }
+    }
+
+    /// Waits for what was lent; memory comes back.
+    pub(crate) fn settle(&mut self) -> Result<Vec<u8>, StageError> {
+        match std::mem::replace(self, Self::None) {
+            Self::Lent(lent) => {
+                let Back { topic, memory, done } = lent.back()?;
+                *self = Self::Topic(topic);
+                done.map(|()| memory)
+            }
+            other => {
+                *self = other;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Whether something was appended that is not durable yet.
+    pub(crate) fn is_dirty(&self) -> bool {
+        matches!(self, Self::Topic(topic) if topic.end() != topic.writer.synced())
     }
 
     /// Makes what was appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), StageError> {
         match self {
-            Self::Topic(topic) if topic.end() != topic.writer.synced() => topic.sync().map(|_| ()),
-            _ => Ok(()),
+            Self::Topic(topic) => topic.sync().map(|_| ()),
+            Self::None | Self::Stdout | Self::Lent(_) => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::fs::{File, Fs, Mode};
-use crate::stage::Complaint;
+use crate::out::Complaint;
 
 /// Bytes at which the file is put aside as `STAGE.ndjson.1`, in place of an older one.
 const FILE_MAX: u64 = 256 << 20;
@@ -74,6 +74,9 @@ impl Refused {
         for c in complaints {
             let mut entry = json!({"reason": c.reason, "text": c.text, "input": input, "number": c.number});
             if let Some(entry) = entry.as_object_mut() {
+                if let Some(stage) = c.stage {
+                    entry.insert("stage".into(), stage.into());
+                }
                 match std::str::from_utf8(&c.line) {
                     Ok(line) => entry.insert("line".into(), line.into()),
                     Err(_) => entry.insert("base64".into(), STANDARD.encode(&c.line).into()),
@@ -137,7 +140,13 @@ mod tests {
     use crate::topic::sim::SimFs;
 
     fn complaint(n: u64) -> Complaint {
-        Complaint { number: n, reason: "not_json", text: "no".into(), line: format!("line {n}").into_bytes() }
+        Complaint {
+            stage: None,
+            number: n,
+            reason: "not_json",
+            text: "no".into(),
+            line: format!("line {n}").into_bytes(),
+        }
     }
 
     /// The lines held in both files, in order.

@@ -2,30 +2,30 @@
 
 mod open;
 mod start;
+mod told;
 mod upkeep;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::Db;
+use registry::db::{Db, Tx};
 
 use crate::config::{Config, Place, StageKind};
 use crate::fs::Guard;
 use crate::input::{Input, Read};
+use crate::out::Out;
 use crate::output::Output;
-use crate::refused::Refused;
-use crate::stage::{Line, Out, Stage};
-use crate::topic::Mark;
+use crate::stage::{Line, Stage};
 use crate::{Exit, Metrics, Signals, StageError, state};
 
 pub use start::record_start;
+use told::Complaints;
 
+/// The longest that batches are gathered for one commit.
+const COMMIT_TIME: Duration = Duration::from_millis(100);
 /// How often a reader without lines looks at its topics.
 const POLL: Duration = Duration::from_millis(20);
-/// Complaints about refused lines that are logged each second; all are counted and kept.
-const COMPLAINTS_LOGGED: usize = 20;
 
 /// What a loop is to run on.
 pub struct Job {
@@ -73,10 +73,8 @@ struct Loop {
     job: Job,
     db: Db,
     inputs: Vec<Input>,
-    refused: Option<Refused>,
     out: Out,
-    refused_any: bool,
-    logged: (Instant, usize),
+    complaints: Complaints,
     measured: Option<Instant>,
     /// Of each input: a line that was there and not read, and since when.
     behind: Vec<Option<(u64, Instant)>>,
@@ -132,79 +130,53 @@ impl Loop {
         }
         let mut tx = self.db.begin()?;
         stage.idle(&mut self.out, &mut tx)?;
+        told::count(&self.out, 0, &mut tx)?;
+        self.complaints.tell("idle", &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(true)
     }
 
-    /// One batch from one input.
+    /// A commit of what there is to read from one input: one batch, or more if the stage lets them share it.
     fn batch(&mut self, stage: &mut dyn Stage, index: usize) -> Result<Step, StageError> {
         let Some(input) = self.inputs.get_mut(index) else { return Ok(Step::Nothing) };
         let name = input.name.clone();
-        let (bytes, first, too_long) = match input.read(stage.batch_bytes())? {
+        let mut read = input.read(stage.batch_bytes())?;
+        match read {
             Read::Nothing => return Ok(Step::Nothing),
             Read::End => return Ok(Step::End),
-            Read::Skipped(lines) => {
-                let topic = name.trim_start_matches("topic:");
-                self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
-                let mut tx = self.db.begin()?;
-                state::set_position(&mut tx, &name, &input.position)?;
-                tx.commit()?;
-                return Ok(Step::Worked);
-            }
-            Read::Lines { bytes, first, too_long } => (bytes, first, too_long),
-        };
-        let mut lines = Vec::with_capacity(bytes.len() / 512);
-        let mut at = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            let line = bytes.get(at..end).unwrap_or_default();
-            lines.push(Line { bytes: line, input: index, number: first + lines.len() as u64 });
-            at = end + 1;
+            Read::Lines { .. } | Read::Skipped(_) => {}
         }
-        for (number, length) in too_long {
-            let line = Line { bytes: b"", input: index, number: *number };
-            self.out.refused(&line, "too_long", format!("line of {length} bytes is too long"));
-        }
-        let taken = (lines.len() + too_long.len()) as u64;
+        // A pipe is to be prompt: what it gave is flushed before the next block is taken.
+        let share = if name == "-" { 0 } else { stage.commit_bytes() };
+        let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
         let mut tx = self.db.begin()?;
-        stage.batch(&lines, &mut self.out, &mut tx)?;
-        let verdicts = self.out.verdicts();
-        if verdicts != taken {
-            // The stage sum would be off for ever: better to stop and say so.
-            return Err(StageError::state(format!(
-                "{taken} lines read, {verdicts} verdicts given: a fault of the stage"
-            )));
-        }
-        drop(lines);
-        if let Some(input) = self.inputs.get(index).filter(|i| i.name != "-") {
-            state::set_position(&mut tx, &input.name, &input.position)?;
-        }
-        state::count(&mut tx, "in", "", taken)?;
-        state::count(&mut tx, "done", "", self.out.done)?;
-        for (what, counts) in [("ignored", &self.out.ignored), ("refused", &self.out.refused)] {
-            for (reason, n) in counts {
-                state::count(&mut tx, what, reason, *n)?;
-            }
-        }
-        self.job.metrics.lines_in.inc_by(taken);
-        if !self.out.complaints.is_empty() {
-            self.refused_any = true;
-            let now = Instant::now();
-            if now.duration_since(self.logged.0) > Duration::from_secs(1) || self.job.state.is_none() {
-                self.logged = (now, 0);
-            }
-            for c in &self.out.complaints {
-                if self.logged.1 < COMPLAINTS_LOGGED || self.job.state.is_none() {
-                    let at = if name == "-" { "stdin" } else { &name };
-                    tracing::warn!("{at} line {}: {}", c.number, c.text);
+        loop {
+            match read {
+                // If it is the end, the next look will tell.
+                Read::Nothing | Read::End => break,
+                Read::Skipped(lines) => {
+                    let topic = name.trim_start_matches("topic:");
+                    self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
+                    break;
                 }
-                self.logged.1 += 1;
+                Read::Lines { bytes, first, too_long } => {
+                    bytes_read += bytes.len();
+                    taken += through(stage, index, (bytes, first, too_long), &mut self.out, &mut tx)?;
+                }
             }
-            if let Some(refused) = &mut self.refused {
-                refused.write(&name, &self.out.complaints).map_err(|e| refused_error(&e))?;
-                state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
+            let enough = bytes_read >= share || begun.elapsed() >= COMMIT_TIME;
+            if enough || self.job.signals.stopping() {
+                break;
             }
+            read = input.read(stage.batch_bytes())?;
         }
+        if name != "-" {
+            state::set_position(&mut tx, &name, &input.position)?;
+        }
+        told::count(&self.out, taken, &mut tx)?;
+        self.job.metrics.lines_in.inc_by(taken);
+        self.complaints.tell(&name, &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(Step::Worked)
@@ -222,12 +194,7 @@ impl Loop {
                 }
             }
         }
-        for (reason, n) in &self.out.ignored {
-            self.job.metrics.ignored.with_label_values(&[reason]).inc_by(*n);
-        }
-        for (reason, n) in &self.out.refused {
-            self.job.metrics.refused.with_label_values(&[reason]).inc_by(*n);
-        }
+        told::measure(&self.out, &self.job.metrics);
         self.out.clear();
         stage.committed()
     }
@@ -236,12 +203,9 @@ impl Loop {
         let exit = stage.exit();
         // Whoever is looked after by a supervisor is not to be judged by its lines.
         let told = self.job.state.is_none() || self.job.once;
-        if self.refused_any && told { Exit::Refused } else { exit }
+        if self.complaints.any && told { Exit::Refused } else { exit }
     }
 }
-
-/// The name under which the length of the refused lines is recorded; no topic can be called so.
-const REFUSED: &str = "(refused)";
 
 enum Step {
     Worked,
@@ -249,20 +213,37 @@ enum Step {
     End,
 }
 
+/// Whole lines, the number of the first one, and lines that were too long to be read.
+type Lines<'a> = (&'a [u8], u64, &'a [(u64, usize)]);
+
+/// A batch through the stage; how many lines it had.
+fn through(
+    stage: &mut dyn Stage,
+    input: usize,
+    (bytes, first, too_long): Lines<'_>,
+    out: &mut Out,
+    tx: &mut Tx<'_>,
+) -> Result<u64, StageError> {
+    let lines = crate::stage::lines(bytes, |before| (input, first + before as u64));
+    let before = out.verdicts.lines();
+    for (number, length) in too_long {
+        let line = Line { bytes: b"", input, number: *number };
+        out.refused(&line, "too_long", format!("line of {length} bytes is too long"));
+    }
+    stage.batch(&lines, out, tx)?;
+    let (taken, verdicts) = ((lines.len() + too_long.len()) as u64, out.verdicts.lines() - before);
+    if verdicts != taken {
+        // The stage sum would be off for ever: better to stop and say so.
+        return Err(StageError::state(format!("{taken} lines read, {verdicts} verdicts given: a fault of the stage")));
+    }
+    Ok(taken)
+}
+
 /// Append, fsync, then one transaction with positions, output lengths and the stage's own tables.
-fn commit(out: &mut Out, mut tx: registry::db::Tx<'_>) -> Result<(), StageError> {
+fn commit(out: &mut Out, mut tx: Tx<'_>) -> Result<(), StageError> {
     out.write()?;
     for output in &mut out.outputs {
         output.record(&mut tx)?;
     }
     Ok(tx.commit()?)
-}
-
-fn refused_error(e: &io::Error) -> StageError {
-    let text = format!("refused lines: {e}");
-    match e.kind() {
-        // A full disk passes: the supervisor starts the stage again, with growing pauses.
-        io::ErrorKind::StorageFull => StageError::unreachable(text),
-        _ => StageError::state(text),
-    }
 }

@@ -1,21 +1,14 @@
 //! What a stage is: a function from a batch of lines to lines for named outputs, its state in the same transaction.
 //!
-//! A stage knows neither files nor topics nor processes, so the same stage runs between pipes, on disk topics and,
-//! later, joined with others or on Kafka.
+//! A stage knows neither files nor topics nor processes, so the same stage runs between pipes, on disk topics, joined with
+//! others and, later, on Kafka.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::LINE_MAX;
 use registry::db::{Schema, Tx};
 
 use crate::config::Config;
-use crate::output::Output;
-use crate::{Exit, Metrics, StageError, Waker};
-
-/// Bytes for one output that are held before they are appended to it, not durable and not recorded yet: what a batch
-/// gives has no bound of its own (a short line may carry thousands of rows).
-const HELD_MAX: usize = 4 << 20;
+use crate::{Exit, Metrics, Out, StageError, Waker};
 
 /// One line of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +19,18 @@ pub struct Line<'a> {
     pub input: usize,
     /// Its number: on stdin from 1; in a topic the lines before it plus one.
     pub number: u64,
+}
+
+/// Whole lines, each with the input and the number that it has after so many before it.
+pub(crate) fn lines(bytes: &[u8], mut origin: impl FnMut(usize) -> (usize, u64)) -> Vec<Line<'_>> {
+    let mut lines = Vec::with_capacity(bytes.len() / 512);
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let (input, number) = origin(lines.len());
+        lines.push(Line { bytes: bytes.get(at..end).unwrap_or_default(), input, number });
+        at = end + 1;
+    }
+    lines
 }
 
 /// What a stage is given at its start.
@@ -52,6 +57,11 @@ pub trait Stage {
     /// The stage's own tables.
     fn schema(&self) -> Option<Schema> {
         None
+    }
+
+    /// The tables of all that it is made of.
+    fn schemas(&self) -> Vec<Schema> {
+        self.schema().into_iter().collect()
     }
 
     /// Once, before the first batch; what is written to `state` is committed.
@@ -101,127 +111,14 @@ pub trait Stage {
         1 << 20
     }
 
+    /// How many bytes of batches that are there already may share a commit; none: each has its own. A commit costs two or
+    /// three fsyncs, whatever is in it.
+    fn commit_bytes(&self) -> usize {
+        0
+    }
+
     /// The exit code when the input has ended and nothing was refused.
     fn exit(&self) -> Exit {
         Exit::Done
-    }
-}
-
-/// What a batch gave: lines for the outputs and a verdict on each line read.
-#[derive(Default)]
-pub struct Out {
-    pub(crate) outputs: Vec<Output>,
-    buffers: Vec<Buffer>,
-    failed: Option<StageError>,
-    pub(crate) done: u64,
-    pub(crate) ignored: BTreeMap<&'static str, u64>,
-    pub(crate) refused: BTreeMap<&'static str, u64>,
-    pub(crate) complaints: Vec<Complaint>,
-}
-
-#[derive(Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    /// Lines in `bytes`.
-    held: u64,
-    /// Lines since the last commit.
-    lines: u64,
-}
-
-/// A refused line.
-#[derive(Debug)]
-pub(crate) struct Complaint {
-    pub(crate) number: u64,
-    pub(crate) reason: &'static str,
-    pub(crate) text: String,
-    pub(crate) line: Vec<u8>,
-}
-
-/// A line for an output is longer than a line may be; it was not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
-
-impl Out {
-    pub(crate) fn new(outputs: Vec<Output>) -> Self {
-        Self { buffers: outputs.iter().map(|_| Buffer::default()).collect(), outputs, ..Self::default() }
-    }
-
-    /// Appends what is held and makes all of it durable.
-    pub(crate) fn write(&mut self) -> Result<(), StageError> {
-        for index in 0..self.buffers.len() {
-            self.hand_on(index)?;
-        }
-        if let Some(e) = self.failed.take() {
-            return Err(e);
-        }
-        self.outputs.iter_mut().try_for_each(Output::sync)
-    }
-
-    fn hand_on(&mut self, index: usize) -> Result<(), StageError> {
-        let (Some(buffer), Some(output)) = (self.buffers.get_mut(index), self.outputs.get_mut(index)) else {
-            return Ok(());
-        };
-        output.append(&buffer.bytes, buffer.held)?;
-        buffer.bytes.clear();
-        buffer.bytes.shrink_to(HELD_MAX);
-        buffer.held = 0;
-        Ok(())
-    }
-
-    /// Lines for an output since the last commit.
-    pub(crate) fn lines(&self, output: usize) -> u64 {
-        self.buffers.get(output).map_or(0, |b| b.lines)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        for buffer in &mut self.buffers {
-            buffer.lines = 0;
-        }
-        self.done = 0;
-        self.ignored.clear();
-        self.refused.clear();
-        self.complaints.clear();
-    }
-
-    /// A line (without newline) for an output. An output that cannot take it is told of at the commit.
-    pub fn line(&mut self, output: usize, bytes: &[u8]) -> Result<(), TooLong> {
-        if bytes.len() > LINE_MAX {
-            return Err(TooLong);
-        }
-        let Some(buffer) = self.buffers.get_mut(output) else { return Ok(()) };
-        buffer.bytes.extend_from_slice(bytes);
-        buffer.bytes.push(b'\n');
-        buffer.held += 1;
-        buffer.lines += 1;
-        if buffer.bytes.len() >= HELD_MAX {
-            if self.failed.is_some() {
-                // The process ends at the commit; until then nothing more is held.
-                buffer.bytes.clear();
-            } else if let Err(e) = self.hand_on(output) {
-                self.failed = Some(e);
-            }
-        }
-        Ok(())
-    }
-
-    /// A line read has given what it had to give.
-    pub fn done(&mut self) {
-        self.done += 1;
-    }
-
-    /// A line read was understood and gives nothing.
-    pub fn ignored(&mut self, reason: &'static str) {
-        *self.ignored.entry(reason).or_default() += 1;
-    }
-
-    /// A line read was not understood: reported, counted, kept in `refused/`.
-    pub fn refused(&mut self, line: &Line<'_>, reason: &'static str, text: impl Into<String>) {
-        *self.refused.entry(reason).or_default() += 1;
-        let (number, text) = (line.number, text.into());
-        self.complaints.push(Complaint { number, reason, text, line: line.bytes.to_vec() });
-    }
-
-    pub(crate) fn verdicts(&self) -> u64 {
-        self.done + self.ignored.values().sum::<u64>() + self.refused.values().sum::<u64>()
     }
 }

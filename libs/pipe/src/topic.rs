@@ -9,6 +9,7 @@ mod chain;
 mod head;
 mod maintain;
 mod pack;
+mod packer;
 mod reader;
 mod recover;
 mod room;
@@ -82,6 +83,8 @@ pub struct Options {
     /// The sealed segments that the state has recorded, in order; records of deleted segments may have gone, the last
     /// one may not: the chain goes on from it.
     pub sealed: Vec<Sealed>,
+    /// Compress on a thread beside the one that appends.
+    pub pack_beside: bool,
 }
 
 /// Bytes at which a segment is full.
@@ -91,7 +94,7 @@ pub const SEAL_AGE_MS: i64 = 3_600_000;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seal_bytes: SEAL_BYTES, seal_age_ms: SEAL_AGE_MS, sealed: Vec::new() }
+        Self { seal_bytes: SEAL_BYTES, seal_age_ms: SEAL_AGE_MS, sealed: Vec::new(), pack_beside: false }
     }
 }
 

@@ -157,7 +157,9 @@ fn imported_lists_are_looked_up() {
     let filter = r#"import "bad" as $bad; .payload.host | IN($bad[0][])"#;
     let set = FilterSet::build(vec![spec("p", filter)], &modules).unwrap();
     assert_eq!(set.standing(0), Some(Standing::Native));
-    for (line, found) in [(r#"{"payload":{"host":"evil.example"}}"#, 1), (r#"{"payload":{"host":"fine"}}"#, 0), ("{}", 0)] {
+    for (line, found) in
+        [(r#"{"payload":{"host":"evil.example"}}"#, 1), (r#"{"payload":{"host":"fine"}}"#, 0), ("{}", 0)]
+    {
         assert_eq!(set.run(line.as_bytes(), 0, &mut Quiet).unwrap().found.len(), found, "{line}");
     }
 }

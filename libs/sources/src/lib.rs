@@ -15,7 +15,7 @@ pub mod sources;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use event::{Event, Machine, Raw, Time};
+use event::{Event, Machine, Raw, Time, json};
 
 pub use body::{BodyError, Head, Member, RECORDS_MAX, Record, Splitter, Take};
 pub use inflate::{Inflate, InflateError, RATIO_MAX};
@@ -44,6 +44,13 @@ pub trait Source: Sync {
 
     /// The events of one raw line of this source; none if the record holds nothing (a batch without rows).
     fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal>;
+
+    /// The event of a raw line whose record is one event as it stands and tells nothing of its machine: what
+    /// [`Source::translate`] makes of it, without making anything. `None`: it is not so plain. `record` are the members of
+    /// the record, which is canonical.
+    fn plain(&self, _kind: &[u8], _received: Time, _record: json::Object<'_>) -> Option<Plain> {
+        None
+    }
 
     /// The events of one line of the agent's own log. There is no receipt: `received` is the record's own time,
     /// `now` only if it has none, and nothing is clamped.
@@ -181,6 +188,19 @@ impl MachineFacts {
             ..Machine::default()
         }
     }
+}
+
+/// An event whose payload is the record as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    /// What happened.
+    pub type_: &'static str,
+    /// When.
+    pub time: Time,
+    /// Words to find it by.
+    pub tags: &'static [&'static str],
+    /// What it is about.
+    pub objects: Vec<String>,
 }
 
 /// Why a record gives no event.

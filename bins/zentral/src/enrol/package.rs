@@ -70,7 +70,7 @@ pub fn script(config: &Config, enrolment: &Enrolment, secret: &str) -> Result<St
 /// The certificates of `ca.pem` beside the hub's own, written anew; none if there is no such file: then the hub has a
 /// certificate that everybody believes.
 fn authorities(config: &Config) -> Result<Option<String>, StageError> {
-    let receive = config.stages.iter().find(|s| s.kind == StageKind::Receive);
+    let receive = config.stages.iter().find(|s| s.runs(StageKind::Receive));
     let tls = receive.and_then(|s| s.settings.clone().table("tls"));
     let Some(cert) = tls.and_then(|mut tls| tls.path("cert")) else { return Ok(None) };
     let path: PathBuf = cert.with_file_name("ca.pem");

@@ -62,7 +62,7 @@ pub fn of(config: &Config, id: &str, received: Option<Time>) -> Result<Deeds, St
             all.insert(key, deed);
         }
     }
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Act) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Act)) {
         for (probe, deed) in ledger(config, stage, id)? {
             let known = all.entry((probe, deed.action.clone(), deed.target.clone())).or_insert_with(|| deed.clone());
             *known = Deed { dry_run: known.dry_run, ..deed };
@@ -114,7 +114,7 @@ fn outcomes(config: &Config, id: &str, received: Option<Time>) -> Result<Vec<Val
         return Ok(events);
     }
     let age = received.map_or(Start::First, |at| Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0)));
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Act) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Act)) {
         let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
         find::scan(config, topic, age, id, |_, line| {
             events.extend(serde_json::from_slice(line).ok().filter(is_of));
@@ -147,7 +147,7 @@ mod tests {
         let event = event::Event::parse(line).unwrap();
         let kept = KeptLine::new(line.to_vec());
         std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
-        let act = config.stages.iter().find(|s| s.kind == StageKind::Act).unwrap();
+        let act = config.stages.iter().find(|s| s.runs(StageKind::Act)).unwrap();
         let mut db = Db::open(&config.state_file(act), &[SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         keep(&mut tx, &kept).unwrap();

@@ -42,7 +42,7 @@ pub fn by_id(config: &Config, id: &str) -> Result<Option<Found>, StageError> {
         return Ok(Some(Found { line, place: "the store".into() }));
     }
     for kind in [StageKind::Filter, StageKind::Normalize, StageKind::Act] {
-        for topic in config.stages.iter().filter(|s| s.kind == kind).flat_map(|s| s.writes()) {
+        for topic in config.stages.iter().filter(|s| s.runs(kind)).flat_map(|s| s.writes()) {
             let mut found = None;
             scan(config, topic, Start::First, id, |_, line| {
                 if is(line, "id", id) {
@@ -90,7 +90,7 @@ pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError
     let (Some(id), Some(received)) = (text("id"), text("received")) else { return Ok(None) };
     let Ok(at) = received.parse::<Time>() else { return Ok(None) };
     let start = Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0));
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Receive) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Receive)) {
         let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
         let mut found = None;
         scan(config, topic, start, &at.to_string(), |offset, line| {

@@ -74,7 +74,7 @@ pub struct Off {
 /// The filters that are off, by (probe, rev): a changed text gets a new chance.
 pub fn switched_off(config: &Config) -> Result<BTreeMap<(String, String), Off>, StageError> {
     let mut all = BTreeMap::new();
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Filter) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
         let Some(db) = Db::open_read_only(&config.state_file(stage))? else { continue };
         if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
             continue;

@@ -51,7 +51,7 @@ pub fn plan(global: &Global, args: &Args) -> Result<Plan, StageError> {
 
 /// The files of certificate and key, as `receive` is told.
 fn tls(config: &Config) -> Option<(PathBuf, PathBuf)> {
-    let stage = config.stages.iter().find(|s| s.kind == StageKind::Receive)?;
+    let stage = config.stages.iter().find(|s| s.runs(StageKind::Receive))?;
     let mut tls = stage.settings.clone().table("tls")?;
     Some((tls.path("cert")?, tls.path("key")?))
 }

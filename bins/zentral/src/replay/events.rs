@@ -23,7 +23,7 @@ pub struct EventTopic<'c> {
 /// The topics that together hold every event once: two filters may read the same events.
 pub fn topics(config: &Config) -> Vec<EventTopic<'_>> {
     let (mut known, mut all) = (Vec::new(), Vec::new());
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Filter) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
         let Some(name) = stage.to.as_ref().and_then(|to| to.topic()) else { continue };
         let new = stage.from.iter().any(|from| !known.contains(from));
         known.extend(stage.from.iter().cloned());

@@ -52,10 +52,11 @@ impl Health {
         let stages = config.stages.iter().map(known).collect();
         let (mut off, mut dead) = (Vec::new(), 0);
         for stage in &config.stages {
-            match stage.kind {
-                StageKind::Filter => off.extend(switched_off(config, stage)?),
-                StageKind::Act => dead += dead_letters(config, stage)?,
-                StageKind::Receive | StageKind::Normalize | StageKind::Store => {}
+            if stage.runs(StageKind::Filter) {
+                off.extend(switched_off(config, stage)?);
+            }
+            if stage.runs(StageKind::Act) {
+                dead += dead_letters(config, stage)?;
             }
         }
         Ok(Self { stages, off, dead })
@@ -127,7 +128,7 @@ fn alone(config: &Config, stage: &StageConf) -> Stage {
     let answers = pipe::ops::get(&config.socket(&stage.name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
     Stage {
         name: stage.name.clone(),
-        kind: stage.kind.word().to_owned(),
+        kind: stage.words(),
         state: if answers { State::Running } else { State::Stopped },
         pid: None,
         restarts: 0,
@@ -161,7 +162,7 @@ fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {
 /// What the filters that run tell of each probe, the dearest first.
 pub fn probes(config: &Config, health: &Health) -> Vec<Probe> {
     let mut all = Families::default();
-    for stage in config.stages.iter().filter(|s| s.kind == StageKind::Filter) {
+    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
         if let Ok((200, body)) = pipe::ops::get(&config.socket(&stage.name), "/metrics", TIMEOUT) {
             all.add(&String::from_utf8_lossy(&body));
         }

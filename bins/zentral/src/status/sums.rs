@@ -68,10 +68,10 @@ pub struct ReaderSum {
     pub why: Option<String>,
 }
 
-/// A stage with input.
+/// A stage with input, or one of several that are joined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct StageSum {
-    /// Its name.
+    /// Its name; of the later ones of joined stages `NAME: KIND`, whose lines in are those that the one before gave.
     pub stage: String,
     /// Lines in.
     #[serde(rename = "in")]
@@ -94,7 +94,7 @@ pub struct StageSum {
 pub struct Sums {
     /// Topics, in the order of their writers.
     pub topics: Vec<TopicSum>,
-    /// Stages with input, in the order of the file.
+    /// Stages with input, in the order of the file; of joined stages each has its own.
     pub stages: Vec<StageSum>,
 }
 
@@ -133,16 +133,16 @@ pub fn sums(config: &Config) -> Result<Sums, StageError> {
             sums.topics.push(topic_sum(&fs, config, writer, name)?);
         }
     }
-    for stage in config.stages.iter().filter(|s| s.kind != StageKind::Receive) {
-        let mut sum = stage_sum(config, stage)?;
+    for stage in config.stages.iter().filter(|s| !s.runs(StageKind::Receive)) {
+        let mut all = stage_sums(config, stage)?;
         for _ in 1..TRIES {
-            if sum.ok {
+            if all.iter().all(|sum| sum.ok) {
                 break;
             }
             std::thread::sleep(PAUSE);
-            sum = stage_sum(config, stage)?;
+            all = stage_sums(config, stage)?;
         }
-        sums.stages.push(sum);
+        sums.stages.append(&mut all);
     }
     Ok(sums)
 }
@@ -179,7 +179,7 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
         gone: head.first.line,
         disk,
         limit: conf.limit,
-        full: !room.allows(writer.kind.class()),
+        full: !room.allows(writer.class()),
         held_by: readers.iter().min_by_key(|(at, _)| *at).map(|(_, r)| r.reader.clone()),
         readers: readers.into_iter().map(|(_, r)| r).collect(),
     })
@@ -278,12 +278,17 @@ fn lag(topic: &mut TopicReader, from: Mark, to: Mark) -> Result<u64, Error> {
     Ok(lines)
 }
 
-fn stage_sum(config: &Config, stage: &StageConf) -> Result<StageSum, StageError> {
-    let mut sum = StageSum { stage: stage.name.clone(), ok: true, ..StageSum::default() };
-    let Some(db) = db(&config.state_file(stage))? else { return Ok(sum) };
+fn stage_sums(config: &Config, stage: &StageConf) -> Result<Vec<StageSum>, StageError> {
+    let sum = |stage: String| StageSum { stage, ok: true, ..StageSum::default() };
+    let later = stage.kinds.iter().skip(1).map(|kind| sum(format!("{}: {}", stage.name, kind.word())));
+    let mut sums: Vec<StageSum> = std::iter::once(sum(stage.name.clone())).chain(later).collect();
+    let Some(db) = db(&config.state_file(stage))? else { return Ok(sums) };
     let before = db.version()?;
     for (name, reason, n) in state::counters(&db)? {
-        match name.as_str() {
+        let (kind, name) = name.split_once('/').unwrap_or(("", &name));
+        let place = if kind.is_empty() { Some(0) } else { stage.kinds.iter().position(|k| k.word() == kind) };
+        let Some(sum) = place.and_then(|place| sums.get_mut(place)) else { continue };
+        match name {
             "in" => sum.taken = n,
             "done" => sum.done = n,
             "ignored" => _ = sum.ignored.insert(reason, n),
@@ -291,20 +296,24 @@ fn stage_sum(config: &Config, stage: &StageConf) -> Result<StageSum, StageError>
             _ => {}
         }
     }
-    let verdicts = sum.done + sum.ignored.values().sum::<u64>() + sum.refused.values().sum::<u64>();
     // The counters come from one look; positions from another, so they count only if nothing moved between.
     let mut read = Some(0);
     for row in db.query("SELECT read_lines FROM positions", &[])? {
         read = read.map(|sum| sum + row.uint(0));
     }
-    let read = read.filter(|_| db.version().is_ok_and(|after| after == before));
-    if sum.taken != verdicts {
-        sum.why = Some(format!("{} lines in, {verdicts} verdicts", sum.taken));
-    } else if let Some(read) = read.filter(|read| *read != sum.taken) {
-        sum.why = Some(format!("{read} lines read, {} counted", sum.taken));
+    let mut read = read.filter(|_| db.version().is_ok_and(|after| after == before));
+    for sum in &mut sums {
+        let verdicts = sum.done + sum.ignored.values().sum::<u64>() + sum.refused.values().sum::<u64>();
+        // What a joined stage reads has no position.
+        let read = read.take();
+        if sum.taken != verdicts {
+            sum.why = Some(format!("{} lines in, {verdicts} verdicts", sum.taken));
+        } else if let Some(read) = read.filter(|read| *read != sum.taken) {
+            sum.why = Some(format!("{read} lines read, {} counted", sum.taken));
+        }
+        sum.ok = sum.why.is_none();
     }
-    sum.ok = sum.why.is_none();
-    Ok(sum)
+    Ok(sums)
 }
 
 /// A state file to look at; none if there is none yet, or if nothing of the loop is in it.

@@ -62,19 +62,31 @@ impl Programs {
 
     /// Starts a stage on this configuration (a file or a copy) and data folder.
     pub fn start(&self, stage: &StageConf, config: &Path, data: &Path, more: &[&str]) -> io::Result<Child> {
-        let mut command = match self.small.iter().find(|(kind, _)| *kind == stage.kind) {
-            Some((_, path)) => Command::new(path),
-            None => {
-                let mut command = Command::new(&self.me);
-                command.arg(stage.kind.word());
-                command
-            }
-        };
-        command.arg("--config").arg(config).arg("--data").arg(data).args(["--stage", &stage.name, "--supervised"]);
+        let mut command = self.command(stage);
+        command.arg("--config").arg(config).arg("--data").arg(data).arg("--supervised");
         command.args(more).args(&self.flags);
         // The pipe's writing end is closed on exec, so no other child keeps this one from seeing its end.
         let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
         Ok(Child { process, since: Instant::now() })
+    }
+
+    fn command(&self, stage: &StageConf) -> Command {
+        let [kind] = stage.kinds.as_slice() else {
+            // No small program holds several stages.
+            let mut command = Command::new(&self.me);
+            command.args(["run", &stage.name]);
+            return command;
+        };
+        let mut command = match self.small.iter().find(|(small, _)| small == kind) {
+            Some((_, path)) => Command::new(path),
+            None => {
+                let mut command = Command::new(&self.me);
+                command.arg(kind.word());
+                command
+            }
+        };
+        command.args(["--stage", &stage.name]);
+        command
     }
 }
 

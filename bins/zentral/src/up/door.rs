@@ -183,7 +183,7 @@ const MACHINES_MAX: i64 = 500;
 fn machines(config: &Config) -> String {
     let name = "zentral_machines";
     let mut text = format!("# HELP {name} Machines that have enrolled.\n# TYPE {name} gauge\n");
-    let Some(stage) = config.stages.iter().find(|s| s.kind == StageKind::Receive) else { return text };
+    let Some(stage) = config.stages.iter().find(|s| s.runs(StageKind::Receive)) else { return text };
     let sql = "SELECT source, COALESCE(platform, ''), unit, COUNT(*) FROM machines GROUP BY source, platform, unit \
                ORDER BY COUNT(*) DESC LIMIT $1";
     let rows = match Db::open_read_only(&config.state_file(stage)) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pipe::config::DRAIN;
 
-use super::plan::{FLOW, flow};
+use super::plan::FLOW;
 use super::worker::Workers;
 
 /// Before the deadline all that are left are told, so that they can finish by themselves.
@@ -49,11 +49,11 @@ impl Drain {
         }
         let last_call = self.deadline.checked_sub(LAST_CALL).unwrap_or(now);
         while self.told < FLOW {
-            let before = workers.values().any(|w| w.alive() && flow(w.conf.kind) < self.told);
+            let before = workers.values().any(|w| w.alive() && w.conf.flow() < self.told);
             if before && now < last_call {
                 return Some(last_call);
             }
-            for worker in workers.values_mut().filter(|w| flow(w.conf.kind) == self.told) {
+            for worker in workers.values_mut().filter(|w| w.conf.flow() == self.told) {
                 worker.finish();
             }
             self.told += 1;

@@ -16,7 +16,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::child::Programs;
-use super::plan::flow;
 use super::restarts::End;
 use super::source::Source;
 use super::{Args, home};
@@ -37,8 +36,8 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
     })?;
     let config = loaded.config;
     let _lock = home::open(&data)?;
-    let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| s.kind != StageKind::Receive).collect();
-    stages.sort_by_key(|s| flow(s.kind));
+    let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| !s.runs(StageKind::Receive)).collect();
+    stages.sort_by_key(|s| s.flow());
     for stage in &stages {
         pipe::record_start(&config, stage, Some(LOCK_WAIT), &|| false)?;
     }
@@ -79,7 +78,7 @@ fn fresh(named: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), S
 
 /// Puts the lines of the files where `receive` would; how many could not be taken.
 fn write_raw(config: &Config, files: &[PathBuf]) -> Result<u64, StageError> {
-    let to = config.stages.iter().find(|s| s.kind == StageKind::Receive).and_then(|s| s.to.as_ref()?.topic());
+    let to = config.stages.iter().find(|s| s.runs(StageKind::Receive)).and_then(|s| s.to.as_ref()?.topic());
     let to = to.ok_or_else(|| StageError::usage("the pipeline has no receive that raw lines could stand for"))?;
     let fail = |e| StageError::state(format!("topic:{to}: {e}"));
     let options = Options::default();
@@ -142,10 +141,8 @@ fn rounds(config: &Config, stages: &[&StageConf], programs: &Programs, main: &Pa
                 continue;
             }
             // Where age matters the lines are judged as on their own day, and nothing is sent.
-            let more: &[&str] = match stage.kind {
-                StageKind::Act | StageKind::Store => &["--once", "--recorded"],
-                StageKind::Receive | StageKind::Normalize | StageKind::Filter => &["--once"],
-            };
+            let judges_age = stage.runs(StageKind::Act) || stage.runs(StageKind::Store);
+            let more: &[&str] = if judges_age { &["--once", "--recorded"] } else { &["--once"] };
             let fail = |e: std::io::Error| StageError::state(format!("stage {}: {e}", stage.name));
             let mut child = programs.start(stage, main, &config.data, more).map_err(fail)?;
             let end = child.wait().map_err(fail)?;
@@ -178,7 +175,7 @@ fn matches(config: &Config) -> Result<BTreeMap<String, u64>, StageError> {
         name: String,
     }
     let mut counts: BTreeMap<String, u64> = config.probes.keys().map(|name| (name.clone(), 0)).collect();
-    let filters = config.stages.iter().filter(|s| s.kind == StageKind::Filter);
+    let filters = config.stages.iter().filter(|s| s.runs(StageKind::Filter));
     for topic in filters.filter_map(|s| s.matches.as_ref().or(s.to.as_ref()).and_then(Place::topic)) {
         let fail = |e| StageError::state(format!("topic:{topic}: {e}"));
         let mut reader = TopicReader::open(RealFs::shared(), &config.topic_dir(topic), Start::First).map_err(fail)?;

@@ -3,24 +3,13 @@
 use pipe::config::{Config, Settings, StageConf, StageKind};
 use serde_json::{Value, json};
 
-/// The place of a kind in the flow of lines: who comes first is told first to stop, and starts last.
-pub fn flow(kind: StageKind) -> usize {
-    match kind {
-        StageKind::Receive => 0,
-        StageKind::Normalize => 1,
-        StageKind::Filter => 2,
-        StageKind::Act => 3,
-        StageKind::Store => 4,
-    }
-}
-
-/// How many places there are in the flow.
-pub const FLOW: usize = 5;
+/// How many places there are in the flow of lines: who comes first is told first to stop, and starts last.
+pub const FLOW: usize = StageKind::ALL.len();
 
 /// Stages in the order in which they start: whoever reads is there before whoever writes, and the port opens last.
 pub fn start_order<'a>(stages: impl Iterator<Item = &'a StageConf>) -> Vec<&'a StageConf> {
     let mut all: Vec<&StageConf> = stages.collect();
-    all.sort_by_key(|s| std::cmp::Reverse(flow(s.kind)));
+    all.sort_by_key(|s| std::cmp::Reverse(s.flow()));
     all
 }
 
@@ -67,7 +56,7 @@ fn shape(config: &Config, stage: &StageConf) -> Value {
             json!([topic, format!("{:?}", config.topics.of(topic)), readers])
         })
         .collect();
-    json!([stage.kind.word(), values(&stage.settings), topics])
+    json!([stage.words(), values(&stage.settings), topics])
 }
 
 /// The values of a table without their places in the file.
@@ -156,7 +145,7 @@ kind = "embedded"
     fn readers_start_before_writers() {
         let names: Vec<String> = start_order(load(BASE).stages.iter()).iter().map(|s| s.name.clone()).collect();
         assert_eq!(names, ["store", "normalize", "receive"]);
-        assert!(StageKind::ALL.iter().all(|(_, kind)| flow(*kind) < FLOW));
+        assert_eq!(StageKind::ALL.map(|(_, kind)| kind.flow()), std::array::from_fn(|i| i));
     }
 
     fn owned(names: &[&str]) -> Vec<String> {

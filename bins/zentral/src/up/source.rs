@@ -88,7 +88,7 @@ fn unfit(config: &Config) -> Vec<Finding> {
 
 /// The address that `receive` listens on, to be said.
 pub fn listens(stage: &pipe::config::StageConf) -> Option<String> {
-    if stage.kind == StageKind::Receive { stage.settings.clone().str("listen") } else { None }
+    if stage.runs(StageKind::Receive) { stage.settings.clone().str("listen") } else { None }
 }
 
 /// The folder of a file.

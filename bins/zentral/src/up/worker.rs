@@ -177,7 +177,7 @@ impl Worker {
         };
         shown::Stage {
             name: self.conf.name.clone(),
-            kind: self.conf.kind.word().to_owned(),
+            kind: self.conf.words(),
             state,
             pid,
             restarts: self.restarts,

@@ -91,22 +91,19 @@ fn readers(config: &Config) -> Vec<Finding> {
 fn owners(config: &Config) -> Vec<Finding> {
     let (mut found, mut owners) = (Vec::new(), BTreeMap::<_, &StageConf>::new());
     for stage in &config.stages {
-        let Some(other) = owners.insert(config.state_file(stage), stage) else { continue };
-        let text = if other.kind == stage.kind {
-            format!("there is one `{}` in a pipeline", stage.kind.word())
+        let file = config.state_file(stage);
+        // The names of stages differ, so a file in common is named after a kind.
+        let kind = file.file_stem().and_then(|word| StageKind::of(word.to_str()?));
+        let (Some(other), Some(kind)) = (owners.insert(file, stage), kind) else { continue };
+        let text = if other.runs(kind) && stage.runs(kind) {
+            format!("there is one `{}` in a pipeline", kind.word())
         } else {
             let text = "their state would lie in one file; give the one that is no";
-            format!("stages `{}` and `{}`: {text} `{}` another name", other.name, stage.name, single(other, stage))
+            format!("stages `{}` and `{}`: {text} `{}` another name", other.name, stage.name, kind.word())
         };
         found.extend(at(&stage.settings, |at| at.fail("", text)));
     }
     found
-}
-
-/// The kind after which the common state file is named.
-fn single(one: &StageConf, other: &StageConf) -> &'static str {
-    let by_name = |stage: &StageConf| matches!(stage.kind, StageKind::Filter | StageKind::Store);
-    if by_name(one) { other.kind.word() } else { one.kind.word() }
 }
 
 /// No line comes back to a stage that it has passed. What act writes may: its outcomes have a `cause`, and what comes
@@ -114,13 +111,13 @@ fn single(one: &StageConf, other: &StageConf) -> &'static str {
 fn cycles(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut told = BTreeSet::new();
-    for stage in config.stages.iter().filter(|s| s.kind != StageKind::Act) {
+    for stage in config.stages.iter().filter(|s| !s.runs(StageKind::Act)) {
         // Each way on is followed once; `way` holds the stages by which it was found.
         let mut open = vec![(stage, vec![stage.name.as_str()])];
         let mut seen = BTreeSet::from([stage.name.as_str()]);
         while let Some((from, way)) = open.pop() {
             for topic in from.writes() {
-                for next in config.readers(topic).filter(|next| next.kind != StageKind::Act) {
+                for next in config.readers(topic).filter(|next| !next.runs(StageKind::Act)) {
                     if next.name == stage.name && from.name != stage.name && !told.contains(stage.name.as_str()) {
                         told.extend(way.iter().copied());
                         let place = format!("topic:{topic}");
@@ -139,7 +136,7 @@ fn cycles(config: &Config) -> Vec<Finding> {
 /// One store answers for all; a store alone need not say so.
 fn searched(config: &Config) -> Vec<Finding> {
     let answers = |stage: &StageConf| stage.settings.clone().bool("search").unwrap_or(false);
-    let stores: Vec<_> = config.stages.iter().filter(|s| s.kind == StageKind::Store).collect();
+    let stores: Vec<_> = config.stages.iter().filter(|s| s.runs(StageKind::Store)).collect();
     let mut answering = stores.iter().filter(|s| answers(s));
     match (answering.next(), stores.as_slice()) {
         (Some(first), _) => answering

@@ -6,6 +6,7 @@
 mod cross;
 mod files;
 mod finding;
+mod joined;
 mod load;
 mod mask;
 mod probes;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use files::Files;
 pub use finding::{Finding, SourceFile, once, render};
+pub(crate) use joined::words;
 pub use probes::{FilterText, ProbeConf, Query, SEVERITIES, Scope};
 pub use settings::Settings;
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
@@ -191,14 +193,11 @@ impl Config {
         self.data.join("topics").join(topic)
     }
 
-    /// The state file of a stage; that of receive, normalize and act is named after its kind, whatever the stage is called.
+    /// The state file of a stage; that of receive, normalize and act is named after its kind, whatever the stage is
+    /// called and whatever is joined with it.
     pub fn state_file(&self, stage: &StageConf) -> PathBuf {
-        let name = match stage.kind {
-            StageKind::Receive => "receive",
-            StageKind::Normalize => "normalize",
-            StageKind::Act => "act",
-            StageKind::Filter | StageKind::Store => &stage.name,
-        };
+        let named = |kind: &&StageKind| matches!(kind, StageKind::Receive | StageKind::Normalize | StageKind::Act);
+        let name = stage.kinds.iter().find(named).map_or(stage.name.as_str(), |kind| kind.word());
         self.data.join("state").join(format!("{name}.db"))
     }
 

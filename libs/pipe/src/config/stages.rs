@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Settings;
+use super::{Settings, joined};
 use crate::topic::Class;
 
 /// Which program a stage is.
@@ -42,6 +42,16 @@ impl StageKind {
     /// The word that `run` takes.
     pub fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, k)| *k == self).map_or("", |(w, _)| w)
+    }
+
+    /// The kind that this word of `run` means.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(w, _)| *w == word).map(|(_, kind)| *kind)
+    }
+
+    /// The place of a kind in the flow of lines.
+    pub fn flow(self) -> usize {
+        Self::ALL.iter().position(|(_, kind)| *kind == self).unwrap_or(0)
     }
 }
 
@@ -101,8 +111,8 @@ pub enum Lag {
 pub struct StageConf {
     /// Its name: of its state, its socket, its metrics.
     pub name: String,
-    /// Its program.
-    pub kind: StageKind,
+    /// Its programs, in the order in which lines pass them; several are joined in one process.
+    pub kinds: Vec<StageKind>,
     /// Inputs.
     pub from: Vec<Place>,
     /// Main output.
@@ -118,6 +128,26 @@ pub struct StageConf {
 }
 
 impl StageConf {
+    /// Whether it runs this program, alone or joined with others.
+    pub fn runs(&self, kind: StageKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// What `run` says: `filter`, or `normalize | filter`.
+    pub fn words(&self) -> String {
+        joined::words(&self.kinds)
+    }
+
+    /// How long its outputs still take lines when room gets scarce (design § 3).
+    pub fn class(&self) -> Class {
+        self.kinds.last().map_or(Class::Between, |kind| kind.class())
+    }
+
+    /// Its place in the flow of lines, from 0.
+    pub fn flow(&self) -> usize {
+        self.kinds.first().map_or(0, |kind| kind.flow())
+    }
+
     /// Names of the topics that it writes.
     pub fn writes(&self) -> impl Iterator<Item = &str> {
         self.to.iter().chain(&self.matches).filter_map(Place::topic)
@@ -125,22 +155,7 @@ impl StageConf {
 
     pub(super) fn read(mut table: Settings) -> (Option<Self>, Settings) {
         let name = table.name().to_owned();
-        let words: Vec<&'static str> = StageKind::ALL.iter().map(|(w, _)| *w).collect();
-        let word = if table.has("run") {
-            if table.str("run").is_some_and(|run| run.contains('|')) {
-                table.fail("run", "joined stages are not supported by this version");
-                return (None, table);
-            }
-            table.word("run", &words)
-        } else {
-            table.str("run");
-            let word = words.iter().find(|w| **w == name).copied();
-            if word.is_none() {
-                table.fail("", format!("needs the key `run` (one of {})", words.join(", ")));
-            }
-            word
-        };
-        let kind = StageKind::ALL.iter().find(|(w, _)| Some(*w) == word).map(|(_, k)| *k);
+        let kinds = kinds(&mut table, &name);
         let mut places = |key: &str| {
             let texts = table.strings(key);
             let mut all = Vec::new();
@@ -170,25 +185,44 @@ impl StageConf {
         {
             table.fail("start", "`start` is \"first\", \"last\" or an age such as \"7d\"");
         }
-        let Some(kind) = kind else { return (None, table) };
-        if kind == StageKind::Receive && !from.is_empty() {
+        let Some(kinds) = kinds else { return (None, table) };
+        let runs = |kind| kinds.contains(&kind);
+        if runs(StageKind::Receive) && !from.is_empty() {
             table.fail("from", "receive listens and reads no topic");
         }
-        if kind != StageKind::Receive && from.is_empty() {
+        if !runs(StageKind::Receive) && from.is_empty() {
             table.fail("", "needs the key `from`");
         }
-        if kind == StageKind::Store && !to.is_empty() {
+        if runs(StageKind::Store) && !to.is_empty() {
             table.fail("to", "a store writes no topic");
         }
-        if matches!(kind, StageKind::Receive | StageKind::Normalize | StageKind::Filter) && to.is_empty() {
+        if [StageKind::Receive, StageKind::Normalize, StageKind::Filter].into_iter().any(runs) && to.is_empty() {
             table.fail("", "needs the key `to`");
         }
-        if kind != StageKind::Filter && !matches.is_empty() {
+        if !runs(StageKind::Filter) && !matches.is_empty() {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kind, from, to, matches, lag, start, settings }), table)
+        (Some(Self { name, kinds, from, to, matches, lag, start, settings }), table)
     }
+}
+
+/// What a stage runs: the words of `run`, else its own name.
+fn kinds(table: &mut Settings, name: &str) -> Option<Vec<StageKind>> {
+    let words = StageKind::ALL.map(|(word, _)| word);
+    let run = table.str("run");
+    let word = match run {
+        Some(run) if run.contains('|') => return joined::read(table, &run),
+        _ if table.has("run") => table.word("run", &words),
+        _ => {
+            let word = words.into_iter().find(|word| *word == name);
+            if word.is_none() {
+                table.fail("", format!("needs the key `run` (one of {})", words.join(", ")));
+            }
+            word
+        }
+    };
+    StageKind::of(word?).map(|kind| vec![kind])
 }
 
 /// How much of a topic is kept.

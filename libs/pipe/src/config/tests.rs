@@ -98,7 +98,7 @@ fn reads_a_whole_configuration_and_its_copy() {
         assert_eq!(config.data, dir.path().join("data"));
         assert_eq!(config.topics.of("raw").keep_age, Duration::from_secs(3600));
         assert_eq!(config.topics.of("raw").limit, 1 << 30);
-        assert_eq!(config.stages.iter().map(|s| s.kind.word()).collect::<Vec<_>>(), ["receive", "filter"]);
+        assert_eq!(config.stages.iter().map(StageConf::words).collect::<Vec<_>>(), ["receive", "filter"]);
         assert_eq!(config.writer("matches").unwrap().name, "sift");
         assert_eq!(config.readers("raw").count(), 1);
         assert_eq!(
@@ -168,6 +168,46 @@ fn lines_that_would_double_or_go_round_are_found() {
         &[":6:1: `stage.b`: there is one `act`"],
     );
     check("[topic.rwa]\nlimit = \"1 GiB\"\n", &[":4:1: `topic.rwa`: no stage writes topic `rwa`; did you mean `raw`?"]);
+}
+
+#[test]
+fn what_can_be_joined() {
+    const HEAD: &str = "version = 1\n[stage.receive]\nto = \"topic:raw\"\n";
+    let joined = |run: &str, more: &str, want: &[&str]| {
+        check(&format!("{HEAD}[stage.sift]\nrun = \"{run}\"\nfrom = \"topic:raw\"\nto = \"topic:a\"\n{more}"), want);
+    };
+    joined("normalize | filter", "matches = \"topic:m\"\n", &[]);
+    joined("normalize|filter", "[stage.filter]\nfrom = \"topic:a\"\nto = \"topic:b\"\n", &[]);
+    joined("filter | normalize", "", &[":5:7: `stage.sift.run`: `normalize` comes before `filter`"]);
+    joined("filter | filter", "", &[":5:7: `stage.sift.run`: `filter` stands here twice"]);
+    joined("normalize |", "", &[":5:7: `stage.sift.run`: there is no stage on one side of a `|`"]);
+    joined(
+        "normalise | filter",
+        "",
+        &[":5:7: `stage.sift.run`: there is no stage `normalise`; did you mean `normalize`?"],
+    );
+    joined("filter | act", "", &[":5:7: `stage.sift.run`: `act` cannot be joined: its queue is state of its own"]);
+    joined(
+        "receive | filter | store",
+        "",
+        &["`receive` cannot be joined: it listens", "`store` cannot be joined: its commits would hold up"],
+    );
+    joined(
+        "normalize | filter",
+        "[stage.normalize]\nfrom = \"topic:raw\"\nto = \"topic:b\"\n",
+        &[":8:1: `stage.normalize`: there is one `normalize` in a pipeline"],
+    );
+    joined(
+        "normalize | filter",
+        "[stage.normalize]\nrun = \"filter\"\nfrom = \"topic:raw\"\nto = \"topic:b\"\n",
+        &["their state would lie in one file; give the one that is no `normalize` another name"],
+    );
+    let text = format!("{HEAD}[stage.sift]\nrun = \"normalize | filter\"\nfrom = \"topic:raw\"\nto = \"topic:a\"\n");
+    let (_dir, loaded) = load(&[("pipeline.toml", &text)]);
+    let config = loaded.unwrap().0;
+    let sift = config.stage("sift").unwrap();
+    assert!(config.state_file(sift).ends_with("state/normalize.db"));
+    assert_eq!((sift.words().as_str(), sift.flow()), ("normalize | filter", StageKind::Normalize.flow()));
 }
 
 #[test]

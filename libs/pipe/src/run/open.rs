@@ -1,24 +1,24 @@
 //! Before the first batch: lock, state, inputs and outputs as they were left.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use registry::db::{Db, Schema};
 
-use super::{Job, Loop, REFUSED, refused_error};
+use super::told::{Complaints, refused_error};
+use super::{Job, Loop};
 use crate::config::{Place, StageKind};
 use crate::fs::{Fs, Guard, RealFs};
 use crate::input::{Input, parse_start};
+use crate::out::Out;
 use crate::output::Output;
 use crate::refused::Refused;
-use crate::stage::{Context, Out, Stage};
-use crate::topic::Mark;
+use crate::stage::{Context, Stage};
 use crate::{StageError, state};
 
 impl Loop {
     pub(super) fn open(stage: &mut dyn Stage, job: Job) -> Result<Self, StageError> {
         let fs = RealFs::shared();
-        let schemas: Vec<Schema> = [state::SCHEMA].into_iter().chain(stage.schema()).collect();
+        let schemas: Vec<Schema> = [state::SCHEMA].into_iter().chain(stage.schemas()).collect();
         let (lock, mut db) = open_state(&fs, &job, &schemas)?;
         let mut outputs = Vec::new();
         for place in &job.to {
@@ -28,14 +28,14 @@ impl Loop {
                 Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
             });
         }
-        let refused = match &job.state {
+        let complaints = Complaints::new(match &job.state {
             None => None,
             Some(_) => {
                 let path = job.config.data.join("refused").join(format!("{}.ndjson", job.name));
-                let recorded = state::output(&db, REFUSED)?.map(|m| m.offset);
+                let recorded = Complaints::recorded(&db)?;
                 Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
             }
-        };
+        });
         let mut inputs = Vec::new();
         for place in &job.from {
             inputs.push(open_input(&fs, &job, &db, place)?);
@@ -54,9 +54,7 @@ impl Loop {
         for output in &mut outputs {
             output.record(&mut tx)?;
         }
-        if let Some(refused) = &refused {
-            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
-        }
+        complaints.record(&mut tx)?;
         tx.commit()?;
         stage.committed()?;
         for output in &mut outputs {
@@ -65,20 +63,7 @@ impl Loop {
             }
         }
         let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
-        Ok(Self {
-            job,
-            db,
-            inputs,
-            refused,
-            out,
-            refused_any: false,
-            logged: (Instant::now(), 0),
-            measured: None,
-            behind,
-            state_room: true,
-            next: 0,
-            _lock: lock,
-        })
+        Ok(Self { job, db, inputs, out, complaints, measured: None, behind, state_room: true, next: 0, _lock: lock })
     }
 }
 

@@ -23,7 +23,7 @@ pub fn record_start(
     let inputs: Vec<String> = stage.from.iter().filter(|p| p.topic().is_some()).map(Place::to_string).collect();
     let fs = RealFs::shared();
     let file = config.state_file(stage);
-    if stage.kind == StageKind::Receive || state::recorded(&file, &inputs) {
+    if stage.runs(StageKind::Receive) || state::recorded(&file, &inputs) {
         return Ok(());
     }
     // Whoever holds the lock may be about to record the very same.
@@ -34,7 +34,7 @@ pub fn record_start(
     };
     let mut db =
         Db::open(&file, &[state::SCHEMA]).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
-    let default = if stage.kind == StageKind::Act { "last" } else { "first" };
+    let default = if stage.runs(StageKind::Act) { "last" } else { "first" };
     let start = stage.start.as_deref().unwrap_or(default);
     let start = parse_start(start).unwrap_or(Start::First);
     for place in &stage.from {

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Loop, REFUSED, refused_error};
+use super::Loop;
+use crate::StageError;
 use crate::config::Config;
 use crate::fs::{Fs as _, RealFs};
 use crate::output::Output;
 use crate::stage::Stage;
-use crate::topic::{Class, Mark, Room};
-use crate::{StageError, state};
+use crate::topic::{Class, Room};
 
 /// How often lags and room are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -26,12 +26,7 @@ impl Loop {
                 room &= topic.has_room(&self.job.metrics);
             }
         }
-        if let Some(refused) = self.refused.as_mut().filter(|r| r.is_full()) {
-            refused.rotate().map_err(|e| refused_error(&e))?;
-            let mut tx = self.db.begin()?;
-            state::set_output(&mut tx, REFUSED, Mark { offset: refused.length(), line: 0 })?;
-            tx.commit()?;
-        }
+        self.complaints.look_after(&mut self.db)?;
         if self.measured.is_none_or(|at| at.elapsed() > MEASURE_EVERY) {
             self.measured = Some(Instant::now());
             self.state_room = self.has_state_room();

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use super::head;
 use super::pack::{self, Packing};
+use super::packer::{Packer, Step};
 use super::segment;
 use super::{Error, TopicWriter};
 
@@ -49,7 +50,7 @@ pub struct Maintained {
 
 impl TopicWriter {
     /// One bounded round of upkeep, to be called between commits: at most [`DELETIONS_MAX`] deletions and one step of
-    /// compression (`pack::STEP_BYTES` of lines, some 20 ms; a segment takes several calls).
+    /// compression (`pack::STEP_BYTES` of lines, some 20 ms; a segment takes several calls), unless a thread beside does it.
     ///
     /// `claims` are the offsets up to which the configured readers have read and committed; none means nobody holds
     /// anything. A segment is touched only if every claim has passed it, it is published, and [`sealed`](Self::sealed)
@@ -140,8 +141,10 @@ impl TopicWriter {
     }
 
     fn abandon_packing(&mut self) {
-        if let Some(packing) = self.packing.take() {
-            pack::abandon(self.fs.as_ref(), &self.dir, packing.first());
+        if let Some(packer) = self.packing.take() {
+            let first = packer.first();
+            drop(packer);
+            pack::abandon(self.fs.as_ref(), &self.dir, first);
         }
     }
 
@@ -149,20 +152,26 @@ impl TopicWriter {
         if self.packing.is_none() {
             let next = self.segments.iter().find(|s| !s.packed && s.end.offset <= free_to_go);
             let Some(segment) = next else { return Ok(()) };
-            self.packing = Some(Packing::begin(self.fs.as_ref(), &self.dir, segment)?);
+            let packing = Packing::begin(self.fs.as_ref(), &self.dir, segment)?;
+            self.packing = Some(Packer::new(packing, &self.dir, self.pack_beside));
         }
-        let Some(packing) = &mut self.packing else { return Ok(()) };
-        done.more = true;
-        if packing.step(&self.dir)?
-            && let Some(packing) = self.packing.take()
-        {
-            let first = packing.first();
-            let disk = packing.finish(self.fs.as_ref(), &self.dir)?;
-            if let Some(segment) = self.segments.iter_mut().find(|s| s.first.offset == first) {
-                (segment.packed, segment.disk) = (true, disk);
+        let Some(packer) = self.packing.take() else { return Ok(()) };
+        let first = packer.first();
+        let step = packer.step(&self.dir).inspect_err(|_| pack::abandon(self.fs.as_ref(), &self.dir, first))?;
+        match step {
+            Step::Under(packer) => {
+                self.packing = Some(packer);
+                done.more = true;
             }
-            done.compressed = Some(first);
-            done.more = self.segments.iter().any(|s| !s.packed && s.end.offset <= free_to_go);
+            Step::Lost => return Err(Error::Refused("the thread that compresses has ended")),
+            Step::Done(packed) => {
+                packed.place(self.fs.as_ref(), &self.dir)?;
+                if let Some(segment) = self.segments.iter_mut().find(|s| s.first.offset == first) {
+                    (segment.packed, segment.disk) = (true, packed.disk);
+                }
+                done.compressed = Some(first);
+                done.more = self.segments.iter().any(|s| !s.packed && s.end.offset <= free_to_go);
+            }
         }
         Ok(())
     }

@@ -85,19 +85,37 @@ impl Packing {
         Ok(self.done == len)
     }
 
-    /// Puts the compressed segment in the place of the plain one; returns its bytes on disk.
-    pub fn finish(self, fs: &dyn Fs, dir: &Path) -> Result<u64, Error> {
+    /// All is compressed: makes it durable, not visible yet.
+    pub fn seal(self, dir: &Path) -> Result<Packed, Error> {
         let tmp = unfinished(dir, self.first, true);
-        let finish = || {
+        let seal = || {
             let sink = self.out.finish()?;
             sink.file.set_modified(self.last_ms)?; // `keep` and `start` ask for the age of the lines
             sink.file.sync()?;
+            Ok(Packed { first: self.first, disk: sink.at })
+        };
+        seal().map_err(Error::io(&tmp, "compress to"))
+    }
+}
+
+/// A segment that is compressed and durable, beside the plain one.
+pub(super) struct Packed {
+    /// The segment's first offset.
+    pub first: u64,
+    /// Its bytes on disk.
+    pub disk: u64,
+}
+
+impl Packed {
+    /// Puts it in the place of the plain one.
+    pub fn place(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+        let tmp = unfinished(dir, self.first, true);
+        let place = || {
             fs.rename(&tmp, &segment::path(dir, self.first, true))?;
             fs.sync_dir(dir)?;
-            fs.remove(&segment::path(dir, self.first, false))?;
-            Ok(sink.at)
+            fs.remove(&segment::path(dir, self.first, false))
         };
-        finish().map_err(Error::io(&tmp, "compress to"))
+        place().map_err(Error::io(&tmp, "compress to"))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fs::RealFs;
 const SMALL: u64 = 64;
 
 fn options(sealed: &[Sealed]) -> Options {
-    Options { seal_bytes: SMALL, seal_age_ms: SEAL_AGE_MS, sealed: sealed.to_vec() }
+    Options { seal_bytes: SMALL, seal_age_ms: SEAL_AGE_MS, sealed: sealed.to_vec(), ..Options::default() }
 }
 
 fn open(fs: &Arc<dyn Fs>, dir: &Path, kept: Kept) -> TopicWriter {

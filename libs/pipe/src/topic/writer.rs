@@ -10,7 +10,7 @@ use crate::fs::{File, Fs, Guard, Mode};
 
 use super::chain::{self, Hash};
 use super::head::{self, Head};
-use super::pack::Packing;
+use super::packer::Packer;
 use super::recover::recover;
 use super::segment::{self, Segment, count_lines};
 use super::{Error, Kept, Mark, Options, Sealed};
@@ -44,7 +44,8 @@ pub struct TopicWriter {
     pub(super) recorded: u64,
     dir_dirty: bool,
     poisoned: bool,
-    pub(super) packing: Option<Packing>,
+    pub(super) packing: Option<Packer>,
+    pub(super) pack_beside: bool,
     pub(super) pack_from_ms: i64,
     _lock: Guard,
 }
@@ -88,6 +89,7 @@ impl TopicWriter {
             dir_dirty: false,
             poisoned: false,
             packing: None,
+            pack_beside: options.pack_beside,
             pack_from_ms: i64::MIN,
             _lock: lock,
             fs,

@@ -101,7 +101,8 @@ impl World {
         let process = self.machine.spawn();
         let kept = if self.kind.with_state { Kept::Recorded(self.facts.db.end) } else { Kept::WholeLines };
         let sealed = if self.kind.with_records { self.facts.db.sealed.clone() } else { Vec::new() };
-        let options = Options { seal_bytes: self.kind.seal_bytes, seal_age_ms: 3_600_000, sealed };
+        let options =
+            Options { seal_bytes: self.kind.seal_bytes, seal_age_ms: 3_600_000, sealed, ..Options::default() };
         let opened = TopicWriter::open(Arc::new(process.clone()), Path::new(DIR), kept, options);
         let told_more = std::mem::replace(&mut self.facts.told_more, !self.kind.with_state);
         self.branch();

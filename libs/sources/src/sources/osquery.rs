@@ -16,7 +16,7 @@ use std::io::BufRead;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::{
-    Desk, Inflate, InflateError, Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker,
+    Desk, Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker,
 };
 
 pub use config::{
@@ -76,6 +76,10 @@ impl Source for Osquery {
 
     fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
         translate::raw(raw)
+    }
+
+    fn plain(&self, kind: &[u8], received: Time, record: json::Object<'_>) -> Option<Plain> {
+        translate::plain(kind, received, record)
     }
 
     fn read_log(&self, line: &[u8], now: Time) -> Result<Vec<Event>, Refusal> {

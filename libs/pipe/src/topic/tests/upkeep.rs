@@ -124,6 +124,31 @@ fn a_disk_full_to_the_last_byte_can_be_emptied() {
 }
 
 #[test]
+fn a_thread_beside_compresses_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = crate::fs::RealFs::shared();
+    let beside = || Options { seal_bytes: 1024, pack_beside: true, ..Options::default() };
+    let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, beside()).unwrap();
+    put(&mut writer, 0..200);
+    assert!(writer.maintain(&[], &policy()).unwrap().more);
+    // Whatever the thread has come to: the next writer begins anew.
+    drop(writer);
+    let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, beside()).unwrap();
+    put(&mut writer, 200..201);
+    let mut compressed = Vec::new();
+    loop {
+        let done = writer.maintain(&[], &policy()).unwrap();
+        compressed.extend(done.compressed);
+        if !done.more {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(compressed, [0, 1024, 2048], "in order, all but the newest");
+    assert_eq!(get(&mut TopicReader::open(fs, dir.path(), Start::First).unwrap()), lines(0..201));
+}
+
+#[test]
 fn age_counts_from_the_last_line_of_a_segment() {
     let (sim, dir, hour) = (SimFs::new(1), Path::new("t"), SEAL_AGE_MS);
     let fs: Arc<dyn Fs> = Arc::new(sim.clone());

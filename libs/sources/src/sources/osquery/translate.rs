@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{NAME, facts, time};
 use crate::scan::{self, Flaw, Scan};
-use crate::{RECORD_DEPTH_MAX, RECORD_MAX, Refusal};
+use crate::{Plain, RECORD_DEPTH_MAX, RECORD_MAX, Refusal};
 
 /// The source's time is believed if it lies this long before the receipt …
 const BEFORE_MS: i64 = 31 * 86_400_000;
@@ -51,6 +51,32 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
         Event { request: raw.request.clone(), extra: raw.extra.clone(), ..made.event(time, raw.received, machine) }
     });
     Ok(events.collect())
+}
+
+/// The event of a record that is one as it stands.
+pub(super) fn plain(kind: &[u8], received: Time, members: json::Object<'_>) -> Option<Plain> {
+    const TAGS: &[&str] = &[NAME, "clock"];
+    if !matches!(kind, b"result" | b"status") {
+        return None;
+    }
+    let mut columns = None;
+    let seen = members.members().map(|(member, within)| {
+        if member.0 == b"columns" {
+            columns = Some(within);
+        }
+        member
+    });
+    let record = Record::of(b"", seen);
+    let type_ = match &record {
+        Record { columns: None, snapshot: None, diff_results: Some(_), .. } => return None,
+        Record { columns: None, snapshot: None, status_marks: 0..=1, .. } => return None,
+        Record { columns: None, snapshot: None, .. } => "osquery_status",
+        _ => "osquery_result",
+    };
+    let (time, clock) = believed(record.ms, received);
+    let tags = TAGS.get(..if clock { 2 } else { 1 }).unwrap_or_default();
+    let objects = objects(columns.into_iter().flat_map(json::Object::members).map(|(member, _)| member));
+    Some(Plain { type_, time, tags, objects })
 }
 
 /// The events of a line of the agent's own log.
@@ -119,6 +145,10 @@ impl<'a> Record<'a> {
         if !text.starts_with(b"{") {
             return Err(Refusal::new("not_object", "record is not a JSON object"));
         }
+        Ok(Self::of(text, json::members(text).filter_map(Result::ok)))
+    }
+
+    fn of(text: &'a [u8], members: impl Iterator<Item = json::Member<'a>>) -> Self {
         let mut record = Record {
             text,
             ms: None,
@@ -131,7 +161,7 @@ impl<'a> Record<'a> {
             status_marks: 0,
         };
         let (mut unix_time, mut calendar_time) = (None, None);
-        for (key, value) in json::members(text).filter_map(Result::ok) {
+        for (key, value) in members {
             match key {
                 b"unixTime" => unix_time = Some(value),
                 b"calendarTime" => calendar_time = Some(value),
@@ -146,7 +176,7 @@ impl<'a> Record<'a> {
             }
         }
         record.ms = time::ms(unix_time, calendar_time);
-        Ok(record)
+        record
     }
 
     /// What it is goes by its shape, whatever the log was called that brought it.
@@ -237,7 +267,8 @@ impl Made {
         let payload = String::from_utf8(payload).ok().and_then(|text| RawValue::from_string(text).ok());
         // Canonical text is valid; this is for the type system only.
         let payload = payload.ok_or_else(|| Refusal::new("not_json", "record is not JSON"))?;
-        let objects = columns.map(objects).unwrap_or_default();
+        let columns = columns.filter(|columns| columns.starts_with(b"{")).map(json::members);
+        let objects = objects(columns.into_iter().flatten().filter_map(Result::ok));
         Ok(Self { type_, id, tags: vec![NAME.to_owned()], objects, payload })
     }
 
@@ -262,12 +293,9 @@ impl Made {
 }
 
 /// The things that a row is about, as far as its columns say so plainly.
-fn objects(columns: &[u8]) -> Vec<String> {
+fn objects<'a>(columns: impl Iterator<Item = json::Member<'a>>) -> Vec<String> {
     let mut objects = Vec::new();
-    if !columns.starts_with(b"{") {
-        return objects;
-    }
-    for (key, value) in json::members(columns).filter_map(Result::ok) {
+    for (key, value) in columns {
         let kind = match key {
             b"sha256" => "file:sha256",
             b"username" | b"user" => "user",

@@ -1,0 +1,321 @@
+//! The short way of a raw line: most are canonical and give one event, whose payload is the record as it stands. Such a line
+//! is looked through once, and its parts are put together anew; what is not so plain goes the long way, which gives the
+//! same bytes.
+
+use std::collections::HashMap;
+
+use event::json::Shape;
+use event::{EventTexts, LINE_MAX, Machine, Request, Time};
+use serde::Serialize;
+
+/// Texts kept of each kind; beyond it they are learned anew.
+const KEPT_MAX: usize = 20_000;
+/// A longer machine or request is not kept: it goes the long way.
+const TEXT_MAX: usize = 2 << 10;
+
+/// What the short way remembers from line to line.
+#[derive(Debug, Default)]
+pub(crate) struct Direct {
+    shape: Shape,
+    /// What becomes of the machine of a raw line in an event: completed by what is known of it.
+    machines: Texts,
+    /// What becomes of its request.
+    requests: Texts,
+}
+
+/// What came of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The event was written.
+    Written,
+    /// It goes the long way.
+    Long,
+}
+
+impl Direct {
+    /// Writes the event of the line, if it is so plain. `complete` fills in what is known of a machine that is seen for the
+    /// first time since [`Direct::forget`].
+    pub(crate) fn write<E>(
+        &mut self,
+        line: &[u8],
+        out: &mut Vec<u8>,
+        complete: impl FnOnce(Machine) -> Result<Machine, E>,
+    ) -> Result<Way, E> {
+        if line.len() > LINE_MAX || !self.shape.read(line) {
+            return Ok(Way::Long);
+        }
+        let Some(raw) = Parts::of(&self.shape, line) else { return Ok(Way::Long) };
+        let request = match self.requests.find(raw.request) {
+            Some(place) => place,
+            None => match request(raw.request) {
+                Some(text) => self.requests.keep(raw.request, text),
+                None => return Ok(Way::Long),
+            },
+        };
+        let machine = match self.machines.find(raw.machine) {
+            Some(place) => place,
+            None => match machine(raw.machine) {
+                None => return Ok(Way::Long),
+                Some(machine) if machine == Machine::default() => self.machines.keep(raw.machine, None),
+                Some(machine) => self.machines.keep(raw.machine, Some(written(&complete(machine)?))),
+            },
+        };
+        let event = EventTexts {
+            id: raw.id,
+            type_: raw.plain.type_,
+            time: raw.plain.time,
+            received: raw.received,
+            source: raw.source,
+            tags: raw.plain.tags,
+            machine: self.machines.text(machine),
+            request: self.requests.text(request),
+            objects: &raw.plain.objects,
+            payload: raw.body,
+        };
+        event.write(out);
+        Ok(Way::Written)
+    }
+
+    /// Something was learned of a machine, or the configuration is another.
+    pub(crate) fn forget(&mut self) {
+        self.machines = Texts::default();
+    }
+}
+
+/// The parts of a plain raw line.
+struct Parts<'a> {
+    id: &'a [u8],
+    source: &'static str,
+    received: Time,
+    machine: &'a [u8],
+    request: &'a [u8],
+    body: &'a [u8],
+    plain: sources::Plain,
+}
+
+impl<'a> Parts<'a> {
+    /// None: there is something odd about it, which the long way judges.
+    fn of(shape: &'a Shape, line: &'a [u8]) -> Option<Self> {
+        let (mut v, mut id, mut source, mut kind, mut received) = (None, None, None, None, None);
+        let (mut machine, mut request, mut body) = (None, None, None);
+        for ((key, value), within) in shape.root(line).members() {
+            match key {
+                b"v" => v = Some(value),
+                b"id" => id = Some(value),
+                b"source" => source = Some(value),
+                b"kind" => kind = Some(value),
+                b"received" => received = Some(value),
+                b"machine" => machine = Some(value),
+                b"request" => request = Some(value),
+                b"body" => body = Some((value, within)),
+                _ => return None,
+            }
+        }
+        let (body, record) = body.filter(|(text, _)| text.starts_with(b"{"))?;
+        let source = sources::by_name(std::str::from_utf8(plain_str(source?)?).ok()?)?;
+        let received = std::str::from_utf8(plain_str(received?)?).ok()?.parse().ok()?;
+        if v != Some(b"1") {
+            return None;
+        }
+        let plain = source.plain(plain_str(kind?)?, received, record)?;
+        let (machine, request) = (machine.unwrap_or(b"{}"), request.unwrap_or(b"null"));
+        Some(Self { id: plain_str(id?)?, source: source.name(), received, machine, request, body, plain })
+    }
+}
+
+/// The text of a string in which nothing is escaped.
+fn plain_str(value: &[u8]) -> Option<&[u8]> {
+    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    (!text.contains(&b'\\')).then_some(text)
+}
+
+fn machine(text: &[u8]) -> Option<Machine> {
+    if text.len() > TEXT_MAX { None } else { serde_json::from_slice(text).ok() }
+}
+
+/// The text of a request as an event has it; none within if it has none.
+fn request(text: &[u8]) -> Option<Option<Vec<u8>>> {
+    if text.len() > TEXT_MAX {
+        return None;
+    }
+    let request: Option<Request> = serde_json::from_slice(text).ok()?;
+    Some(request.as_ref().map(written))
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
+    // A plain struct into a Vec: this cannot fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Texts of raw lines and what becomes of them, by places that hold until the next text is kept.
+#[derive(Debug, Default)]
+struct Texts {
+    places: HashMap<Box<[u8]>, usize>,
+    texts: Vec<Option<Vec<u8>>>,
+}
+
+impl Texts {
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        self.places.get(text).copied()
+    }
+
+    fn text(&self, place: usize) -> Option<&[u8]> {
+        self.texts.get(place)?.as_deref()
+    }
+
+    fn keep(&mut self, text: &[u8], becomes: Option<Vec<u8>>) -> usize {
+        if self.texts.len() >= KEPT_MAX {
+            *self = Self::default();
+        }
+        self.texts.push(becomes);
+        self.places.insert(text.into(), self.texts.len() - 1);
+        self.texts.len() - 1
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+mod tests {
+    use std::convert::Infallible;
+
+    use event::Raw;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn complete(machine: Machine) -> Machine {
+        Machine { hostname: machine.hostname.or(Some("known".into())), ..machine }
+    }
+
+    /// The event by the short way, if the line takes it.
+    fn short(direct: &mut Direct, line: &str) -> Option<String> {
+        let mut out = Vec::new();
+        let way = direct.write(line.as_bytes(), &mut out, |machine| Ok::<_, Infallible>(complete(machine)));
+        (way == Ok(Way::Written)).then(|| String::from_utf8(out).unwrap())
+    }
+
+    /// All the events by the long way.
+    fn long(line: &str) -> Vec<String> {
+        let Ok(raw) = Raw::parse(line.as_bytes()) else { return Vec::new() };
+        let source = sources::by_name(&raw.source).unwrap();
+        let mut events = source.translate(&raw).unwrap_or_default();
+        for event in &mut events {
+            event.machine = event.machine.take().map(complete);
+        }
+        let text = |event: &event::Event| {
+            let mut out = Vec::new();
+            event.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        events.iter().map(text).collect()
+    }
+
+    fn line(kind: &str, received: &str, around: &str, body: &str) -> String {
+        format!(
+            "{{\"v\":1,\"id\":\"01a1ff7a-cbfb-8000-8000-000000000000\",\"source\":\"osquery\",\"kind\":\"{kind}\",\
+             \"received\":\"{received}\"{around},\"body\":{body}}}"
+        )
+    }
+
+    const NOW: &str = "2026-01-06T08:00:10.000Z";
+    const RECORD: &str =
+        r#"{"name":"usb","unixTime":1767686405,"columns":{"username":"ada","sha256":"00"},"action":"added"}"#;
+
+    #[test]
+    fn recorded_lines_go_the_short_way() {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/osquery");
+        let (mut direct, mut short_ones, mut all) = (Direct::default(), 0, 0);
+        for file in [
+            "filebeat/darwin_head.log",
+            "osquery-tests/kafka_producer.ndjson",
+            "zentral/osquery_log.ndjson",
+            "authored-osquery/edge_results.ndjson",
+            "authored-osquery/edge_status.ndjson",
+            "panther/suspicious_cron.ndjson",
+        ] {
+            for record in std::fs::read_to_string(data.join(file)).unwrap().lines() {
+                let mut body = Vec::new();
+                event::json::canonical(record.as_bytes(), &mut body).unwrap();
+                let body = String::from_utf8(body).unwrap();
+                for (kind, around) in [("result", ",\"machine\":{\"serial_number\":\"C02\"}"), ("status", "")] {
+                    let line = line(kind, NOW, around, &body);
+                    all += 1;
+                    if let Some(event) = short(&mut direct, &line) {
+                        short_ones += 1;
+                        assert_eq!(long(&line), [event], "{line}");
+                    }
+                }
+            }
+        }
+        assert!(short_ones * 10 > all * 8, "{short_ones} of {all}");
+    }
+
+    #[test]
+    fn what_is_odd_goes_the_long_way() {
+        let mut direct = Direct::default();
+        let plain = line("result", NOW, "", RECORD);
+        assert!(short(&mut direct, &plain).is_some());
+        for odd in [
+            plain.replace("\"v\":1", "\"v\":2"),
+            plain.replace("\"v\":1", "\"v\":1.0"),
+            plain.replace("osquery", "nobody"),
+            plain.replace("\"result\"", "\"enroll\""),
+            plain.replace("\"result\"", "\"log:x\""),
+            plain.replace("{\"v\"", "{ \"v\""),
+            plain.replace("01a1", "\\\\1"),
+            plain.replace(NOW, "now"),
+            plain.replace("\"body\"", "\"newer\":1,\"body\""),
+            plain.replace("\"body\"", "\"machine\":[],\"body\""),
+            plain.replace("\"body\"", "\"request\":{\"ip\":1},\"body\""),
+            plain.replace("\"action\"", "\"name\""),
+            plain.replace("\"columns\"", "\"diffResults\""),
+            line("result", NOW, "", "{\"base64\":\"/w==\"}"),
+            line("result", NOW, "", "[]"),
+            line("result", NOW, "", "{}"),
+            plain.replace("usb", &"x".repeat(LINE_MAX)),
+            String::new(),
+        ] {
+            assert_eq!(short(&mut direct, &odd), None, "{odd:.300}");
+        }
+    }
+
+    #[test]
+    fn a_machine_is_completed_anew_when_something_was_learned() {
+        let mut direct = Direct::default();
+        let line = line("result", NOW, ",\"machine\":{\"serial_number\":\"C02\"}", RECORD);
+        let mut with = |name: &str, forget: bool| {
+            if forget {
+                direct.forget();
+            }
+            let mut out = Vec::new();
+            let known = |machine| Ok::<_, Infallible>(Machine { hostname: Some(name.into()), ..machine });
+            direct.write(line.as_bytes(), &mut out, known).unwrap();
+            String::from_utf8(out).unwrap().contains(&format!("\"hostname\":\"{name}\""))
+        };
+        assert!(with("one", false) && !with("two", false) && with("two", true));
+    }
+
+    proptest! {
+        /// Whatever goes the short way becomes what it becomes the long way.
+        #[test]
+        fn both_ways_give_the_same(
+            kind in "result|status|enroll|log:a",
+            received in "2026-01-06T08:00:10.000Z|2026-01-06T08:00:10Z|2026-02-29T08:00:10.000Z|2026-01-06T09:00:10.123+01:00",
+            machine in r#"(,"machine":(\{\}|\{"serial_number":"(C02|)"(,"tags":\["b","a"\])?(,"rack":[0-9.e]{1,3})?\}|\{"groups":\[\],"hostname":"h\\n"\}|null|\{"unit":1\}))?"#,
+            request in r#"(,"request":(\{\}|null|\{"user_agent":"x","ip":"::1"\}|\{"ip":"::1","via":\{"a":1e400\}\}|\[\]))?"#,
+            time in r#"("unixTime":("?-?[0-9]{1,12}"?|1\.5|1e3|\[1\]|"x"),)?("calendarTime":"Tue Jan  6 08:00:05 2026 UTC",)?"#,
+            shape in r#"("columns":(\{("(username|user|sha256|team_identifier|x)":("(ada|Ada é|\\"|)"|7|null|"0123456789abcdefABCDEF00000000000000000000000000000000000000000000"|\{\}),?){0,4}\}|""|\[\]),)?("snapshot":\[\{"columns":1\}\],)?("diffResults":"",)?("severity":0,)?("line":"1","message":"m",)?"#,
+            end in r#""name":"(n|\\u0001|/|\\/)""#,
+        ) {
+            let shape = shape.replace(",}", "}");
+            let line = line(&kind, &received, &format!("{machine}{request}"), &format!("{{{time}{shape}{end}}}"));
+            let mut direct = Direct::default();
+            // Twice: the second time its texts are known.
+            for _ in 0..2 {
+                if let Some(event) = short(&mut direct, &line) {
+                    prop_assert_eq!(long(&line), [event], "{}", line);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What became of the lines of a batch: counted in the transaction, and who was refused is logged and kept.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use registry::db::Tx;
+
+use crate::out::{Complaint, Out, Verdicts};
+use crate::refused::Refused;
+use crate::topic::Mark;
+use crate::{Metrics, StageError, state};
+
+/// Complaints about refused lines that are logged each second; all are counted and kept.
+const COMPLAINTS_LOGGED: usize = 20;
+/// The name under which the length of the refused lines is recorded; no topic can be called so.
+const REFUSED: &str = "(refused)";
+
+/// Adds verdicts to the counters of the state: of the `taken` lines read, and of the later stages of a chain.
+pub(super) fn count(out: &Out, taken: u64, tx: &mut Tx<'_>) -> Result<(), StageError> {
+    count_verdicts("", &out.verdicts, taken, tx)?;
+    for (name, verdicts) in &out.later {
+        count_verdicts(&format!("{name}/"), verdicts, verdicts.lines(), tx)?;
+    }
+    Ok(())
+}
+
+fn count_verdicts(of: &str, verdicts: &Verdicts, taken: u64, tx: &mut Tx<'_>) -> Result<(), StageError> {
+    state::count(tx, &format!("{of}in"), "", taken)?;
+    state::count(tx, &format!("{of}done"), "", verdicts.done)?;
+    for (what, counts) in [("ignored", &verdicts.ignored), ("refused", &verdicts.refused)] {
+        for (reason, n) in counts {
+            state::count(tx, &format!("{of}{what}"), reason, *n)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds verdicts to the metrics; the reasons of the later stages of a chain are told by their names.
+pub(super) fn measure(out: &Out, metrics: &Metrics) {
+    for (family, counts) in [(&metrics.ignored, &out.verdicts.ignored), (&metrics.refused, &out.verdicts.refused)] {
+        counts.iter().for_each(|(reason, n)| family.with_label_values(&[*reason]).inc_by(*n));
+    }
+    for (name, verdicts) in &out.later {
+        for (family, counts) in [(&metrics.ignored, &verdicts.ignored), (&metrics.refused, &verdicts.refused)] {
+            counts.iter().for_each(|(reason, n)| family.with_label_values(&[&format!("{name}: {reason}")]).inc_by(*n));
+        }
+    }
+}
+
+/// Where refused lines go.
+pub(super) struct Complaints {
+    /// Between pipes they are only logged, all of them.
+    kept: Option<Refused>,
+    /// There was one.
+    pub(super) any: bool,
+    logged: (Instant, usize),
+}
+
+impl Complaints {
+    pub(super) fn new(kept: Option<Refused>) -> Self {
+        Self { kept, any: false, logged: (Instant::now(), 0) }
+    }
+
+    /// The recorded length of the file.
+    pub(super) fn recorded(db: &registry::db::Db) -> Result<Option<u64>, StageError> {
+        Ok(state::output(db, REFUSED)?.map(|mark| mark.offset))
+    }
+
+    /// Logs and keeps what a batch from this input refused.
+    pub(super) fn tell(&mut self, input: &str, all: &[Complaint], tx: &mut Tx<'_>) -> Result<(), StageError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.any = true;
+        if self.logged.0.elapsed() > Duration::from_secs(1) {
+            self.logged = (Instant::now(), 0);
+        }
+        for c in all {
+            if self.logged.1 < COMPLAINTS_LOGGED || self.kept.is_none() {
+                let at = if input == "-" { "stdin" } else { input };
+                let by = c.stage.map_or(String::new(), |stage| format!(", {stage}"));
+                tracing::warn!("{at} line {}{by}: {}", c.number, c.text);
+            }
+            self.logged.1 += 1;
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.write(input, all).map_err(|e| refused_error(&e))?;
+        }
+        self.record(tx)
+    }
+
+    /// Puts a file that is full aside.
+    pub(super) fn look_after(&mut self, db: &mut registry::db::Db) -> Result<(), StageError> {
+        let Some(kept) = self.kept.as_mut().filter(|kept| kept.is_full()) else { return Ok(()) };
+        kept.rotate().map_err(|e| refused_error(&e))?;
+        let mut tx = db.begin()?;
+        self.record(&mut tx)?;
+        Ok(tx.commit()?)
+    }
+
+    /// Records the length of the file.
+    pub(super) fn record(&self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        Ok(state::set_output(tx, REFUSED, Mark { offset: kept.length(), line: 0 })?)
+    }
+}
+
+pub(super) fn refused_error(e: &io::Error) -> StageError {
+    let text = format!("refused lines: {e}");
+    match e.kind() {
+        // A full disk passes: the supervisor starts the stage again, with growing pauses.
+        io::ErrorKind::StorageFull => StageError::unreachable(text),
+        _ => StageError::state(text),
+    }
+}
