@@ -1,10 +1,10 @@
 //! Every event through every probe: annotated to `to`, the matches to `matches`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{Time, json};
 use pipe::config::{Config, StageConf};
-use pipe::{Context, Exit, Line, Out, Stage, StageError};
+use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
 use probe::{FilterSet, Found, Outcome, Why};
 use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
@@ -27,6 +27,8 @@ pub struct Annotate {
     failures: Failures,
     pool: Pool,
     answers: Vec<Answer>,
+    /// The set for a reload, made beside the stream, and the configuration that it is of.
+    prepared: Arc<Mutex<Option<(Arc<Config>, FilterSet)>>>,
     guilty: Vec<Run>,
     /// What happened to filters between two batches; told and written down at once.
     pending: Vec<Told>,
@@ -113,6 +115,7 @@ impl Annotate {
             failures: Failures::default(),
             pool: Pool::new(notes).map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?,
             answers: Vec::new(),
+            prepared: Arc::default(),
             guilty: Vec::new(),
             pending: Vec::new(),
             only,
@@ -369,8 +372,21 @@ impl Stage for Annotate {
         }
     }
 
+    fn preparation(&self) -> Option<Preparation> {
+        let (old, only, prepared) = (Arc::clone(&self.set), self.only.clone(), Arc::clone(&self.prepared));
+        Some(Box::new(move |config| {
+            let set = specs::rebuild(&old, config, &only)?;
+            *prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(config), set));
+            Ok(())
+        }))
+    }
+
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        self.set = Arc::new(specs::rebuild(&self.set, config, &self.only)?);
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.set = match prepared {
+            Some((of, set)) if Arc::ptr_eq(&of, config) => Arc::new(set),
+            _ => Arc::new(specs::rebuild(&self.set, config, &self.only)?),
+        };
         self.names = names(&self.set);
         self.resume();
         Ok(())

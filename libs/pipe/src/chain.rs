@@ -6,6 +6,7 @@ use registry::db::{Schema, Tx};
 
 use crate::config::Config;
 use crate::out::Verdicts;
+use crate::stage::Preparation;
 use crate::{Context, Exit, Line, Out, Stage, StageError};
 
 /// Stages in a row, itself a stage. The chain's outputs are those of the last one; of the others the first output goes to
@@ -178,6 +179,11 @@ impl Stage for Chain {
 
     fn committed(&mut self) -> Result<(), StageError> {
         self.each(|link| link.stage.committed())
+    }
+
+    fn preparation(&self) -> Option<Preparation> {
+        let all: Vec<Preparation> = self.stages().filter_map(|stage| stage.preparation()).collect();
+        Some(Box::new(move |config| all.into_iter().try_for_each(|prepare| prepare(config))))
     }
 
     /// All of them or none: if one cannot, those before it take the old configuration again.

@@ -32,6 +32,6 @@ pub use refused::original as refused_original;
 pub use run::{Job, record_start, run};
 pub use signals::Signals;
 pub use sink::{NoRoom, Sink};
-pub use stage::{Context, Line, Stage};
+pub use stage::{Context, Line, Preparation, Stage};
 pub use stdio::write as write_stdout;
 pub use wake::Waker;

@@ -1,6 +1,7 @@
 //! The stage loop: read, work, write, commit (design § 3, "Commit on disk").
 
 mod open;
+mod reload;
 mod start;
 mod told;
 mod upkeep;
@@ -81,15 +82,14 @@ struct Loop {
     /// Whether there is room for state, as last looked.
     state_room: bool,
     next: usize,
+    reloading: Option<reload::Reload>,
     _lock: Option<Guard>,
 }
 
 impl Loop {
     fn run(&mut self, stage: &mut dyn Stage) -> Result<Exit, StageError> {
         loop {
-            if self.job.signals.take_reload() {
-                self.reload(stage);
-            }
+            self.reload(stage);
             if self.job.signals.stopping() {
                 while stage.drain() {
                     if !self.idle(stage)? {

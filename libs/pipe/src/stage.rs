@@ -46,6 +46,9 @@ pub struct Context {
     pub config: Arc<Config>,
 }
 
+/// See [`Stage::preparation`].
+pub type Preparation = Box<dyn FnOnce(&Arc<Config>) -> Result<(), StageError> + Send>;
+
 /// A stage. The loop calls it from one thread and guarantees: what `batch` and `idle` did to state and outputs is
 /// committed together or not at all, and after an error the process ends, so memory need not be rolled back.
 pub trait Stage {
@@ -87,6 +90,12 @@ pub trait Stage {
     /// After each commit: outward effects that must not happen before it.
     fn committed(&mut self) -> Result<(), StageError> {
         Ok(())
+    }
+
+    /// The part of a reload that takes its time. It runs on a thread beside the stream; then [`Stage::reload`] is called
+    /// with the same configuration, if it gave no error.
+    fn preparation(&self) -> Option<Preparation> {
+        None
     }
 
     /// A new configuration. An error leaves the old one in force.

@@ -63,7 +63,8 @@ impl Loop {
             }
         }
         let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
-        Ok(Self { job, db, inputs, out, complaints, measured: None, behind, state_room: true, next: 0, _lock: lock })
+        let (measured, state_room, next, reloading) = (None, true, 0, None);
+        Ok(Self { job, db, inputs, out, complaints, measured, behind, state_room, next, reloading, _lock: lock })
     }
 }
 

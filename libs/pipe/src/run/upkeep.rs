@@ -1,15 +1,12 @@
 //! Between batches: topics, refused lines, room, lags, and a new configuration.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Loop;
 use crate::StageError;
-use crate::config::Config;
 use crate::fs::{Fs as _, RealFs};
 use crate::output::Output;
-use crate::stage::Stage;
 use crate::topic::{Class, Room};
 
 /// How often lags and room are measured.
@@ -61,32 +58,6 @@ impl Loop {
             metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
             let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());
             metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// All new or all old: a broken configuration leaves the last good one in force.
-    pub(super) fn reload(&mut self, stage: &mut dyn Stage) {
-        let Some(path) = &self.job.reload else { return };
-        match Config::load(path, Some(&self.job.config.data)) {
-            Ok((config, _)) => {
-                let config = Arc::new(config);
-                match stage.reload(&config) {
-                    Ok(()) => {
-                        for output in &mut self.out.outputs {
-                            if let Output::Topic(topic) = output {
-                                topic.reload(&config);
-                            }
-                        }
-                        self.job.config = config;
-                        tracing::info!("reloaded");
-                    }
-                    Err(e) => tracing::error!("not reloaded, the last good configuration goes on: {e}"),
-                }
-            }
-            Err(findings) => {
-                let text = crate::config::render(&findings);
-                tracing::error!("not reloaded, the last good configuration goes on:\n{text}");
-            }
         }
     }
 }
