@@ -45,7 +45,8 @@ impl Flags {
                 'i' => flags.ignore_case = true,
                 'x' => flags.extended = true,
                 'n' => flags.not_empty = true,
-                'p' => (flags.dot_all, flags.not_empty) = (true, true),
+                // The manual says more of it, jq does no more.
+                'p' => flags.dot_all = true,
                 // `^` and `$` mean the ends of the text anyway, and the longest match is what a pattern asks for.
                 's' | 'l' => {}
                 c => return Err(format!("{c} is no flag of a regular expression (g i x s n p l)")),

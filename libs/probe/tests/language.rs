@@ -231,6 +231,11 @@ fn control_flow() {
         ("has(\"a\"), has(0)", r#"{"a":1}"#, "!"),
         ("has(\"a\"), (\"a\" | in({\"a\": 1})), ([0] | has(0))", r#"{"a":1}"#, "true true true"),
         ("contains({a: [\"b\"]}), (\"bar\" | inside(\"foobar\"))", r#"{"a":["abc"]}"#, "true true"),
+        (".x | has(\"a\"), has(0)", "{}", "false false"),
+        ("contains({a: \"x\"}), contains({b: {c: 1}})", r#"{"a":1,"b":{"c":"1"}}"#, "false false"),
+        ("contains([\"b\", 1])", r#"[1,["b"],"abc"]"#, "true"),
+        ("contains([false])", "[true]", "false"),
+        ("contains(false)", "true", "!"),
         ("contains(1)", r#""a""#, "!"),
     ]);
 }
@@ -281,6 +286,7 @@ fn regular_expressions() {
             r#""a\nc""#,
             "false false true false",
         ),
+        ("test(\"\"; \"p\"), test(\"\"; \"n\")", r#""a""#, "true false"),
         ("test(\"^b\"), test(\"b$\"), test(\"a$\")", r#""a\nb\n""#, "false true false"),
         (
             "[match(\"a(?<x>b)?\"; \"g\")]",

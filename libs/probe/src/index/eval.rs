@@ -142,7 +142,13 @@ impl<'e> Eval<'e> {
             Node::Has(of, key) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
                 Value::Raw(object @ [b'{', ..]) => truth(has(object, key)),
-                _ => ERROR,
+                value => {
+                    if matches!(self.see(&value), Seen::Null) {
+                        NO
+                    } else {
+                        ERROR
+                    }
+                }
             },
             Node::Made(..) => {
                 let value = self.value(node);
@@ -382,7 +388,7 @@ impl<'e> Eval<'e> {
                 truth(memchr::memmem::find(&text, part.as_bytes()).is_some())
             }
             (Seen::Null, Literal::Null) => YES,
-            (Seen::Bool(l), Literal::Bool(r)) => truth(l == *r),
+            (Seen::Bool(l), Literal::Bool(r)) if l == *r => YES,
             (Seen::Num(_), Literal::Num(_)) => YES | NO,
             (Seen::Arr, Literal::Arr(parts)) => match value {
                 Value::Raw(array) => self.array_contains(array, parts),

@@ -131,6 +131,7 @@ fn groups(rows: Vec<(Val, Val)>) -> Val {
 
 fn has(value: &Val, key: &Val) -> ValR {
     match (value, key) {
+        (Val::Null, _) => Ok(Val::Bool(false)),
         (Val::Obj(map), Val::Str(key)) => Ok(Val::Bool(map.get(key.as_bytes()).is_some())),
         (Val::Arr(items), n) if n.num().is_some() => {
             let n = n.num().map_or(f64::NAN, crate::value::Num::f64);
@@ -141,39 +142,29 @@ fn has(value: &Val, key: &Val) -> ValR {
     }
 }
 
+/// Of different kinds (`true` and `false` are two) it is an error, but further within only no.
 fn contains(value: &Val, part: &Val) -> Result<bool, Error> {
+    match (value, part) {
+        (Val::Bool(l), Val::Bool(r)) if l != r => fail(format_args!("cannot check whether {l} contains {r}")),
+        (l, r) if l.kind() == r.kind() => Ok(holds(l, r)),
+        (l, r) => fail(format_args!("cannot check whether {} contains {}", l.kind(), r.kind())),
+    }
+}
+
+fn holds(value: &Val, part: &Val) -> bool {
     budget::work(1);
     match (value, part) {
         (Val::Obj(l), Val::Obj(r)) => {
-            for (key, part) in r.iter() {
-                match l.get(key.as_bytes()) {
-                    Some(value) if contains(value, part)? => {}
-                    _ => return Ok(false),
-                }
-            }
-            Ok(true)
+            r.iter().all(|(key, part)| l.get(key.as_bytes()).is_some_and(|value| holds(value, part)))
         }
         (Val::Arr(l), Val::Arr(r)) => {
-            for part in r.as_slice() {
-                let mut found = false;
-                for value in l.as_slice() {
-                    if value.kind() == part.kind() && contains(value, part)? {
-                        found = true;
-                        break;
-                    }
-                }
-                if !found {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
+            r.as_slice().iter().all(|part| l.as_slice().iter().any(|value| holds(value, part)))
         }
         (Val::Str(l), Val::Str(r)) => {
             budget::work_bytes(l.len());
-            Ok(l.as_str().contains(r.as_str()))
+            l.as_str().contains(r.as_str())
         }
-        (l, r) if l.kind() == r.kind() => Ok(l == r),
-        (l, r) => fail(format_args!("cannot check whether {} contains {}", l.kind(), r.kind())),
+        (l, r) => l == r,
     }
 }
 

@@ -18,8 +18,9 @@ pub fn is_there() -> bool {
 }
 
 /// What jq says of each line of a file: does an output come that is neither false nor null, before any error? `None`
-/// if it cannot compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
-pub fn decide(program: &str, lines: &Path) -> Option<Vec<bool>> {
+/// if it
+/// cannot compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
+pub fn decide(program: &str, lines: &Path) -> Option<(Vec<bool>, bool)> {
     // A mark for each line, then one for each output that matches; an error goes to stderr and ends the line.
     let whole = format!("0, (({program}\n) | select(.) | 1)");
     let lines = Stdio::from(std::fs::File::open(lines).unwrap());
@@ -39,7 +40,7 @@ pub fn decide(program: &str, lines: &Path) -> Option<Vec<bool>> {
         // It died at the last of them.
         said.pop();
     }
-    Some(said)
+    Some((said, out.status.code() == Some(5)))
 }
 
 /// The value of each of these texts as jq reads and writes it; nothing where it stops.
@@ -126,8 +127,23 @@ const OTHERWISE: &[&str] = &[
 /// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
 const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last"];
 
+/// Whether a `try` of jq 1.6 may have caught an error that is raised only after it, as it does.
+pub fn may_catch_too_much(program: &str) -> bool {
+    program.contains('?') || program.contains("try ")
+}
+
+/// Whether the functions of jq 1.6 that ask for a first output look at the next one too, and so fail where it fails.
+pub fn may_look_too_far(program: &str) -> bool {
+    ["any", "all", "isempty", "IN"].iter().any(|word| program.contains(word))
+}
+
 /// Whether it speaks of nothing about which the two differ on purpose.
 pub fn speaks(program: &str) -> bool {
     let within = |words: &[&str]| words.iter().any(|word| program.contains(word));
-    !within(OTHERWISE) && !(within(&["?", "try "]) && within(LEAVES))
+    // An index is cut to an integer since 1.7.
+    let mut indices =
+        program.split('[').skip(1).map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-'));
+    !indices.any(|rest| rest.starts_with('.') && rest[1..].starts_with(|c: char| c.is_ascii_digit()))
+        && !within(OTHERWISE)
+        && !(may_catch_too_much(program) && within(LEAVES))
 }

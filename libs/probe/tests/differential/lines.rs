@@ -5,7 +5,7 @@ use event::{DEPTH_MAX, LINE_MAX, json};
 use super::chance::Chance;
 use super::tree::Tree;
 use super::value::J;
-use super::words::{Words, sample};
+use super::words::Words;
 
 /// What lines are made from: the words, the examples that ship, and what a set's filters ask for.
 pub struct Lines<'w> {
@@ -116,10 +116,10 @@ impl<'w> Lines<'w> {
     /// The literal, mostly; else something close to it.
     fn near(&self, value: &J, c: &mut Chance) -> J {
         if let J::Str(s) = value
-            && let Some(text) = sample(s, c)
+            && let Some(text) = self.words.sample(s, c)
             && c.percent(85)
         {
-            return J::Str(text);
+            return J::Str(text.to_owned());
         }
         if c.percent(55) {
             return value.clone();

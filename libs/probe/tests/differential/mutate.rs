@@ -4,7 +4,6 @@ use super::chance::Chance;
 use super::grow::Grower;
 use super::tree::{Form, STYLES, Tree, lit, path, string, text};
 use super::value::J;
-use super::words::PATTERNS;
 
 const COMPARISONS: [&str; 6] = ["§ == §", "§ != §", "§ < §", "§ <= §", "§ > §", "§ >= §"];
 /// Templates of two children that may stand for each other.
@@ -73,7 +72,7 @@ const WRAPS: &[&str] = &[
 ];
 
 /// Changes a filter in one to four places.
-pub fn mutate(tree: &Tree, grower: &Grower<'_>, c: &mut Chance) -> Tree {
+pub fn mutate(tree: &Tree, grower: &Grower, c: &mut Chance) -> Tree {
     let mut tree = tree.clone();
     for _ in 0..c.between(1, 4) {
         let count = tree.count();
@@ -91,7 +90,7 @@ pub fn combine(l: Tree, r: Tree, c: &mut Chance) -> Tree {
     text(c.pick(&PAIRS), vec![l, r])
 }
 
-fn once(node: &mut Tree, grower: &Grower<'_>, c: &mut Chance) {
+fn once(node: &mut Tree, grower: &Grower, c: &mut Chance) {
     let literal_or_path = !matches!(node.form, Form::Text(_));
     match c.below(10) {
         0 => wrap(node, c),
@@ -124,8 +123,8 @@ fn wrap(node: &mut Tree, c: &mut Chance) {
 }
 
 /// Another literal, place or operator for this one.
-fn swap(node: &mut Tree, grower: &Grower<'_>, c: &mut Chance) {
-    let words = grower.words;
+fn swap(node: &mut Tree, grower: &Grower, c: &mut Chance) {
+    let words = &grower.words;
     match &node.form {
         Form::Lit(J::Str(s)) => {
             *node = match c.below(8) {
@@ -133,7 +132,7 @@ fn swap(node: &mut Tree, grower: &Grower<'_>, c: &mut Chance) {
                 1 => string(&s.to_uppercase()),
                 2 => string(&s.chars().skip(1).collect::<String>()),
                 3 => string(&format!("{s}{s}")),
-                4 => string(PATTERNS[c.below(PATTERNS.len())].0),
+                4 => string(&c.one(&words.patterns).text),
                 5 => lit(c.one(&words.odd).clone()),
                 _ => lit(words.at(words.place(c), c).clone()),
             };

@@ -12,7 +12,6 @@ use super::naive::Naive;
 use super::shrink::Case;
 use super::tree::Tree;
 use super::value::J;
-use super::words::Words;
 
 /// A probe whose filters are still trees.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +55,7 @@ impl Plan {
 
 /// What all parts of a run draw from.
 pub struct Stock {
-    pub words: Words,
+    pub grower: Grower,
     pub shipped: Vec<Known>,
     pub examples: Vec<J>,
     /// Hand-made filters at the borders.
@@ -64,7 +63,7 @@ pub struct Stock {
 }
 
 /// Filters of one line each; lines that begin with `#` and empty ones are left out.
-pub const EDGES: &str = include_str!("edges.jq");
+pub const EDGES: &str = include_str!("grammar/edges.jq");
 
 pub fn edges() -> impl Iterator<Item = &'static str> {
     EDGES.lines().filter(|l| !l.is_empty() && !l.starts_with('#'))
@@ -74,20 +73,20 @@ impl Stock {
     pub fn new() -> Self {
         let shipped = shipped();
         let examples = shipped.iter().flat_map(|k| k.events.clone()).collect();
-        Self { words: Words::new(), shipped, examples, edges: edges().filter_map(super::known::tree).collect() }
+        Self { grower: Grower::new(), shipped, examples, edges: edges().filter_map(super::known::tree).collect() }
     }
 
     /// A filter: grown, or one that ships or was made by hand, changed.
     pub fn filter(&self, c: &mut Chance) -> Tree {
-        let grower = Grower { words: &self.words };
+        let grower = &self.grower;
         match c.below(100) {
             0..64 => grower.filter(c),
-            64..79 => mutate(&grower.filter(c), &grower, c),
+            64..79 => mutate(&grower.filter(c), grower, c),
             // These take a hundred times as long as the others.
             79..80 => c.one(&self.shipped).tree.clone(),
-            80..84 => mutate(&c.one(&self.shipped).tree, &grower, c),
+            80..84 => mutate(&c.one(&self.shipped).tree, grower, c),
             84..89 => c.one(&self.edges).clone(),
-            89..96 => mutate(c.one(&self.edges), &grower, c),
+            89..96 => mutate(c.one(&self.edges), grower, c),
             _ => {
                 let (l, r) = (self.filter(c), self.filter(c));
                 combine(l, r, c)
@@ -190,7 +189,7 @@ fn over_lines(
 ) -> Result<(), Box<Case>> {
     let trees: Vec<&Tree> = probes.iter().map(|(p, _)| &p.tree).collect();
     let queries = probes.iter().filter_map(|(p, _)| p.rest.query_name.clone()).collect();
-    let from = Lines::new(&stock.words, &stock.examples, &trees, queries);
+    let from = Lines::new(&stock.grower.words, &stock.examples, &trees, queries);
     let naives: Vec<&Naive> = probes.iter().map(|(_, n)| n).collect();
     let off: Vec<usize> =
         if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
