@@ -15,7 +15,7 @@ DEBIAN = HOME / "deb"
 HERE = pathlib.Path(__file__).resolve().parent
 LOOPS = HERE / "loops.py"
 PIP = ("orjson==3.13.0", "polars==2.1.0", "duckdb==2.0.0", "chdb==4.4.0", "jq==1.13.0")
-CARGO = ("jaq@3.1.2", "ag@0.19.5", "ripgrep@15.2.0", "rsigma@0.23.0 --no-default-features")
+CARGO = ("jaq@3.1.2", "ag@0.19.5", "ripgrep@15.2.0", "rsigma@0.23.0")
 GO = ("github.com/itchyny/gojq/cmd/gojq@v0.12.19",)
 NPM = ("nushell@0.115.1",)
 # Unpacked, not installed: two of them would each replace the machine's system log.
@@ -123,7 +123,7 @@ def get():
     for package in PIP:
         attempt([HOME / "venv/bin/pip", "install", "--quiet", package])
     for crate in CARGO:
-        attempt(["cargo", "install", "--quiet", "--locked", "--root", HOME, *crate.split()])
+        attempt(["cargo", "install", "--quiet", "--locked", "--root", HOME, crate])
     for module in GO:
         attempt(["go", "install", module], env={"GOBIN": str(HOME / "bin")})
     attempt(["npm", "install", "--silent", "--prefix", HOME / "npm", *NPM])
