@@ -17,6 +17,8 @@ use crate::{Args, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
 const PROBES_MAX: usize = 100;
+/// Bytes of batches that share a commit, if they are there: its fsyncs cost the same for many lines.
+const COMMIT: usize = 16 << 20;
 /// What is tried in turn until the annotated event is no longer than a line: how many probes, and whether with contexts.
 const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, false), (1, false), (0, false)];
 
@@ -363,6 +365,11 @@ impl Stage for Annotate {
             metrics.add(tally, &self.names);
         }
         Ok(())
+    }
+
+    /// Between pipes a commit is cheap, and whoever reads is not to wait.
+    fn commit_bytes(&self) -> usize {
+        if self.shell.is_some() { 0 } else { COMMIT }
     }
 
     fn committed(&mut self) -> Result<(), StageError> {

@@ -7,6 +7,8 @@ pub mod config;
 mod exit;
 pub mod fs;
 mod input;
+#[cfg(target_os = "linux")]
+mod lean;
 pub mod log;
 pub mod metrics;
 pub mod ops;

@@ -88,6 +88,8 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self, stage: &mut dyn Stage) -> Result<Exit, StageError> {
+        #[cfg(target_os = "linux")]
+        crate::lean::forget_the_start();
         loop {
             self.reload(stage);
             if self.job.signals.stopping() {

@@ -18,6 +18,7 @@ const READ: usize = 64 << 10;
 /// Blocks read ahead.
 const AHEAD: usize = 2;
 /// What a pipe is asked to hold, so that its writer and we take turns less often.
+#[cfg(target_os = "linux")]
 const PIPE: usize = 1 << 20;
 
 /// Whole lines as they came, with the lines that were too long to be taken.
@@ -56,6 +57,7 @@ impl Stdin {
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
             let stdin = io::stdin();
             // Not every stdin is a pipe, and not every pipe may grow.
+            #[cfg(target_os = "linux")]
             let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
             let more = || {
                 let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
