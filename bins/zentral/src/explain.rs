@@ -30,7 +30,7 @@ pub struct Args {
     /// Id of a stored event; -, or none: an event on stdin
     #[arg(value_name = "EVENT-ID")]
     pub event: Option<String>,
-    /// Only this probe, or a file NAME.jq that no probe needs to have
+    /// Only this probe, or a file NAME.jq that no probe needs to have. It may stand alone: the event is on stdin then
     pub probe: Option<String>,
     /// One JSON object a line: the event's way, then each probe
     #[arg(long)]

@@ -216,6 +216,8 @@ impl<'s, 'n> Walk<'s, 'n> {
             }
         } else if let Some(full) = find(&self.names.plain, name) {
             *name = full;
+        } else if *name == crate::clauses::SEEN {
+            // No program can spell it: it was wrapped around a clause.
         } else if crate::compile::is_known(name, args.len()) {
             self.regex(name, args);
         } else {
