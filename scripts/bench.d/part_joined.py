@@ -11,7 +11,13 @@ from measure import WORK, Missing, measure, median, number, program, ratio, roun
 from part_pipeline import feed_topic
 from sets import NAMES, Written
 
+# A topic must have a writer; this one is never started.
 STAGE = """
+[stage.receive]
+listen = "127.0.0.1:0"
+tls    = { cert = "none.pem", key = "none.key" }
+to     = "topic:raw"
+
 [stage.sift]
 run     = "normalize | filter"
 from    = ["topic:raw"]
