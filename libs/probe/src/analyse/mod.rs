@@ -111,6 +111,18 @@ pub(crate) enum Text {
     Matches(Arc<Pattern>),
 }
 
+impl Text {
+    /// Whether it may hold for a constant; anything but a string is an error.
+    pub(crate) fn may_hold(&self, value: &Literal) -> bool {
+        let Literal::Str(text) = value else { return false };
+        match self {
+            Self::Starts(part) => text.starts_with(&**part),
+            Self::Ends(part) => text.ends_with(&**part),
+            Self::Matches(pattern) => pattern.is_match(text.as_bytes()).unwrap_or(true),
+        }
+    }
+}
+
 /// What is made of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Making {

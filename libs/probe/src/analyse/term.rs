@@ -295,6 +295,8 @@ impl<'a, 't> Analyst<'a, 't> {
     fn part(&mut self, base: Node, part: &'t Part<Term<&'t str>>, opt: Opt, dot: &Node, names: &Names<'t>) -> Node {
         match part {
             Part::Index(index) => match (self.term(index, dot, names), &base) {
+                // A path fails where the path before its last key does: nothing else is to be asked first.
+                (Node::Literal(Literal::Str(key)), Node::Path(_)) => self.key(base, &key, opt),
                 (Node::Literal(Literal::Str(key)), _) => self.pipe(base, &mut |s, value| s.key(value, &key, opt)),
                 // Of imported data, which is always an array.
                 (Node::Literal(Literal::Num(Num::Int(place))), Node::Literal(Literal::Arr(all))) if place >= 0 => {
@@ -303,7 +305,10 @@ impl<'a, 't> Analyst<'a, 't> {
                 }
                 _ => self.unknown("", "an index is calculated"),
             },
-            Part::Range(None, None) => self.pipe(base, &mut |s, value| s.each(value, opt)),
+            Part::Range(None, None) => match base {
+                Node::Path(_) => self.each(base, opt),
+                base => self.pipe(base, &mut |s, value| s.each(value, opt)),
+            },
             Part::Range(..) => self.unknown("", "a part is cut out"),
         }
     }

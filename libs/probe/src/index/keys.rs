@@ -136,12 +136,15 @@ impl Reader {
                     Text::Starts(part) | Text::Ends(part) => Needed::text(part),
                     Text::Matches(pattern) => match &pattern.needed {
                         Some(needed) => needed.clone(),
-                        None => return self.on(of, &[KeyTest::Present], &|_| true),
+                        None => return self.on(of, &[KeyTest::Present], &|other| text.may_hold(other)),
                     },
                 };
-                self.on(of, &parts(&needed), &|_| true)
+                self.on(of, &parts(&needed), &|other| text.may_hold(other))
             }
-            (Node::Contains(of, Literal::Str(part)), true) => self.on(of, &parts(&Needed::text(part)), &|_| true),
+            (Node::Contains(of, Literal::Str(part)), true) => {
+                let holds = |other: &Literal| !matches!(other, Literal::Str(other) if !other.contains(&**part));
+                self.on(of, &parts(&Needed::text(part)), &holds)
+            }
             (Node::Index(of, part), true) => self.index(of, part),
             (Node::Has(of, _), true) => self.on(of, &[KeyTest::Present], &|_| true),
             (Node::Made(of, Making::ToNumber | Making::Lower | Making::Upper | Making::IsKind(_)), true) => {
