@@ -30,7 +30,7 @@ pub struct Annotate {
     pool: Pool,
     answers: Vec<Answer>,
     /// The set for a reload, made beside the stream, and the configuration that it is of.
-    prepared: Arc<Mutex<Option<(Arc<Config>, FilterSet)>>>,
+    prepared: Arc<Mutex<Option<Prepared>>>,
     guilty: Vec<Run>,
     /// What happened to filters between two batches; told and written down at once.
     pending: Vec<Told>,
@@ -43,6 +43,8 @@ pub struct Annotate {
     buffer: Vec<u8>,
     probes: Vec<u8>,
 }
+
+type Prepared = (Arc<Config>, FilterSet);
 
 struct Shell {
     all: bool,

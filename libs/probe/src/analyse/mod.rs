@@ -160,7 +160,6 @@ impl Node {
         Self::Or(Box::new(self), Box::new(other))
     }
 
-    #[expect(clippy::should_implement_trait, reason = "it is jq's `not`, beside `and` and `or`")]
     pub(crate) fn not(self) -> Self {
         Self::Not(Box::new(self))
     }

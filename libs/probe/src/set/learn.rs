@@ -44,7 +44,7 @@ impl Samples {
     #[inline]
     pub(super) fn see(&mut self, line: &[u8]) {
         self.seen += 1;
-        if (self.before + self.seen < FIRST || self.seen % EVERY == 0)
+        if (self.before + self.seen < FIRST || self.seen.is_multiple_of(EVERY))
             && line.len() <= LINE_MAX
             && self.lines.len() < LINES
         {
