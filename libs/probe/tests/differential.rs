@@ -131,11 +131,14 @@ fn borders_hold() {
         let naives: Vec<naive::Naive> = plans.iter().map(|p| p.naive().unwrap()).collect();
         let engine = check::real(plans.iter().map(set::Plan::spec).collect());
         let mut tally = Tally::default();
-        for line in lines {
+        let refs: Vec<&naive::Naive> = naives.iter().collect();
+        let said = engine.ask(&lines, &[], true, &mut probe::Scratch::default());
+        for (line, said) in lines.iter().zip(said) {
             assert!(event::json::is_canonical(line), "{}", String::from_utf8_lossy(line));
-            let said = check::line(engine.as_ref(), &naives.iter().collect::<Vec<_>>(), line, &[], &mut tally);
-            if let Err(text) = said {
-                let case = Case { plans: plans.clone(), line: line.to_vec(), off: Vec::new(), text };
+            if let Err(text) = check::judge(&said, &refs, line, &[], &mut tally) {
+                let (plans, line) = (plans.clone(), line.to_vec());
+                let case =
+                    Case { plans, before: Vec::new(), line, asked: shrink::Asked::Canonical, off: Vec::new(), text };
                 panic!("the engine differs:\n{}", case.shrunk(check::real));
             }
         }
@@ -147,11 +150,12 @@ fn borders_hold() {
 /// A test that cannot fail is none: engines with mistakes are found out, and what is printed can be read.
 #[test]
 fn broken_engines_are_found_out() {
-    let all: [(&str, Build, bool); 7] = [
+    let all: [(&str, Build, bool); 8] = [
         ("texts", broken::texts, true),
         ("digits", broken::digits, true),
         ("learns", broken::learns, false),
         ("deaf", broken::deaf, false),
+        ("stale", broken::stale, false),
         ("invents", broken::invents, true),
         ("panics", broken::panics, true),
         ("everywhere", broken::everywhere, true),

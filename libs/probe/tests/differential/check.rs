@@ -4,18 +4,59 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use event::json;
-use probe::{FilterSet, Limits, Modules, Note, Outcome, ParseError, Spec};
+use probe::{FilterSet, Found, Limits, Modules, Note, Outcome, ParseError, Scratch, Spec, Why};
 
 use super::naive::{Naive, answer};
 
+/// What an engine says of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    Outcome(Outcome),
+    /// The line is no event.
+    Refused,
+    /// Its message stands above.
+    Panicked,
+}
+
 /// What is judged. The tests judge broken ones too, to see that they are found out.
 pub trait Engine: Sync {
-    fn run(&self, line: &[u8], now_ms: i64, note: &mut (dyn Note + Send)) -> Result<Outcome, ParseError>;
+    /// Answers about lines in canonical form, one after the other; with `carried` also what a match carries.
+    fn ask(&self, lines: &[&[u8]], off: &[usize], carried: bool, scratch: &mut Scratch) -> Vec<Said>;
+
+    /// Answers about a line in any form.
+    fn ask_any(&self, line: &[u8], off: &[usize], scratch: &mut Scratch) -> Said;
+
+    /// The engine after a reload.
+    fn reload(&self, specs: Vec<Spec>) -> Box<dyn Engine>;
 }
 
 impl Engine for FilterSet {
-    fn run(&self, line: &[u8], now_ms: i64, note: &mut (dyn Note + Send)) -> Result<Outcome, ParseError> {
-        Self::run(self, line, now_ms, note)
+    fn ask(&self, lines: &[&[u8]], off: &[usize], carried: bool, scratch: &mut Scratch) -> Vec<Said> {
+        let runner = self.runner(scratch);
+        let mut runner = if carried { runner } else { runner.without_contexts() };
+        lines.iter().map(|line| said(|| runner.run(line, NOW_MS, &mut Off(off)))).collect()
+    }
+
+    fn ask_any(&self, line: &[u8], off: &[usize], scratch: &mut Scratch) -> Said {
+        let mut runner = self.runner(scratch);
+        let naive = said(|| runner.naive(line, NOW_MS, &mut Off(off)));
+        // The stage hands no such line to it; whatever it says, it must not panic.
+        match said(|| runner.run(line, NOW_MS, &mut Off(off))) {
+            Said::Panicked => Said::Panicked,
+            _ => naive,
+        }
+    }
+
+    fn reload(&self, specs: Vec<Spec>) -> Box<dyn Engine> {
+        Box::new(Self::rebuild(self, specs, &modules()).unwrap_or_else(|e| panic!("{e:?}")).with_limits(limits()))
+    }
+}
+
+fn said(run: impl FnOnce() -> Result<Outcome, ParseError>) -> Said {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(outcome)) => Said::Outcome(outcome),
+        Ok(Err(_)) => Said::Refused,
+        Err(_) => Said::Panicked,
     }
 }
 
@@ -54,6 +95,7 @@ impl Note for Off<'_> {
     fn before(&mut self, probe: usize, _: &str) -> bool {
         !self.0.contains(&probe)
     }
+
     fn is_off(&self, probe: usize) -> bool {
         self.0.contains(&probe)
     }
@@ -120,46 +162,64 @@ impl std::fmt::Display for Tally {
     }
 }
 
-/// Asks both about one canonical line.
+/// Judges what the engine said of a line.
 ///
 /// # Errors
-/// What each of them says, if they differ.
-pub fn line(
-    engine: &dyn Engine,
-    probes: &[&Naive],
-    line: &[u8],
-    off: &[usize],
-    tally: &mut Tally,
-) -> Result<(), String> {
+/// What each of them says, where they differ.
+pub fn judge(ours: &Said, probes: &[&Naive], line: &[u8], off: &[usize], tally: &mut Tally) -> Result<(), String> {
     let naive = answer(probes, line, NOW_MS, &limits(), off);
-    let ours = catch_unwind(AssertUnwindSafe(|| engine.run(line, NOW_MS, &mut Off(off))));
-    let ours = ours.map_err(|_| "the engine panicked (its message stands above)".to_owned())?;
     tally.pairs += probes.len() as u64;
     tally.lines += 1;
     let (naive, ours) = match (naive, ours) {
-        (Err(_), Err(_)) => return Ok(()),
-        (Ok(naive), Ok(ours)) => (naive, ours),
-        (naive, ours) => return Err(format!("naive: {naive:?}\nengine: {ours:?}")),
+        (Err(_), Said::Refused) => return Ok(()),
+        (Ok(naive), Said::Outcome(ours)) => (naive, ours),
+        (_, Said::Panicked) => return Err("the engine panicked (its message stands above)".into()),
+        (naive, ours) => return Err(format!("naive: {:?}\nengine: {ours:?}", naive.err())),
     };
     tally.matches += naive.found.len() as u64;
     tally.runs += ours.runs as u64;
     tally.failures += naive.failures.len() as u64;
-    if same(&naive, &ours) {
+    if naive.found == ours.found && subset(&naive, ours) {
         return Ok(());
     }
     // An engine that decides in fewer steps is not wrong.
     let patient = answer(probes, line, NOW_MS, &no_limits(), off);
-    match patient {
-        Ok(patient) if patient.found == ours.found && subset(&naive, &ours) => {
-            tally.cheaper += 1;
-            Ok(())
-        }
-        _ => Err(format!("naive: {}\nengine: {}", said(probes, &naive), said(probes, &ours))),
+    if patient.is_ok_and(|patient| patient.found == ours.found) && subset(&naive, ours) {
+        tally.cheaper += 1;
+        return Ok(());
+    }
+    let (naive, ours) = (listed(probes, &naive), listed(probes, ours));
+    let only = |of: &[String], other: &[String]| {
+        let only: Vec<&str> = of.iter().filter(|part| !other.contains(part)).map(String::as_str).collect();
+        if only.is_empty() { "nothing more".to_owned() } else { only.join("\n        ") }
+    };
+    Err(format!("naive: {}\nengine: {}", only(&naive, &ours), only(&ours, &naive)))
+}
+
+pub fn found(said: &Said) -> Option<&[Found]> {
+    match said {
+        Said::Outcome(outcome) => Some(&outcome.found),
+        _ => None,
     }
 }
 
-fn same(naive: &Outcome, ours: &Outcome) -> bool {
-    naive.found == ours.found && subset(naive, ours)
+/// Whoever asks only which probes match hears of the same ones; and of those whose match cannot be written as JSON, as
+/// nobody writes it.
+///
+/// # Errors
+/// The probes that match only the one way.
+pub fn same_probes(whole: &Said, bare: &Said) -> Result<(), String> {
+    let (Said::Outcome(whole), Said::Outcome(bare)) = (whole, bare) else {
+        return if whole == bare { Ok(()) } else { Err(format!("with contexts {whole:?}, without {bare:?}")) };
+    };
+    let which = |outcome: &Outcome| outcome.found.iter().map(|f| (f.probe, f.closes)).collect::<Vec<_>>();
+    let (with, mut without) = (which(whole), which(bare));
+    let unwritten = |i: usize| {
+        let why = whole.failures.iter().filter(|f| f.probe == i).map(|f| &f.why);
+        why.into_iter().any(|why| matches!(why, Why::Failed(text) if text.starts_with("output ")))
+    };
+    without.retain(|found| with.contains(found) || !unwritten(found.0));
+    if with == without { Ok(()) } else { Err(format!("with contexts {with:?}, without {without:?}")) }
 }
 
 /// The engine may leave out a filter that cannot match, and so its failure; it must not invent one.
@@ -168,21 +228,11 @@ fn subset(naive: &Outcome, ours: &Outcome) -> bool {
     ours.failures.iter().all(|failure| theirs.any(|other| other == failure))
 }
 
-fn said(probes: &[&Naive], outcome: &Outcome) -> String {
+fn listed(probes: &[&Naive], outcome: &Outcome) -> Vec<String> {
     let name = |i: usize| probes.get(i).map_or("?", |p| p.spec.name.as_str());
-    let mut parts: Vec<String> = outcome
-        .found
-        .iter()
-        .map(|f| {
-            format!(
-                "{} key={:?} context={:?}{}",
-                name(f.probe),
-                f.key,
-                f.context,
-                if f.closes { " closes" } else { "" }
-            )
-        })
-        .collect();
-    parts.extend(outcome.failures.iter().map(|f| format!("{} {:?}", name(f.probe), f.why)));
-    if parts.is_empty() { "nothing".into() } else { parts.join("\n        ") }
+    let found = outcome.found.iter().map(|f| {
+        let closes = if f.closes { " closes" } else { "" };
+        format!("{} key={:?} context={:?}{closes}", name(f.probe), f.key, f.context)
+    });
+    found.chain(outcome.failures.iter().map(|f| format!("{} {:?}", name(f.probe), f.why))).collect()
 }

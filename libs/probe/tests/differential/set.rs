@@ -1,15 +1,15 @@
 //! Sets of probes and the lines that they see: one part of a run, made from its number alone.
 
-use probe::{Scope, Source, Spec};
+use probe::{Scope, Scratch, Source, Spec};
 
 use super::chance::Chance;
-use super::check::{self, Build, Engine, Tally};
+use super::check::{self, Build, Engine, Said, Tally};
 use super::grow::Grower;
 use super::known::{Known, shipped};
 use super::lines::{Lines, long};
 use super::mutate::{combine, mutate};
 use super::naive::Naive;
-use super::shrink::Case;
+use super::shrink::{Asked, Case};
 use super::tree::Tree;
 use super::value::J;
 
@@ -161,22 +161,27 @@ pub fn part(stock: &Stock, seed: u64, n: u64, build: Build) -> Result<Tally, Box
     let with_long = c.percent(4);
     let size = if with_long { c.between(1, 20) } else { size(c) };
     let mut probes: Vec<(Plan, Naive)> = (0..size).map(|i| plan(stock, i, c)).collect();
-    for round in 0..if c.percent(30) { 2 } else { 1 } {
-        if round > 0 {
-            // A reload: some are other ones, some go, some come.
-            for _ in 0..c.between(1, 4) {
-                let (at, new) = (c.below(probes.len()), plan(stock, 1000 + c.below(1000), c));
-                match c.below(3) {
-                    0 => probes[at] = new,
-                    1 if probes.len() > 1 => drop(probes.remove(at)),
-                    _ => probes.insert(at, new),
-                }
+    let mut engine = build(specs(&probes));
+    let scratch = &mut Scratch::default();
+    over_lines(stock, engine.as_ref(), &probes, with_long, scratch, &mut tally, c)?;
+    if c.percent(30) {
+        // A reload: some are other ones, some go, some come.
+        for _ in 0..c.between(1, 4) {
+            let (at, new) = (c.below(probes.len()), plan(stock, 1000 + c.below(1000), c));
+            match c.below(3) {
+                0 => probes[at] = new,
+                1 if probes.len() > 1 => drop(probes.remove(at)),
+                _ => probes.insert(at, new),
             }
         }
-        let engine = build(probes.iter().map(|(p, _)| p.spec()).collect());
-        over_lines(stock, engine.as_ref(), &probes, with_long, &mut tally, c)?;
+        engine = engine.reload(specs(&probes));
+        over_lines(stock, engine.as_ref(), &probes, with_long, scratch, &mut tally, c)?;
     }
     Ok(tally)
+}
+
+fn specs(probes: &[(Plan, Naive)]) -> Vec<Spec> {
+    probes.iter().map(|(plan, _)| plan.spec()).collect()
 }
 
 fn over_lines(
@@ -184,6 +189,7 @@ fn over_lines(
     engine: &dyn Engine,
     probes: &[(Plan, Naive)],
     with_long: bool,
+    scratch: &mut Scratch,
     tally: &mut Tally,
     c: &mut Chance,
 ) -> Result<(), Box<Case>> {
@@ -193,51 +199,58 @@ fn over_lines(
     let naives: Vec<&Naive> = probes.iter().map(|(_, n)| n).collect();
     let off: Vec<usize> =
         if c.percent(15) { (0..probes.len()).filter(|_| c.percent(20)).collect() } else { Vec::new() };
-    let case = |line: &[u8], text: String| {
+    let case = |before: &[&[u8]], line: &[u8], asked: Asked, text: String| {
         let plans = probes.iter().map(|(p, _)| p.clone()).collect();
-        Box::new(Case { plans, line: line.to_vec(), off: off.clone(), text })
+        let before = before.iter().map(|l| l.to_vec()).collect();
+        Box::new(Case { plans, before, line: line.to_vec(), asked, off: off.clone(), text })
     };
 
-    let mut kept = Vec::new();
+    let mut lines = Vec::new();
     for i in 0..c.between(100, 300) {
         let raw = if with_long && i < 2 { long(&from.event(c), c) } else { from.line(c) };
-        let Some(line) = check::as_the_stage_does(&raw) else {
-            tally.refused += 1;
-            continue;
-        };
-        if line != raw {
-            tally.rewritten += 1;
-            // What the stage never does: whatever comes of it, it must not be a panic.
-            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                engine.run(&raw, check::NOW_MS, &mut probe::Quiet)
-            }));
-            if thrown.is_err() {
-                return Err(case(&raw, "the engine panicked over a line that is not canonical".into()));
-            }
+        let canonical = check::as_the_stage_does(&raw);
+        if canonical.as_ref() != Some(&raw) {
+            // What came is asked about too, as it came.
+            let said = engine.ask_any(&raw, &off, scratch);
+            check::judge(&said, &naives, &raw, &off, tally).map_err(|text| case(&[], &raw, Asked::AsItCame, text))?;
         }
-        check::line(engine, &naives, &line, &off, tally).map_err(|text| case(&line, text))?;
-        kept.push(line);
+        tally.refused += u64::from(canonical.is_none());
+        tally.rewritten += u64::from(canonical.as_ref().is_some_and(|l| *l != raw));
+        lines.extend(canonical);
+    }
+    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    // In pieces, as between two looks at what has been learned.
+    let (mut said, mut rest) = (Vec::new(), lines.as_slice());
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(c.between(1, 150).min(rest.len()));
+        said.extend(engine.ask(piece, &off, true, scratch));
+        rest = after;
+    }
+    for (i, (line, said)) in lines.iter().zip(&said).enumerate() {
+        check::judge(said, &naives, line, &off, tally)
+            .map_err(|text| case(&lines[..i], line, Asked::Canonical, text))?;
     }
     if c.percent(25) {
-        again(engine, &kept, &off).map_err(|(line, text)| case(&line, text))?;
+        again(engine, &lines, &said, &off).map_err(|(i, asked, text)| case(&lines, lines[i], asked, text))?;
     }
     Ok(())
 }
 
-/// What the engine learns on the way changes no answer, and two threads may ask at once.
-fn again(engine: &dyn Engine, lines: &[Vec<u8>], off: &[usize]) -> Result<(), (Vec<u8>, String)> {
-    let ask = |line: &Vec<u8>| engine.run(line, check::NOW_MS, &mut check::Off(off)).map(|o| o.found);
-    let (forth, back): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| probe::with_stack(|| lines.iter().rev().map(ask).collect::<Vec<_>>()).unwrap());
-        let forth: Vec<_> = lines.iter().map(ask).collect();
-        let mut back = other.join().unwrap();
-        back.reverse();
-        (forth, back)
+/// What the engine has learned on the way changes no answer, two threads may ask at once, and one that asks only which
+/// probes match hears of the same ones.
+fn again(engine: &dyn Engine, lines: &[&[u8]], said: &[Said], off: &[usize]) -> Result<(), (usize, Asked, String)> {
+    let back: Vec<&[u8]> = lines.iter().rev().copied().collect();
+    let ask = |lines: &[&[u8]], carried| engine.ask(lines, off, carried, &mut Scratch::default());
+    let (whole, mut bare) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| probe::with_stack(|| ask(&back, false)).unwrap());
+        (ask(lines, true), other.join().unwrap())
     });
-    for ((line, one), other) in lines.iter().zip(&forth).zip(&back) {
-        if one != other {
-            return Err((line.clone(), format!("asked twice, it says {one:?} and {other:?}")));
+    bare.reverse();
+    for (i, said) in said.iter().enumerate() {
+        if check::found(&whole[i]) != check::found(said) {
+            return Err((i, Asked::Canonical, format!("asked again, it says {:?}, and before {said:?}", whole[i])));
         }
+        check::same_probes(said, &bare[i]).map_err(|text| (i, Asked::Which, text))?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use probe::Scope;
+use probe::{Scope, Scratch};
 
-use super::check::{self, Build, Tally};
+use super::check::{self, Build, Said, Tally};
 use super::naive::Naive;
 use super::set::Plan;
 use super::tree::{Form, Tree, string, text};
@@ -14,36 +14,67 @@ use super::value::J;
 #[derive(Clone, Debug)]
 pub struct Case {
     pub plans: Vec<Plan>,
+    /// Lines that the engine has to see before.
+    pub before: Vec<Vec<u8>>,
     pub line: Vec<u8>,
+    pub asked: Asked,
     pub off: Vec<usize>,
     /// What each of them says.
     pub text: String,
+}
+
+/// How the engine was asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked {
+    /// About a line in canonical form.
+    Canonical,
+    /// About a line as it came.
+    AsItCame,
+    /// Only which probes match.
+    Which,
 }
 
 /// More tries are not made.
 const TRIES: usize = 4000;
 
 impl Case {
-    /// The same with what each says now, if they still differ. The engine is a new one, which has seen nothing.
+    /// The same with what each says now, if they still differ. The engine is a new one.
     fn differs(mut self, build: Build) -> Option<Self> {
         let naives: Vec<Naive> = self.plans.iter().map(Plan::naive).collect::<Option<_>>()?;
         let engine = catch_unwind(AssertUnwindSafe(|| build(self.plans.iter().map(Plan::spec).collect()))).ok()?;
-        let refs: Vec<&Naive> = naives.iter().collect();
-        self.text = check::line(engine.as_ref(), &refs, &self.line, &self.off, &mut Tally::default()).err()?;
+        let scratch = &mut Scratch::default();
+        let before = self.before.iter().chain([&self.line]).map(Vec::as_slice).collect::<Vec<_>>();
+        let mut ask = |carried| engine.ask(&before, &self.off, carried, scratch).pop();
+        let judge = |said: &Said| {
+            let refs: Vec<&Naive> = naives.iter().collect();
+            check::judge(said, &refs, &self.line, &self.off, &mut Tally::default()).err()
+        };
+        self.text = match self.asked {
+            Asked::Canonical => judge(&ask(true)?)?,
+            Asked::AsItCame => judge(&engine.ask_any(&self.line, &self.off, scratch))?,
+            Asked::Which => check::same_probes(&ask(true)?, &ask(false)?).err()?,
+        };
         Some(self)
     }
 
     /// Something smaller that still differs. A difference that a new engine does not show stays as it is.
     pub fn shrunk(self, build: Build) -> Self {
-        let Some(mut best) = self.clone().differs(build) else {
-            return Self { text: format!("{}\n(only after the lines before it)", self.text), ..self };
-        };
-        let mut tries = 0;
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
+        let alone = Self { before: Vec::new(), ..self.clone() }.differs(build);
+        let small = match alone.or_else(|| self.clone().differs(build)) {
+            Some(case) => case.minimal(build),
+            None => Self { text: format!("{}\n(a new engine says nothing of the kind)", self.text), ..self },
+        };
+        std::panic::set_hook(hook);
+        small
+    }
+
+    fn minimal(mut self, build: Build) -> Self {
+        let mut tries = 0;
         loop {
             let mut better = None;
-            for smaller in best.smaller() {
+            for smaller in self.smaller() {
                 tries += 1;
                 better = smaller.differs(build);
                 if better.is_some() || tries > TRIES {
@@ -51,12 +82,10 @@ impl Case {
                 }
             }
             match better {
-                Some(case) => best = case,
-                None => break,
+                Some(case) => self = case,
+                None => return self,
             }
         }
-        std::panic::set_hook(hook);
-        best
     }
 
     /// Smaller cases, the boldest first.
@@ -80,6 +109,11 @@ impl Case {
             );
         } else {
             all.extend(self.simpler_probe().into_iter().map(|plan| with(&|c| c.plans[0] = plan.clone())));
+        }
+        let n = self.before.len();
+        if n > 0 {
+            all.push(with(&|c| c.before.truncate(n / 2)));
+            all.push(with(&|c| drop(c.before.drain(..n.div_ceil(2)))));
         }
         if let Some(event) = J::parse(&self.line) {
             let lines = simpler_values(&event).into_iter().map(|e| e.text().into_bytes()).filter(|l| *l != self.line);
@@ -133,10 +167,14 @@ impl std::fmt::Display for Case {
         let line = String::from_utf8_lossy(&self.line);
         let shown: String = line.chars().take(4000).collect();
         writeln!(f, "line: {shown}{}", if shown.len() < line.len() { "…" } else { "" })?;
+        if !self.before.is_empty() {
+            writeln!(f, "after {} other lines", self.before.len())?;
+        }
         if !self.off.is_empty() {
             writeln!(f, "off: {:?}", self.off)?;
         }
-        write!(f, "{}", self.text)
+        let text: String = self.text.chars().take(4000).collect();
+        write!(f, "asked: {:?}\n{text}{}", self.asked, if text.len() < self.text.len() { "…" } else { "" })
     }
 }
 
