@@ -3,6 +3,7 @@
 //! Language and evaluation are jaq's; values, bounds, regular expressions, modules and error reports are ours, so that
 //! a filter can neither read the machine it runs on nor hold up the events behind it.
 
+mod advice;
 pub mod alloc;
 mod analyse;
 mod budget;
@@ -29,6 +30,8 @@ mod stack;
 mod value;
 mod walk;
 
+pub use advice::{Advice, Unclear};
+pub use analyse::Reason;
 pub use budget::{Limit, Limits};
 pub use compile::{compile, imports, rev};
 pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
@@ -37,7 +40,6 @@ pub use error::{CompileError, Problem};
 pub use index::Scratch;
 pub use link::{Modules, NoModules};
 pub use program::{Decision, EvalError, Program};
-pub use read::Unclear;
 pub use scope::Scope;
 pub use set::{FilterSet, NO_OBJECT, Runner, Standing};
 pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};
