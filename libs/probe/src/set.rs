@@ -16,11 +16,12 @@ use crate::budget::Limits;
 use crate::error::CompileError;
 use crate::index::{Clause, Index, Scratch};
 use crate::link::Modules;
+use crate::program::Decision;
 use crate::read::{Patterns, Read};
 use crate::segment::Segment;
 use crate::spec::{Found, Note, Outcome, Spec};
 use crate::stack;
-use crate::value::ParseError;
+use crate::value::{ParseError, Val};
 
 use learn::Learner;
 pub use runner::{NO_OBJECT, Runner};
@@ -201,6 +202,12 @@ impl FilterSet {
         let mut scratch = Scratch::default();
         let mut runner = self.runner(&mut scratch);
         if event::json::is_canonical(line) { runner.run(line, now_ms, note) } else { runner.naive(line, now_ms, note) }
+    }
+
+    /// What jq says of an event for a probe, whether or not the index would have asked.
+    pub(crate) fn decide(&self, probe: usize, event: &Val, now_ms: i64) -> Option<Decision> {
+        let code = &self.inner.probes.get(probe)?.code;
+        Some(code.segment.bundle()?.decide(code.filter, event, now_ms, &self.limits))
     }
 
     fn index(&self) -> Arc<Index> {

@@ -70,8 +70,29 @@ const REASONS: [Reason; 21] = [
 
 /// Words that have a rewriting of their own.
 const WORDS: [&str; 23] = [
-    "", "match", "map", "capture", "scan", "split", "ltrimstr", "rtrimstr", "trimstr", "trim", "ltrim", "rtrim", "explode",
-    "keys", "to_entries", "getpath", "tojson", "contains", "inside", "test", "has", "in", "startswith",
+    "",
+    "match",
+    "map",
+    "capture",
+    "scan",
+    "split",
+    "ltrimstr",
+    "rtrimstr",
+    "trimstr",
+    "trim",
+    "ltrim",
+    "rtrim",
+    "explode",
+    "keys",
+    "to_entries",
+    "getpath",
+    "tojson",
+    "contains",
+    "inside",
+    "test",
+    "has",
+    "in",
+    "startswith",
 ];
 
 #[test]

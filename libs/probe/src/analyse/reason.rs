@@ -104,11 +104,9 @@ impl Reason {
             Self::Long | Self::Paths => rewriting(BEGIN, "", FIRST),
             Self::Recursion => rewriting(BEGIN, r#"def f: .name == "x" or (.in | f); .payload | f"#, FIRST),
             Self::Function => function(word),
-            Self::Operator => rewriting(
-                "ask about the values themselves",
-                ".payload.counter + 1 > 3",
-                ".payload.counter > 2",
-            ),
+            Self::Operator => {
+                rewriting("ask about the values themselves", ".payload.counter + 1 > 3", ".payload.counter > 2")
+            }
             Self::Argument => argument(word),
             Self::Text => rewriting(
                 "ask about its parts",
@@ -125,11 +123,9 @@ impl Reason {
                 r#"(.payload.name |= ascii_downcase) | .payload.name == "usb""#,
                 r#"(.payload.name | ascii_downcase) == "usb""#,
             ),
-            Self::Everywhere => rewriting(
-                "name the place",
-                r#"any(..; . == "C-Media")"#,
-                r#"any(.payload.columns[]; . == "C-Media")"#,
-            ),
+            Self::Everywhere => {
+                rewriting("name the place", r#"any(..; . == "C-Media")"#, r#"any(.payload.columns[]; . == "C-Media")"#)
+            }
             Self::Fold => rewriting(
                 "where one element decides, ask with `any`",
                 r#"reduce .payload.snapshot[] as $row (false; . or $row.name == "sshd")"#,
@@ -211,11 +207,9 @@ fn function(word: &str) -> Rewriting {
             r#".payload.snapshot | map(.name == "sshd") | any"#,
             r#"any(.payload.snapshot[]; .name == "sshd")"#,
         ),
-        "getpath" => rewriting(
-            "write the path",
-            r#"getpath(["payload", "name"]) == "usb""#,
-            r#".payload.name == "usb""#,
-        ),
+        "getpath" => {
+            rewriting("write the path", r#"getpath(["payload", "name"]) == "usb""#, r#".payload.name == "usb""#)
+        }
         "tojson" => rewriting(
             "name the place",
             r#".payload | tojson | contains("C-Media")"#,
@@ -238,11 +232,9 @@ fn argument(word: &str) -> Rewriting {
             ".payload.columns.path | test(.payload.columns.pattern)",
             r#".payload.columns.path | test("^/tmp/")"#,
         ),
-        "has" | "in" => rewriting(
-            "write the key out",
-            ".payload.columns | has(.payload.name)",
-            r#".payload.columns | has("path")"#,
-        ),
+        "has" | "in" => {
+            rewriting("write the key out", ".payload.columns | has(.payload.name)", r#".payload.columns | has("path")"#)
+        }
         _ => rewriting(
             "write the text out; of many, write one `test`",
             ".payload.columns.path | startswith(.payload.columns.directory)",

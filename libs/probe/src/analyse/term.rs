@@ -132,7 +132,21 @@ impl<'a, 't> Analyst<'a, 't> {
     ) -> Self {
         let (terms_left, constants, calls, each, unclear) = (TERMS_MAX, 0, 0, 0, Vec::new());
         let (at, call, shown, suppose) = (None, None, false, None);
-        Self { paths, patterns, definitions, data, terms_left, constants, calls, each, at, call, shown, unclear, suppose }
+        Self {
+            paths,
+            patterns,
+            definitions,
+            data,
+            terms_left,
+            constants,
+            calls,
+            each,
+            at,
+            call,
+            shown,
+            unclear,
+            suppose,
+        }
     }
 
     /// What a whole filter does with an event.
