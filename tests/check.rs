@@ -4,19 +4,26 @@
 
 use std::process::Command;
 
-/// What `check` finds, one record each: (line, column, key, text); and what it says for people.
-fn check(dir: &std::path::Path) -> (Vec<(u64, u64, String, String)>, String) {
+/// Exit code and records of `check`, and what it says for people.
+fn run(dir: &std::path::Path, words: &[&str]) -> (Option<i32>, Vec<serde_json::Value>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
-    command.current_dir(dir).arg("check").env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA");
+    command.current_dir(dir).arg("check").args(words).env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA");
     let out = command.output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(out.status.code(), Some(i32::from(!text.is_empty())), "{text}");
-    let record = |line: &str| {
-        let r: serde_json::Value = serde_json::from_str(line).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (out.status.code(), records, String::from_utf8(out.stderr).unwrap())
+}
+
+/// What `check` finds wrong, one record each: (line, column, key, text); and what it says for people.
+fn check(dir: &std::path::Path) -> (Vec<(u64, u64, String, String)>, String) {
+    let (code, records, said) = run(dir, &[]);
+    assert_eq!(code, Some(i32::from(!records.is_empty())), "{records:?}");
+    let record = |r: &serde_json::Value| {
+        assert_eq!(r["level"], "error");
         let word = |key: &str| r[key].as_str().unwrap().to_owned();
         (r["line"].as_u64().unwrap(), r["column"].as_u64().unwrap(), word("key"), word("text"))
     };
-    (text.lines().map(record).collect(), String::from_utf8(out.stderr).unwrap())
+    (records.iter().map(record).collect(), said)
 }
 
 fn hub(text: &str) -> tempfile::TempDir {
@@ -90,6 +97,63 @@ path = "./data/index"
     let (line, column, key, text) = &found[0];
     assert_eq!((*line, *column, key.as_str(), found.len()), (4, 37, "stage.receive.tls", 1), "{found:?}");
     assert!(text.contains("tls/hub.key: ") && drawn.contains("cert = ***, key = \"tls/hub.key\""), "{text}\n{drawn}");
+}
+
+#[test]
+fn a_filter_that_the_index_does_not_know_is_a_note() {
+    let dir = hub(r#"version = 1
+[probe.quick]
+filter = '.type == "osquery_result" and .payload.name == "usb"'
+[probe.both]
+filter = '.type == "osquery_result" and (.payload.columns.path | ltrimstr("/") == "x")'
+[probe.calculated]
+filter = '''
+# counts
+.payload.counter + 1 > 3
+'''
+[probe.either]
+filter = '(.n | sqrt) > 2 or (.m + 1) > 2'
+[probe.by-query]
+query = { sql = "select 1" }
+filter = '(.n | sqrt) > 2'
+[probe.own]
+filter = "own.jq"
+[probe.hostile]
+filter = 'def f: f; f'
+"#);
+    std::fs::write(dir.path().join("own.jq"), "# own\n.payload\n| tojson | contains(\"x\")\n").unwrap();
+    std::fs::write(dir.path().join("own.ndjson"), "{\"match\": true, \"event\": {\"payload\": \"x\"}}\n").unwrap();
+    let (code, records, said) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "a slow filter is not wrong: {said}");
+    let places: Vec<String> = records
+        .iter()
+        .map(|r| format!("{} {}:{} {}", r["level"].as_str().unwrap(), r["line"], r["column"], r["key"]))
+        .collect();
+    let want = [
+        "note 9:1 \"probe.calculated.filter\"",
+        "note 12:17 \"probe.either.filter\"",
+        "note 12:31 \"probe.either.filter\"",
+        "note 19:18 \"probe.hostile.filter\"",
+        "note 3:3 \"\"",
+    ];
+    assert_eq!(places, want, "{said}");
+    let text = |i: usize| records[i]["text"].as_str().unwrap();
+    assert!(text(0).starts_with("jq runs this filter at every event, about ") && text(0).contains("s each ("));
+    assert!(text(0).contains(" the other 3 take together): `+` makes a value that is not followed; "), "{}", text(0));
+    assert!(text(2).starts_with("in the way of the same filter: `+` makes"), "{}", text(2));
+    assert!(text(3).contains("and it exceeds its limit of "), "{}", text(3));
+    assert!(text(4).contains(": `tojson` makes a value"), "{}", text(4));
+    assert!(said.contains("own.jq:3:3: note: jq runs this filter") && said.contains("3 | | tojson"), "{said}");
+    assert!(
+        said.ends_with("7 probes: 1 decided by the index alone, 2 by the index and jq, 4 by jq at every event\n"),
+        "{said}"
+    );
+
+    let (code, records, said) = run(dir.path(), &["--json", "--strict"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    let summary = records.last().unwrap();
+    assert_eq!((&summary["level"], &summary["probes"], &summary["jq"]), (&"summary".into(), &7.into(), &4.into()));
+    assert_eq!((&summary["index"], &summary["index_and_jq"]), (&1.into(), &2.into()));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use pipe::{Exit, StageError};
 
 pub use annotate::Annotate;
 pub use failures::Strikes;
-pub use specs::{build, findings, spec};
+pub use specs::{build, finding, findings, spec};
 
 /// Command line of `filter`.
 #[derive(Debug, Clone, Default, clap::Args)]

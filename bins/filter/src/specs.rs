@@ -94,8 +94,9 @@ fn placed(config: &Config, errors: Vec<CompileError>) -> Vec<Finding> {
     once.into_values().map(|problem| finding(config, &problem)).collect()
 }
 
-/// A program that stands in the configuration itself is shown there, under its key.
-fn finding(config: &Config, p: &Problem) -> Finding {
+/// What is to be said of a filter of the configuration: a program that stands in the file itself is shown there, under
+/// its key.
+pub fn finding(config: &Config, p: &Problem) -> Finding {
     let inline = config.probes.values().find_map(|probe| {
         let by = || probe.by.as_ref().filter(|_| p.file == format!("{}, by", inline_name(probe))).map(|by| ("by", by));
         let filter = (p.file == inline_name(probe)).then_some(("filter", &probe.filter));

@@ -1,4 +1,6 @@
-//! `zentral check`: everything static that can be wrong with a configuration.
+//! `zentral check`: everything static that can be wrong with a configuration, and what it costs.
+
+mod slow;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 
 use pipe::Exit;
 use pipe::cli::{Global, complain};
-use pipe::config::{Config, Files, Finding, StageKind, once, render};
+use pipe::config::{Config, Files, Finding, Level, StageKind, once, render};
 use serde_json::json;
 use store::stores::embedded;
 
@@ -19,9 +21,12 @@ pub struct Args {
     /// One JSON object a finding, also on a terminal
     #[arg(long)]
     pub json: bool,
+    /// End with 1 for notes too: filters that jq runs at every event
+    #[arg(long)]
+    pub strict: bool,
 }
 
-/// Checks.
+/// Checks; exit 1 if anything is wrong. A note alone is nothing wrong, unless it is asked to be.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("check");
     let files = match (args.files.as_slice(), global.config_path()) {
@@ -32,31 +37,43 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         }
         (files, _) => files.to_vec(),
     };
-    let mut all = Vec::new();
+    let (mut all, mut decided) = (Vec::new(), Vec::new());
     for file in &files {
         match load(file, global.data.as_deref()) {
             Ok((config, files)) => {
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
+                let (how, notes) = slow::look(&config);
+                all.extend(notes);
+                decided.push((file, how));
             }
             Err(mut findings) => all.append(&mut findings),
         }
     }
     let all = once(all);
     let people = std::io::stdout().is_terminal() && !args.json;
-    let out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
+    let mut out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
+    let summary: String = decided.iter().filter_map(|(_, how)| how.text()).map(|text| text + "\n").collect();
+    if people {
+        out.push_str(&summary);
+    } else if args.json {
+        out.extend(decided.iter().map(|(file, how)| format!("{}\n", how.record(file))));
+    }
     if let Err(e) = pipe::write_stdout(out.as_bytes()) {
         return crate::finish(Err(crate::stdout_error(e)));
     }
     // Who pipes the records, or keeps them in a log, still sees the places drawn.
-    if !people && !args.json && !all.is_empty() {
-        complain(&render(&all));
+    if !people && !args.json && !(all.is_empty() && summary.is_empty()) {
+        let drawn = if all.is_empty() { String::new() } else { render(&all) + "\n" };
+        complain(format!("{drawn}{summary}").trim_end());
     }
-    if all.is_empty() { Exit::Done } else { Exit::No }
+    let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
+    if wrong { Exit::No } else { Exit::Done }
 }
 
 fn line(f: &Finding) -> String {
-    let record = json!({"file": f.file, "line": f.line, "column": f.column, "key": f.key, "text": f.text});
+    let (level, file, line, column, key, text) = (f.level.word(), &f.file, f.line, f.column, &f.key, &f.text);
+    let record = json!({"level": level, "file": file, "line": line, "column": column, "key": key, "text": text});
     format!("{record}\n")
 }
 

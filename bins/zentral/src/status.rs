@@ -1,6 +1,7 @@
 //! `zentral status`: what runs, how far each reader is, and whether the two sums hold.
 
 mod health;
+mod probes;
 pub mod report;
 pub mod sums;
 pub mod table;
@@ -11,7 +12,8 @@ use pipe::{Exit, StageError};
 use serde_json::json;
 
 use crate::up::{self, shown};
-use health::{Health, Probe};
+use health::Health;
+use probes::Probes;
 pub use sums::{Sums, sums};
 
 /// Command line of `status`.
@@ -37,15 +39,15 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
     let config = in_force(config, up.is_some());
     let sums = sums(&config)?;
     let health = Health::of(&config, up.as_ref())?;
-    let probes = if args.probes { health::probes(&config, &health) } else { Vec::new() };
+    let probes = args.probes.then(|| Probes::of(&config, &health));
     let ill = ill(&sums, &health);
     let text = if table::for_people(args.json) {
         let mut text = health.for_people(up.as_ref());
         text.push('\n');
         text.push_str(&report::for_people(&sums));
-        if args.probes {
+        if let Some(probes) = &probes {
             text.push('\n');
-            text.push_str(&health::probe_table(&probes));
+            text.push_str(&probes.for_people());
         }
         text.push('\n');
         text.push_str(&if ill.is_empty() { "all is well\n".to_owned() } else { format!("{}\n", ill.join("\n")) });
@@ -53,7 +55,7 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
     } else {
         let mut records = health.records(up.as_ref());
         records.extend(report::records(&sums));
-        records.extend(probes.iter().map(|p: &Probe| ("probe", json!(p))));
+        records.extend(probes.iter().flat_map(Probes::records));
         records.push(("health", json!({"ok": ill.is_empty(), "why": ill})));
         table::lines(&records)
     };

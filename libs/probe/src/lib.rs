@@ -3,6 +3,7 @@
 //! Language and evaluation are jaq's; values, bounds, regular expressions, modules and error reports are ours, so that
 //! a filter can neither read the machine it runs on nor hold up the events behind it.
 
+mod advice;
 pub mod alloc;
 mod analyse;
 mod budget;
@@ -16,6 +17,7 @@ pub mod examples;
 mod gate;
 mod index;
 mod link;
+mod measure;
 mod natives;
 mod program;
 mod read;
@@ -29,6 +31,8 @@ mod stack;
 mod value;
 mod walk;
 
+pub use advice::{Advice, Unclear};
+pub use analyse::Reason;
 pub use budget::{Limit, Limits};
 pub use compile::{compile, imports, rev};
 pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
@@ -36,8 +40,8 @@ pub use describe::describe;
 pub use error::{CompileError, Problem};
 pub use index::Scratch;
 pub use link::{Modules, NoModules};
+pub use measure::Cost;
 pub use program::{Decision, EvalError, Program};
-pub use read::Unclear;
 pub use scope::Scope;
 pub use set::{FilterSet, NO_OBJECT, Runner, Standing};
 pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};

@@ -126,16 +126,6 @@ impl<'s, 'm> Linker<'s, 'm> {
         self.with_uses(file).iter().any(|f| !f.problems.is_empty())
     }
 
-    /// Line and column of a part of a file's text, from 1; `None` if it stands elsewhere.
-    pub(crate) fn place(&self, file: usize, part: &str) -> Option<(usize, usize)> {
-        let text = self.text(file);
-        let at = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-        let before = text.get(..at).filter(|_| at < text.len())?;
-        let line = before.rfind('\n').map_or(0, |i| i + 1);
-        let column = before.get(line..).map_or(0, |b| b.chars().count());
-        Some((before.matches('\n').count() + 1, column + 1))
-    }
-
     /// Texts of everything that a program imports, through its modules too: in the order in which they are named.
     pub(crate) fn imported(&self, file: usize) -> Vec<&str> {
         let files = self.with_uses(file);
@@ -201,7 +191,7 @@ impl<'s, 'm> Linker<'s, 'm> {
         result.map_err(|errors| self.errors(file, errors)).ok()
     }
 
-    fn text(&self, file: usize) -> &'s str {
+    pub(crate) fn text(&self, file: usize) -> &'s str {
         self.files.get(file).map_or("", |f| f.text)
     }
 

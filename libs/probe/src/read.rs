@@ -12,28 +12,12 @@ use crate::error::CompileError;
 use crate::link::{Linker, Modules};
 use crate::stack;
 
-/// Places of a filter that are told as not understood.
-const UNCLEAR_MAX: usize = 8;
-
 /// A filter as the analysis sees it.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) node: Node,
     /// Terms of it that were looked at, those of functions that it calls included.
     pub(crate) terms: usize,
-    /// What was not understood.
-    pub(crate) unclear: Vec<Unclear>,
-}
-
-/// A part of a filter that says nothing about the events it matches, as far as the engine knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unclear {
-    /// Line in the filter, from 1; 0 where it lies in a function that the filter calls.
-    pub line: usize,
-    /// Column, from 1.
-    pub column: usize,
-    /// What it does, a lower-case fragment.
-    pub why: &'static str,
 }
 
 /// Patterns of a set: equal ones are compiled once.
@@ -75,23 +59,24 @@ fn read_all(
         return Err(errors);
     }
     let definitions = Definitions::new(shared().iter().chain(&linker.defs));
-    let constants: Vec<Option<Literal>> = linker.data.iter().map(|text| constant(text)).collect();
+    let constants = constants(&linker.data);
     let data = |place: usize| constants.get(place).cloned().flatten();
     let mut analyst = Analyst::new(paths, patterns, &definitions, &data);
-    let read = programs.iter().zip(texts).map(|((file, term), (_, analysed))| {
+    let read = programs.iter().zip(texts).map(|((_, term), (_, analysed))| {
         let term = term.as_ref().filter(|_| *analysed)?;
         let node = analyst.filter(term);
-        let unclear = analyst.unclear.iter().take(UNCLEAR_MAX).map(|(part, why)| {
-            let (line, column) = linker.place(*file, part).unwrap_or((0, 0));
-            Unclear { line, column, why }
-        });
-        Some(Read { node, terms: analyst.terms(), unclear: unclear.collect() })
+        Some(Read { node, terms: analyst.terms() })
     });
     Ok(read.collect())
 }
 
 /// Longest imported data whose values are looked at, in bytes.
 const CONSTANT_MAX: usize = 4 << 20;
+
+/// Imported data as constants, where it is.
+pub(crate) fn constants(data: &[String]) -> Vec<Option<Literal>> {
+    data.iter().map(|text| constant(text)).collect()
+}
 
 fn constant(text: &str) -> Option<Literal> {
     if text.len() > CONSTANT_MAX {

@@ -35,6 +35,11 @@ impl Segment {
         compiled.as_ref()
     }
 
+    /// The modules that its programs import.
+    pub(crate) fn modules(&self) -> &dyn Modules {
+        &*self.modules
+    }
+
     /// Whether somebody has needed it.
     pub(crate) fn is_compiled(&self) -> bool {
         self.bundle.get().is_some()

@@ -10,16 +10,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use event::ProbeMatch;
 use serde_json::value::RawValue;
 
-use crate::analyse::{PathRef, Paths, TRUE, YES};
+use crate::advice::{Advice, advice};
+use crate::analyse::{PathRef, Paths};
 use crate::budget::Limits;
 use crate::error::CompileError;
 use crate::index::{Clause, Index, Scratch};
 use crate::link::Modules;
-use crate::read::{Patterns, Read, Unclear};
+use crate::program::Decision;
+use crate::read::{Patterns, Read};
 use crate::segment::Segment;
 use crate::spec::{Found, Note, Outcome, Spec};
 use crate::stack;
-use crate::value::ParseError;
+use crate::value::{ParseError, Val};
 
 use learn::Learner;
 pub use runner::{NO_OBJECT, Runner};
@@ -67,14 +69,15 @@ struct Seen {
 }
 
 /// How a probe's filter is decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// By the index and the values it saw; jq runs only for what a match carries.
     Native,
     /// jq runs where its condition holds.
     Indexed,
-    /// jq runs at every event: nothing that it needs is understood.
-    Always(Vec<Unclear>),
+    /// jq runs at every event that its other conditions do not rule out: the index cannot be asked about it. See
+    /// [`FilterSet::advice`].
+    Always,
 }
 
 impl FilterSet {
@@ -132,15 +135,21 @@ impl FilterSet {
     /// How the probe at a place is decided.
     pub fn standing(&self, probe: usize) -> Option<Standing> {
         let probe = self.inner.probes.get(probe)?;
-        let bounds = probe.read.node.bounds();
-        let known = |node: &crate::analyse::Node| !node.is_unclear();
-        Some(if probe.clauses.is_empty() && (bounds & TRUE != YES || !known(&probe.read.node)) {
-            Standing::Always(probe.read.unclear.clone())
-        } else if known(&probe.read.node) {
+        Some(if !probe.read.node.is_unclear() {
             Standing::Native
+        } else if probe.clauses.is_empty() {
+            Standing::Always
         } else {
             Standing::Indexed
         })
+    }
+
+    /// Why the probe at a place is asked at every event, and what would change that; none if it is not.
+    pub fn advice(&self, probe: usize) -> Option<Advice> {
+        let advised = self.inner.probes.get(probe).filter(|_| self.standing(probe) == Some(Standing::Always))?;
+        let mut advice = advice(&advised.spec.filter, advised.code.segment.modules())?;
+        advice.everywhere &= advised.gate.is_none();
+        Some(advice)
     }
 
     /// Programs that jq has compiled so far, in segments.
@@ -193,6 +202,12 @@ impl FilterSet {
         let mut scratch = Scratch::default();
         let mut runner = self.runner(&mut scratch);
         if event::json::is_canonical(line) { runner.run(line, now_ms, note) } else { runner.naive(line, now_ms, note) }
+    }
+
+    /// What jq says of an event for a probe, whether or not the index would have asked.
+    pub(crate) fn decide(&self, probe: usize, event: &Val, now_ms: i64) -> Option<Decision> {
+        let code = &self.inner.probes.get(probe)?.code;
+        Some(code.segment.bundle()?.decide(code.filter, event, now_ms, &self.limits))
     }
 
     fn index(&self) -> Arc<Index> {

@@ -197,7 +197,8 @@ impl<'s, 'n> Walk<'s, 'n> {
     }
 
     fn call(&mut self, name: &mut &'s str, args: &[Term<&'s str>]) {
-        if self.local.contains(&(*name, args.len())) {
+        // What no program can spell was put there by the engine.
+        if self.local.contains(&(*name, args.len())) || name.starts_with('!') {
             return;
         }
         let find = |known: &[Known<'s>], name: &str| {

@@ -26,7 +26,7 @@ fn standing(filter: &str) -> &'static str {
     match set.standing(0).unwrap() {
         Standing::Native => "native",
         Standing::Indexed => "indexed",
-        Standing::Always(_) => "always",
+        Standing::Always => "always",
     }
 }
 

@@ -1,15 +1,13 @@
-//! Which stages run, which filters are off, what waits in the dead letters, what each probe costs.
+//! Which stages run, which filters are off, what waits in the dead letters.
 
 use std::time::Duration;
 
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::sums::db;
 use super::table::table;
-use crate::up::merge::Families;
 use crate::up::shown::{Stage, State, Up};
 
 /// How long a stage may take to answer.
@@ -22,24 +20,6 @@ pub struct Health {
     /// (stage, probe, why) of filters that are switched off.
     off: Vec<(String, String, String)>,
     dead: u64,
-}
-
-/// What a probe costs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Probe {
-    /// Its name.
-    pub probe: String,
-    /// Events that its filter ran on.
-    pub runs: f64,
-    /// Those that matched.
-    pub matches: f64,
-    /// Those that its filter failed on.
-    pub failures: f64,
-    /// Seconds it took.
-    pub seconds: f64,
-    /// It is switched off, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub off: Option<String>,
 }
 
 impl Health {
@@ -60,6 +40,11 @@ impl Health {
             }
         }
         Ok(Self { stages, off, dead })
+    }
+
+    /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
+    pub fn off_of(&self, probe: &str) -> Option<&str> {
+        self.off.iter().find(|(_, p, _)| p == probe).map(|(_, _, why)| why.as_str())
     }
 
     /// What is wrong.
@@ -157,52 +142,4 @@ fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {
     }
     let rows = db.query("SELECT count(*) FROM ledger WHERE state = 'dead'", &[])?;
     Ok(rows.first().map_or(0, |row| row.uint(0)))
-}
-
-/// What the filters that run tell of each probe, the dearest first.
-pub fn probes(config: &Config, health: &Health) -> Vec<Probe> {
-    let mut all = Families::default();
-    for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
-        if let Ok((200, body)) = pipe::ops::get(&config.socket(&stage.name), "/metrics", TIMEOUT) {
-            all.add(&String::from_utf8_lossy(&body));
-        }
-    }
-    let of = |name: &str, probe: &str| -> f64 {
-        all.by_label(name, "probe").iter().filter(|(p, _)| p == probe).fold(0.0, |sum, (_, n)| sum + n)
-    };
-    let mut probes: Vec<Probe> = config
-        .probes
-        .keys()
-        .map(|probe| Probe {
-            probe: probe.clone(),
-            runs: of("zentral_probe_runs_total", probe),
-            matches: of("zentral_probe_matches_total", probe),
-            failures: of("zentral_probe_failures_total", probe),
-            seconds: of("zentral_probe_seconds_total", probe),
-            off: health.off.iter().find(|(_, p, _)| p == probe).map(|(_, _, why)| why.clone()),
-        })
-        .collect();
-    probes.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    probes
-}
-
-/// The same as a table.
-pub fn probe_table(probes: &[Probe]) -> String {
-    let rows: Vec<Vec<String>> = probes
-        .iter()
-        .map(|p| {
-            let rate = if p.runs > 0.0 { format!("{:.2} %", p.failures / p.runs * 100.0) } else { String::new() };
-            let (runs, matches, seconds) = (p.runs.to_string(), p.matches.to_string(), format!("{:.3}", p.seconds));
-            vec![
-                p.probe.clone(),
-                runs,
-                matches,
-                p.failures.to_string(),
-                rate,
-                seconds,
-                p.off.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table(&["probe", "runs", "matches", "failures", "rate", "seconds", "off"], &rows)
 }

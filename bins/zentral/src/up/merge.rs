@@ -73,6 +73,13 @@ impl Families {
         lines.iter().filter_map(|line| Some((label_of(line, label)?, line.rsplit(' ').next()?.parse().ok()?))).collect()
     }
 
+    /// The value of each line of a family with the values of two of its labels.
+    pub fn by_labels(&self, name: &str, one: &str, two: &str) -> Vec<(String, String, f64)> {
+        let lines = self.0.get(name).map(|f| f.lines.as_slice()).unwrap_or_default();
+        let value = |line: &str| line.rsplit(' ').next()?.parse().ok();
+        lines.iter().filter_map(|line| Some((label_of(line, one)?, label_of(line, two)?, value(line)?))).collect()
+    }
+
     fn of(&mut self, name: &str) -> &mut Family {
         self.0.entry(name.to_owned()).or_default()
     }

@@ -17,9 +17,30 @@ pub struct SourceFile {
     pub text: String,
 }
 
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It is wrong: nothing starts with it.
+    Error,
+    /// It works, and could be better.
+    Note,
+}
+
+impl Level {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone)]
 pub struct Finding {
+    /// Whether anything is wrong.
+    pub level: Level,
     /// The file.
     pub file: PathBuf,
     /// Line, from 1; 0 if the whole file is meant.
@@ -62,18 +83,26 @@ impl Finding {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let (whole, caret) = mask::draw(&file.text, span, show);
         let shown = format!("{line:>5} | {whole}\n      | {caret}");
-        Self { file: file.path.clone(), line, column, key: key.into(), text: text.into(), shown: Some(shown) }
+        let (file, key, text, level) = (file.path.clone(), key.into(), text.into(), Level::Error);
+        Self { level, file, line, column, key, text, shown: Some(shown) }
     }
 
     /// A finding about a file as a whole.
     pub fn file(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { file: path.into(), line: 0, column: 0, key: String::new(), text: text.into(), shown: None }
+        let (file, key, text, level) = (path.into(), String::new(), text.into(), Level::Error);
+        Self { level, file, line: 0, column: 0, key, text, shown: None }
     }
 
     /// A finding whose picture was drawn elsewhere (a filter's compile error).
     pub fn drawn(path: impl Into<PathBuf>, line: usize, column: usize, key: &str, text: &str, shown: String) -> Self {
-        let (file, key, text) = (path.into(), key.to_owned(), text.to_owned());
-        Self { file, line, column, key, text, shown: Some(shown) }
+        let (file, key, text, level) = (path.into(), key.to_owned(), text.to_owned(), Level::Error);
+        Self { level, file, line, column, key, text, shown: Some(shown) }
+    }
+
+    /// The same as a note.
+    #[must_use]
+    pub fn note(self) -> Self {
+        Self { level: Level::Note, ..self }
     }
 }
 
@@ -84,6 +113,9 @@ impl fmt::Display for Finding {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
         f.write_str(": ")?;
+        if self.level == Level::Note {
+            f.write_str("note: ")?;
+        }
         if !self.key.is_empty() {
             write!(f, "`{}`: ", self.key)?;
         }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use files::Files;
-pub use finding::{Finding, SourceFile, once, render};
+pub use finding::{Finding, Level, SourceFile, once, render};
 pub(crate) use joined::words;
 pub use probes::{FilterText, ProbeConf, Query, SEVERITIES, Scope};
 pub use settings::Settings;

@@ -7,10 +7,10 @@ use jaq_core::ops::Cmp;
 use jaq_core::path::Opt;
 
 use super::term::{Names, constants};
-use super::{Analyst, ERROR, Literal, Making, NO, NONE, Node, Pattern, Set, Text, YES, kinds};
+use super::{Analyst, ERROR, Literal, Making, Mask, NO, NONE, Node, Pattern, Reason, Set, Text, YES, kinds};
 
 /// What a condition on a constant does when the constant is none.
-const UNCLEAR: Node = Node::Unknown(YES | NO | ERROR | NONE);
+const UNCLEAR: Mask = YES | NO | ERROR | NONE;
 
 impl<'t> Analyst<'_, 't> {
     /// `None`: it is not one of these.
@@ -71,18 +71,18 @@ impl<'t> Analyst<'_, 't> {
             ("test", [pattern]) => self.test(dot, pattern, None, names),
             ("test", [pattern, flags]) => self.test(dot, pattern, Some(flags), names),
             ("contains", [part]) => {
-                self.with_literal(dot, part, names, |value, part| Node::Contains(Box::new(value), part))
+                self.with_literal(dot, part, names, |value, part| Some(Node::Contains(Box::new(value), part)))
             }
             ("index" | "rindex", [part]) => self.with_literal(dot, part, names, |value, part| match &part {
-                Literal::Str(s) if s.is_empty() => UNCLEAR,
+                Literal::Str(s) if s.is_empty() => None,
                 Literal::Str(_) | Literal::Num(_) | Literal::Bool(_) | Literal::Null => {
-                    Node::Index(Box::new(value), part)
+                    Some(Node::Index(Box::new(value), part))
                 }
-                _ => UNCLEAR,
+                Literal::Arr(_) => None,
             }),
             ("has", [key]) => self.with_literal(dot, key, names, |value, key| match key {
-                Literal::Str(key) => Node::Has(Box::new(value), (*key).into()),
-                _ => UNCLEAR,
+                Literal::Str(key) => Some(Node::Has(Box::new(value), (*key).into())),
+                _ => None,
             }),
             _ => return None,
         })
@@ -128,25 +128,27 @@ impl<'t> Analyst<'_, 't> {
         Node::Any(Box::new(each))
     }
 
-    /// A condition on a value that takes a constant.
+    /// A condition on a value that takes a constant; `make` says which constants.
     fn with_literal(
         &mut self,
         dot: &Node,
         arg: &'t Term<&'t str>,
         names: &Names<'t>,
-        make: impl Fn(Node, Literal) -> Node,
+        make: impl Fn(Node, Literal) -> Option<Node>,
     ) -> Node {
         let arg = self.term(arg, dot, names);
         self.pipe(arg, &mut |s, arg| match arg {
-            Node::Literal(arg) => s.pipe(dot.clone(), &mut |_, value| make(value, arg.clone())),
-            _ => UNCLEAR,
+            Node::Literal(arg) => s.pipe(dot.clone(), &mut |s, value| {
+                make(value, arg.clone()).unwrap_or_else(|| s.no_more_than(UNCLEAR, Reason::Argument))
+            }),
+            _ => s.no_more_than(UNCLEAR, Reason::Argument),
         })
     }
 
     fn text(&mut self, dot: &Node, part: &'t Term<&'t str>, names: &Names<'t>, make: impl Fn(&str) -> Text) -> Node {
         self.with_literal(dot, part, names, |value, part| match part {
-            Literal::Str(part) => Node::Text(Box::new(value), make(&part)),
-            _ => Node::Unknown(ERROR),
+            Literal::Str(part) => Some(Node::Text(Box::new(value), make(&part))),
+            _ => Some(Node::Unknown(ERROR)),
         })
     }
 
@@ -162,13 +164,13 @@ impl<'t> Analyst<'_, 't> {
         let (pattern, flags) = match (pattern, flags) {
             (Node::Literal(Literal::Str(pattern)), Node::Literal(Literal::Null)) => (pattern, "".into()),
             (Node::Literal(Literal::Str(pattern)), Node::Literal(Literal::Str(flags))) => (pattern, flags),
-            _ => return UNCLEAR,
+            _ => return self.no_more_than(UNCLEAR, Reason::Argument),
         };
         match self.pattern(&pattern, &flags) {
             Some(pattern) => {
                 self.pipe(dot.clone(), &mut |_, value| Node::Text(Box::new(value), Text::Matches(Arc::clone(&pattern))))
             }
-            None => UNCLEAR,
+            None => self.no_more_than(UNCLEAR, Reason::Argument),
         }
     }
 

@@ -10,13 +10,15 @@ mod literal;
 mod needed;
 mod paths;
 mod pattern;
+mod reason;
 mod term;
 
 pub(crate) use literal::{Literal, Set, bits, exact, order};
 pub(crate) use needed::Needed;
 pub(crate) use paths::{PathId, PathRef, Paths};
 pub(crate) use pattern::Pattern;
-pub(crate) use term::{Analyst, Definitions};
+pub use reason::Reason;
+pub(crate) use term::{Analyst, Definitions, Unclear};
 
 use std::sync::Arc;
 

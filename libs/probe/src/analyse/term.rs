@@ -7,9 +7,8 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern as Binding, Term};
 use jaq_core::path::{Opt, Part};
 
+use super::{ANY, CONTEXT, ERROR, Each, Literal, Mask, NO, NONE, Node, PathRef, Paths, Reason, YES, pattern::Pattern};
 use crate::value::Num;
-
-use super::{ANY, CONTEXT, ERROR, Each, Literal, NO, NONE, Node, PathRef, Paths, YES, pattern::Pattern};
 
 /// Parts of a syntax tree that are looked at for one filter, functions that it calls included.
 const TERMS_MAX: usize = 4_000;
@@ -91,8 +90,37 @@ pub(crate) struct Analyst<'a, 't> {
     calls: usize,
     /// How many `.[]` are around.
     each: u8,
+    /// The term that is looked at, and the call in the filter that led to it if it stands elsewhere.
+    at: Option<&'t Term<&'t str>>,
+    call: Option<&'t Term<&'t str>>,
+    /// It is a part of an object that is built.
+    shown: bool,
     /// Where a filter was not understood, and why.
-    pub(crate) unclear: Vec<(&'t str, &'static str)>,
+    pub(crate) unclear: Vec<Unclear<'t>>,
+    /// What is taken for a value of the event, though it is not understood.
+    pub(crate) suppose: Option<&'a dyn Fn(&Unclear<'t>) -> bool>,
+}
+
+/// A part that is not understood.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unclear<'t> {
+    pub(crate) term: Option<&'t Term<&'t str>>,
+    /// The call through which it is reached, if it is in a function.
+    pub(crate) call: Option<&'t Term<&'t str>>,
+    /// It is a part of an object, which is for people to read and seldom decides.
+    pub(crate) shown: bool,
+    pub(crate) reason: Reason,
+}
+
+impl PartialEq for Unclear<'_> {
+    /// The same reason at the same place.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |l: Option<&Term<&str>>, r: Option<&Term<&str>>| match (l, r) {
+            (Some(l), Some(r)) => std::ptr::eq(l, r),
+            (l, r) => l.is_none() && r.is_none(),
+        };
+        self.reason == other.reason && same(self.term, other.term) && same(self.call, other.call)
+    }
 }
 
 impl<'a, 't> Analyst<'a, 't> {
@@ -103,12 +131,28 @@ impl<'a, 't> Analyst<'a, 't> {
         data: &'a dyn Fn(usize) -> Option<Literal>,
     ) -> Self {
         let (terms_left, constants, calls, each, unclear) = (TERMS_MAX, 0, 0, 0, Vec::new());
-        Self { paths, patterns, definitions, data, terms_left, constants, calls, each, unclear }
+        let (at, call, shown, suppose) = (None, None, false, None);
+        Self {
+            paths,
+            patterns,
+            definitions,
+            data,
+            terms_left,
+            constants,
+            calls,
+            each,
+            at,
+            call,
+            shown,
+            unclear,
+            suppose,
+        }
     }
 
     /// What a whole filter does with an event.
     pub(crate) fn filter(&mut self, term: &'t Term<&'t str>) -> Node {
         (self.terms_left, self.constants, self.calls, self.each) = (TERMS_MAX, 0, 0, 0);
+        (self.at, self.call, self.shown) = (None, None, false);
         self.unclear.clear();
         let names = Names { seen: usize::MAX, local: None };
         self.term(term, &Node::EVENT, &names)
@@ -120,14 +164,36 @@ impl<'a, 't> Analyst<'a, 't> {
     }
 
     /// Not understood: anything may happen.
-    pub(super) fn unknown(&mut self, place: &'t str, why: &'static str) -> Node {
-        self.unclear.push((place, why));
-        Node::NOTHING_KNOWN
+    pub(super) fn unknown(&mut self, reason: Reason) -> Node {
+        self.no_more_than(ANY, reason)
+    }
+
+    /// Of something that is not understood nothing more is said: the first place is the cause.
+    fn made_of(&mut self, value: &Node, mask: Mask, reason: Reason) -> Node {
+        if value.is_unclear() { Node::Unknown(mask) } else { self.no_more_than(mask, reason) }
+    }
+
+    /// Not understood, but no more than this happens.
+    pub(super) fn no_more_than(&mut self, mask: Mask, reason: Reason) -> Node {
+        let unclear = Unclear { term: self.at, call: self.call, shown: self.shown, reason };
+        if self.suppose.is_some_and(|suppose| suppose(&unclear)) {
+            // A path that no filter can name.
+            return self.paths.child(PathRef::EVENT, "\u{0}supposed", true).map_or(Node::NOTHING_KNOWN, Node::Path);
+        }
+        self.unclear.push(unclear);
+        Node::Unknown(mask)
     }
 
     pub(super) fn term(&mut self, term: &'t Term<&'t str>, dot: &Node, names: &Names<'t>) -> Node {
+        let outer = self.at.replace(term);
+        let node = self.any_term(term, dot, names);
+        self.at = outer;
+        node
+    }
+
+    fn any_term(&mut self, term: &'t Term<&'t str>, dot: &Node, names: &Names<'t>) -> Node {
         if self.terms_left == 0 {
-            return self.unknown("", "the filter is long");
+            return self.unknown(Reason::Long);
         }
         self.terms_left -= 1;
         match term {
@@ -135,7 +201,12 @@ impl<'a, 't> Analyst<'a, 't> {
             Term::Num(text) => Node::Literal(Literal::number(text)),
             Term::Str(format, parts) => self.string(format.is_some(), parts, dot, names),
             Term::Arr(inner) => self.array(inner.as_deref(), dot, names),
-            Term::Obj(members) => self.object(members, dot, names),
+            Term::Obj(members) => {
+                let outer = std::mem::replace(&mut self.shown, true);
+                let made = self.object(members, dot, names);
+                self.shown = outer;
+                made
+            }
             Term::BinOp(l, op, r) => self.operation(l, op, r, dot, names),
             Term::Label(_, inner) => Node::Label(Box::new(self.term(inner, dot, names))),
             Term::Break(_) => Node::Unknown(ERROR),
@@ -169,7 +240,8 @@ impl<'a, 't> Analyst<'a, 't> {
                     Meaning::Value(value) if local.name == *name => Some(value.clone()),
                     _ => None,
                 });
-                value.unwrap_or_else(|| self.unknown(name, "the variable holds something calculated"))
+                // Whatever binds a variable has said what is wrong with it.
+                value.unwrap_or(Node::NOTHING_KNOWN)
             }
             Term::Path(inner, path) => {
                 let base = self.term(inner, dot, names);
@@ -177,10 +249,10 @@ impl<'a, 't> Analyst<'a, 't> {
             }
             Term::Neg(inner) => match self.term(inner, dot, names) {
                 Node::Literal(Literal::Num(n)) => Node::Literal(Literal::Num(n.negated())),
-                _ => self.unknown("-", "a number is calculated"),
+                value => self.made_of(&value, ANY, Reason::Operator),
             },
-            Term::Recurse => self.unknown("..", "`..` looks at everything"),
-            Term::Fold(name, ..) => self.unknown(name, "it goes through a list step by step"),
+            Term::Recurse => self.unknown(Reason::Everywhere),
+            Term::Fold(..) => self.unknown(Reason::Fold),
         }
     }
 
@@ -203,7 +275,11 @@ impl<'a, 't> Analyst<'a, 't> {
         if inner.is_empty() {
             return Node::Literal(Literal::Str(text.into()));
         }
-        let made = Node::Unknown(if format { YES | ERROR } else { YES });
+        let mask = if format { YES | ERROR } else { YES };
+        let made = match inner.iter().any(Node::is_unclear) {
+            true => Node::Unknown(mask),
+            false => self.no_more_than(mask, Reason::Text),
+        };
         inner.into_iter().rev().fold(made, |made, part| after(part, made))
     }
 
@@ -212,7 +288,7 @@ impl<'a, 't> Analyst<'a, 't> {
         let inner = self.term(inner, dot, names);
         match constants(&inner) {
             Some(all) => Node::Literal(Literal::Arr(all.into())),
-            None => Node::Unknown(YES | (inner.bounds() & ERROR)),
+            None => self.made_of(&inner, YES | (inner.bounds() & ERROR), Reason::List),
         }
     }
 
@@ -258,7 +334,7 @@ impl<'a, 't> Analyst<'a, 't> {
             BinaryOp::Pipe(Some(pattern)) => {
                 let left = self.term(l, dot, names);
                 let mut names = names.clone();
-                bind(pattern, &mut names);
+                self.bind(pattern, &mut names);
                 let right = self.term(r, dot, &names);
                 after(left, after(Node::NOTHING_KNOWN, right))
             }
@@ -285,9 +361,9 @@ impl<'a, 't> Analyst<'a, 't> {
                     s.pipe(right, &mut |_, right| Node::Compare(Box::new(left.clone()), *op, Box::new(right)))
                 })
             }
-            BinaryOp::Math(_) => self.unknown("", "a value is calculated"),
+            BinaryOp::Math(_) => self.unknown(Reason::Operator),
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
-                self.unknown("", "a value is changed")
+                self.unknown(Reason::Change)
             }
         }
     }
@@ -303,13 +379,14 @@ impl<'a, 't> Analyst<'a, 't> {
                     let item = usize::try_from(place).ok().and_then(|place| all.get(place));
                     Node::Literal(item.cloned().unwrap_or(Literal::Null))
                 }
-                _ => self.unknown("", "an index is calculated"),
+                (Node::Literal(Literal::Num(_)), base) => self.made_of(base, ANY, Reason::Number),
+                (_, base) => self.made_of(base, ANY, Reason::Key),
             },
             Part::Range(None, None) => match base {
                 Node::Path(_) => self.each(base, opt),
                 base => self.pipe(base, &mut |s, value| s.each(value, opt)),
             },
-            Part::Range(..) => self.unknown("", "a part is cut out"),
+            Part::Range(..) => self.made_of(&base, ANY, Reason::Slice),
         }
     }
 
@@ -319,10 +396,10 @@ impl<'a, 't> Analyst<'a, 't> {
         match value {
             Node::Path(path) => match self.paths.child(path, key, optional) {
                 Some(path) => Node::Path(path),
-                None => self.unknown("", "there are too many paths"),
+                None => self.unknown(Reason::Paths),
             },
             Node::Literal(Literal::Null) => Node::Literal(Literal::Null),
-            _ => Node::NOTHING_KNOWN,
+            value => self.made_of(&value, ANY, Reason::KeyOf),
         }
     }
 
@@ -339,7 +416,7 @@ impl<'a, 't> Analyst<'a, 't> {
                 self.constants = self.constants.saturating_add(all.len());
                 Node::OneOf(all)
             }
-            _ => self.unknown("", "it goes through something calculated"),
+            value => self.made_of(&value, ANY, Reason::Each),
         }
     }
 
@@ -375,7 +452,9 @@ impl<'a, 't> Analyst<'a, 't> {
                 after(l, r)
             }
             l => {
-                let r = f(self, Node::NOTHING_KNOWN);
+                let reason = if let Node::Else(..) = l { Reason::Choice } else { Reason::Values };
+                let value = self.made_of(&l, ANY, reason);
+                let r = f(self, value);
                 Node::Then(Box::new(l), Box::new(r))
             }
         }
@@ -392,7 +471,7 @@ impl<'a, 't> Analyst<'a, 't> {
                 Meaning::Argument(term, names) => self.term(term, dot, names),
                 Meaning::Def(def) => {
                     let seen = Names { seen: names.seen, local: Some(local.clone()) };
-                    self.inline(name, def, args, dot, names, seen)
+                    self.inline(def, args, dot, names, seen)
                 }
                 Meaning::Value(_) => Node::NOTHING_KNOWN,
             };
@@ -401,7 +480,7 @@ impl<'a, 't> Analyst<'a, 't> {
             let place = args.first().and_then(|a| if let Term::Num(n) = a { n.parse().ok() } else { None });
             return match place.and_then(|place| (self.data)(place)) {
                 Some(value) => Node::Literal(value),
-                None => self.unknown(name, "the imported data has objects in it"),
+                None => self.unknown(Reason::Data),
             };
         }
         if let Some(known) = self.known(name, args, dot, names) {
@@ -411,16 +490,15 @@ impl<'a, 't> Analyst<'a, 't> {
             Some((place, def)) => {
                 // A definition sees itself and those before it.
                 let seen = Names { seen: place + 1, local: None };
-                self.inline(name, def, args, dot, names, seen)
+                self.inline(def, args, dot, names, seen)
             }
-            None => self.unknown(name, "the function calculates"),
+            None => self.made_of(dot, ANY, Reason::Function),
         }
     }
 
     /// The body of a function in place of its call; `body` is what names mean in it.
     fn inline(
         &mut self,
-        name: &'t str,
         def: &'t Def<&'t str>,
         args: &'t [Term<&'t str>],
         dot: &Node,
@@ -428,10 +506,13 @@ impl<'a, 't> Analyst<'a, 't> {
         body: Names<'t>,
     ) -> Node {
         if self.calls >= CALLS_MAX {
-            return self.unknown(name, "the function calls itself, or many others");
+            return self.unknown(Reason::Recursion);
         }
         self.calls += 1;
+        let outer = self.call;
+        self.call = outer.or(self.at);
         let node = self.bound(def, &def.args, args, dot, names, body);
+        self.call = outer;
         self.calls -= 1;
         node
     }
@@ -459,19 +540,19 @@ impl<'a, 't> Analyst<'a, 't> {
         let body = body.with(param, Meaning::Argument(arg, names.clone()));
         self.bound(def, params, args, dot, names, body)
     }
-}
 
-/// What a pattern takes apart is not known.
-fn bind<'t>(pattern: &'t Binding<&'t str>, names: &mut Names<'t>) {
-    match pattern {
-        Binding::Var(name) => *names = names.with(name, Meaning::Value(Node::NOTHING_KNOWN)),
-        Binding::Arr(items) => items.iter().for_each(|item| bind(item, names)),
-        Binding::Obj(members) => {
-            for (key, value) in members {
-                if let Term::Var(name) = key {
-                    *names = names.with(name, Meaning::Value(Node::NOTHING_KNOWN));
+    /// What a pattern takes apart is not known.
+    fn bind(&mut self, pattern: &'t Binding<&'t str>, names: &mut Names<'t>) {
+        match pattern {
+            Binding::Var(name) => *names = names.with(name, Meaning::Value(self.unknown(Reason::Pattern))),
+            Binding::Arr(items) => items.iter().for_each(|item| self.bind(item, names)),
+            Binding::Obj(members) => {
+                for (key, value) in members {
+                    if let Term::Var(name) = key {
+                        *names = names.with(name, Meaning::Value(self.unknown(Reason::Pattern)));
+                    }
+                    self.bind(value, names);
                 }
-                bind(value, names);
             }
         }
     }

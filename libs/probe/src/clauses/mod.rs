@@ -8,7 +8,7 @@
 mod coverage;
 mod cut;
 mod known;
-mod place;
+pub(crate) mod place;
 mod record;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]

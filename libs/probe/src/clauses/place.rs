@@ -13,7 +13,7 @@ use super::tree::{Tree, children, variables};
 
 type Place = Range<usize>;
 
-pub(super) struct Places<'s, 't> {
+pub(crate) struct Places<'s, 't> {
     text: &'s str,
     tokens: &'t [Token<&'s str>],
 }
@@ -27,12 +27,12 @@ struct Level<'s, 't> {
 }
 
 impl<'s, 't> Places<'s, 't> {
-    pub(super) fn new(text: &'s str, tokens: &'t [Token<&'s str>]) -> Self {
+    pub(crate) fn new(text: &'s str, tokens: &'t [Token<&'s str>]) -> Self {
         Self { text, tokens }
     }
 
     /// The place of a term; none for the few that have no word of their own (`[]`, `{}`, `""`).
-    pub(super) fn of(&self, term: &Tree<'s>) -> Option<Place> {
+    pub(crate) fn of(&self, term: &Tree<'s>) -> Option<Place> {
         match term {
             Term::Id | Term::Recurse => return None,
             Term::Num(text) | Term::Var(text) => return self.slice(text),
