@@ -63,9 +63,10 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         return crate::finish(Err(crate::stdout_error(e)));
     }
     // Who pipes the records, or keeps them in a log, still sees the places drawn.
-    if !people && !args.json && !(all.is_empty() && summary.is_empty()) {
-        let drawn = if all.is_empty() { String::new() } else { render(&all) + "\n" };
-        complain(format!("{drawn}{summary}").trim_end());
+    let drawn = if all.is_empty() { String::new() } else { render(&all) + "\n" };
+    let said = drawn + &summary;
+    if !people && !args.json && !said.is_empty() {
+        complain(said.trim_end());
     }
     let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
     if wrong { Exit::No } else { Exit::Done }

@@ -24,6 +24,9 @@ use crate::{source, stack};
 /// Places of a filter that are looked at.
 const PLACES_MAX: usize = 16;
 
+/// Which places are taken for plain values.
+type Supposed<'f> = dyn Fn(&analyse::Unclear<'_>) -> bool + 'f;
+
 /// What is known of a filter that is asked at every event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
@@ -85,7 +88,7 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Advice> {
             found.push(*unclear);
         }
     }
-    let supposed = |suppose: &dyn Fn(&analyse::Unclear<'_>) -> bool| {
+    let supposed = |suppose: &Supposed<'_>| {
         let (mut paths, mut patterns) = (Paths::default(), Patterns::new());
         let mut asked = Analyst::new(&mut paths, &mut patterns, &definitions, &data);
         asked.suppose = Some(suppose);
@@ -106,10 +109,7 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Advice> {
 }
 
 /// The places without which all would be well; `well` says whether it is if some were plain values.
-fn blame<'t>(
-    found: &[analyse::Unclear<'t>],
-    well: &dyn Fn(&dyn Fn(&analyse::Unclear<'_>) -> bool) -> bool,
-) -> Vec<analyse::Unclear<'t>> {
+fn blame<'t>(found: &[analyse::Unclear<'t>], well: &dyn Fn(&Supposed<'_>) -> bool) -> Vec<analyse::Unclear<'t>> {
     if !well(&|_| true) {
         return Vec::new();
     }
@@ -222,5 +222,5 @@ fn math(op: Math) -> &'static str {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests;

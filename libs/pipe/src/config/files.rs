@@ -69,7 +69,7 @@ impl Files {
                 if size > FILE_MAX {
                     return Err(format!("longer than {FILE_MAX} bytes"));
                 }
-                std::fs::read_to_string(&path).map_err(|e| plain(&e))?
+                text(std::fs::read(&path).map_err(|e| plain(&e))?)?
             }
         };
         self.remembered().insert(path, text.clone());
@@ -150,10 +150,17 @@ impl Files {
     }
 }
 
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let good = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + good.iter().filter(|b| **b == b'\n').count();
+        format!("line {line} is not UTF-8")
+    })
+}
+
 fn plain(e: &std::io::Error) -> String {
     match e.kind() {
         std::io::ErrorKind::NotFound => "no such file".into(),
-        std::io::ErrorKind::InvalidData => "not UTF-8".into(),
         _ => e.to_string(),
     }
 }
