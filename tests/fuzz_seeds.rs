@@ -45,6 +45,11 @@ fn every_target_has_seeds_and_the_other_way_round() {
 }
 
 #[test]
+fn engine() {
+    replay("engine");
+}
+
+#[test]
 fn filter() {
     replay("filter");
 }

@@ -1,12 +1,11 @@
 //! jq programs of strangers: any text compiles or is an error with a place, and what compiles stays within its limits.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use event::json;
-use probe::{Decision, EvalError, Limits, NoModules, compile, parse, with_stack};
+use probe::{Decision, EvalError, Limits, NoModules, compile, parse};
 
+use super::big_stack::BigStack;
 use super::show;
 
 /// What filters see here.
@@ -14,36 +13,12 @@ const EVENT: &[u8] = br#"{"v":1,"type":"osquery_result","tags":["osquery"],"mach
 
 /// `data` is a program. It runs over one event with small limits; CPU time would make runs differ, so it is no limit.
 pub fn run(data: &[u8]) {
+    static WORKER: BigStack = BigStack::new(check);
+    WORKER.run(data);
+}
+
+fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    on_big_stack(text.to_owned());
-}
-
-/// One thread with a big stack for all inputs: making one takes far longer than a run, above all with a sanitizer.
-fn on_big_stack(text: String) {
-    static WORKER: Mutex<Option<(Sender<String>, Receiver<()>)>> = Mutex::new(None);
-    let mut worker = WORKER.lock().unwrap_or_else(PoisonError::into_inner);
-    let (texts, done) = worker.take().unwrap_or_else(|| {
-        let ((texts, inbox), (tell, done)) = (channel::<String>(), channel());
-        std::thread::spawn(move || {
-            with_stack(|| {
-                for text in inbox {
-                    check(&text);
-                    if tell.send(()).is_err() {
-                        break;
-                    }
-                }
-            })
-        });
-        (texts, done)
-    });
-    texts.send(text).expect("the thread waits for texts");
-    // It does not answer if a check failed: then the next input gets a new one.
-    done.recv().expect("a finding (its message stands above)");
-    *worker = Some((texts, done));
-}
-
-fn check(text: &str) {
-    let data = text.as_bytes();
     let program = match compile(text, "fuzz", &NoModules) {
         Ok(program) => program,
         Err(error) => {

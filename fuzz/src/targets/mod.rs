@@ -1,5 +1,7 @@
 //! One function a target: it takes any bytes, and panics if a promise is broken.
 
+mod big_stack;
+pub mod engine;
 pub mod filter;
 pub mod osquery_body;
 pub mod raw;
@@ -10,7 +12,8 @@ pub mod topic_recovery;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 5] = [
+pub const ALL: [Target; 6] = [
+    ("engine", engine::run),
     ("filter", filter::run),
     ("osquery_body", osquery_body::run),
     ("raw", raw::run),
