@@ -413,13 +413,13 @@ fn what_each_takes_from_the_stream() {
         (took, begun.elapsed().as_secs_f64(), told(&place.out()))
     };
     let (alone, wall, _) = run(&good());
-    println!("{n} events, 20 good probes alone: {alone:.2} s CPU, {wall:.2} s");
-    println!("{:<14}{:>8}{:>10}{:>14}  said", "hostile", "CPU s", "more s", "µs an event");
+    eprintln!("{n} events, 20 good probes alone: {alone:.2} s CPU, {wall:.2} s");
+    eprintln!("{:<14}{:>8}{:>10}{:>14}  said", "hostile", "CPU s", "more s", "µs an event");
     for (name, filter, _) in HOSTILE {
         let (took, _, told) = run(&format!("{}{}", good(), probe(name, filter)));
         let more = took - alone;
         let said: Vec<String> = told.iter().map(|t| format!("{} {} {}", &t[0][7..], t[2], t[3])).collect();
         let last = said.iter().skip(said.len().saturating_sub(1)).cloned().collect::<String>();
-        println!("{name:<14}{took:>8.2}{more:>10.2}{:>14.1}  {} ({last})", more / n as f64 * 1e6, said.len());
+        eprintln!("{name:<14}{took:>8.2}{more:>10.2}{:>14.1}  {} ({last})", more / n as f64 * 1e6, said.len());
     }
 }
