@@ -398,6 +398,7 @@ fn cpu(child: &mut Child) -> f64 {
 
 #[test]
 #[ignore = "a measurement, for people to read"]
+#[allow(clippy::print_stdout, reason = "that is what it is for")]
 fn what_each_takes_from_the_stream() {
     let n = 20_000;
     let events = events(n);
