@@ -122,7 +122,7 @@ fn differ(tree: &Tree, event: &J) -> bool {
     let said = both(std::slice::from_ref(tree), std::slice::from_ref(event));
     let (ours, Some((theirs, failed))) = &said[0] else { return false };
     match (ours.as_slice(), theirs.as_slice()) {
-        ([true], [false]) => !(*failed && jq::may_look_too_far(&program)),
+        ([true], [false]) => !(*failed && jq::may_fail_too_soon(&program)),
         ([false], [true]) => !(jq::may_catch_too_much(&program) && fails(&program, event)),
         _ => false,
     }

@@ -60,90 +60,79 @@ pub fn read(lines: &[Vec<u8>]) -> Vec<String> {
     String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Words of filters about which jq 1.6 says something else on purpose or by its faults (`language.rs` lists them too).
+/// Names of functions about which jq 1.6 says something else, on purpose or by its faults (`language.rs` lists them
+/// too), or which it does not have.
 const OTHERWISE: &[&str] = &[
-    // An error before `//` is no output since 1.7; `?` after `//` is about the same.
-    "//",
-    // Texts of numbers: literals keep theirs, jq 1.6 writes 17 digits.
+    // Literals of numbers keep their text; jq 1.6 writes 17 digits. The event's clock; numbers that no event holds.
     "tojson",
     "tostring",
     "tonumber",
-    "\\(",
-    "@",
-    "join(",
-    "explode",
-    // The event's clock.
     "now",
-    "date",
-    // Bytes for characters; an index before the start; numbers that no event holds.
-    "index(",
-    "indices(",
+    "todate",
+    "fromdate",
     "infinite",
     "nan",
-    "limit(",
-    "nth(",
-    "getpath(",
-    "paths",
-    "del(",
+    // Bytes for characters, an index cut to an integer, and what comes of a limit of nothing.
+    "index",
+    "rindex",
+    "indices",
+    "limit",
+    "nth",
+    "implode",
+    "split",
+    "splits",
+    "sub",
+    "gsub",
+    "match",
+    "capture",
+    "scan",
+    // Its own definitions: `last` of nothing, `with_entries` of keys that are false.
     "with_entries",
-    "to_entries",
-    "input_",
-    "fold",
-    // Outputs of `sub`, `gsub`, `splits`; captures that took no part.
-    "sub(",
-    "splits(",
-    "capture(",
-    "scan(",
-    "match(",
-    "split(",
-    // Not in 1.6, or another definition there.
-    "include ",
-    "import ",
+    "from_entries",
+    "getpath",
+    "paths",
+    "leaf_paths",
+    "error",
+    "include",
+    "import",
     "machine_key",
-    "isstring",
-    "isarray",
-    "isobject",
-    "isnumber",
-    "isboolean",
-    "error(",
+    // From 1.8 on an error of anything but strings.
     "ltrimstr",
     "rtrimstr",
-    "implode",
-    "|=",
-    " = ",
-    "% ",
-    "reverse",
-    "utf8bytelength",
-    "min",
-    "max",
-    "group_by",
-    "sort",
-    "unique",
-    "flatten",
-    "@text",
-    "add",
 ];
+/// Texts made from numbers, too, and what changes values in place.
+const SIGNS: &[&str] = &["\\(", "@", "|=", " = ", " % ", "join("];
 
 /// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
-const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last"];
+const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last", "until", "limit"];
 
-/// Whether a `try` of jq 1.6 may have caught an error that is raised only after it, as it does.
+fn has_word(program: &str, words: &[&str]) -> bool {
+    program.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| words.contains(&word))
+}
+
+/// Whether it is jq 1.6 that matches by a fault where the filter fails: a `try` also catches an error that is raised
+/// after it.
 pub fn may_catch_too_much(program: &str) -> bool {
-    program.contains('?') || program.contains("try ")
+    program.contains('?') || has_word(program, &["try"])
 }
 
-/// Whether the functions of jq 1.6 that ask for a first output look at the next one too, and so fail where it fails.
-pub fn may_look_too_far(program: &str) -> bool {
-    ["any", "all", "isempty", "IN"].iter().any(|word| program.contains(word))
+/// Whether it is jq 1.6 that fails by a fault: functions that ask for a first output look at the next one too, and an
+/// error before `//` is one.
+pub fn may_fail_too_soon(program: &str) -> bool {
+    program.contains("//") || has_word(program, &["any", "all", "isempty", "IN"])
 }
 
-/// Whether it speaks of nothing about which the two differ on purpose.
+/// Whether it speaks of nothing about which the two differ.
 pub fn speaks(program: &str) -> bool {
-    let within = |words: &[&str]| words.iter().any(|word| program.contains(word));
     // An index is cut to an integer since 1.7.
     let mut indices =
         program.split('[').skip(1).map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-'));
-    !indices.any(|rest| rest.starts_with('.') && rest[1..].starts_with(|c: char| c.is_ascii_digit()))
-        && !within(OTHERWISE)
-        && !(may_catch_too_much(program) && within(LEAVES))
+    let cut = indices.any(|rest| rest.starts_with('.') && rest[1..].starts_with(|c: char| c.is_ascii_digit()));
+    // A `try` catches what is raised after it, so with another one around it anything may come.
+    let tries = program.matches('?').count() + program.matches("try ").count();
+    let caught = tries > 1 && has_word(program, &["catch"])
+        || tries > 0 && (has_word(program, LEAVES) || program.contains("//"));
+    // The words of an error are nobody's business.
+    let told = program.contains("catch .");
+    !cut && !caught && !told && !has_word(program, OTHERWISE) && !SIGNS.iter().any(|sign| program.contains(sign))
 }

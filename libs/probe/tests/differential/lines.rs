@@ -176,6 +176,27 @@ fn deepen(event: &mut J, c: &mut Chance) {
     }
 }
 
+/// Around the most elements and outputs that somebody counts.
+const MANY: &[usize] = &[3, 17, 63, 64, 65, 99, 100, 101, 102, 300, 1000, 4095, 4096, 4097, 9_999, 10_001];
+
+/// The event with long arrays: what is in one stands there again and again.
+pub fn swollen(event: &J, c: &mut Chance) -> Vec<u8> {
+    let mut event = event.clone();
+    for n in 0..event.count() {
+        let many = *c.one(MANY);
+        let last = c.percent(50);
+        if let Some(J::Arr(items)) = event.nth(n)
+            && let Some(item) = items.last().cloned()
+        {
+            let filler = if last { J::Str("filler".into()) } else { item.clone() };
+            items.resize(many, filler);
+            items.push(item);
+            break;
+        }
+    }
+    event.text().into_bytes()
+}
+
 /// A line about as long as a line may be, or a byte longer: it has one long member.
 pub fn long(event: &J, c: &mut Chance) -> Vec<u8> {
     let mut event = event.clone();

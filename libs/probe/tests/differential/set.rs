@@ -6,7 +6,7 @@ use super::chance::Chance;
 use super::check::{self, Build, Engine, Said, Tally};
 use super::grow::Grower;
 use super::known::{Known, shipped};
-use super::lines::{Lines, long};
+use super::lines::{Lines, long, swollen};
 use super::mutate::{combine, mutate};
 use super::naive::Naive;
 use super::shrink::{Asked, Case};
@@ -207,7 +207,11 @@ fn over_lines(
 
     let mut lines = Vec::new();
     for i in 0..c.between(100, 300) {
-        let raw = if with_long && i < 2 { long(&from.event(c), c) } else { from.line(c) };
+        let raw = match i {
+            0..2 if with_long => long(&from.event(c), c),
+            2..20 if with_long => swollen(&from.event(c), c),
+            _ => from.line(c),
+        };
         let canonical = check::as_the_stage_does(&raw);
         if canonical.as_ref() != Some(&raw) {
             // What came is asked about too, as it came.

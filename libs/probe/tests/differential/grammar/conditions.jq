@@ -333,3 +333,51 @@ now > N
 P | fromdate? // 0 | . > N
 (P | now) > N
 P == (now | todate)
+column(W) == V
+column("name") | startswith(W)
+column("port") | tonumber > N
+is_new
+is_new and C
+is_removed
+is_removed or C
+is_new | not
+is_first_run
+P | is_on
+P | is_off
+any(rows; .name == W)
+any(rows; .name == W and .uid == W)
+rows | .name == W
+first(rows | select(.name == W))
+[rows | .name] | index(W)
+machine_name == W
+machine_name | contains(W)
+P | version_lt(W)
+P | version_ge("15.1")
+P | version_eq("15.10")
+P | version_cmp(W) > 0
+P | is_ip
+P | in_cidr("10.0.0.0/8")
+P | in_cidr("203.0.113.0/24", "::1/128")
+P | is_private_ip
+P | is_public_ip
+P | is_loopback_ip
+P | url_host == W
+P | in_domain("example.com")
+P | basename == W
+P | dirname == "/usr/bin"
+P | under("/tmp", "/usr/local")
+P | under(W)
+P | has_extension(".exe")
+P | in_home
+P | in_temp
+P | is_hidden
+P | older_than("1d")
+P | within("7d")
+.received | hour > N
+.received | weekday | IN("Sat", "Sun")
+P | text == W
+P | text | test(R)
+P | line | contains(W)
+P | unix_time > N
+columns | has(W)
+columns.name == W
