@@ -6,9 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use probe::with_stack;
 
+/// Where its inputs go, and who says that one is done.
+type Worker = (Sender<Vec<u8>>, Receiver<()>);
+
 /// The thread of a target, which does `work` with each input.
 pub struct BigStack {
-    worker: Mutex<Option<(Sender<Vec<u8>>, Receiver<()>)>>,
+    worker: Mutex<Option<Worker>>,
     work: fn(&[u8]),
 }
 
