@@ -39,9 +39,8 @@ mod tests {
 
     #[test]
     fn only_code_of_files_is_let_go() {
-        let code_of = |line| code(line).map(|(start, length)| (start, length));
         let line = "7f0000001000-7f0000003000 r-xp 00001000 fe:00 1234   /usr/bin/zentral";
-        assert_eq!(code_of(line), Some((0x7f00_0000_1000, 0x2000)));
+        assert_eq!(code(line), Some((0x7f00_0000_1000, 0x2000)));
         for line in [
             "7f0000001000-7f0000003000 r--p 00001000 fe:00 1234   /usr/bin/zentral",
             "7f0000001000-7f0000003000 rw-p 00001000 fe:00 1234   /usr/bin/zentral",
@@ -49,7 +48,7 @@ mod tests {
             "7fff00001000-7fff00003000 r-xp 00000000 00:00 0",
             "",
         ] {
-            assert_eq!(code_of(line), None, "{line}");
+            assert_eq!(code(line), None, "{line}");
         }
         // And the program goes on.
         forget_the_start();

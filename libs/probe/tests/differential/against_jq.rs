@@ -83,8 +83,11 @@ fn shallow(event: &J) -> bool {
     json::is_canonical(format!("[[[[{}]]]]", event.text()).as_bytes())
 }
 
+/// Of a filter: which events the engine chooses, and which jq does, if it was asked and whether it reads all alike.
+type Said = (Vec<bool>, Option<(Vec<bool>, bool)>);
+
 /// For each tree whether it matches each event, by the engine and by jq.
-fn both(trees: &[Tree], events: &[J]) -> Vec<(Vec<bool>, Option<(Vec<bool>, bool)>)> {
+fn both(trees: &[Tree], events: &[J]) -> Vec<Said> {
     let mut file = tempfile();
     let texts: Vec<String> = events.iter().map(J::text).collect();
     file.1.write_all(texts.join("\n").as_bytes()).unwrap();
