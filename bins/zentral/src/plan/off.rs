@@ -133,4 +133,8 @@ impl Note for Gate {
     fn before(&mut self, probe: usize, _: &str) -> bool {
         self.off.get(probe).is_some_and(|off| !off)
     }
+
+    fn is_off(&self, probe: usize) -> bool {
+        self.off.get(probe).is_none_or(|off| *off)
+    }
 }
