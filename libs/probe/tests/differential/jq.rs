@@ -100,8 +100,8 @@ const OTHERWISE: &[&str] = &[
     "ltrimstr",
     "rtrimstr",
 ];
-/// Texts made from numbers, too, and what changes values in place.
-const SIGNS: &[&str] = &["\\(", "@", "|=", " = ", " % ", "join("];
+/// Texts made from numbers, too, what changes values in place, and a class that only one of them knows as one.
+const SIGNS: &[&str] = &["\\(", "@", "|=", " = ", " % ", "join(", "[[:D"];
 
 /// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
 const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last", "until", "limit"];

@@ -29,6 +29,7 @@ impl<'w> Lines<'w> {
         match c.below(100) {
             0..10 => hostile(&event, c),
             10..13 => broken(&event, c),
+            13 if c.percent(30) => swollen(&event, c.one::<usize>(&MANY[..10]).to_owned(), c),
             _ => event.text().into_bytes(),
         }
     }
@@ -177,18 +178,18 @@ fn deepen(event: &mut J, c: &mut Chance) {
 }
 
 /// Around the most elements and outputs that somebody counts.
-const MANY: &[usize] = &[3, 17, 63, 64, 65, 99, 100, 101, 102, 300, 1000, 4095, 4096, 4097, 9_999, 10_001];
+pub const MANY: &[usize] = &[3, 17, 63, 64, 65, 99, 100, 101, 102, 300, 1000, 4095, 4096, 4097, 9_999, 10_001];
 
 /// The event with long arrays: what is in one stands there again and again.
-pub fn swollen(event: &J, c: &mut Chance) -> Vec<u8> {
+pub fn swollen(event: &J, many: usize, c: &mut Chance) -> Vec<u8> {
     let mut event = event.clone();
-    for n in 0..event.count() {
-        let many = *c.one(MANY);
-        let last = c.percent(50);
+    let count = event.count();
+    let first = c.below(count);
+    for n in (first..count).chain(0..first) {
         if let Some(J::Arr(items)) = event.nth(n)
             && let Some(item) = items.last().cloned()
         {
-            let filler = if last { J::Str("filler".into()) } else { item.clone() };
+            let filler = if c.percent(50) { J::Str("filler".into()) } else { item.clone() };
             items.resize(many, filler);
             items.push(item);
             break;

@@ -6,7 +6,7 @@ use super::chance::Chance;
 use super::check::{self, Build, Engine, Said, Tally};
 use super::grow::Grower;
 use super::known::{Known, shipped};
-use super::lines::{Lines, long, swollen};
+use super::lines::{Lines, MANY, long, swollen};
 use super::mutate::{combine, mutate};
 use super::naive::Naive;
 use super::shrink::{Asked, Case};
@@ -209,7 +209,7 @@ fn over_lines(
     for i in 0..c.between(100, 300) {
         let raw = match i {
             0..2 if with_long => long(&from.event(c), c),
-            2..20 if with_long => swollen(&from.event(c), c),
+            2..20 if with_long => swollen(&from.event(c), *c.one(MANY), c),
             _ => from.line(c),
         };
         let canonical = check::as_the_stage_does(&raw);
