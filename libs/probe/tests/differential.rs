@@ -16,6 +16,8 @@ mod chance;
 mod check;
 #[path = "differential/grow.rs"]
 mod grow;
+#[path = "differential/hostile.rs"]
+mod hostile;
 #[path = "differential/jq.rs"]
 mod jq;
 #[path = "differential/known.rs"]
@@ -30,6 +32,8 @@ mod naive;
 mod set;
 #[path = "differential/shrink.rs"]
 mod shrink;
+#[path = "differential/stock.rs"]
+mod stock;
 #[path = "differential/tree.rs"]
 mod tree;
 #[path = "differential/value.rs"]
@@ -69,7 +73,7 @@ fn ask(seed: u64, pairs: u64, build: Build) -> Result<Tally, Box<Case>> {
     let (next, asked, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let sum = Mutex::new(Tally::default());
     let found: Mutex<Option<(u64, Box<Case>)>> = Mutex::new(None);
-    let stock = set::Stock::new();
+    let stock = stock::Stock::new();
     let work = || {
         while asked.load(Ordering::Relaxed) < pairs && !stop.load(Ordering::Relaxed) {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -145,11 +149,11 @@ fn borders_hold_of_many_elements() {
 fn hold(about: fn(&str) -> bool, lines: &[String]) {
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
     probe::with_stack(|| {
-        let filters: Vec<&str> = set::edges().filter(|f| about(f)).collect();
-        let plans: Vec<set::Plan> = filters.iter().map(|f| set::Plan::bare(known::tree(f).unwrap())).collect();
+        let filters: Vec<&str> = stock::edges().filter(|f| about(f)).collect();
+        let plans: Vec<stock::Plan> = filters.iter().map(|f| stock::Plan::bare(known::tree(f).unwrap())).collect();
         let naives: Vec<naive::Naive> = plans.iter().map(|p| p.naive().unwrap()).collect();
         let refs: Vec<&naive::Naive> = naives.iter().collect();
-        let engine = check::real(plans.iter().map(set::Plan::spec).collect());
+        let engine = check::real(plans.iter().map(stock::Plan::spec).collect());
         let said = engine.ask(&lines, &[], true, &mut probe::Scratch::default());
         let mut tally = Tally::default();
         for (line, said) in lines.iter().zip(said) {
@@ -197,7 +201,7 @@ fn jq_says_the_same() {
         return;
     }
     let pairs = from_env("ZENTRAL_JQ_PAIRS").unwrap_or(JQ_PAIRS);
-    let stock = set::Stock::new();
+    let stock = stock::Stock::new();
     for seed in seeds() {
         let (mut asked, mut matches, mut n) = (0, 0, 0);
         while asked < pairs / seeds().len() as u64 {
@@ -215,7 +219,7 @@ fn lines_mean_what_jq_reads() {
     if !jq::is_there() {
         return;
     }
-    let stock = set::Stock::new();
+    let stock = stock::Stock::new();
     for seed in seeds() {
         let compared = against_jq::reading(&stock, seed, 2_000).unwrap_or_else(|e| panic!("{e}"));
         eprintln!("seed {seed}: {compared} texts");
@@ -238,7 +242,7 @@ fn shipped_filters_are_read_and_written_as_they_are() {
                 assert_eq!(original.decide(&event, 0, &limits), tree.decide(&event, 0, &limits), "{}", known.name);
             }
         }
-        let edges: Vec<_> = set::edges().collect();
+        let edges: Vec<_> = stock::edges().collect();
         let refused: Vec<_> = edges.iter().filter(|e| probe::compile(e, "t", &probe::NoModules).is_err()).collect();
         assert!(refused.is_empty(), "{refused:#?}");
     })
