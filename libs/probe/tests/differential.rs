@@ -52,9 +52,9 @@ use shrink::Case;
 static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
 
 /// Pairs of a run of the tests.
-const PAIRS: u64 = 1_500_000;
+const PAIRS: u64 = 1_200_000;
 /// Pairs that are asked of jq 1.6 too.
-const JQ_PAIRS: u64 = 200_000;
+const JQ_PAIRS: u64 = 150_000;
 /// The seed that never changes.
 const SEED: u64 = 20_261_121;
 
