@@ -7,10 +7,11 @@ use probe::{Decision, FilterSet, Limits, NoModules, Quiet, compile, parse};
 
 use super::chance::Chance;
 use super::check::{NOW_MS, limits};
+use super::hostile::hostile;
 use super::jq;
-use super::lines::{Lines, hostile};
-use super::set::{Plan, Stock};
+use super::lines::Lines;
 use super::shrink::{simpler_trees, simpler_values};
+use super::stock::{Plan, Stock};
 use super::tree::Tree;
 use super::value::J;
 
@@ -34,8 +35,8 @@ pub fn group(stock: &Stock, seed: u64, n: u64) -> Result<(u64, u64), String> {
     let said = both(&trees, &events);
     let (mut pairs, mut matches) = (0, 0);
     for (tree, (ours, theirs)) in trees.iter().zip(&said) {
-        let Some((theirs, _)) = theirs else { continue };
-        for ((event, ours), theirs) in events.iter().zip(ours).zip(theirs) {
+        let Some(theirs) = theirs else { continue };
+        for ((event, ours), theirs) in events.iter().zip(ours).zip(&theirs.matches) {
             pairs += 1;
             matches += u64::from(*ours);
             if ours != theirs && differ(tree, event) {
@@ -83,11 +84,8 @@ fn shallow(event: &J) -> bool {
     json::is_canonical(format!("[[[[{}]]]]", event.text()).as_bytes())
 }
 
-/// Of a filter: which events the engine chooses, and which jq does, if it was asked and whether it reads all alike.
-type Said = (Vec<bool>, Option<(Vec<bool>, bool)>);
-
 /// For each tree whether it matches each event, by the engine and by jq.
-fn both(trees: &[Tree], events: &[J]) -> Vec<Said> {
+fn both(trees: &[Tree], events: &[J]) -> Vec<(Vec<bool>, Option<jq::Said>)> {
     let mut file = tempfile();
     let texts: Vec<String> = events.iter().map(J::text).collect();
     file.1.write_all(texts.join("\n").as_bytes()).unwrap();
@@ -123,9 +121,9 @@ fn differ(tree: &Tree, event: &J) -> bool {
         return false;
     }
     let said = both(std::slice::from_ref(tree), std::slice::from_ref(event));
-    let (ours, Some((theirs, failed))) = &said[0] else { return false };
-    match (ours.as_slice(), theirs.as_slice()) {
-        ([true], [false]) => !(*failed && jq::may_fail_too_soon(&program)),
+    let (ours, Some(theirs)) = &said[0] else { return false };
+    match (ours.as_slice(), theirs.matches.as_slice()) {
+        ([true], [false]) => !(theirs.failed && jq::may_fail_too_soon(&program)),
         ([false], [true]) => !(jq::may_catch_too_much(&program) && fails(&program, event)),
         _ => false,
     }

@@ -1,7 +1,7 @@
 //! Filters grown from a grammar. It leans to what an analysis would try to understand, and to the borders of that.
 
 use super::chance::Chance;
-use super::tree::{HOLE, STYLES, Style, Tree, lit, path, string, text};
+use super::tree::{HOLE, STYLES, Tree, lit, path, string, text};
 use super::value::J;
 use super::words::Words;
 
@@ -113,8 +113,7 @@ impl Grower {
             3 => keys.push(c.pick(&["", "a b", "length", "type", "0"]).to_owned()),
             _ => {}
         }
-        let style = *c.one(&STYLES);
-        path(keys, if style == Style::LastOptional && c.percent(50) { Style::Dots } else { style })
+        path(keys, *c.one(&STYLES))
     }
 
     /// A string of the place, or a part of one.

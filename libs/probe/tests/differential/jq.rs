@@ -17,10 +17,17 @@ pub fn is_there() -> bool {
     found
 }
 
-/// What jq says of each line of a file: does an output come that is neither false nor null, before any error? `None`
-/// if it
-/// cannot compile the program; fewer answers than lines if it died on the way (1.6 does, of `x % 0`).
-pub fn decide(program: &str, lines: &Path) -> Option<(Vec<bool>, bool)> {
+/// What jq says of some lines.
+pub struct Said {
+    /// Of each: an output comes that is neither false nor null, before any error.
+    pub matches: Vec<bool>,
+    /// One of them failed.
+    pub failed: bool,
+}
+
+/// What jq says of each line of a file. `None` if it cannot compile the program; fewer answers than lines if it died on
+/// the way (1.6 does, of `x % 0`).
+pub fn decide(program: &str, lines: &Path) -> Option<Said> {
     // A mark for each line, then one for each output that matches; an error goes to stderr and ends the line.
     let whole = format!("0, (({program}\n) | select(.) | 1)");
     let lines = Stdio::from(std::fs::File::open(lines).unwrap());
@@ -40,7 +47,7 @@ pub fn decide(program: &str, lines: &Path) -> Option<(Vec<bool>, bool)> {
         // It died at the last of them.
         said.pop();
     }
-    Some((said, out.status.code() == Some(5)))
+    Some(Said { matches: said, failed: out.status.code() == Some(5) })
 }
 
 /// The value of each of these texts as jq reads and writes it; nothing where it stops.
@@ -100,8 +107,8 @@ const OTHERWISE: &[&str] = &[
     "ltrimstr",
     "rtrimstr",
 ];
-/// Texts made from numbers, too, and what changes values in place.
-const SIGNS: &[&str] = &["\\(", "@", "|=", " = ", " % ", "join("];
+/// Texts made from numbers, too, what changes values in place, and a class that only one of them knows as one.
+const SIGNS: &[&str] = &["\\(", "@", "|=", " = ", " % ", "join(", "[[:D"];
 
 /// What jq 1.6 makes of a label that it leaves from within a `try`: the `try` catches that, too.
 const LEAVES: &[&str] = &["first", "any", "all", "isempty", "label", "IN", "last", "until", "limit"];

@@ -6,7 +6,7 @@ use probe::{Scope, Scratch};
 
 use super::check::{self, Build, Said, Tally};
 use super::naive::Naive;
-use super::set::Plan;
+use super::stock::Plan;
 use super::tree::{Form, Tree, string, text};
 use super::value::J;
 

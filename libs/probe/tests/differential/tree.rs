@@ -26,12 +26,13 @@ pub enum Style {
     Brackets,
     Optional,
     LastOptional,
+    FirstOptional,
     Pipes,
     GetPath,
     Strings,
 }
 
-pub const STYLES: [Style; 12] = [
+pub const STYLES: [Style; 14] = [
     Style::Dots,
     Style::Dots,
     Style::Dots,
@@ -40,6 +41,8 @@ pub const STYLES: [Style; 12] = [
     Style::Dots,
     Style::Optional,
     Style::LastOptional,
+    Style::LastOptional,
+    Style::FirstOptional,
     Style::Brackets,
     Style::Pipes,
     Style::GetPath,
@@ -265,7 +268,13 @@ fn print_path(keys: &[String], style: Style, out: &mut String) {
                 out.push(']');
             }
         }
-        if style == Style::Optional || (style == Style::LastOptional && last) {
+        let optional = match style {
+            Style::Optional => true,
+            Style::LastOptional => last,
+            Style::FirstOptional => i == 0,
+            _ => false,
+        };
+        if optional {
             out.push('?');
         }
     }

@@ -57,6 +57,17 @@ try (.type | error) catch . == "osquery_result"
 (.payload.columns.name // .payload.columns.path) == "/tmp/.x"
 .payload.numerics // true
 (.payload.numerics // "d") == "d"
+(.payload.columns.name? == "sshd"), true
+(.payload.columns?.name == "sshd"), true
+(.payload?.columns.name == "sshd"), true
+(.payload.columns.name? // true) == true
+(.payload?.columns.name // true) == true
+[.payload.columns.name?] == []
+[.payload.columns?.name] == []
+isempty(.payload.columns.name?)
+isempty(.payload?.columns.name)
+(.payload.columns.name? | startswith("s")), true
+any(.payload.columns.name?, true; . == true)
 # several outputs
 .type == "osquery_result", .type == "osquery_status"
 (.type, .source) == "osquery"

@@ -159,3 +159,10 @@ C and null
 1 | C
 null | C
 P | C
+C, true
+(C // true) == true
+[C] == []
+isempty(C)
+isempty(C) or C
+any(C, true; . == true)
+(C | not), true
