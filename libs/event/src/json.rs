@@ -3,12 +3,14 @@
 
 mod check;
 mod cursor;
+mod plain;
 mod shape;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use cursor::{Cursor, escape};
+pub use plain::{plain, special};
 pub use shape::{Object, Shape};
 
 /// Where and why a text is not the JSON we take.
@@ -45,22 +47,20 @@ pub fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
 
 /// Whether `text` is one JSON value in canonical form already, so that it need not be rewritten.
 pub fn is_canonical(text: &[u8]) -> bool {
-    check::is_canonical(text)
+    check::is_canonical(text, &mut ())
 }
 
 /// Appends `s` as a JSON string, quotes included, escaping no more than JSON demands.
 pub fn write_str(s: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = s.as_bytes();
-    while let Some(i) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
-        let (plain, special) = rest.split_at(i);
-        out.extend_from_slice(plain);
-        if let [byte, tail @ ..] = special {
-            escape(*byte, out);
-            rest = tail;
-        }
+    loop {
+        let (run, special) = rest.split_at(plain(rest));
+        out.extend_from_slice(run);
+        let [byte, tail @ ..] = special else { break };
+        escape(*byte, out);
+        rest = tail;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

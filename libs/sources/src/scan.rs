@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use event::json::special;
+
 /// The deepest record that travels as JSON: a line wraps it once as raw and once as event, and the line's own bound is
 /// [`event::DEPTH_MAX`]. It must stay below 128, the bits of the stack here.
 pub const RECORD_DEPTH_MAX: usize = event::DEPTH_MAX - 2;
@@ -335,19 +337,8 @@ impl Scanner<'_> {
     }
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+/// The high bits of eight bytes: of none if all are ASCII.
 const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each byte that a string scan must look at: a quote, a backslash or a control character. Bits above
-/// the lowest one may be wrong (borrows run upward), the lowest never is.
-#[inline]
-fn special(word: u64) -> u64 {
-    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
-    let quote = zero(word ^ (ONES * b'"' as u64));
-    let backslash = zero(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]

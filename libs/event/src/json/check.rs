@@ -1,39 +1,65 @@
-//! Whether a text is in canonical form, without writing it.
+//! One pass over a text that may be canonical: whether it is, and, for whoever wants to know, where its members lie.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::plain;
 use crate::DEPTH_MAX;
 
 /// Objects of more keys are looked through with a hash.
 const LISTED_MAX: usize = 48;
 
+/// Is told where members lie: those of the text itself, of its objects and so on, but of nothing inside an array.
+pub(super) trait Members {
+    /// Objects down to this depth are told of; 0: none are.
+    const DEPTH: usize = 0;
+
+    /// A member begins, of an object at this depth (1: the text itself): its key text without quotes, and where its value
+    /// begins. What is returned is handed to [`Members::end`].
+    fn begin(&mut self, depth: usize, key: Range<usize>, value: usize) -> usize {
+        let _ = (depth, key, value);
+        0
+    }
+
+    /// Its value ends here.
+    fn end(&mut self, member: usize, at: usize) {
+        let _ = (member, at);
+    }
+}
+
+/// Nobody wants to know.
+impl Members for () {}
+
 /// One JSON value in canonical form, and nothing else.
-pub(super) fn is_canonical(text: &[u8]) -> bool {
+pub(super) fn is_canonical(text: &[u8], members: &mut impl Members) -> bool {
     if std::str::from_utf8(text).is_err() {
         return false;
     }
-    let mut check = Check { text, keys: Vec::with_capacity(LISTED_MAX) };
-    check.value(0, 0) == Some(text.len())
+    let mut check = Check { text, keys: Vec::with_capacity(LISTED_MAX), members };
+    check.value(0, 0, true) == Some(text.len())
 }
 
-struct Check<'t> {
+struct Check<'t, 'm, M> {
     text: &'t [u8],
     /// Keys of the objects that are open, from the outermost on.
     keys: Vec<&'t [u8]>,
+    members: &'m mut M,
 }
 
-impl<'t> Check<'t> {
+impl<'t, M: Members> Check<'t, '_, M> {
     #[inline]
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
-    /// The place behind the value that starts at `at`.
+    /// The place behind the value that starts at `at`; `told`: everything around it is an object.
     #[inline]
-    fn value(&mut self, at: usize, depth: usize) -> Option<usize> {
+    fn value(&mut self, at: usize, depth: usize, told: bool) -> Option<usize> {
         match self.byte(at)? {
             b'"' => self.string(at),
             b'{' | b'[' if depth >= DEPTH_MAX => None,
-            b'{' => self.object(at, depth),
-            b'[' => self.array(at, depth),
+            b'{' => self.object(at, depth + 1, told && depth < M::DEPTH),
+            b'[' => self.array(at, depth + 1),
             b'-' | b'0'..=b'9' => self.number(at),
             b't' => self.word(at, b"true"),
             b'f' => self.word(at, b"false"),
@@ -52,7 +78,7 @@ impl<'t> Check<'t> {
             return Some(at + 1);
         }
         loop {
-            at = self.value(at, depth + 1)?;
+            at = self.value(at, depth, false)?;
             match self.byte(at)? {
                 b']' => return Some(at + 1),
                 b',' => at += 1,
@@ -61,48 +87,30 @@ impl<'t> Check<'t> {
         }
     }
 
-    fn object(&mut self, at: usize, depth: usize) -> Option<usize> {
+    fn object(&mut self, at: usize, depth: usize, told: bool) -> Option<usize> {
         let mut at = at + 1;
         if self.byte(at)? == b'}' {
             return Some(at + 1);
         }
-        let first = self.keys.len();
-        // A bit per key seen, by its length and ends: most keys are known to be new without comparing any.
-        let mut seen = 0u64;
-        let mut many: Option<std::collections::HashSet<&'t [u8]>> = None;
+        let mut own = Keys { first: self.keys.len(), seen: 0, many: None };
         loop {
             if self.byte(at)? != b'"' {
                 return None;
             }
             let end = self.string(at)?;
-            let key = self.text.get(at + 1..end - 1)?;
-            let ends = key.first().copied().unwrap_or(0) ^ key.last().copied().unwrap_or(0).rotate_left(2);
-            let bit = 1u64 << ((usize::from(ends) + key.len()) & 63);
-            match &mut many {
-                Some(many) => {
-                    if !many.insert(key) {
-                        return None;
-                    }
-                }
-                None => {
-                    let own = self.keys.get(first..)?;
-                    if seen & bit != 0 && own.contains(&key) {
-                        return None;
-                    }
-                    if own.len() >= LISTED_MAX {
-                        many = Some(own.iter().copied().chain([key]).collect());
-                    }
-                }
-            }
-            seen |= bit;
-            self.keys.push(key);
+            let key = at + 1..end - 1;
+            self.new_key(&mut own, self.text.get(key.clone())?)?;
             if self.byte(end)? != b':' {
                 return None;
             }
-            at = self.value(end + 1, depth + 1)?;
+            let member = if told { self.members.begin(depth, key, end + 1) } else { 0 };
+            at = self.value(end + 1, depth, told)?;
+            if told {
+                self.members.end(member, at);
+            }
             match self.byte(at)? {
                 b'}' => {
-                    self.keys.truncate(first);
+                    self.keys.truncate(own.first);
                     return Some(at + 1);
                 }
                 b',' => at += 1,
@@ -111,31 +119,36 @@ impl<'t> Check<'t> {
         }
     }
 
+    /// Takes in a key of the object; `None` if it has one like it.
+    #[inline]
+    fn new_key(&mut self, object: &mut Keys<'t>, key: &'t [u8]) -> Option<()> {
+        if let Some(many) = &mut object.many {
+            return many.insert(key).then_some(());
+        }
+        let ends = key.first().copied().unwrap_or(0) ^ key.last().copied().unwrap_or(0).rotate_left(2);
+        let bit = 1u64 << ((usize::from(ends) + key.len()) & 63);
+        let own = self.keys.get(object.first..)?;
+        if object.seen & bit != 0 && own.contains(&key) {
+            return None;
+        }
+        if own.len() >= LISTED_MAX {
+            object.many = Some(own.iter().copied().chain([key]).collect());
+        }
+        object.seen |= bit;
+        self.keys.push(key);
+        Some(())
+    }
+
     /// The place behind the string whose opening quote is at `at`.
     #[inline]
     fn string(&self, at: usize) -> Option<usize> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let zero = |v: u64| v.wrapping_sub(ONES) & !v;
         let mut at = at + 1;
         loop {
-            while let Some(chunk) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-                let x = u64::from_le_bytes(*chunk);
-                let control = x.wrapping_sub(ONES * 0x20) & !x;
-                // A borrow can flag only bytes above one that is flagged rightly; the lowest is what counts.
-                let found = (zero(x ^ (ONES * 0x22)) | zero(x ^ (ONES * 0x5c)) | control) & HIGH;
-                if found != 0 {
-                    at += found.trailing_zeros() as usize / 8;
-                    break;
-                }
-                at += 8;
-            }
+            at += plain(self.text.get(at..)?);
             match self.byte(at)? {
                 b'"' => return Some(at + 1),
                 b'\\' => at = self.escape(at)?,
-                0..0x20 => return None,
-                // Fewer than eight bytes are left.
-                _ => at += 1,
+                _ => return None,
             }
         }
     }
@@ -171,4 +184,14 @@ impl<'t> Check<'t> {
         let digits = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
         (digits > 0).then_some(at + digits)
     }
+}
+
+/// The keys of an object, as far as they have been read.
+struct Keys<'t> {
+    /// Where they begin among those of all open objects.
+    first: usize,
+    /// A bit per key, by its length and ends: most keys are known to be new without comparing any.
+    seen: u64,
+    /// Where there are many.
+    many: Option<HashSet<&'t [u8]>>,
 }

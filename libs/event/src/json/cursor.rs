@@ -1,6 +1,6 @@
 //! A place in a JSON text: passes over a value, or writes its canonical form.
 
-use super::JsonError;
+use super::{JsonError, plain};
 use crate::DEPTH_MAX;
 
 #[derive(Debug, Clone)]
@@ -188,7 +188,7 @@ impl<'a> Cursor<'a> {
         out.push(b'"');
         loop {
             let rest = self.rest();
-            let n = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
+            let n = plain(rest);
             out.extend_from_slice(rest.get(..n).unwrap_or_default());
             self.at += n;
             match self.peek() {

@@ -12,36 +12,15 @@ use event::json;
 pub(super) fn string_end(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
-        let Some(rest) = text.get(at..) else { return text.len() };
-        match quote_or_backslash(rest) {
+        at += json::plain(text.get(at..).unwrap_or_default());
+        match text.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            // No canonical text has a control character here.
+            Some(_) => at += 1,
             None => return text.len(),
-            Some(n) => match rest.get(n) {
-                Some(b'"') => return at + n + 1,
-                _ => at += n + 2,
-            },
         }
     }
-}
-
-/// Strings are short most of the time: the first bytes are looked at eight by eight, the rest by `memchr`.
-#[inline]
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |v: u64| v.wrapping_sub(ONES) & !v;
-    let mut at = 0;
-    while at < 48
-        && let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
-        let x = u64::from_le_bytes(*chunk);
-        // A borrow can flag only bytes above one that is flagged rightly; the lowest is what counts.
-        let found = (zero(x ^ (ONES * 0x22)) | zero(x ^ (ONES * 0x5c))) & HIGH;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    memchr::memchr2(b'"', b'\\', text.get(at..)?).map(|n| at + n)
 }
 
 /// The place behind the value that starts at `at`.

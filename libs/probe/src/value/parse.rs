@@ -6,6 +6,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use event::json;
+
 use super::{Map, Str, Val};
 use crate::budget;
 
@@ -212,31 +214,10 @@ impl Parser<'_> {
         self.escaped(start)
     }
 
-    /// Moves to the next quote, backslash or control character, eight bytes at a time.
+    /// Moves to the next quote, backslash or control character.
     #[inline]
     fn skip_plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        while let Some(chunk) = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let x = u64::from_le_bytes(*chunk);
-            let zero = |v: u64| v.wrapping_sub(ONES) & !v;
-            let quote = zero(x ^ (ONES * 0x22));
-            let backslash = zero(x ^ (ONES * 0x5c));
-            let control = x.wrapping_sub(ONES * 0x20) & !x;
-            // A borrow can flag only bytes above one that is flagged rightly; the lowest is what counts.
-            let found = (quote | backslash | control) & HIGH;
-            if found != 0 {
-                self.at += found.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(b) = self.peek() {
-            if b == b'"' || b == b'\\' || b < 0x20 {
-                return;
-            }
-            self.at += 1;
-        }
+        self.at += json::plain(self.text.get(self.at..).unwrap_or_default());
     }
 
     #[cold]
