@@ -369,9 +369,9 @@ impl Stage for Annotate {
         Ok(())
     }
 
-    /// Between pipes a commit is cheap, and whoever reads is not to wait.
+    /// Whoever wants only so many matches wants no more read than they need.
     fn commit_bytes(&self) -> usize {
-        if self.shell.is_some() { 0 } else { COMMIT }
+        if self.shell.as_ref().is_some_and(|shell| shell.max < u64::MAX) { 0 } else { COMMIT }
     }
 
     fn committed(&mut self) -> Result<(), StageError> {

@@ -270,6 +270,11 @@ impl Output {
         }
     }
 
+    /// Whether somebody reads it at the other end.
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
     /// Whether something was appended that is not durable yet.
     pub(crate) fn is_dirty(&self) -> bool {
         matches!(self, Self::Topic(topic) if topic.end() != topic.writer.synced())

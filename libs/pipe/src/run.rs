@@ -149,8 +149,9 @@ impl Loop {
             Read::End => return Ok(Step::End),
             Read::Lines { .. } | Read::Skipped(_) => {}
         }
-        // A pipe is to be prompt: what it gave is flushed before the next block is taken.
-        let share = if name == "-" { 0 } else { stage.commit_bytes() };
+        // Between pipes we are prompt: what was given is flushed before the next block is taken.
+        let prompt = name == "-" && self.out.outputs.iter().any(Output::is_pipe);
+        let share = if prompt { 0 } else { stage.commit_bytes() };
         let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
         let mut tx = self.db.begin()?;
         loop {
