@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{Time, json};
+use memchr::memmem::Finder;
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
 use probe::{FilterSet, Found, Outcome, Why};
@@ -40,6 +41,8 @@ pub struct Annotate {
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
     found: u64,
+    /// Finds a key of ours on a line that comes in.
+    annotated: Finder<'static>,
     buffer: Vec<u8>,
     probes: Vec<u8>,
 }
@@ -64,8 +67,8 @@ struct ProbeMetrics {
 impl ProbeMetrics {
     /// Takes in what was counted; the tally begins anew.
     fn add(&self, tally: &mut Tally, names: &[String]) {
-        for (work, name) in tally.probes.iter_mut().zip(names).filter(|(work, _)| work.runs + work.matches > 0) {
-            let Work { runs, matches, took } = std::mem::take(work);
+        for (probe, Work { runs, matches, took }) in tally.take() {
+            let Some(name) = names.get(probe) else { continue };
             if runs > 0 {
                 self.runs.with_label_values(&[name]).inc_by(runs);
                 self.seconds.with_label_values(&[name]).inc_by(took.as_secs_f64());
@@ -126,6 +129,7 @@ impl Annotate {
             metrics: None,
             shell,
             found: 0,
+            annotated: Finder::new("\"probes"),
             buffer: Vec::new(),
             probes: Vec::new(),
         })
@@ -231,15 +235,14 @@ impl Annotate {
 
     /// An event that nobody chose goes on as it came, or not at all.
     fn pass(&mut self, line: &Line<'_>, out: &mut Out) {
-        // Only a line with a key of ours has to be written anew.
-        if memchr::memmem::find(line.bytes, b"\"probes").is_some() {
-            return self.give(line, None, &[], out);
-        }
         match &self.shell {
-            None => {}
             Some(Shell { invert: true, .. }) => return self.give(line, None, &[], out),
             Some(Shell { all: false, .. } | Shell { count: true, .. }) => return out.ignored("no_match"),
-            Some(_) => {}
+            None | Some(_) => {}
+        }
+        // Only a line with a key of ours has to be written anew.
+        if self.annotated.find(line.bytes).is_some() {
+            return self.give(line, None, &[], out);
         }
         match out.line(0, line.bytes) {
             Ok(()) => out.done(),

@@ -38,10 +38,13 @@ pub(crate) struct Answered {
     pub(crate) canonical: Option<Vec<u8>>,
 }
 
-/// What the probes did, by their place in the set.
+/// What the probes did since it was last asked. Of many probes few do anything in a while.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) probes: Vec<Work>,
+    /// By their place in the set.
+    work: Vec<Work>,
+    /// Those that did something.
+    busy: Vec<usize>,
     begun: Option<Instant>,
 }
 
@@ -53,22 +56,28 @@ pub(crate) struct Work {
 }
 
 impl Tally {
-    fn of(&mut self, probe: usize) -> Option<&mut Work> {
-        if probe >= self.probes.len() {
-            self.probes.resize(probe + 1, Work::default());
+    fn add(&mut self, probe: usize, more: Work) {
+        if probe >= self.work.len() {
+            self.work.resize(probe + 1, Work::default());
         }
-        self.probes.get_mut(probe)
+        let Some(work) = self.work.get_mut(probe) else { return };
+        if work.runs + work.matches == 0 {
+            self.busy.push(probe);
+        }
+        work.runs += more.runs;
+        work.matches += more.matches;
+        work.took += more.took;
     }
 
-    /// Adds what another thread counted.
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (i, work) in other.probes.iter().enumerate().filter(|(_, w)| w.runs + w.matches > 0) {
-            if let Some(own) = self.of(i) {
-                own.runs += work.runs;
-                own.matches += work.matches;
-                own.took += work.took;
-            }
-        }
+    /// All that was done, and nothing from now on.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = (usize, Work)> {
+        let Self { work, busy, .. } = self;
+        busy.drain(..).map(|probe| (probe, work.get_mut(probe).map(std::mem::take).unwrap_or_default()))
+    }
+
+    /// Takes over what another thread counted.
+    pub(crate) fn take_over(&mut self, other: &mut Self) {
+        other.take().for_each(|(probe, work)| self.add(probe, work));
     }
 }
 
@@ -110,9 +119,7 @@ impl Asker {
             let answer = one(&mut runner, &mut gate, manner, line);
             if let Answer::Line(answered) = &answer {
                 for found in &answered.outcome.found {
-                    if let Some(work) = gate.tally.of(found.probe) {
-                        work.matches += 1;
-                    }
+                    gate.tally.add(found.probe, Work { matches: 1, ..Work::default() });
                 }
                 open = answered.outcome.failures.iter().any(|f| matches!(f.why, probe::Why::Exceeded(_)));
             }
@@ -178,10 +185,7 @@ impl Note for Gate<'_> {
 
     fn after(&mut self, probe: usize) {
         let took = self.tally.begun.take().map_or(Duration::ZERO, |begun| begun.elapsed());
-        if let Some(work) = self.tally.of(probe) {
-            work.runs += 1;
-            work.took += took;
-        }
+        self.tally.add(probe, Work { runs: 1, took, ..Work::default() });
         if let Some(spec) = self.set.spec(probe) {
             self.note.after(&spec.name);
         }

@@ -83,7 +83,7 @@ impl Pool {
             match worker.done.recv() {
                 Ok(mut job) => {
                     answers.append(&mut job.answers);
-                    self.own.tally.add(&job.tally);
+                    self.own.tally.take_over(&mut job.tally);
                     worker.spare = Some(job);
                 }
                 // It ended by a fault; its lines are asked for one by one.
@@ -151,6 +151,6 @@ impl Job {
         self.answers.clear();
         asker.ask_all(&set, &self.off, manner, lines, &mut self.answers);
         asker.note.clear();
-        self.tally = std::mem::take(&mut asker.tally);
+        self.tally.take_over(&mut asker.tally);
     }
 }

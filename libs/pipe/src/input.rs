@@ -30,12 +30,11 @@ enum Kind {
         stdin: Stdin,
         block: Option<Block>,
         taken: usize,
+        /// Lines before the block.
+        lines: u64,
     },
     /// The chunk is copied out, so that the reader is free to be moved when it stumbles.
-    Topic {
-        reader: Box<TopicReader>,
-        chunk: Vec<u8>,
-    },
+    Topic { reader: Box<TopicReader>, chunk: Vec<u8> },
 }
 
 /// What an input gave.
@@ -44,8 +43,9 @@ pub(crate) enum Read<'a> {
     Nothing,
     /// Nothing any more.
     End,
-    /// Whole lines with their newlines, the number of the first one, and lines of stdin that were too long.
-    Lines { bytes: &'a [u8], first: u64, too_long: &'a [(u64, usize)] },
+    /// Whole lines with their newlines, after lines of stdin that were too long: these one's lengths. The number of the first
+    /// of all.
+    Lines { bytes: &'a [u8], first: u64, too_long: &'a [usize] },
     /// So many lines were passed over, because they are no longer kept.
     Skipped(u64),
 }
@@ -53,7 +53,7 @@ pub(crate) enum Read<'a> {
 impl Input {
     pub(crate) fn stdin(waker: Waker) -> Result<Self, StageError> {
         let stdin = Stdin::open(waker).map_err(|e| StageError::state(format!("stdin: {e}")))?;
-        let kind = Kind::Stdin { stdin, block: None, taken: 0 };
+        let kind = Kind::Stdin { stdin, block: None, taken: 0, lines: 0 };
         Ok(Self { name: "-".into(), position: Position::default(), kind, stop_at: None })
     }
 
@@ -105,10 +105,17 @@ impl Input {
         }
     }
 
+    /// So many lines were in what was read last. A topic knows.
+    pub(crate) fn count(&mut self, taken: u64) {
+        if let Kind::Stdin { lines, .. } = &mut self.kind {
+            *lines += taken;
+        }
+    }
+
     /// The next lines, at most about `max` bytes. The position moves behind them, to be recorded with what they gave.
     pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
         match &mut self.kind {
-            Kind::Stdin { stdin, block, taken } => {
+            Kind::Stdin { stdin, block, taken, lines } => {
                 if block.as_ref().is_none_or(|b| *taken >= b.lines().len()) {
                     *block = stdin.next(block.take()).map_err(|e| StageError::state(format!("stdin: {e}")))?;
                     *taken = 0;
@@ -117,7 +124,7 @@ impl Input {
                     return Ok(if stdin.ended() { Read::End } else { Read::Nothing });
                 };
                 *taken = block.lines().len().max(1);
-                Ok(Read::Lines { bytes: block.lines(), first: block.first, too_long: &block.too_long })
+                Ok(Read::Lines { bytes: block.lines(), first: *lines + 1, too_long: &block.too_long })
             }
             Kind::Topic { reader, chunk: buffer } => {
                 if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {

@@ -165,7 +165,9 @@ impl Loop {
                 }
                 Read::Lines { bytes, first, too_long } => {
                     bytes_read += bytes.len();
-                    taken += through(stage, index, (bytes, first, too_long), &mut self.out, &mut tx)?;
+                    let lines = through(stage, index, (bytes, first, too_long), &mut self.out, &mut tx)?;
+                    input.count(lines);
+                    taken += lines;
                 }
             }
             let enough = bytes_read >= share || begun.elapsed() >= COMMIT_TIME;
@@ -216,8 +218,8 @@ enum Step {
     End,
 }
 
-/// Whole lines, the number of the first one, and lines that were too long to be read.
-type Lines<'a> = (&'a [u8], u64, &'a [(u64, usize)]);
+/// As [`Read::Lines`].
+type Lines<'a> = (&'a [u8], u64, &'a [usize]);
 
 /// A batch through the stage; how many lines it had.
 fn through(
@@ -227,10 +229,10 @@ fn through(
     out: &mut Out,
     tx: &mut Tx<'_>,
 ) -> Result<u64, StageError> {
-    let lines = crate::stage::lines(bytes, |before| (input, first + before as u64));
+    let lines = crate::stage::lines(bytes, |before| (input, first + (too_long.len() + before) as u64));
     let before = out.verdicts.lines();
-    for (number, length) in too_long {
-        let line = Line { bytes: b"", input, number: *number };
+    for (number, length) in (first..).zip(too_long) {
+        let line = Line { bytes: b"", input, number };
         out.refused(&line, "too_long", format!("line of {length} bytes is too long"));
     }
     stage.batch(&lines, out, tx)?;

@@ -27,10 +27,8 @@ pub struct Block {
     /// The first `end` bytes are whole lines; the rest is left from before.
     bytes: Vec<u8>,
     end: usize,
-    /// Number of the first line, from 1.
-    pub first: u64,
-    /// Lines longer than [`LINE_MAX`] that came before these: their numbers and lengths.
-    pub too_long: Vec<(u64, usize)>,
+    /// Lines longer than [`LINE_MAX`] that came before these: their lengths.
+    pub too_long: Vec<usize>,
 }
 
 impl Block {
@@ -137,11 +135,9 @@ struct Cutter {
     /// The first `filled` bytes have been read.
     buffer: Vec<u8>,
     filled: usize,
-    /// Lines handed on or dropped.
-    lines: u64,
     /// Bytes dropped of a line that is too long.
     dropped: usize,
-    too_long: Vec<(u64, usize)>,
+    too_long: Vec<usize>,
 }
 
 impl Cutter {
@@ -169,8 +165,7 @@ impl Cutter {
         if self.dropped > 0 {
             match memchr::memchr(b'\n', self.read()) {
                 Some(end) => {
-                    self.lines += 1;
-                    self.too_long.push((self.lines, self.dropped + end));
+                    self.too_long.push(self.dropped + end);
                     self.dropped = 0;
                     self.pass(end + 1);
                 }
@@ -184,8 +179,7 @@ impl Cutter {
         // Only the first line began in an earlier read, so only it can be too long.
         let first = memchr::memchr(b'\n', self.read()).filter(|first| *first > LINE_MAX);
         if let Some(first) = first {
-            self.lines += 1;
-            self.too_long.push((self.lines, first));
+            self.too_long.push(first);
             self.pass(first + 1);
         }
         let end = memchr::memrchr(b'\n', self.read()).map_or(0, |i| i + 1);
@@ -218,8 +212,7 @@ impl Cutter {
 
     fn end(&mut self, spare: Vec<u8>) -> Option<Block> {
         if self.dropped > 0 {
-            self.lines += 1;
-            self.too_long.push((self.lines, self.dropped));
+            self.too_long.push(self.dropped);
             self.dropped = 0;
         }
         let mut bytes = std::mem::replace(&mut self.buffer, spare);
@@ -235,9 +228,7 @@ impl Cutter {
         if end == 0 && self.too_long.is_empty() {
             return None;
         }
-        let first = self.lines + 1;
-        self.lines += memchr::memchr_iter(b'\n', bytes.get(..end).unwrap_or_default()).count() as u64;
-        Some(Block { bytes, end, first, too_long: std::mem::take(&mut self.too_long) })
+        Some(Block { bytes, end, too_long: std::mem::take(&mut self.too_long) })
     }
 }
 
@@ -266,12 +257,16 @@ mod tests {
         let (_spent, fresh) = channel();
         read_blocks(Slow(input, step), &|| false, &send, &fresh, &Waker::default()).unwrap();
         drop(send);
-        let (mut lines, mut long) = (Vec::new(), Vec::new());
+        let (mut lines, mut long, mut number) = (Vec::new(), Vec::new(), 0);
         for block in blocks {
             let block = block.unwrap();
-            long.extend(block.too_long.iter().map(|(n, _)| *n));
-            for (i, line) in block.lines().split_inclusive(|b| *b == b'\n').enumerate() {
-                lines.push((block.first + i as u64, String::from_utf8_lossy(line).trim_end().to_owned()));
+            for _ in &block.too_long {
+                number += 1;
+                long.push(number);
+            }
+            for line in block.lines().split_inclusive(|b| *b == b'\n') {
+                number += 1;
+                lines.push((number, String::from_utf8_lossy(line).trim_end().to_owned()));
             }
         }
         (lines, long)

@@ -5,6 +5,7 @@
 
 mod column;
 mod eval;
+mod glance;
 mod keys;
 mod prefilter;
 mod rarity;
@@ -16,6 +17,7 @@ pub(crate) use keys::{Clause, clauses};
 pub(crate) use rarity::Rarity;
 
 use column::Column;
+use glance::Glance;
 use prefilter::Prefilter;
 use scan::{At, Places, Trie};
 
@@ -32,6 +34,7 @@ pub(crate) struct Index {
     /// Filters that are candidates at every event.
     pub(crate) always: Vec<u32>,
     prefilter: Option<Prefilter>,
+    glance: Option<Glance>,
     /// Which clause each filter is filed under.
     pub(crate) chosen: Vec<Option<usize>>,
 }
@@ -44,6 +47,32 @@ pub struct Scratch {
     /// The line at which a filter was last made a candidate.
     stamps: Vec<u32>,
     stamp: u32,
+    worth: Worth,
+}
+
+/// Whether glances have spared scans of late.
+#[derive(Debug, Default)]
+struct Worth {
+    /// Glances in vain, less those that were not: an average of the last few.
+    vain: u8,
+    passed: u8,
+}
+
+/// A glance costs about a quarter of a scan: it has to spare one in so many.
+const VAIN_MAX: u8 = 192;
+/// While they are not worth it, one in so many lines is glanced at all the same.
+const TRIED: u8 = 32;
+
+impl Worth {
+    fn is_due(&mut self) -> bool {
+        self.passed = self.passed.wrapping_add(1);
+        self.vain < VAIN_MAX || self.passed.is_multiple_of(TRIED)
+    }
+
+    fn learn(&mut self, spared: bool) {
+        let goal = if spared { 0 } else { u8::MAX };
+        self.vain = (u16::from(self.vain) * 7 / 8 + u16::from(goal) / 8) as u8;
+    }
 }
 
 impl Index {
@@ -88,6 +117,7 @@ impl Index {
         Self {
             trie: Trie::new(paths, wanted.into_iter()),
             prefilter: Prefilter::new(filed, &chosen, paths),
+            glance: if always.is_empty() { Glance::new(&filed_paths, paths) } else { None },
             columns,
             filed: filed_paths,
             always,
@@ -95,15 +125,24 @@ impl Index {
         }
     }
 
-    /// Whether no filter can match the line, without looking at more than its bytes.
+    /// Whether no filter can match the line, as far as that can be told without a scan.
     #[inline]
-    pub(crate) fn rules_out(&self, line: &[u8]) -> bool {
-        self.prefilter.as_ref().is_some_and(|p| !p.finds(line))
+    pub(crate) fn rules_out(&self, line: &[u8], scratch: &mut Scratch) -> bool {
+        if let Some(prefilter) = &self.prefilter {
+            return !prefilter.finds(line);
+        }
+        let Some(glance) = &self.glance else { return false };
+        if !scratch.worth.is_due() {
+            return false;
+        }
+        let out = glance.finds_nothing(&self.columns, line);
+        scratch.worth.learn(out);
+        out
     }
 
     /// Scans the line; afterwards `scratch` knows its places and candidates, these in rising order.
     pub(crate) fn look<'s>(&self, line: &[u8], paths: &Paths, filters: usize, scratch: &'s mut Scratch) -> Found<'s> {
-        let Scratch { places, candidates, stamps, stamp } = scratch;
+        let Scratch { places, candidates, stamps, stamp, .. } = scratch;
         places.scan(&self.trie, paths, line);
         stamps.resize(filters, 0);
         *stamp = stamp.wrapping_add(1);

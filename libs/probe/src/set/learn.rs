@@ -11,8 +11,10 @@ const LINES: usize = 256;
 const LINE_MAX: usize = 16 << 10;
 /// After the first ones every so many lines one is kept.
 const EVERY: u64 = 61;
-/// Lines that have passed when first something is learned; then each time eight times as many.
+/// Lines that have passed when first something is learned; then each time twice as many.
 const FIRST: u64 = 192;
+/// Filing a filter anew costs about as much as asking it so many times: before that there is nothing to gain.
+const ASKED: u64 = 8;
 /// Sets with more probes learn beside the stream, not in it.
 const INLINE_MAX: usize = 300;
 
@@ -30,6 +32,8 @@ struct State {
     next: usize,
     seen: u64,
     learned: u64,
+    /// Candidates since it was learned last.
+    asked: u64,
 }
 
 /// What one runner has seen.
@@ -37,6 +41,7 @@ struct State {
 pub(super) struct Samples {
     seen: u64,
     before: u64,
+    pub(super) asked: u64,
     lines: Vec<Box<[u8]>>,
 }
 
@@ -63,6 +68,7 @@ impl FilterSet {
     pub(super) fn learn(&self, samples: Samples) {
         let mut state = self.learner.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen += samples.seen;
+        state.asked += samples.asked;
         for line in samples.lines {
             let next = state.next;
             match state.lines.get_mut(next) {
@@ -71,11 +77,12 @@ impl FilterSet {
             }
             state.next = (next + 1) % LINES;
         }
-        let due = if state.learned == 0 { FIRST } else { state.learned.saturating_mul(8) };
-        if state.seen < due || self.learner.busy.swap(true, Ordering::AcqRel) {
+        let due = FIRST.max(state.learned.saturating_mul(2));
+        let pays = state.asked >= ASKED.saturating_mul(self.len() as u64);
+        if state.seen < due || !pays || self.learner.busy.swap(true, Ordering::AcqRel) {
             return;
         }
-        state.learned = state.seen;
+        (state.learned, state.asked) = (state.seen, 0);
         let (inner, index, busy) = (Arc::clone(&self.inner), Arc::clone(&self.index), Arc::clone(&self.learner.busy));
         let lines = state.lines.clone();
         drop(state);

@@ -61,7 +61,7 @@ impl<'s> Runner<'s> {
             return Err(ParseError { at: 0, what: NO_OBJECT });
         }
         self.samples.see(line);
-        if self.index.rules_out(line) {
+        if self.index.rules_out(line, self.scratch) {
             return Ok(Outcome::default());
         }
         let set = &*self.set.inner;
@@ -69,6 +69,7 @@ impl<'s> Runner<'s> {
         if found.candidates.is_empty() {
             return Ok(Outcome::default());
         }
+        self.samples.asked += found.candidates.len() as u64;
         let mut eval = found.eval(line, &set.paths);
         let received = eval.string_at(set.seen.received);
         let received = received.and_then(|t| std::str::from_utf8(&t).ok()?.parse::<Time>().ok());
