@@ -71,6 +71,20 @@ fn the_filter_of_the_probe_takes_its_rows_for_results() {
 }
 
 #[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let shell = Shell::new();
+    let rows = format!("[{}{{}}]", "{\"vendor\":\"x\"},".repeat(20_000));
+    std::fs::write(shell.0.path().join("rows.json"), rows).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+    command.args(["normalize", "osquery", "--probe", "disks"]).current_dir(shell.0.path());
+    let rows = std::fs::File::open(shell.0.path().join("rows.json")).unwrap();
+    let mut child = command.stdin(rows).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!((out.status.code(), String::from_utf8(out.stderr).unwrap().as_str()), (Some(0), ""));
+}
+
+#[test]
 fn who_will_not_see_it_is_said() {
     let shell = Shell::new();
     for (flags, seen) in [

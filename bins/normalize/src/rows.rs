@@ -31,10 +31,10 @@ pub(crate) fn run(config: &Config, probe: &str, machine: Option<Machine>) -> Res
     } else if !is_in(&conf.scope, &machine) {
         tracing::warn!("probe `{probe}` sees no event of such a machine; --platform, --unit and --tags say what it is");
     }
-    pipe::write_stdout(&events).map(|()| Exit::Done).map_err(|e| match e.kind() {
-        std::io::ErrorKind::BrokenPipe => StageError { exit: Exit::Done, text: "stdout was closed".into() },
-        _ => StageError::unreachable(format!("stdout: {e}")),
-    })
+    match pipe::write_stdout(&events) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(StageError::unreachable(format!("stdout: {e}"))),
+        _ => Ok(Exit::Done),
+    }
 }
 
 fn stdin() -> Result<String, StageError> {
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for Rows<'de> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use serde_json::{Value, json};
 

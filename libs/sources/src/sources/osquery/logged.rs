@@ -23,7 +23,7 @@ pub fn log_line(query: &str, host: Option<&str>, at: Time, snapshot: bool, rows:
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use crate::Source as _;
