@@ -5,7 +5,7 @@
 //!   for any lines. Without such a block it shows nothing.
 //! - A block `json` behind it is the JSON that it printed, drawn in another way.
 //! - A block `jq` is a file of `tests/data/guide/filters`, whose examples the page runs.
-//! - Of the tables of section 7, the engine says itself which filters run at every event.
+//! - Of the tables of section 8, the engine says itself which filters run at every event.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 use std::path::Path;

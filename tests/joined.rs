@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use pipe::fs::RealFs;
 use pipe::topic::{Kept, Options, TopicWriter};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::agent::Agent;
-use support::hub::{Hub, signal, wait_for};
+use support::agent::{Agent, record};
+use support::hub::{Hub, signal};
+use support::recorded::logs;
 
 const APART: &str = r#"
 [stage.normalize]
@@ -118,14 +119,9 @@ fn raw(n: usize, kind: &str, body: &Value) -> Value {
 
 /// Records of agents as they were recorded, and whatever else may come: enrolments, batches, broken lines, events.
 fn lines() -> Vec<String> {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/osquery");
     let mut all = vec![raw(0, "enroll", &json!({"host_identifier": "mac", "platform_type": "21"})).to_string()];
-    for file in
-        ["filebeat/darwin_head.log", "osquery-tests/kafka_producer.ndjson", "authored-osquery/edge_results.ndjson"]
-    {
-        for line in std::fs::read_to_string(data.join(file)).unwrap().lines() {
-            all.push(raw(all.len(), "result", &serde_json::from_str(line).unwrap()).to_string());
-        }
+    for line in logs().iter().flatten() {
+        all.push(raw(all.len(), "result", line).to_string());
     }
     let record = |n: usize| {
         json!({"name": "t", "hostIdentifier": "h", "unixTime": 1_767_686_400, "counter": 3,
@@ -245,12 +241,7 @@ fn no_kill_loses_or_doubles_a_line() {
 #[test]
 fn it_runs_under_up_and_takes_new_filters() {
     let mut hub = Hub::new("\n[probe.old]\nfilter = '.payload.columns.n >= 0'\n");
-    let edit = |hub: &Hub, change: &dyn Fn(String) -> String| {
-        let file = hub.path("pipeline.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, change(text)).unwrap();
-    };
-    edit(&hub, &|text| {
+    hub.edit(|text| {
         let (before, rest) = text.split_once("[stage.normalize]").unwrap();
         let (_, after) = rest.split_once("[stage.act]").unwrap();
         let stages = JOINED.replace("\"topic:raw\"", "[\"topic:raw\", \"topic:outcomes\"]");
@@ -258,48 +249,28 @@ fn it_runs_under_up_and_takes_new_filters() {
     });
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "JOINED1");
     hub.start();
-    wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());
-    let record = |n: usize| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        json!({"name": "t", "hostIdentifier": "h", "unixTime": now, "counter": 3, "action": "added", "columns": {"n": n}})
-    };
-    let matched = |hub: &Hub, probe: &str| {
-        let expr = format!("any(.probes[]; .name == \"{probe}\")");
-        let copy = hub.path("data/config/current");
-        let words = ["--config", copy.to_str().unwrap(), "cat", "matches", "--where", &expr, "--count"];
-        hub.ok(&words).trim().parse::<usize>().unwrap()
-    };
+    hub.wait("the hub to answer", 30, || agent.enrol().is_ok());
     assert!(agent.log(&[record(0)]).unwrap());
-    wait_for("a match", Duration::from_secs(20), || hub.log(), || matched(&hub, "old") == 1);
+    hub.wait("a match", 20, || hub.matched("old") == 1);
     let sift = |hub: &Hub| hub.stages().into_iter().find(|(name, _)| name == "sift").expect("it runs").1;
     let pid = sift(&hub);
 
-    edit(&hub, &|text| text + "\n[probe.broken]\nfilter = '.payload | nosuch('\n");
-    wait_for("the mistake to be told", Duration::from_secs(20), || hub.log(), || hub.log().contains("nosuch"));
+    hub.edit(|text| text + "\n[probe.broken]\nfilter = '.payload | nosuch('\n");
+    hub.wait("the mistake to be told", 20, || hub.log().contains("nosuch"));
     assert!(agent.log(&[record(1)]).unwrap());
-    wait_for("the old filters to go on", Duration::from_secs(20), || hub.log(), || matched(&hub, "old") == 2);
-    edit(&hub, &|text| {
+    hub.wait("the old filters to go on", 20, || hub.matched("old") == 2);
+    hub.edit(|text| {
         text.split("\n[probe.broken]").next().unwrap().to_owned()
             + "\n[probe.new]\nfilter = '.payload.columns.n == 2'\n"
     });
-    wait_for(
-        "the new filter",
-        Duration::from_secs(20),
-        || hub.log(),
-        || {
-            let _ = agent.log(&[record(2)]);
-            matched(&hub, "new") > 0
-        },
-    );
+    hub.wait("the new filter", 20, || {
+        let _ = agent.log(&[record(2)]);
+        hub.matched("new") > 0
+    });
     assert_eq!(sift(&hub), pid, "a reload is no restart");
     assert!(signal(pid, Signal::KILL));
-    wait_for(
-        "it to come back",
-        Duration::from_secs(20),
-        || hub.log(),
-        || hub.stages().iter().any(|(name, now)| name == "sift" && *now != pid),
-    );
-    wait_for("both sums to hold", Duration::from_secs(30), || hub.log(), || hub.run(&["status"]).status.success());
+    hub.wait("it to come back", 20, || hub.stages().iter().any(|(name, now)| name == "sift" && *now != pid));
+    hub.wait("both sums to hold", 30, || hub.run(&["status"]).status.success());
     let status = String::from_utf8(hub.run(&["status"]).stdout).unwrap();
     assert!(
         status.contains("\"kind\":\"normalize | filter\"") && status.contains("\"stage\":\"sift: filter\""),

@@ -5,74 +5,45 @@ mod support;
 
 use std::io::Read as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use support::agent::Agent;
-use support::hub::{Hub, signal, wait_for};
+use support::agent::{Agent, record};
+use support::hub::{Hub, signal};
 
 /// Bytes of the file that fills the disk.
 const FILE: u64 = 4 << 30;
-
-fn edit(hub: &Hub, change: impl Fn(String) -> String) {
-    let file = hub.path("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(file, change(text)).unwrap();
-}
-
-fn record(n: usize) -> serde_json::Value {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    json!({"name": "t", "hostIdentifier": "h", "unixTime": now, "counter": 3, "action": "added", "columns": {"n": n}})
-}
 
 #[test]
 fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_configuration() {
     let mut hub = Hub::new("\n[probe.old]\nfilter = '.payload.columns.n >= 0'\n");
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "RELOAD1");
     hub.start();
-    wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());
-    let matched = |hub: &Hub, probe: &str| {
-        let expr = format!("any(.probes[]; .name == \"{probe}\")");
-        // The file may be broken at this moment; the copy in force is not.
-        let copy = hub.path("data/config/current");
-        let words = ["--config", copy.to_str().unwrap(), "cat", "matches", "--where", &expr, "--count"];
-        hub.ok(&words).trim().parse::<usize>().unwrap()
-    };
+    hub.wait("the hub to answer", 30, || agent.enrol().is_ok());
     assert!(agent.log(&[record(0)]).unwrap());
-    wait_for("a match", Duration::from_secs(20), || hub.log(), || matched(&hub, "old") == 1);
+    hub.wait("a match", 20, || hub.matched("old") == 1);
 
-    edit(&hub, |text| text + "\n[probe.broken]\nfilter = '.payload | nosuch('\n[stage.filter2]\nrnu = \"filter\"\n");
-    wait_for(
-        "the typo to be told",
-        Duration::from_secs(20),
-        || hub.log(),
-        || {
-            let log = hub.log();
-            log.contains("unknown key; did you mean `run`?") || log.contains("needs the key `run`")
-        },
-    );
+    hub.edit(|text| text + "\n[probe.broken]\nfilter = '.payload | nosuch('\n[stage.filter2]\nrnu = \"filter\"\n");
+    hub.wait("the typo to be told", 20, || {
+        let log = hub.log();
+        log.contains("unknown key; did you mean `run`?") || log.contains("needs the key `run`")
+    });
     for (name, pid) in hub.stages() {
         if name == "filter" || name == "normalize" {
             assert!(signal(pid, Signal::KILL));
         }
     }
     assert!(agent.log(&[record(1)]).unwrap());
-    wait_for("the last good configuration", Duration::from_secs(20), || hub.log(), || matched(&hub, "old") == 2);
+    hub.wait("the last good configuration", 20, || hub.matched("old") == 2);
 
-    edit(&hub, |text| {
+    hub.edit(|text| {
         text.split("\n[probe.broken]").next().unwrap().to_owned()
             + "\n[probe.new]\nfilter = '.payload.columns.n == 2'\n"
     });
-    wait_for(
-        "the mended file",
-        Duration::from_secs(20),
-        || hub.log(),
-        || {
-            let _ = agent.log(&[record(2)]);
-            matched(&hub, "new") > 0
-        },
-    );
+    hub.wait("the mended file", 20, || {
+        let _ = agent.log(&[record(2)]);
+        hub.matched("new") > 0
+    });
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }
 
@@ -97,14 +68,14 @@ fn a_full_disk_stops_taking_and_goes_on_by_itself() {
     // The reserve lies in the middle of what the file will take, so that others may use or free some of this disk.
     let file = hub.path("big");
     let (room, bytes) = (free(hub.dir.path()), (free(hub.dir.path()) / 2).min(FILE));
-    edit(&hub, |text| text.replace("reserve = \"2 GiB\"", &format!("reserve = \"{} KiB\"", (room - bytes / 2) >> 10)));
+    hub.edit(|text| text.replace("reserve = \"2 GiB\"", &format!("reserve = \"{} KiB\"", (room - bytes / 2) >> 10)));
     hub.start();
-    wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());
+    hub.wait("the hub to answer", 30, || agent.enrol().is_ok());
     assert!(agent.log(&[record(0)]).unwrap());
     let stages = hub.stages();
 
     fill(&file, bytes);
-    wait_for("busy", Duration::from_secs(30), || hub.log(), || matches!(agent.log(&[record(1)]), Ok(false)));
+    hub.wait("busy", 30, || matches!(agent.log(&[record(1)]), Ok(false)));
     let body = json!({"node_key": agent.node_key, "log_type": "result", "data": [record(1)]});
     let (status, answer) = agent.client.post("/public/osquery/log", &body).unwrap();
     assert_eq!(status, 503, "{answer}");
@@ -112,8 +83,8 @@ fn a_full_disk_stops_taking_and_goes_on_by_itself() {
     assert_eq!(status.status.code(), Some(1), "a topic at its limit is not healthy");
 
     std::fs::remove_file(&file).unwrap();
-    wait_for("room", Duration::from_secs(30), || hub.log(), || matches!(agent.log(&[record(1)]), Ok(true)));
+    hub.wait("room", 30, || matches!(agent.log(&[record(1)]), Ok(true)));
     assert_eq!(hub.stages(), stages, "by itself: nobody was started again\n{}", hub.log());
-    wait_for("health", Duration::from_secs(30), || hub.log(), || hub.run(&["status"]).status.success());
+    hub.wait("health", 30, || hub.run(&["status"]).status.success());
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }

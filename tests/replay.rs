@@ -4,12 +4,11 @@
 
 mod support;
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 use support::hub::Hub;
+use support::recorded::logs;
 
 const PROBES: &str = r#"
 [probe.apps]
@@ -57,14 +56,9 @@ fn ran() -> Hub {
             json!({"name": "x", "unixTime": 1_767_690_100 + i, "columns": {"hit": "1"}, "action": "added"}),
         );
     }
-    for (i, file) in
-        ["filebeat/darwin_head.log", "osquery-tests/kafka_producer.ndjson", "authored-osquery/edge_results.ndjson"]
-            .iter()
-            .enumerate()
-    {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/osquery").join(file);
-        for line in std::fs::read_to_string(path).unwrap().lines() {
-            put(&format!("REC{i}"), "result", serde_json::from_str(line).unwrap());
+    for (i, log) in logs().into_iter().enumerate() {
+        for record in log {
+            put(&format!("REC{i}"), "result", record);
         }
         put(&format!("REC{i}"), "result", json!("not a record"));
     }
@@ -75,16 +69,9 @@ fn ran() -> Hub {
     hub
 }
 
-/// What `words`, fed with `input`, prints.
+/// What `words`, fed with `input`, prints of that run.
 fn pipe(hub: &Hub, words: &[&str], input: &[u8]) -> Output {
-    let mut command = hub.command(words);
-    command.args(["--data", "data2"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    let feeder = std::thread::spawn(move || stdin.write_all(&input));
-    let out = child.wait_with_output().unwrap();
-    feeder.join().unwrap().unwrap();
-    out
+    hub.feed(&[words, &["--data", "data2"]].concat(), input)
 }
 
 fn lines(text: &[u8]) -> Vec<&str> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::agent::Agent;
 use support::hub::{Hub, wait_for};
+use support::recorded::logs;
 
 #[test]
 fn shell_and_up_give_the_same_bytes() {
@@ -22,18 +23,11 @@ fn shell_and_up_give_the_same_bytes() {
     let (ca, secret) = (hub.ca(), hub.secret());
     hub.start();
     let mut sent = 0;
-    for (n, file) in
-        ["filebeat/darwin_head.log", "osquery-tests/kafka_producer.ndjson", "authored-osquery/edge_results.ndjson"]
-            .iter()
-            .enumerate()
-    {
+    for (n, lines) in logs().iter().enumerate() {
         let mut agent = Agent::new(&ca, hub.port, &secret, &format!("SAME{n}"));
         wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/osquery").join(file);
-        let lines: Vec<Value> =
-            std::fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         sent += lines.len();
-        assert!(agent.log(&lines).unwrap());
+        assert!(agent.log(lines).unwrap());
         assert!(agent.log(&[json!("not a record"), json!({"neither": "this"})]).unwrap());
     }
     let drained = || {

@@ -103,6 +103,12 @@ impl Client {
     }
 }
 
+/// A result of this moment, whose row is `{"n": n}`.
+pub fn record(n: usize) -> Value {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    json!({"name": "t", "hostIdentifier": "h", "unixTime": now, "counter": 3, "action": "added", "columns": {"n": n}})
+}
+
 /// An enrolled machine.
 pub struct Agent {
     pub client: Client,

@@ -1,5 +1,6 @@
 //! A hub in a scratch folder: the real programs, started by the real `zentral up`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -71,6 +72,37 @@ impl Hub {
             String::from_utf8_lossy(&out.stderr)
         );
         String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// What a command, fed with `input`, prints.
+    pub fn feed(&self, words: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command(words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        let feeder = std::thread::spawn(move || stdin.write_all(&input));
+        let out = child.wait_with_output().unwrap();
+        feeder.join().unwrap().unwrap();
+        out
+    }
+
+    /// Writes pipeline.toml anew.
+    pub fn edit(&self, change: impl Fn(String) -> String) {
+        let file = self.path("pipeline.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(text)).unwrap();
+    }
+
+    /// How many matches of a probe there are. The file may be broken at this moment; the copy in force is not.
+    pub fn matched(&self, probe: &str) -> usize {
+        let copy = self.path("data/config/current");
+        let chosen = format!("any(.probes[]; .name == \"{probe}\")");
+        let words = ["--config", copy.to_str().unwrap(), "cat", "matches", "--where", &chosen, "--count"];
+        self.ok(&words).trim().parse().unwrap()
+    }
+
+    /// Waits until `done`, else panics with the end of the hub's log.
+    pub fn wait(&self, what: &str, seconds: u64, done: impl FnMut() -> bool) {
+        wait_for(what, Duration::from_secs(seconds), || self.log(), done);
     }
 
     pub fn start(&mut self) {

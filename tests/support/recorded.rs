@@ -1,7 +1,7 @@
 //! A data folder as a hub leaves it, made of recorded raw lines by `zentral up --test`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -85,6 +85,16 @@ impl Recorded {
         let (_, out, _) = self.says(&["cat", "events"], "");
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// What three agents have logged, recorded: results, snapshots, batches.
+pub fn logs() -> [Vec<Value>; 3] {
+    let files =
+        ["filebeat/darwin_head.log", "osquery-tests/kafka_producer.ndjson", "authored-osquery/edge_results.ndjson"];
+    files.map(|file| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/osquery").join(file);
+        std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    })
 }
 
 /// A raw line of osquery's, the `n`-th: what of `body` is not given is as agents have it.

@@ -1,14 +1,17 @@
 //! The stage `normalize`: raw lines, events, or an agent's own log become events of one shape.
 
 mod direct;
+mod given;
 mod log;
 mod machines;
+mod rows;
 mod stage;
 
 use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Finding, StageConf, StageKind};
 use pipe::{Exit, StageError};
 
+pub use given::Given;
 pub use stage::Normalize;
 
 /// Command line of `normalize`.
@@ -20,9 +23,20 @@ pub struct Args {
     /// Do not remember machines between lines
     #[arg(long)]
     pub no_state: bool,
+    /// Read what osqueryi --json printed for the query of this probe: events as if osqueryd had run it now
+    #[arg(
+        long,
+        value_name = "PROBE",
+        requires = "source",
+        conflicts_with_all = ["from", "to", "as_", "start", "once", "metrics", "stage"]
+    )]
+    pub probe: Option<String>,
     /// Flags of every stage
     #[command(flatten)]
     pub stage: StageArgs,
+    /// What is known of the machines of a log
+    #[command(flatten)]
+    pub given: Given,
 }
 
 /// Runs the stage to its end.
@@ -46,7 +60,12 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
     let known = || sources::ALL.iter().map(|s| s.name()).collect::<Vec<_>>().join(", ");
     let source = sources::by_name(name)
         .ok_or_else(|| StageError::usage(format!("there is no source `{name}`; there is {}", known())))?;
-    Ok(pipe::run(&mut log::Log::new(source), job))
+    let machine = args.given.machine(&process.config)?;
+    match &args.probe {
+        Some(probe) if name == sources::osquery::NAME => rows::run(&process.config, probe, machine),
+        Some(_) => Err(StageError::usage(format!("--probe: queries are osquery's, not `{name}`'s"))),
+        None => Ok(pipe::run(&mut log::Log::new(source, machine), job)),
+    }
 }
 
 /// What is wrong with a `[stage.*]` table of this kind.

@@ -1,18 +1,23 @@
 //! An agent's own log as the input: `zentral normalize osquery < osqueryd.results.log`.
 
-use event::Time;
+use event::{Machine, Time};
 use pipe::{Line, Out, Stage, StageError};
 use registry::db::Tx;
 use sources::Source;
 
+use crate::given::complete;
 use crate::stage::put;
 
 /// Translates the lines of one source's log. Nothing is remembered, so two runs give the same bytes.
-pub(crate) struct Log(&'static dyn Source);
+pub(crate) struct Log {
+    source: &'static dyn Source,
+    given: Option<Machine>,
+}
 
 impl Log {
-    pub(crate) fn new(source: &'static dyn Source) -> Self {
-        Self(source)
+    /// `given`: what its machines are known to be beside what the lines say.
+    pub(crate) fn new(source: &'static dyn Source, given: Option<Machine>) -> Self {
+        Self { source, given }
     }
 }
 
@@ -25,8 +30,13 @@ impl Stage for Log {
                 out.ignored("blank");
                 continue;
             }
-            match self.0.read_log(line.bytes, now) {
-                Ok(events) => put(&events, line, out, &mut buffer, tx)?,
+            match self.source.read_log(line.bytes, now) {
+                Ok(mut events) => {
+                    if let Some(given) = &self.given {
+                        events.iter_mut().for_each(|event| complete(event, given));
+                    }
+                    put(&events, line, out, &mut buffer, tx)?;
+                }
                 Err(e) => out.refused(line, e.reason, e.text),
             }
         }

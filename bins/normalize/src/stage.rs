@@ -126,13 +126,19 @@ fn complete(
     if let Some(known) = known {
         known.complete(tx, &mut machine)?;
     }
-    let unit = config.zip(machine.unit.as_ref()).and_then(|(config, unit)| config.units.get(unit));
+    if let Some(config) = config {
+        add_tags_of_unit(&mut machine, config);
+    }
+    Ok(machine)
+}
+
+pub(crate) fn add_tags_of_unit(machine: &mut Machine, config: &Config) {
+    let unit = machine.unit.as_ref().and_then(|unit| config.units.get(unit));
     for tag in unit.iter().flat_map(|unit| &unit.tags) {
         if !machine.tags.contains(tag) {
             machine.tags.push(tag.clone());
         }
     }
-    Ok(machine)
 }
 
 /// The events of one line; a line that gives none was an empty batch.

@@ -9,7 +9,7 @@ use super::{Files, Settings};
 /// The severities, mildest first.
 pub const SEVERITIES: [&str; 4] = ["info", "minor", "major", "critical"];
 /// The platforms that a scope may name.
-const PLATFORMS: [&str; 5] = ["macos", "linux", "windows", "freebsd", "ios"];
+pub const PLATFORMS: [&str; 5] = ["macos", "linux", "windows", "freebsd", "ios"];
 
 /// One probe.
 #[derive(Debug, Clone)]

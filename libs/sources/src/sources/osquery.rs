@@ -8,6 +8,7 @@ mod config;
 mod enrol;
 mod facts;
 mod log;
+mod logged;
 pub(crate) mod time;
 mod translate;
 
@@ -22,6 +23,7 @@ use crate::{
 pub use config::{
     CONFIG_DEPTH_MAX, CONFIG_MAX, INTERVALS, QUERY_PREFIX, QuerySpec, build_config, is_cli_only, query_name,
 };
+pub use logged::log_line;
 
 /// The name of this source.
 pub const NAME: &str = "osquery";
