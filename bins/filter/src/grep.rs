@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pipe::{Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Outcome, Scope, Source, Spec, Why};
+use probe::{FilterSet, Outcome, Spec, Why};
 use registry::db::Tx;
 
 use crate::Args;
@@ -17,32 +17,16 @@ pub(crate) fn programs(
     exprs: &[String],
     files: &[&String],
 ) -> Result<FilterSet, StageError> {
-    let mut specs: Vec<Spec> = exprs.iter().map(|expr| spec("-e", expr.clone())).collect();
+    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare("-e", expr)).collect();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| StageError::usage(format!("{file}: {e}")))?;
-        specs.push(spec(file, text));
+        specs.push(Spec::bare(file, text));
     }
     let modules = |path: &str| config.module(path);
     FilterSet::build(specs, &modules).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(probe::CompileError::render).collect();
         StageError::usage(format!("\n{}", texts.concat()))
     })
-}
-
-fn spec(name: &str, text: String) -> Spec {
-    Spec {
-        name: name.to_owned(),
-        rev: String::new(),
-        filter: Source { name: name.to_owned(), text },
-        until: None,
-        by: None,
-        severity: String::new(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }
 }
 
 /// Prints the lines that any program chooses.

@@ -18,7 +18,7 @@ use find::Found;
 use pipe::cli::Global;
 use pipe::config::Config;
 use pipe::{Exit, StageError};
-use probe::{Scope, Source, Spec};
+use probe::Spec;
 use serde_json::Value;
 use verdict::{Says, Subject};
 
@@ -110,19 +110,8 @@ fn specs(config: &Config, named: Option<&str>) -> Result<Vec<Spec>, StageError> 
     }
     let text = std::fs::read_to_string(name).map_err(|e| StageError::usage(format!("{name}: {e}")))?;
     let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
-    Ok(vec![Spec {
-        name: stem.into_owned(),
-        rev: probe::rev(&text, ""),
-        filter: Source { name: name.to_owned(), text },
-        until: None,
-        by: None,
-        severity: String::new(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }])
+    let rev = probe::rev(&text, "");
+    Ok(vec![Spec { name: stem.into_owned(), rev, ..Spec::bare(name, text) }])
 }
 
 /// On a terminal, unless NO_COLOR or the flag says otherwise.
