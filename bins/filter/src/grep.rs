@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use event::Mistaken;
 use pipe::{Exit, Line, Out, Stage, StageError};
 use probe::{FilterSet, Outcome, Spec, Why};
 use registry::db::Tx;
 
-use crate::Args;
 use crate::ask::{Answer, Manner};
 use crate::note::CrashNote;
 use crate::pool::Pool;
+use crate::{Args, mistaken};
 
 /// The programs of `-e` and of files, as probes without anything else.
 pub(crate) fn programs(
@@ -45,6 +46,8 @@ pub(crate) struct Grep {
     failed: u64,
     said: u64,
     exceeded_said: u64,
+    /// What the first line is, if it is no event.
+    mistaken: Option<Mistaken>,
 }
 
 /// Runtime errors that are told, and exceeded limits; the rest is counted.
@@ -67,6 +70,7 @@ impl Grep {
             failed: 0,
             said: 0,
             exceeded_said: 0,
+            mistaken: None,
         })
     }
 
@@ -116,6 +120,7 @@ impl Stage for Grep {
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
         let mut answers = std::mem::take(&mut self.answers);
         self.pool.ask(&self.set, self.manner, lines, &mut answers);
+        self.mistaken = mistaken(lines).or(self.mistaken);
         for (line, answer) in lines.iter().zip(answers.drain(..)) {
             if self.found >= self.max {
                 out.ignored("after_max");
@@ -151,7 +156,11 @@ impl Stage for Grep {
             let _ = pipe::write_stdout(format!("{}\n", self.found).as_bytes());
         }
         if self.failed > 0 {
-            tracing::info!("{} runs of a filter failed (no match; --log debug shows why)", self.failed);
+            let runs = if self.failed == 1 { "run" } else { "runs" };
+            tracing::info!("{} {runs} of a filter failed (no match; --log debug shows why)", self.failed);
+        }
+        if let Some(what) = self.mistaken.filter(|_| self.found == 0 && !self.invert) {
+            tracing::info!("line 1 is {}", what.advice("FILE"));
         }
         if self.found > 0 { Exit::Done } else { Exit::No }
     }

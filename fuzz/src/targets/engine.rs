@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use event::json;
 use probe::{
-    Decision, Failure, FilterSet, Limits, NoModules, Note, Outcome, Program, Quiet, Scratch, Spec, Why,
-    compile, parse,
+    Decision, Failure, FilterSet, Limits, NoModules, Note, Outcome, Program, Quiet, Scratch, Spec, Why, compile, parse,
 };
 
 use super::big_stack::BigStack;
