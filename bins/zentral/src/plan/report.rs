@@ -187,7 +187,10 @@ impl Report {
         match self.differing() {
             0 => {
                 let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
-                format!("the same matches: {touched} of {} {were} touched, none decides otherwise", count(probes, "probe"))
+                format!(
+                    "the same matches: {touched} of {} {were} touched, none decides otherwise",
+                    count(probes, "probe")
+                )
             }
             n => {
                 let (verb, gained) = (if n == 1 { "decides" } else { "decide" }, count(gained, "match"));
