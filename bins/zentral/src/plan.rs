@@ -55,7 +55,7 @@ pub struct Args {
     /// Markdown, for the comment under a pull request
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
-    /// One JSON object a line, also on a terminal
+    /// One JSON object a line, also on a terminal. In a pipe or a file it is that anyway, on a terminal tables
     #[arg(long)]
     pub json: bool,
 }

@@ -11,7 +11,7 @@ use super::off::Off;
 use super::pairs::{Kind, Pair, Pairs};
 use super::source::Read;
 use super::worker::{Counts, Tally};
-use crate::status::table::{self, count};
+use crate::status::table::{self, plural};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -131,7 +131,7 @@ pub fn off_words(off: &Off) -> String {
 fn stopped_words(stopped: &Stopped) -> String {
     match stopped {
         Stopped { events, query, renamed: 0, .. } if query == events => {
-            format!("none of {} is a result of its query, which may not have run yet", count(*events, "event"))
+            format!("none of {} is a result of its query, which may not have run yet", plural(*events, "event"))
         }
         _ => stopped.to_string(),
     }
@@ -181,7 +181,7 @@ impl Report {
     pub fn sentence(&self) -> String {
         let probes = self.rows.len() + self.same.0;
         if self.rows.is_empty() {
-            return format!("the same: none of {} was touched", count(probes, "probe"));
+            return format!("the same: none of {} was touched", plural(probes, "probe"));
         }
         let [gained, lost, changed] = self.matches();
         match self.differing() {
@@ -189,12 +189,12 @@ impl Report {
                 let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
                 format!(
                     "the same matches: {touched} of {} {were} touched, none decides otherwise",
-                    count(probes, "probe")
+                    plural(probes, "probe")
                 )
             }
             n => {
-                let (verb, gained) = (if n == 1 { "decides" } else { "decide" }, count(gained, "match"));
-                let probes = count(probes, "probe");
+                let (verb, gained) = (if n == 1 { "decides" } else { "decide" }, plural(gained, "match"));
+                let probes = plural(probes, "probe");
                 format!("{n} of {probes} {verb} otherwise: {gained} gained, {lost} lost, {changed} changed")
             }
         }

@@ -34,7 +34,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// How many of something: `1 event`, `2 events`.
-pub fn count(n: impl TryInto<u64>, what: &str) -> String {
+pub fn plural(n: impl TryInto<u64>, what: &str) -> String {
     let n = n.try_into().unwrap_or(u64::MAX);
     let plural = if what.ends_with("ch") { "es" } else { "s" };
     format!("{n} {what}{}", if n == 1 { "" } else { plural })

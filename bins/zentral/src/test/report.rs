@@ -8,7 +8,7 @@ use probe::examples::{BadLine, ExampleResult};
 use serde_json::{Value, json};
 
 use crate::explain::draw::{came, one_line, printable, words};
-use crate::status::table::count;
+use crate::status::table::plural;
 
 /// What is written.
 pub struct Report {
@@ -163,7 +163,7 @@ impl Report {
 }
 
 fn share(covered: usize, wanted: usize) -> String {
-    format!("{} % ({covered} of {})", percent(covered, wanted), count(wanted, "outcome"))
+    format!("{} % ({covered} of {})", percent(covered, wanted), plural(wanted, "outcome"))
 }
 
 /// Rounded down: 100 only if nothing is missing.
