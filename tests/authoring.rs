@@ -37,7 +37,10 @@ fn a_failing_example_names_the_clause_that_decided() {
   ...
 ";
     assert!(MANUAL.contains(want));
-    assert!(code == 1 && out.contains(want) && out.ends_with("1..3\n# 1 passed, 2 failed\n"), "{out}");
+    assert!(
+        code == 1 && out.contains(want) && out.ends_with("1..3\n# 1 passed, 2 failed, 1 without examples\n"),
+        "{out}"
+    );
     let records = lines(&hub.says(&["test", "--json", "filters/usb.jq"], "").1);
     assert_eq!(records[1]["decided"]["place"], "filters/usb.jq:5:10");
     assert_eq!((&records[0]["decided"], &records[1]["ok"]), (&Value::Null, &json!(false)));
@@ -51,7 +54,7 @@ fn update_writes_what_the_filter_says_and_nothing_else() {
     let (code, out, _) = hub.says(&["test", "--update"], "");
     let updated = "# updated ./filters/usb.ndjson:3: match was asked for, now false\n";
     assert!(code == 0 && out.contains(updated) && MANUAL.contains(updated), "{out}");
-    assert!(out.ends_with("# 1 passed, 0 failed, 2 updated\n"), "{out}");
+    assert!(out.ends_with("# 1 passed, 0 failed, 2 updated, 1 without examples\n"), "{out}");
     let want = EXAMPLES.replace("{\"match\":true,", "{\"match\":false,").replace("USB 1", "USB 2");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), want);
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o640);
@@ -109,9 +112,14 @@ fn a_stored_event_becomes_an_example() {
     assert!(hub.says(&["test"], "").1.contains("not ok 3"));
 
     for (words, want, says) in [
-        (&["usb", "0", "yes"][..], 1, "no event with the id `0`"),
+        (
+            &["usb", &id(1), "false"][..],
+            1,
+            "usb.ndjson:1 has this event already and asks for a match; change that line",
+        ),
+        (&["usb", "0", "yes"], 1, "no event with the id `0`"),
         (&["inline", &id(1), "yes"], 2, "stands in the configuration"),
-        (&["nosuch", &id(1), "yes"], 2, "neither a file"),
+        (&["usbb", &id(1), "yes"], 2, "neither a file NAME.jq nor a probe of the configuration; did you mean `usb`?"),
         (&["filters/nosuch.jq", &id(1), "yes"], 2, "nosuch.jq"),
         (&["usb", &id(1), "maybe"], 2, "maybe"),
         (&["usb", &id(1)], 2, "yes|no"),
@@ -131,9 +139,12 @@ fn coverage_names_clauses_that_no_example_exercises() {
 #   ./filters/usb.jq:3:10 no example makes false: .action == \"added\"
 #   ./filters/usb.jq:5:10 no example makes false: .vendor == \"C-Media\"
 #   ./filters/usb.jq:5:36 no example makes false: .model | startswith(\"USB\")
+# probe inline: no examples (its filter is in no file of its own)
+# coverage probe inline: 0 % (0 of 2 outcomes)
+#   probe inline:1:1 no example reaches: .a == 1
 1..1
-# 1 passed, 0 failed
-# coverage 63 % (7 of 11 outcomes)
+# 1 passed, 0 failed, 1 without examples
+# coverage 53 % (7 of 13 outcomes)
 ";
     assert_eq!((code, out.as_str()), (0, want));
     assert!(MANUAL.contains(want));
@@ -143,7 +154,97 @@ fn coverage_names_clauses_that_no_example_exercises() {
     let file = hub.path("filters/usb.ndjson");
     let text = std::fs::read_to_string(&file).unwrap() + more;
     std::fs::write(&file, text).unwrap();
-    let records = lines(&hub.says(&["test", "--coverage", "--json"], "").1);
+    let records = lines(&hub.says(&["test", "--coverage", "--json", "usb"], "").1);
     let last = records.last().unwrap();
     assert_eq!((&last["percent"], &last["gaps"]), (&json!(100), &json!([])), "{last}");
+}
+
+#[test]
+fn probes_by_name_and_filters_without_examples() {
+    let hub = hub(EXAMPLES.lines().nth(1).unwrap());
+    std::fs::write(hub.path("filters/lone.jq"), ".a == 2\n").unwrap();
+    let says = |words: &[&str]| hub.says(&[&["test"], words].concat(), "");
+    let ok = "ok 1 - ./filters/usb.ndjson:1 the device\n1..1\n# 1 passed, 0 failed\n";
+    assert_eq!(says(&["usb"]), (0, ok.to_owned(), String::new()));
+    // A file that is there wins over the probe of its name.
+    std::fs::create_dir(hub.path("inline")).unwrap();
+    assert_eq!(says(&["inline"]).1, "1..0\n# 0 passed, 0 failed\n");
+    std::fs::remove_dir(hub.path("inline")).unwrap();
+    for (words, note) in [
+        (&["inline", "usb"][..], "# probe inline: no examples (its filter is in no file of its own)\n"),
+        (&["filters/lone.jq", "usb"], "# filters/lone.jq: no examples (filters/lone.ndjson)\n"),
+    ] {
+        let (code, out, _) = says(words);
+        assert!(
+            code == 0 && out.contains(note) && out.ends_with("# 1 passed, 0 failed, 1 without examples\n"),
+            "{out}"
+        );
+    }
+    // Nothing to run is two, as before; and what there is not is said.
+    let (code, out, err) = says(&["inline", "--json"]);
+    let want = json!({"without": "probe inline", "filter": null, "examples": null});
+    assert!(code == 2 && lines(&out) == [want] && err.contains("no examples found"), "{out}{err}");
+    let (code, out, err) = says(&["uusb"]);
+    let want = "`uusb` is neither a file nor a folder, and the configuration has no probe `uusb`; did you mean `usb`?";
+    assert!(code == 2 && out.is_empty() && err.contains(want), "{err}");
+}
+
+#[test]
+fn a_line_that_is_no_example_stops_no_other() {
+    let good = EXAMPLES.lines().nth(1).unwrap();
+    let hub = hub(&format!("{good}\n{{ \"match\" : true }}\n{{\"match\":true,\"event\":{{}}}}\nx\n"));
+    let (code, out, _) = hub.says(&["test", "usb"], "");
+    let want = "not ok 2 - ./filters/usb.ndjson:2:18 is no example
+  ---
+  error: missing field `event`
+  ...
+";
+    assert!(code == 1 && out.contains(want) && MANUAL.contains(want), "{out}");
+    let file = "./filters/usb.ndjson";
+    let ran: Vec<&str> = out.lines().filter(|l| l.contains("ok ")).collect();
+    let want = [
+        ("ok 1", ":1 the device"),
+        ("not ok 2", ":2:18 is no example"),
+        ("not ok 3", ":3"),
+        ("not ok 4", ":4:1 is no example"),
+    ];
+    assert_eq!(ran, want.map(|(word, rest)| format!("{word} - {file}{rest}")), "{out}");
+    assert!(out.ends_with("1..4\n# 1 passed, 3 failed\n"), "{out}");
+    assert!(out.lines().all(|line| line == line.trim_end()), "{out:?}");
+    // What can be updated is.
+    let (_, out, _) = hub.says(&["test", "--update", "usb"], "");
+    assert!(out.ends_with("# 1 passed, 2 failed, 1 updated\n"), "{out}");
+    let records = lines(&hub.says(&["test", "--json", "usb"], "").1);
+    assert_eq!((&records[3]["place"], &records[3]["error"]), (&json!(format!("{file}:4:1")), &json!("expected value")));
+}
+
+#[test]
+fn a_probe_that_was_named_says_why_no_event_reached_it() {
+    let probes = "\n[probe.usb]\nscope = { platforms = [\"linux\"] }\nfilter = 'true'\n\
+                  query = { sql = \"select vendor, model from usb_devices\" }\n[probe.free]\nfilter = '.a == 1'\n";
+    let hub = Recorded::new(probes, &[]);
+    let event = |name: &str| json!({"type": "osquery_result", "payload": {"name": name, "counter": 3}});
+    let own = event(QUERY);
+    let other = event("zentral/usb/00000000");
+    let said = "zentral filter: probe usb: 2 events, none reached the filter: 1 not its query's result, 1 out of scope; \
+                its query has changed: 1 result recorded as zentral/usb/00000000 is not given to it\n";
+    let input = format!("{own}\n{other}\n");
+    assert_eq!(hub.says(&["filter", "usb"], &input), (1, String::new(), said.to_owned()));
+    assert_eq!(hub.says(&["filter", "--count", "usb", "free"], &input), (1, "0\n".to_owned(), said.to_owned()));
+    // Nothing is said of probes that were not named, of a filter that was asked, and where there was no event.
+    for (words, input) in [(&["filter"][..], input.as_str()), (&["filter", "free"], &input), (&["filter", "usb"], "")] {
+        assert_eq!(hub.says(words, input), (1, String::new(), String::new()), "{words:?}");
+    }
+    let mut linux = own.clone();
+    linux["machine"] = json!({"platform": "linux"});
+    let (code, _, err) = hub.says(&["filter", "usb"], &format!("{input}{linux}\n"));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(hub.says(&["filter", "usbb"], "").2.contains("no probe `usbb`; did you mean `usb`?"));
+    // What is no event may match all the same; if it does not, it is said what it is.
+    let log = "{\"name\":\"a\",\"hostIdentifier\":\"b\"}\n";
+    let (code, _, err) = hub.says(&["filter", "-e", ".name == \"x\""], log);
+    assert!(code == 1 && err.contains("line 1 is a line of osquery's log, not an event; `zentral normalize "), "{err}");
+    for words in [["filter", "-e", ".name == \"a\""], ["filter", "-ve", ".name == \"x\""]] {
+        assert_eq!(hub.says(&words, log), (0, log.to_owned(), String::new()));
+    }
 }

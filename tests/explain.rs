@@ -163,7 +163,7 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
     let event = r#"{"type": "osquery_result",
         "machine": {"platform": "macos", "unit": "berlin", "serial_number": "X"},
         "payload": {"name": "zentral/usb/b2a32581", "action": "added", "columns": {"vendor": "C-Media", "model": "USB"}}}"#;
-    let ways: [&[&str]; 3] = [&[], &["-", "usb"], &["usb"]];
+    let ways: [&[&str]; 4] = [&[], &["-", "usb"], &["usb", "-"], &["usb"]];
     for words in ways {
         let (code, way, probes) = explained(&hub, words, event);
         assert_eq!((code, &way["found"], &of(&probes, "usb")["verdict"]), (0, &json!("stdin"), &json!("matched")));
@@ -174,6 +174,14 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
 
     for (words, stdin, want, says) in [
         (&["nosuch"][..], "", 1, "no event with the id `nosuch`"),
+        (&["usbb"], "", 1, "and the configuration has no probe of that name; did you mean `usb`?"),
+        (&["quite", &id(1)], "", 2, "no probe `quite`; did you mean `quiet`?"),
+        (
+            &["usb"],
+            "{\"name\":\"a\",\"hostIdentifier\":\"b\"}",
+            2,
+            "stdin line 1: a line of osquery's log, not an event",
+        ),
         (&[&id(1), "nosuch"], "", 2, "no probe `nosuch`"),
         (&["usb"], "", 2, "no event on stdin"),
         (&["usb"], "{\"a\"", 2, "stdin is no JSON"),

@@ -283,10 +283,77 @@ fn lines_that_are_no_events_are_named_and_three() {
         "- line 101: expected a value",
         "- line 102: the line is too long",
         "- line 103: no JSON object",
-        "- line 105: a raw line",
+        "- line 105: a raw line, not an event; `zentral normalize < FILE`",
     ] {
         assert!(said.contains(part), "{part:?} is missing: {said}");
     }
+}
+
+#[test]
+fn a_file_of_something_else_is_two() {
+    let case = Case::new(OLD, NEW);
+    let log = json!({"name": "usb", "hostIdentifier": "C02", "unixTime": 1, "columns": {}});
+    let example = json!({"match": true, "event": {"payload": {}}});
+    for (line, says) in [
+        (log, "log line 1: a line of osquery's log, not an event; `zentral normalize osquery < log`"),
+        (example, "log line 1: an example of a filter, not an event; `zentral test log`"),
+    ] {
+        std::fs::write(case.0.path().join("log"), format!("{line}\n{line}\n")).unwrap();
+        let out = case.run(&["base", "--from", "log"], b"");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!((out.status.code(), out.stdout.len(), said.lines().count()), (Some(2), 0, 1), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn zeros_have_their_reason() {
+    let probe = |more: &str| format!("[probe.q]\nquery = {{ sql = \"select 2\" }}\n{more}filter = 'true'\n");
+    let rev = "3cf988cc";
+    let out = Command::new("sh").args(["-c", "printf 'select 2' | sha256sum | cut -c1-8"]).output().unwrap();
+    assert_eq!(String::from_utf8(out.stdout).unwrap().trim(), rev);
+    let own = format!("zentral/q/{rev}");
+    let mut first = event(1, "ada", &own, json!({}));
+    first["payload"]["counter"] = json!(0);
+    let (other, older) = (event(2, "ada", "usb", json!({})), event(3, "ada", "zentral/q/00000000", json!({})));
+    let linux = "scope = { platforms = [\"linux\"] }\n";
+    for (old, new, events, notes) in [
+        ("", probe(""), vec![&other], json!(["none of 1 event is a result of its query, which may not have run yet"])),
+        (
+            "",
+            probe(""),
+            vec![&other, &first],
+            json!([
+                "2 events, none reached the filter: 1 not its query's result, 1 of the first run of its query (`first_run`)"
+            ]),
+        ),
+        ("", probe(linux), vec![&first], json!(["1 event, none reached the filter: 1 out of scope"])),
+        (
+            "",
+            probe(""),
+            vec![&other, &older],
+            json!([
+                "2 events, none reached the filter: 2 not its query's results; its query has changed: 1 result recorded as zentral/q/00000000 is not given to it"
+            ]),
+        ),
+        (
+            "[probe.q]\nfilter = 'true'\n",
+            probe(""),
+            vec![&other],
+            json!(["new: none of 1 event is a result of its query, which may not have run yet"]),
+        ),
+        ("", probe("first_run = true\n"), vec![&other, &first], Value::Null),
+    ] {
+        let case = Case::new(old, &new);
+        let input: String = events.iter().map(|event| format!("{event}\n")).collect();
+        let out = case.run(&["base", "--from", "-"], input.as_bytes());
+        let (probes, _) = read(&out, out.status.code().unwrap());
+        assert_eq!(probes[0]["notes"], notes, "{new}");
+    }
+    // Both sides, for the same reason: said once, beside the word about the query.
+    let case = Case::new(&probe("").replace("select 2", "select 1"), &probe(""));
+    let (probes, _) = read(&case.run(&["base", "--from", "-"], format!("{older}\n").as_bytes()), 0);
+    assert_eq!(probes[0]["notes"].as_array().unwrap().len(), 2, "{}", probes[0]);
 }
 
 const SPIN: &str = r#"
@@ -363,7 +430,10 @@ fn what_runs_is_the_old_one() {
     let (ca, secret) = (hub.ca(), hub.secret());
     let none = hub.run(&["plan"]);
     assert_eq!(none.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&none.stderr).contains("nothing has run in "));
+    assert!(
+        String::from_utf8_lossy(&none.stderr)
+            .contains("so there is no old configuration. Name one: `zentral plan FOLDER`")
+    );
     hub.start();
     let mut agent = Agent::new(&ca, hub.port, &secret, "PLAN1");
     wait_for("the hub to answer", Duration::from_secs(30), || hub.log(), || agent.enrol().is_ok());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use event::{Time, json};
+use event::{Mistaken, Time, json};
 use memchr::memmem::Finder;
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
@@ -12,14 +12,17 @@ use registry::db::{Schema, Tx};
 
 use crate::ask::{Answer, Manner, Tally, Work};
 use crate::failures::{self, Failures, Told};
+use crate::gates::Gates;
 use crate::note::{CrashNote, Left, Run};
 use crate::pool::Pool;
-use crate::{Args, specs};
+use crate::{Args, mistaken, specs};
 
 /// The most probes that are written on one event; beyond it `probes_more` says how many there were.
 const PROBES_MAX: usize = 100;
 /// Bytes of batches that share a commit, if they are there: its fsyncs cost the same for many lines.
 const COMMIT: usize = 16 << 20;
+/// Events that are looked at to find out why none reaches a probe that was named.
+const LOOKED_AT: u64 = 100_000;
 /// What is tried in turn until the annotated event is no longer than a line: how many probes, and whether with contexts.
 const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, false), (1, false), (0, false)];
 
@@ -40,6 +43,10 @@ pub struct Annotate {
     metrics: Option<ProbeMetrics>,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
+    /// Of probes that were named: whether any event reaches them.
+    gates: Option<Gates>,
+    /// What the first line is, if it is no event.
+    mistaken: Option<Mistaken>,
     found: u64,
     /// Finds a key of ours on a line that comes in.
     annotated: Finder<'static>,
@@ -112,7 +119,11 @@ impl Annotate {
             return Err(StageError::usage("no filter: give -e JQ, a FILE.jq, or probes in the configuration"));
         }
         let notes = (0..Pool::threads()).map(|_| CrashNote::default()).collect();
-        Self::new(set, notes, names, Some(Shell { all, invert, count, trusted, max }))
+        let named = (0..set.len()).filter_map(|i| Some((i, set.spec(i)?))).filter(|_| !names.is_empty());
+        let gates = Gates::new(named, LOOKED_AT);
+        let mut made = Self::new(set, notes, names, Some(Shell { all, invert, count, trusted, max }))?;
+        made.gates = Some(gates);
+        Ok(made)
     }
 
     fn new(set: FilterSet, notes: Vec<CrashNote>, only: Vec<String>, shell: Option<Shell>) -> Result<Self, StageError> {
@@ -128,6 +139,8 @@ impl Annotate {
             only,
             metrics: None,
             shell,
+            gates: None,
+            mistaken: None,
             found: 0,
             annotated: Finder::new("\"probes"),
             buffer: Vec::new(),
@@ -335,6 +348,12 @@ impl Stage for Annotate {
         let manner = self.manner();
         let mut answers = std::mem::take(&mut self.answers);
         self.pool.ask(&self.set, manner, lines, &mut answers);
+        if let Some(gates) = &mut self.gates {
+            gates.see(lines.iter().map(|line| line.bytes));
+        }
+        if self.shell.as_ref().is_some_and(|shell| !shell.invert) {
+            self.mistaken = mistaken(lines).or(self.mistaken);
+        }
         let mut newly_off = false;
         for (line, answer) in lines.iter().zip(answers.drain(..)) {
             if self.shell.as_ref().is_some_and(|s| self.found >= s.max) {
@@ -400,6 +419,8 @@ impl Stage for Annotate {
             _ => Arc::new(specs::rebuild(&self.set, config, &self.only)?),
         };
         self.names = names(&self.set);
+        // What was counted is about probes that are no more.
+        self.gates = None;
         self.resume();
         Ok(())
     }
@@ -410,6 +431,12 @@ impl Stage for Annotate {
             Some(shell) => {
                 if shell.count {
                     let _ = pipe::write_stdout(format!("{}\n", self.found).as_bytes());
+                }
+                if let Some(what) = self.mistaken.filter(|_| self.found == 0) {
+                    tracing::info!("line 1 is {}", what.advice("FILE"));
+                }
+                for (probe, stopped) in self.gates.iter().flat_map(Gates::stopped) {
+                    tracing::info!("probe {}: {stopped}", self.names.get(probe).map_or("", String::as_str));
                 }
                 if self.found > 0 { Exit::Done } else { Exit::No }
             }

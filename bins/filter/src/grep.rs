@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use event::Mistaken;
 use pipe::{Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Outcome, Scope, Source, Spec, Why};
+use probe::{FilterSet, Outcome, Spec, Why};
 use registry::db::Tx;
 
-use crate::Args;
 use crate::ask::{Answer, Manner};
 use crate::note::CrashNote;
 use crate::pool::Pool;
+use crate::{Args, mistaken};
 
 /// The programs of `-e` and of files, as probes without anything else.
 pub(crate) fn programs(
@@ -17,32 +18,16 @@ pub(crate) fn programs(
     exprs: &[String],
     files: &[&String],
 ) -> Result<FilterSet, StageError> {
-    let mut specs: Vec<Spec> = exprs.iter().map(|expr| spec("-e", expr.clone())).collect();
+    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare("-e", expr)).collect();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| StageError::usage(format!("{file}: {e}")))?;
-        specs.push(spec(file, text));
+        specs.push(Spec::bare(file, text));
     }
     let modules = |path: &str| config.module(path);
     FilterSet::build(specs, &modules).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(probe::CompileError::render).collect();
         StageError::usage(format!("\n{}", texts.concat()))
     })
-}
-
-fn spec(name: &str, text: String) -> Spec {
-    Spec {
-        name: name.to_owned(),
-        rev: String::new(),
-        filter: Source { name: name.to_owned(), text },
-        until: None,
-        by: None,
-        severity: String::new(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }
 }
 
 /// Prints the lines that any program chooses.
@@ -61,6 +46,8 @@ pub(crate) struct Grep {
     failed: u64,
     said: u64,
     exceeded_said: u64,
+    /// What the first line is, if it is no event.
+    mistaken: Option<Mistaken>,
 }
 
 /// Runtime errors that are told, and exceeded limits; the rest is counted.
@@ -83,6 +70,7 @@ impl Grep {
             failed: 0,
             said: 0,
             exceeded_said: 0,
+            mistaken: None,
         })
     }
 
@@ -132,6 +120,7 @@ impl Stage for Grep {
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
         let mut answers = std::mem::take(&mut self.answers);
         self.pool.ask(&self.set, self.manner, lines, &mut answers);
+        self.mistaken = mistaken(lines).or(self.mistaken);
         for (line, answer) in lines.iter().zip(answers.drain(..)) {
             if self.found >= self.max {
                 out.ignored("after_max");
@@ -167,7 +156,11 @@ impl Stage for Grep {
             let _ = pipe::write_stdout(format!("{}\n", self.found).as_bytes());
         }
         if self.failed > 0 {
-            tracing::info!("{} runs of a filter failed (no match; --log debug shows why)", self.failed);
+            let runs = if self.failed == 1 { "run" } else { "runs" };
+            tracing::info!("{} {runs} of a filter failed (no match; --log debug shows why)", self.failed);
+        }
+        if let Some(what) = self.mistaken.filter(|_| self.found == 0 && !self.invert) {
+            tracing::info!("line 1 is {}", what.advice("FILE"));
         }
         if self.found > 0 { Exit::Done } else { Exit::No }
     }

@@ -6,6 +6,7 @@
 mod annotate;
 mod ask;
 mod failures;
+mod gates;
 mod grep;
 mod note;
 mod pool;
@@ -13,13 +14,15 @@ mod specs;
 
 use std::sync::Arc;
 
+use event::Mistaken;
 use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Finding, Place, StageConf, StageKind};
-use pipe::{Exit, StageError};
+use pipe::{Exit, Line, StageError};
 
 pub use annotate::Annotate;
 pub use failures::Strikes;
-pub use specs::{build, finding, findings, spec};
+pub use gates::{Gates, Stopped};
+pub use specs::{build, finding, findings, probe, spec};
 
 /// Command line of `filter`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -95,6 +98,11 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
     }
     let mut stage = Annotate::for_shell(config, names.into_iter().cloned().collect(), args)?;
     Ok(pipe::run(&mut stage, process.job(StageKind::Filter, main, &[matches])))
+}
+
+/// What the first line of the input is, if it is among these and no event.
+fn mistaken(lines: &[Line<'_>]) -> Option<Mistaken> {
+    lines.first().filter(|line| line.number == 1).and_then(|line| Mistaken::of(line.bytes))
 }
 
 /// What is wrong with a `[stage.*]` table of this kind, and with the filters of the configuration.

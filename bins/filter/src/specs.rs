@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pipe::StageError;
-use pipe::config::{Config, FilterText, Finding, ProbeConf, render};
+use pipe::config::{Config, FilterText, Finding, ProbeConf, nearest, render};
 use probe::{CompileError, FilterSet, Problem, Scope, Source, Spec};
 
 /// What the engine is told of one probe of a configuration.
@@ -47,6 +47,14 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     }
 }
 
+/// The probe of this name.
+pub fn probe<'c>(config: &'c Config, name: &str) -> Result<&'c ProbeConf, StageError> {
+    config.probes.get(name).ok_or_else(|| {
+        let near = nearest(name, config.probes.keys().map(String::as_str));
+        StageError::usage(format!("the configuration has no probe `{name}`{near}"))
+    })
+}
+
 /// Reads these probes; all of the configuration if none is named.
 pub fn build(config: &Config, names: &[String]) -> Result<FilterSet, StageError> {
     let modules = |path: &str| config.module(path);
@@ -69,9 +77,7 @@ fn specs(config: &Config, names: &[String]) -> Result<Vec<Spec>, StageError> {
         specs.extend(config.probes.values().map(|conf| spec(config, conf)));
     }
     for name in names {
-        let conf = config.probes.get(name);
-        let conf = conf.ok_or_else(|| StageError::usage(format!("the configuration has no probe `{name}`")))?;
-        specs.push(spec(config, conf));
+        specs.push(spec(config, probe(config, name)?));
     }
     Ok(specs)
 }

@@ -16,9 +16,9 @@ use draw::Paint;
 use event::Time;
 use find::Found;
 use pipe::cli::Global;
-use pipe::config::Config;
+use pipe::config::{Config, nearest};
 use pipe::{Exit, StageError};
-use probe::{Scope, Source, Spec};
+use probe::Spec;
 use serde_json::Value;
 use verdict::{Says, Subject};
 
@@ -30,12 +30,16 @@ pub struct Args {
     /// Id of a stored event; -, or none: an event on stdin
     #[arg(value_name = "EVENT-ID")]
     pub event: Option<String>,
-    /// Only this probe, or a file NAME.jq that no probe needs to have. It may stand alone: the event is on stdin then
+    /// Only this probe, or a file NAME.jq that no probe needs to have. It may stand first, and alone: the event is on
+    /// stdin then
     pub probe: Option<String>,
-    /// One JSON object a line: the event's way, then each probe
+    /// One JSON object a line: the event's way, then each probe. Without it the output is text, in a pipe as well
     #[arg(long)]
     pub json: bool,
 }
+
+/// Characters of an event's id.
+const ID_LENGTH: usize = 36;
 
 /// Explains: 0 if some probe matched, else 1.
 pub fn run(global: &Global, args: &Args) -> Exit {
@@ -49,11 +53,11 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 fn explain(config: &Config, args: &Args, color: ColorChoice) -> Result<Exit, StageError> {
-    let (id, probe) = words(config, args);
+    let (id, probe) = words(args, |word| config.probes.contains_key(word) || word.ends_with(".jq"));
     // A wrong name is said before stdin is waited for.
     let specs = specs(config, probe.as_deref())?;
     let Some(Found { line, place }) = find_event(config, id.as_deref())? else {
-        tracing::error!("no event with the id `{}` is stored or in a topic", id.unwrap_or_default());
+        no_event(config, &id.unwrap_or_default(), probe.is_none());
         return Ok(Exit::No);
     };
     let unreadable = |e: String| StageError::usage(format!("the event cannot be read: {e}"));
@@ -77,13 +81,22 @@ fn explain(config: &Config, args: &Args, color: ColorChoice) -> Result<Exit, Sta
     Ok(if verdicts.iter().any(|v| matches!(v.says, Says::Matched { .. })) { Exit::Done } else { Exit::No })
 }
 
-/// The id and the probe: a single word that is the name of a probe or a file is one, its event on stdin.
-fn words(config: &Config, args: &Args) -> (Option<String>, Option<String>) {
-    let is_probe = |word: &str| config.probes.contains_key(word) || word.ends_with(".jq");
-    match (&args.event, &args.probe) {
-        (Some(word), None) if is_probe(word) => (None, Some(word.clone())),
-        (id, probe) => (id.clone().filter(|id| id != "-"), probe.clone()),
-    }
+/// The id and the probe, which may stand in either order. A word that is no probe's name or file is an id, if the other
+/// one is; a single one of these has its event on stdin.
+fn words(args: &Args, is_probe: impl Fn(&str) -> bool) -> (Option<String>, Option<String>) {
+    let (event, probe) = match (args.event.as_deref(), args.probe.as_deref()) {
+        (Some(word), None) if is_probe(word) => (None, Some(word)),
+        (Some(word), Some(other)) if !is_probe(other) && (is_probe(word) || is_event(other) && !is_event(word)) => {
+            (Some(other), Some(word))
+        }
+        other => other,
+    };
+    (event.filter(|id| *id != "-").map(str::to_owned), probe.map(str::to_owned))
+}
+
+/// Stdin, or an id as events have it.
+fn is_event(word: &str) -> bool {
+    word == "-" || (word.len() == ID_LENGTH && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
 /// The event of an id, or the one on stdin.
@@ -94,6 +107,16 @@ pub fn find_event(config: &Config, id: Option<&str>) -> Result<Option<Found>, St
     }
 }
 
+/// Says that there is no event of this id; a single word may have been meant for a probe.
+fn no_event(config: &Config, id: &str, alone: bool) {
+    let missing = format!("no event with the id `{id}` is stored or in a topic");
+    if !alone || is_event(id) {
+        return tracing::error!("{missing}");
+    }
+    let near = nearest(id, config.probes.keys().map(String::as_str));
+    tracing::error!("{missing}, and the configuration has no probe of that name{near}");
+}
+
 /// All probes, or the one that is named.
 fn specs(config: &Config, named: Option<&str>) -> Result<Vec<Spec>, StageError> {
     let Some(name) = named else {
@@ -102,27 +125,13 @@ fn specs(config: &Config, named: Option<&str>) -> Result<Vec<Spec>, StageError> 
         }
         return Ok(config.probes.values().map(|conf| filter::spec(config, conf)).collect());
     };
-    if let Some(conf) = config.probes.get(name) {
-        return Ok(vec![filter::spec(config, conf)]);
-    }
     if !name.ends_with(".jq") {
-        return Err(StageError::usage(format!("the configuration has no probe `{name}`")));
+        return Ok(vec![filter::spec(config, filter::probe(config, name)?)]);
     }
     let text = std::fs::read_to_string(name).map_err(|e| StageError::usage(format!("{name}: {e}")))?;
     let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
-    Ok(vec![Spec {
-        name: stem.into_owned(),
-        rev: probe::rev(&text, ""),
-        filter: Source { name: name.to_owned(), text },
-        until: None,
-        by: None,
-        severity: String::new(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }])
+    let rev = probe::rev(&text, "");
+    Ok(vec![Spec { name: stem.into_owned(), rev, ..Spec::bare(name, text) }])
 }
 
 /// On a terminal, unless NO_COLOR or the flag says otherwise.
@@ -131,5 +140,38 @@ fn colours(color: ColorChoice) -> bool {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_in_either_order() {
+        let id = "019f0000-0000-8000-8000-000000000001";
+        for (given, want) in [
+            (&[][..], [None, None]),
+            (&["-"], [None, None]),
+            (&["usb"], [None, Some("usb")]),
+            (&["a.jq"], [None, Some("a.jq")]),
+            (&[id], [Some(id), None]),
+            (&["nosuch"], [Some("nosuch"), None]),
+            (&["usb", "-"], [None, Some("usb")]),
+            (&["-", "usb"], [None, Some("usb")]),
+            (&["usb", id], [Some(id), Some("usb")]),
+            (&[id, "usb"], [Some(id), Some("usb")]),
+            (&["usb", "e1"], [Some("e1"), Some("usb")]),
+            // Nobody's name: whichever looks like an id is one.
+            (&["nosuch", id], [Some(id), Some("nosuch")]),
+            (&[id, "nosuch"], [Some(id), Some("nosuch")]),
+            (&["e1", "e2"], [Some("e1"), Some("e2")]),
+        ] {
+            let word = |i: usize| given.get(i).map(|word| (*word).to_owned());
+            let args = Args { event: word(0), probe: word(1), json: false };
+            let (event, probe) = words(&args, |word| word == "usb" || word.ends_with(".jq"));
+            assert_eq!([event.as_deref(), probe.as_deref()], want, "{given:?}");
+        }
     }
 }

@@ -217,7 +217,8 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
     for (place, why) in &import.refused {
         complain(&format!("zentral import: {}: {why}", draft::line(place)));
     }
-    complain(&format!("zentral import: {written} probes, {} refused", import.refused.len()));
+    let refused = import.refused.len();
+    complain(&format!("zentral import: {}, {refused} refused", crate::status::table::plural(written, "probe")));
     if let Some(dir) = args.out.as_ref().filter(|_| written > 0) {
         let pattern = dir.join("probes/*.toml");
         complain(&format!(

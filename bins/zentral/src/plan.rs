@@ -38,7 +38,7 @@ use worker::{Tally, Told};
 /// Command line of `plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What to compare with: a pipeline.toml, a folder that holds one, or data/config/HASH [default: what runs]
+    /// What to compare with: a pipeline.toml, a folder that holds one, or data/config/HASH [default: what the hub runs]
     pub old: Option<PathBuf>,
     /// Only events received since: an age such as 2h, or a time [default: 7d; of a file all]
     #[arg(long, value_name = "AGE|TIME")]
@@ -55,7 +55,7 @@ pub struct Args {
     /// Markdown, for the comment under a pull request
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
-    /// One JSON object a line, also on a terminal
+    /// One JSON object a line, also on a terminal. In a pipe or a file it is that anyway, on a terminal tables
     #[arg(long)]
     pub json: bool,
 }
@@ -123,7 +123,11 @@ fn old(named: Option<&Path>, new: &Config) -> Result<(Config, String), StageErro
         Some(path) => path.to_owned(),
     };
     if named.is_none() && !path.exists() {
-        let text = format!("nothing has run in {} yet: name the configuration to compare with", new.data.display());
+        let text = format!(
+            "nothing has run in {} yet, so there is no old configuration. Name one: `zentral plan FOLDER`, such as \
+             `git worktree add FOLDER HEAD` makes; or a file with nothing but `version = 1`, to see all that the probes find",
+            new.data.display()
+        );
         return Err(StageError::usage(text));
     }
     let (config, _) = Config::load(&path, Some(&new.data)).map_err(|findings| {

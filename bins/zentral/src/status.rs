@@ -19,7 +19,7 @@ pub use sums::{Sums, sums};
 /// Command line of `status`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// Print lines, also on a terminal
+    /// One JSON object a line, also on a terminal. In a pipe or a file it is that anyway, on a terminal tables
     #[arg(long)]
     pub json: bool,
     /// Show what each probe costs and how often it matched or failed

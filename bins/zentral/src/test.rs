@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pipe::cli::Global;
-use pipe::config::Config;
+use pipe::config::{Config, ProbeConf, is_name};
 use pipe::{Exit, StageError};
 use probe::clauses::{Clauses, Coverage, now};
 use probe::examples::{self, Example};
@@ -23,8 +23,9 @@ use report::{Ran, Report};
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Filters (NAME.jq), their examples (NAME.ndjson) or folders of them [default: the filters of the configuration's
+    /// Filters (NAME.jq), their examples (NAME.ndjson), folders of them, or names of probes [default: the configuration's
     /// probes, and the folder filters beside it]
+    #[arg(value_name = "PATH|PROBE")]
     pub paths: Vec<PathBuf>,
     /// One JSON object a line instead of TAP
     #[arg(long)]
@@ -60,35 +61,76 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 fn test(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let mut filters = Filters::default();
     for path in &args.paths {
-        find(path, &mut filters)?;
+        named(config, path, &mut filters)?;
     }
     if args.paths.is_empty() {
-        let named = config.probes.values().filter_map(|probe| probe.filter.file.clone());
-        named.filter(|filter| filter.with_extension("ndjson").exists()).for_each(|filter| filters.add(filter));
+        config.probes.values().for_each(|conf| filters.probe(conf));
         let folder = config.base.join("filters");
         if folder.is_dir() {
             find(&folder, &mut filters)?;
         }
     }
     let mut report = Report::new(args.json);
-    for filter in filters.0.values() {
+    for filter in filters.with.values() {
         one(config, filter, args, &mut report)?;
     }
-    if report.count() == 0 {
+    for lacking in filters.without.values() {
+        without(config, lacking, args, &mut report)?;
+    }
+    let (count, failed) = (report.count(), report.failed());
+    pipe::write_stdout(report.end().as_bytes()).map_err(crate::stdout_error)?;
+    if count == 0 {
         return Err(StageError::usage("no examples found; they stand in NAME.ndjson beside NAME.jq"));
     }
-    let failed = report.failed();
-    pipe::write_stdout(report.end().as_bytes()).map_err(crate::stdout_error)?;
     Ok(if failed > 0 { Exit::No } else { Exit::Done })
 }
 
-/// Filters as people write their paths, by the path that is the same for all who mean the same file.
+/// What is to be tested.
 #[derive(Default)]
-struct Filters(BTreeMap<PathBuf, PathBuf>);
+struct Filters {
+    /// Filters as people write their paths, by the path that is the same for all who mean the same file.
+    with: BTreeMap<PathBuf, PathBuf>,
+    /// Filters that have no examples, by what they are called.
+    without: BTreeMap<String, Lacking>,
+}
+
+/// A filter without examples.
+struct Lacking {
+    /// `probe NAME`, or the file of a filter that was named itself.
+    title: String,
+    /// The file that holds the filter.
+    file: Option<PathBuf>,
+    /// Its text, if that stands in the configuration.
+    text: String,
+}
 
 impl Filters {
     fn add(&mut self, path: PathBuf) {
-        self.0.entry(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())).or_insert(path);
+        self.with.entry(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())).or_insert(path);
+    }
+
+    /// The filter of a probe, whether or not it has examples.
+    fn probe(&mut self, conf: &ProbeConf) {
+        match &conf.filter.file {
+            Some(file) if file.with_extension("ndjson").exists() => self.add(file.clone()),
+            file => self.lacks(format!("probe {}", conf.name), file.clone(), &conf.filter.source),
+        }
+    }
+
+    fn lacks(&mut self, title: String, file: Option<PathBuf>, text: &str) {
+        self.without.insert(title.clone(), Lacking { title, file, text: text.to_owned() });
+    }
+}
+
+/// What a word names: a path that is there or, if there is none, a probe.
+fn named(config: &Config, word: &Path, filters: &mut Filters) -> Result<(), StageError> {
+    let name = word.to_str().filter(|name| is_name(name) && !word.exists());
+    match name {
+        None => find(word, filters),
+        Some(name) => filter::probe(config, name).map(|conf| filters.probe(conf)).map_err(|e| {
+            let text = format!("`{name}` is neither a file nor a folder, and {}", e.text);
+            StageError { text, ..e }
+        }),
     }
 }
 
@@ -105,7 +147,24 @@ fn find(path: &Path, filters: &mut Filters) -> Result<(), StageError> {
         return Ok(());
     }
     std::fs::metadata(path).map_err(missing)?;
-    filters.add(path.with_extension("jq"));
+    let filter = path.with_extension("jq");
+    if path.with_extension("ndjson").exists() {
+        filters.add(filter);
+    } else {
+        let text = file::read(&filter)?;
+        filters.lacks(filter.display().to_string(), Some(filter), &text);
+    }
+    Ok(())
+}
+
+/// Says that a filter has no examples; its coverage is nothing at all.
+fn without(config: &Config, lacking: &Lacking, args: &Args, report: &mut Report) -> Result<(), StageError> {
+    report.without(&lacking.title, lacking.file.as_deref());
+    if args.coverage {
+        let name = lacking.file.as_ref().map_or_else(|| lacking.title.clone(), |file| file.display().to_string());
+        let clauses = Clauses::new(&lacking.text, &name, &|path: &str| config.module(path)).map_err(wrong)?;
+        report.coverage(&name, &Coverage::new(&clauses));
+    }
     Ok(())
 }
 
@@ -116,15 +175,8 @@ fn one(config: &Config, filter: &Path, args: &Args, report: &mut Report) -> Resu
     let modules = |path: &str| config.module(path);
     let name = filter.display().to_string();
     let program = probe::compile(&source, &name, &modules).map_err(wrong)?;
-    let examples = match examples::parse(&lines) {
-        Ok(examples) => examples,
-        Err(bad) => {
-            for line in bad {
-                report.bad(&beside, line.line, &line.text);
-            }
-            return Ok(());
-        }
-    };
+    let (examples, bad) = examples::read(&lines);
+    let mut bad = bad.iter().peekable();
     let results = examples::run(&program, &examples, &Limits::default());
     // Compiled a second time only where somebody wants to know more.
     let look = args.coverage || results.iter().any(|r| !r.ok);
@@ -132,6 +184,9 @@ fn one(config: &Config, filter: &Path, args: &Args, report: &mut Report) -> Resu
     let mut coverage = clauses.as_ref().map(Coverage::new);
     let mut updates = BTreeMap::new();
     for (example, result) in examples.iter().zip(&results) {
+        while let Some(bad) = bad.next_if(|bad| bad.line < example.line) {
+            report.bad(&beside, bad);
+        }
         let explained = match &clauses {
             Some(clauses) if args.coverage || !result.ok => explain(clauses, example),
             _ => None,
@@ -147,11 +202,12 @@ fn one(config: &Config, filter: &Path, args: &Args, report: &mut Report) -> Resu
         report.add(&beside, &Ran { result, decided, change: change.as_deref() });
         updates.extend(change.map(|value| (example.line, value)));
     }
+    bad.for_each(|bad| report.bad(&beside, bad));
     if !updates.is_empty() {
         file::replace(&beside, &update::apply(&lines, &updates)?)?;
     }
     if let (Some(coverage), true) = (&coverage, args.coverage) {
-        report.coverage(filter, coverage);
+        report.coverage(&name, coverage);
     }
     Ok(())
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use event::json;
 use probe::{
-    Decision, Failure, FilterSet, Limits, NoModules, Note, Outcome, Program, Quiet, Scope, Scratch, Source, Spec, Why,
-    compile, parse,
+    Decision, Failure, FilterSet, Limits, NoModules, Note, Outcome, Program, Quiet, Scratch, Spec, Why, compile, parse,
 };
 
 use super::big_stack::BigStack;
@@ -49,19 +48,7 @@ fn set(filters: &[&str]) -> Both {
 }
 
 fn spec(text: &str) -> Spec {
-    Spec {
-        name: "p".into(),
-        rev: String::new(),
-        filter: Source { name: "fuzz".into(), text: text.into() },
-        until: None,
-        by: None,
-        severity: "info".into(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: false,
-        shadow: false,
-    }
+    Spec { first_run: false, ..Spec::bare("fuzz", text) }
 }
 
 /// Small; CPU time would make runs differ, so it is no limit.

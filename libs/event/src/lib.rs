@@ -6,10 +6,12 @@
 mod event;
 pub mod id;
 pub mod json;
+mod mistaken;
 mod raw;
 mod time;
 
 pub use event::{Cause, Event, EventTexts, Machine, ProbeMatch, Request, write_annotated};
+pub use mistaken::Mistaken;
 pub use raw::{Body, Cut, Raw};
 pub use time::{Time, TimeError};
 

@@ -49,14 +49,10 @@ pub struct ExampleResult {
 pub struct BadLine {
     /// Line number, from 1.
     pub line: usize,
+    /// Where in the line, in characters, from 1.
+    pub column: usize,
     /// What is wrong.
     pub text: String,
-}
-
-impl std::fmt::Display for BadLine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {}: {}", self.line, self.text)
-    }
 }
 
 #[derive(Deserialize)]
@@ -74,29 +70,46 @@ struct Line {
 /// # Errors
 /// Every line that is no example.
 pub fn parse(text: &str) -> Result<Vec<Example>, Vec<BadLine>> {
+    let (examples, bad) = read(text);
+    if bad.is_empty() { Ok(examples) } else { Err(bad) }
+}
+
+/// As [`parse`]; the examples and the lines that are none, each in order.
+pub fn read(text: &str) -> (Vec<Example>, Vec<BadLine>) {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let (mut examples, mut bad) = (Vec::new(), Vec::new());
     for (i, line) in lines {
         match example(i + 1, line) {
             Ok(example) => examples.push(example),
-            Err(text) => bad.push(BadLine { line: i + 1, text }),
+            Err((at, text)) => {
+                let column = line.char_indices().take_while(|(byte, _)| *byte < at).count() + 1;
+                bad.push(BadLine { line: i + 1, column, text });
+            }
         }
     }
-    if bad.is_empty() { Ok(examples) } else { Err(bad) }
+    (examples, bad)
 }
 
-fn example(number: usize, line: &str) -> Result<Example, String> {
-    let line: Line = serde_json::from_str(line).map_err(|e| e.to_string())?;
+/// Or at which byte the line goes wrong, and how.
+fn example(number: usize, text: &str) -> Result<Example, (usize, String)> {
+    let line: Line = serde_json::from_str(text).map_err(|e| {
+        let (said, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
+        (e.column().saturating_sub(1), said.trim_end_matches(&place).to_owned())
+    })?;
+    let at = |key: &str| {
+        let value = event::json::get(text.as_bytes(), key).map_or(0, |value| value.as_ptr() as usize);
+        value.saturating_sub(text.as_ptr() as usize)
+    };
     let want = match line.want.get() {
         "true" => Want::Match(true),
         "false" => Want::Match(false),
         text if text.starts_with('{') => Want::Context(text.to_owned()),
-        _ => return Err("`match` must be true, false or an object".into()),
+        _ => return Err((at("match"), "`match` must be true, false or an object".into())),
     };
     match parse_value(line.event.get().as_bytes()) {
         Ok(Val::Obj(_)) => Ok(Example { line: number, want, why: line.why, event: line.event.get().to_owned() }),
-        Ok(_) => Err("`event` must be an object".into()),
-        Err(e) => Err(format!("`event`: {e}")),
+        Ok(_) => Err((at("event"), "`event` must be an object".into())),
+        Err(e) => Err((at("event") + e.at, format!("`event`: {}", e.what))),
     }
 }
 
@@ -173,10 +186,27 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        let bad = parse(
-            "{\"match\":true,\"event\":{}}\n{\"match\":1,\"event\":{}}\n{\"match\":true}\nx\n{\"match\":true,\"event\":[]}",
-        );
-        let lines: Vec<usize> = bad.unwrap_err().iter().map(|b| b.line).collect();
-        assert_eq!(lines, [2, 3, 4, 5]);
+        let text = r#"{"match":true,"event":{}}
+{"why":"ü","match":1,"event":{}}
+{"match":true}
+x
+{"match":true,"event":[]}
+{"match":true,"event":{"a":"ü","b":"\ud800"}}
+{"match":true,"event":{},"wy":"?"}
+{"match":false,"event":{"#;
+        let (examples, bad) = read(text);
+        assert_eq!(examples.iter().map(|e| e.line).collect::<Vec<_>>(), [1]);
+        let said: Vec<String> = bad.iter().map(|b| format!("{}:{} {}", b.line, b.column, b.text)).collect();
+        let want = [
+            "2:20 `match` must be true, false or an object",
+            "3:14 missing field `event`",
+            "4:1 expected value",
+            "5:23 `event` must be an object",
+            "6:43 `event`: lone surrogate",
+            "7:29 unknown field `wy`, expected one of `match`, `why`, `event`",
+            "8:24 EOF while parsing an object",
+        ];
+        assert_eq!(said, want);
+        assert_eq!(parse(text).unwrap_err(), bad);
     }
 }

@@ -39,6 +39,25 @@ pub struct Spec {
     pub shadow: bool,
 }
 
+impl Spec {
+    /// A filter and nothing else: for every event, without query, scope or actions. Errors call it by this name.
+    pub fn bare(name: &str, text: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            rev: String::new(),
+            filter: Source { name: name.to_owned(), text: text.into() },
+            until: None,
+            by: None,
+            severity: String::new(),
+            act: Vec::new(),
+            scope: Scope::default(),
+            query_name: None,
+            first_run: true,
+            shadow: false,
+        }
+    }
+}
+
 /// A match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {

@@ -3,22 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 #![allow(missing_docs, reason = "tests")]
 
-use probe::{FilterSet, NoModules, Note, Quiet, Scope, Scratch, Source, Spec, Standing, with_stack};
+use probe::{FilterSet, NoModules, Note, Quiet, Scratch, Spec, Standing, with_stack};
 
 fn spec(name: &str, filter: &str) -> Spec {
-    Spec {
-        name: name.into(),
-        rev: probe::rev(filter, ""),
-        filter: Source { name: format!("probe {name}"), text: filter.into() },
-        until: None,
-        by: None,
-        severity: "major".into(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }
+    Spec { rev: probe::rev(filter, ""), severity: "major".into(), ..Spec::bare(name, filter) }
 }
 
 fn standing(filter: &str) -> &'static str {

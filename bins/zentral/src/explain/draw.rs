@@ -132,11 +132,21 @@ pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
             continue;
         }
         let mut label = number.to_string();
+        let mut left_out = false;
         for (from, piece) in pieces(line) {
             let to = from + piece.chars().count();
+            let begins = |c: &Clause| (from..to).contains(&(c.column - 1));
+            // The rest of a long clause says no more than its beginning.
+            if from > 0 && !here.iter().any(|(c, _)| begins(c)) {
+                if !std::mem::replace(&mut left_out, true) {
+                    let _ = writeln!(out, "  {} …", paint.dim(&format!("{:gutter$} │", "")));
+                }
+                continue;
+            }
+            left_out = false;
             let _ = writeln!(out, "  {} {}", paint.dim(&format!("{label:>gutter$} │")), printable(piece.trim_end()));
             label.clear();
-            for (clause, seen) in here.iter().filter(|(c, _)| (from..to).contains(&(c.column - 1))) {
+            for (clause, seen) in here.iter().filter(|(c, _)| begins(c)) {
                 let first = clause.text.lines().next().unwrap_or_default().chars().count();
                 let width = first.min(to + 1 - clause.column).max(1);
                 let came = came(clause, seen);
@@ -150,7 +160,8 @@ pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
                 let space = " ".repeat(clause.column - 1 - from);
                 let words = words(clause, seen);
                 let words = if came == Came::NotReached { paint.dim(&words) } else { words };
-                let _ = writeln!(out, "  {} {space}{under} {words}", paint.dim(&format!("{:gutter$} │", "")));
+                let gap = if words.is_empty() { "" } else { " " };
+                let _ = writeln!(out, "  {} {space}{under}{gap}{words}", paint.dim(&format!("{:gutter$} │", "")));
             }
         }
     }
@@ -174,10 +185,14 @@ fn pieces(line: &str) -> Vec<(usize, String)> {
 /// A clause in one line, shortened.
 pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let text = words.join(" ");
-    match text.char_indices().nth(WIDTH) {
+    cut(&words.join(" "), WIDTH)
+}
+
+/// A text of at most so many characters; of a longer one the beginning.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
@@ -212,6 +227,19 @@ mod tests {
         let want = "  1 │ any(.[]; . == 2)\n    │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
         assert_eq!(drawn("any(.[]; . == 2)", "[1,2,3]"), want);
         assert!(drawn(".a | tonumber > 1", r#"{"a":"\u001b[31m\u202ex"}"#).contains("! "));
+    }
+
+    #[test]
+    fn of_a_long_clause_the_beginning_is_drawn() {
+        let list: Vec<String> = (0..100).map(|n| format!("\"ü{n:06}\"")).collect();
+        let drawn = drawn(&format!(".a | IN({}) and .b == 1", list.join(", ")), r#"{"a":"x"}"#);
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert!(lines.len() < 10 && lines.iter().all(|l| l.chars().count() < 120), "{drawn}");
+        assert_eq!(lines.iter().filter(|l| l.ends_with("│ …")).count(), 1, "{drawn}");
+        let [above, last] = lines.last_chunk().unwrap();
+        let column = last.chars().position(|c| c == '─').unwrap();
+        assert_eq!(above.chars().skip(column).collect::<String>(), ".b == 1", "{drawn}");
+        assert_eq!([cut("äöü", 3), cut("äöü", 2)], ["äöü", "äö…"]);
     }
 
     #[test]

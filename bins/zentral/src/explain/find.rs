@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _};
 
-use event::{LINE_MAX, Raw, Time, json};
+use event::{LINE_MAX, Mistaken, Raw, Time, json};
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 use pipe::StageError;
@@ -78,6 +78,9 @@ pub fn on_stdin() -> Result<Found, StageError> {
     }
     if !event.get().starts_with('{') {
         return Err(StageError::usage("what is on stdin is no JSON object"));
+    }
+    if let Some(what) = Mistaken::of(event.get().as_bytes()) {
+        return Err(StageError::usage(format!("stdin line 1: {}", what.advice("FILE"))));
     }
     // One line, as everything that reads events expects.
     let line = event.get().replace(['\n', '\r'], " ");

@@ -90,25 +90,13 @@ pub fn switched_off(config: &Config) -> Result<BTreeMap<(String, String), Off>, 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
-    use probe::{FilterSet, NoModules, Quiet, Scope, Source};
+    use probe::{FilterSet, NoModules, Quiet, Scope};
     use serde_json::json;
 
     use super::*;
 
     fn spec(scope: Scope, query_name: Option<&str>, first_run: bool) -> Spec {
-        Spec {
-            name: "p".into(),
-            rev: String::new(),
-            filter: Source { name: "p".into(), text: "true".into() },
-            until: None,
-            by: None,
-            severity: "info".into(),
-            act: Vec::new(),
-            scope,
-            query_name: query_name.map(str::to_owned),
-            first_run,
-            shadow: false,
-        }
+        Spec { scope, query_name: query_name.map(str::to_owned), first_run, ..Spec::bare("p", "true") }
     }
 
     /// What is told here is what the engine does.

@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::deeds::Deed;
-use super::draw::{Paint, draw, one_line, printable, words};
+use super::draw::{Paint, cut, draw, one_line, printable, words};
 use super::find::RawLine;
 use super::gates::Outside;
 use super::verdict::{Says, Verdict};
 
 /// Near misses that are drawn in full, the nearest first.
 const NEAR_MAX: usize = 10;
-/// Longest start of a raw line shown, in characters.
-const RAW_SHOWN: usize = 300;
+/// Characters shown of what may be long: a raw line, a context, what a machine says of itself, an error.
+const SHOWN: usize = 300;
 
 /// Where the event comes from.
 pub fn way(event: &Value, place: &str, raw: Option<&RawLine>, paint: Paint) -> String {
@@ -29,7 +29,7 @@ pub fn way(event: &Value, place: &str, raw: Option<&RawLine>, paint: Paint) -> S
     let mut out = format!("{}\n", paint.strong(&printable(&title)));
     let mut row = |label: &str, text: String| {
         if !text.is_empty() {
-            let _ = writeln!(out, "  {label:<9} {}", printable(&text));
+            let _ = writeln!(out, "  {label:<9} {}", shown(&text));
         }
     };
     row("what", joined(&[at("/type"), at("/payload/name"), at("/payload/action")]));
@@ -54,9 +54,7 @@ pub fn way(event: &Value, place: &str, raw: Option<&RawLine>, paint: Paint) -> S
     row("found in", place.to_owned());
     match raw {
         Some(raw) => {
-            let line: String = raw.line.get().chars().take(RAW_SHOWN).collect();
-            let more = if line.len() < raw.line.get().len() { "…" } else { "" };
-            row("raw", format!("topic:{} at {}  {line}{more}", raw.topic, raw.offset));
+            let _ = writeln!(out, "  {:<9} topic:{} at {}  {}", "raw", raw.topic, raw.offset, shown(raw.line.get()));
         }
         None if place == "stdin" => {}
         None => row("raw", "none is kept that gave it".into()),
@@ -86,7 +84,7 @@ pub fn probes(verdicts: &[Verdict], asked: bool, paint: Paint) -> String {
         out.push('\n');
     }
     for verdict in rest {
-        let _ = writeln!(out, "{} {}: {}", paint.dim("·"), verdict.spec.name, printable(&reason(&verdict.says)));
+        let _ = writeln!(out, "{} {}: {}", paint.dim("·"), verdict.spec.name, shown(&reason(&verdict.says)));
     }
     out
 }
@@ -95,8 +93,8 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
     let Verdict { spec, says, look, then, deeds } = verdict;
     let (mark, word) = match says {
         Says::Matched { .. } => (paint.good("✓"), paint.good("matched")),
-        Says::Failed(_) => (paint.odd("!"), paint.odd(&printable(&reason(says)))),
-        _ => (paint.bad("✗"), printable(&reason(says))),
+        Says::Failed(_) => (paint.odd("!"), paint.odd(&shown(&reason(says)))),
+        _ => (paint.bad("✗"), shown(&reason(says))),
     };
     let shadow = if spec.shadow { ", in shadow: not acted upon" } else { "" };
     let mut out = format!("\n{mark} {} {word}{shadow}\n", paint.strong(&spec.name));
@@ -127,14 +125,14 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
     }
     if let Says::Matched { key, context } = says {
         if let Some(key) = key {
-            let _ = writeln!(out, "  key      {}", printable(key));
+            let _ = writeln!(out, "  key      {}", shown(key));
         }
         if let Some(context) = context {
-            let _ = writeln!(out, "  context  {}", printable(context));
+            let _ = writeln!(out, "  context  {}", shown(context));
         }
     }
     for deed in deeds {
-        let _ = writeln!(out, "  action   {}", printable(&deed_words(deed)));
+        let _ = writeln!(out, "  action   {}", shown(&deed_words(deed)));
     }
     for action in spec.act.iter().filter(|a| matched && !deeds.iter().any(|d| d.action == **a)) {
         let _ = writeln!(out, "  action   {}: nothing is known of it", printable(action));
@@ -164,6 +162,11 @@ fn deed_words(deed: &Deed) -> String {
     text
 }
 
+/// Safe for a terminal, and of a bounded length.
+fn shown(text: &str) -> String {
+    cut(&printable(text), SHOWN)
+}
+
 /// Why a probe did not match, in a few words.
 pub fn reason(says: &Says) -> String {
     match says {
@@ -177,7 +180,12 @@ pub fn reason(says: &Says) -> String {
         Says::FirstRun => {
             "the first run of its query, when everything is \"added\" (first_run = true would match it)".into()
         }
-        Says::OtherQuery { wanted, seen: Some(seen) } => format!("not its query: {seen}, not {wanted}"),
+        Says::OtherQuery { wanted, seen: Some(seen) } => {
+            // zentral/PROBE/REV: of the same probe, but of other SQL.
+            let probe = |query: &str| query.rsplit_once('/').map(|(probe, _)| probe.to_owned());
+            let changed = if probe(seen) == probe(wanted) { ": its query has changed" } else { "" };
+            format!("not its query: {seen}, not {wanted}{changed}")
+        }
         Says::OtherQuery { wanted, seen: None } => format!("not a result of its query {wanted}"),
         Says::OutOfScope(lists) => {
             let each = |o: &Outside| {

@@ -128,7 +128,6 @@ impl Pair {
             (Some(old), Some(new)) if old != new => {
                 notes.push("its query is another: judged by the results of the old one".to_owned());
             }
-            (None, Some(_)) => notes.push("its query has not run yet: no kept event holds a result of it".to_owned()),
             _ => {}
         }
         let rev = |side: Option<(&ProbeConf, &Spec)>| side.map(|(_, spec)| spec.rev.clone());

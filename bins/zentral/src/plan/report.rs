@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use event::Time;
+use filter::Stopped;
 use serde_json::{Value, json};
 
 use super::compare::{Difference, Few};
@@ -10,7 +11,7 @@ use super::off::Off;
 use super::pairs::{Kind, Pair, Pairs};
 use super::source::Read;
 use super::worker::{Counts, Tally};
-use crate::status::table;
+use crate::status::table::{self, plural};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -83,8 +84,9 @@ impl Row {
                     record.insert(key.into(), off_record(off));
                 }
             }
-            if !pair.notes.is_empty() {
-                record.insert("notes".into(), json!(pair.notes));
+            let notes = self.notes();
+            if !notes.is_empty() {
+                record.insert("notes".into(), json!(notes));
             }
         }
         record
@@ -96,6 +98,17 @@ impl Row {
         for (which, side) in [("old", &self.old), ("new", &self.new)] {
             if let Some(off) = side.as_ref().and_then(|c| c.off.as_ref()) {
                 notes.push(format!("{which}: {}", off_words(off)));
+            }
+        }
+        let stopped = |side: &Option<Counts>| side.as_ref().and_then(|c| c.stopped.as_ref()).map(stopped_words);
+        match (stopped(&self.old), stopped(&self.new)) {
+            (Some(old), Some(new)) if old == new => notes.push(new),
+            (old, new) => {
+                // Where there is one side only, it need not be named.
+                let one = self.old.is_none() || self.new.is_none();
+                let named = |which: &str, words: String| if one { words } else { format!("{which}: {words}") };
+                notes.extend(old.map(|words| named("old", words)));
+                notes.extend(new.map(|words| named("new", words)));
             }
         }
         notes
@@ -111,6 +124,16 @@ pub fn off_words(off: &Off) -> String {
     match off.recorded {
         true => format!("the hub had switched it off at event {}; it was not run from there on", off.event),
         false => format!("exceeded its limits up to event {} as often as a hub allows; off from there on", off.event),
+    }
+}
+
+/// Why no event reached a filter.
+fn stopped_words(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped { events, query, renamed: 0, .. } if query == events => {
+            format!("none of {} is a result of its query, which may not have run yet", plural(*events, "event"))
+        }
+        _ => stopped.to_string(),
     }
 }
 
@@ -158,18 +181,21 @@ impl Report {
     pub fn sentence(&self) -> String {
         let probes = self.rows.len() + self.same.0;
         if self.rows.is_empty() {
-            return format!("the same: none of {probes} probes was touched");
+            return format!("the same: none of {} was touched", plural(probes, "probe"));
         }
         let [gained, lost, changed] = self.matches();
         match self.differing() {
             0 => {
-                format!("the same matches: {} of {probes} probes were touched, none decides otherwise", self.rows.len())
+                let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
+                format!(
+                    "the same matches: {touched} of {} {were} touched, none decides otherwise",
+                    plural(probes, "probe")
+                )
             }
             n => {
-                let verb = if n == 1 { "decides" } else { "decide" };
-                format!(
-                    "{n} of {probes} probes {verb} otherwise: {gained} matches gained, {lost} lost, {changed} changed"
-                )
+                let (verb, gained) = (if n == 1 { "decides" } else { "decide" }, plural(gained, "match"));
+                let probes = plural(probes, "probe");
+                format!("{n} of {probes} {verb} otherwise: {gained} gained, {lost} lost, {changed} changed")
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use event::{Time, json};
+use event::{Mistaken, Time, json};
 use pipe::StageError;
 use pipe::fs::RealFs;
 use pipe::topic::Window;
@@ -164,6 +164,7 @@ pub fn file(
         let meta = file.metadata().map_err(fail)?;
         (Box::new(BufReader::with_capacity(BLOCK, file)), meta.is_file().then_some(meta.len()))
     };
+    let name = if path.as_os_str() == "-" { "FILE".to_owned() } else { path.display().to_string() };
     let mut progress = Progress::new(total, true);
     let mut blocks = Blocks { block: Block::default(), read: Read::default(), give };
     blocks.block.fresh = Some(Arc::new([]));
@@ -179,12 +180,17 @@ pub fn file(
             (true, false) => {
                 canonical.clear();
                 let read = json::canonical(text, &mut canonical).map_err(|e| e.to_string());
-                read.and_then(|()| event(&canonical))
+                read.and_then(|()| event(&canonical, &name))
                     .and_then(|()| blocks.block.add(&canonical, within).map_err(|e| e.to_string()))
             }
         };
         if let Err(why) = added {
-            blocks.refuse(&format!("{} line {number}", path.display()), &why);
+            let place = format!("{} line {number}", path.display());
+            // The first line tells of what kind all of them are.
+            if number == 1 && Mistaken::of(text).is_some() {
+                return Err(StageError::usage(format!("{place}: {why}")));
+            }
+            blocks.refuse(&place, &why);
         }
         if blocks.is_full() {
             progress.at(done);
@@ -197,12 +203,10 @@ pub fn file(
     Ok(blocks.read)
 }
 
-/// Raw lines are objects as well, but no filter has ever seen one.
-fn event(line: &[u8]) -> Result<(), String> {
+/// There are other lines with objects, but no filter has ever seen one.
+fn event(line: &[u8], file: &str) -> Result<(), String> {
     if !line.starts_with(b"{") {
         return Err("no JSON object".to_owned());
     }
-    let has = |key| json::get(line, key).is_some();
-    let raw = has("body") && has("kind") && !has("payload");
-    if raw { Err("a raw line: events are made of it by `zentral normalize`".to_owned()) } else { Ok(()) }
+    Mistaken::of(line).map_or(Ok(()), |what| Err(what.advice(file)))
 }

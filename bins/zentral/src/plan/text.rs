@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::compare::{Few, Sample};
 use super::report::{Report, Row, off_words};
 use super::worker::Counts;
-use crate::status::table::table;
+use crate::status::table::{plural, table};
 
 /// Bytes of a comment: GitHub takes 65,536 characters.
 const MARKDOWN_MAX: usize = 60_000;
@@ -94,7 +94,8 @@ pub fn markdown(report: &Report) -> String {
         put(&mut text, &part, &row.pair.name, &mut left);
     }
     if !left.is_empty() {
-        let _ = writeln!(text, "\nNo room for {} parts more; `zentral plan --json` has them all.", left.len());
+        let _ =
+            writeln!(text, "\nNo room for {}; `zentral plan --json` has them all.", plural(left.len(), "more part"));
     }
     text
 }
@@ -114,13 +115,14 @@ const ACTION_HEAD: [&str; 5] = ["messages of", "old", "new", "a day", "most on a
 fn events(report: &Report) -> String {
     let refused = match report.read.refused {
         0 => String::new(),
-        n => format!(", {n} lines refused"),
+        n => format!(", {} refused", plural(n, "line")),
     };
     match report.read.span {
         None if report.rows.is_empty() => "no event was read".to_owned(),
         None => format!("no events in {}{refused}", report.source),
         Some((first, last)) => {
-            format!("{} events of {}, received {first} to {last}{refused}", report.read.events, report.source)
+            let events = plural(report.read.events, "event");
+            format!("{events} of {}, received {first} to {last}{refused}", report.source)
         }
     }
 }

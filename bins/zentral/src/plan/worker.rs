@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use event::{Time, json};
+use filter::{Gates, Stopped};
 use probe::{Found, Spec, Why};
 
 use super::off::{Gate, Off};
@@ -51,6 +52,8 @@ pub struct Counts {
     pub limits: u64,
     /// It did not run over all of them.
     pub off: Option<Off>,
+    /// No event reached it.
+    pub stopped: Option<Stopped>,
 }
 
 /// What a side did.
@@ -78,7 +81,11 @@ pub fn run(
     let mut gate = Gate::new(&side.set, honours);
     let mut tally = Tally { messages: vec![0; actions], ..Tally::default() };
     let mut probes = vec![Counts::default(); side.set.len()];
+    // Of probes that are the same in both nothing is told.
+    let told = (0..side.set.len()).filter_map(|i| Some((i, side.set.spec(i)?))).filter(|_| hits.is_some());
+    let mut gates = Gates::new(told, u64::MAX);
     for block in blocks {
+        gates.see((0..block.len()).map(|i| block.line(i).0));
         if let Some(before) = &block.fresh {
             gate.fresh(before);
         }
@@ -128,6 +135,11 @@ pub fn run(
         }
         if !(told.is_empty() || hand_on(hits, Told::Hits(told))) || !hand_on(hits, Told::End) {
             break;
+        }
+    }
+    for (place, stopped) in gates.stopped() {
+        if let Some(counts) = probes.get_mut(place) {
+            counts.stopped = Some(stopped);
         }
     }
     for ((counts, pair), off) in probes.into_iter().zip(&side.pairs).zip(gate.told) {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::health::Health;
-use super::table::table;
+use super::table::{plural, table};
 use crate::up::merge::Families;
 
 /// How long a stage may take to answer.
@@ -134,7 +134,7 @@ impl Probes {
     /// As a table.
     pub fn for_people(&self) -> String {
         let since = match self.since {
-            Some(since) => format!("{} events since {since}\n", self.events),
+            Some(since) => format!("{} since {since}\n", plural(self.events, "event")),
             None => "no filter answers\n".to_owned(),
         };
         let rows: Vec<Vec<String>> = self.probes.iter().map(row).collect();

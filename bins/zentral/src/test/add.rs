@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use event::json;
-use pipe::config::Config;
+use pipe::config::{Config, nearest};
 use pipe::{Exit, StageError};
 use probe::clauses::{Clauses, now};
-use probe::{Decision, Limits, examples};
+use probe::{Decision, Limits, Val, examples};
 use serde_json::value::RawValue;
 
 use super::{file, report, wrong};
@@ -21,14 +21,34 @@ pub struct Args {
     #[arg(value_name = "EVENT-ID")]
     pub event: String,
     /// Whether the filter has to match it
-    #[arg(value_name = "yes|no", value_parser = ["yes", "no"])]
-    pub want: String,
+    #[arg(value_name = "yes|no")]
+    pub want: Want,
     /// Why, for those who read the example
     #[arg(long, default_value = "", hide_default_value = true)]
     pub why: String,
     /// Add it although the filter says otherwise today
     #[arg(long)]
     pub force: bool,
+}
+
+/// What the filter has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Want {
+    /// It matches
+    #[value(alias = "true")]
+    Yes,
+    /// It does not match
+    #[value(alias = "false")]
+    No,
+}
+
+impl Want {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+        }
+    }
 }
 
 /// Keys that `filter` writes on an event.
@@ -49,12 +69,15 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
 
     let beside = filter.with_extension("ndjson");
     let before = if beside.exists() { file::read(&beside)? } else { String::new() };
-    let known = examples::parse(&before).map_err(|bad| {
-        let first = bad.first().map_or_else(String::new, ToString::to_string);
-        StageError::usage(format!("{}: {first}", beside.display()))
-    })?;
-    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| v == val)) {
-        tracing::error!("{}:{} has this event already", beside.display(), same.line);
+    let (known, _) = examples::read(&before);
+    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| is_same(&v, &val))) {
+        let asks = match &same.want {
+            examples::Want::Match(false) => "no match",
+            examples::Want::Match(true) => "a match",
+            examples::Want::Context(_) => "a match with a context",
+        };
+        let place = format!("{}:{}", beside.display(), same.line);
+        tracing::error!("{place} has this event already and asks for {asks}; change that line, or take it out first");
         return Ok(Exit::No);
     }
     let explained = clauses.explain(&val, now(&val, 0), &Limits::default());
@@ -64,7 +87,7 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
         Decision::Failed(text) => Err(format!("the filter failed: {text}")),
         Decision::Exceeded(limit) => Err(format!("the filter exceeded its limit of {limit}")),
     };
-    if says.as_deref() != Ok(args.want.as_str()) && !args.force {
+    if says.as_deref() != Ok(args.want.word()) && !args.force {
         let says = says.map_or_else(|e| e, |word| format!("the filter says {word}"));
         let decided = report::decided(&filter.display().to_string(), &clauses, &explained);
         let decided = decided.map_or(String::new(), |d| format!(": {d}"));
@@ -72,13 +95,19 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
         return Ok(Exit::No);
     }
     let why = serde_json::Value::from(args.why.as_str());
-    let line = format!("{{\"match\": {}, \"why\": {why}, \"event\": {event}}}\n", args.want == "yes");
+    let line = format!("{{\"match\": {}, \"why\": {why}, \"event\": {event}}}\n", args.want == Want::Yes);
     let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
     let after = format!("{before}{gap}{line}");
     file::replace(&beside, &after)?;
-    let said = format!("{}:{} {}\n", beside.display(), after.lines().count(), args.want);
+    let said = format!("{}:{} {}\n", beside.display(), after.lines().count(), args.want.word());
     pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
+}
+
+/// The same event: by its id, which is given once, or by everything in it.
+fn is_same(one: &Val, other: &Val) -> bool {
+    let id = |event: &Val| event.get("id").and_then(Val::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
+    one == other || (id(one).is_some() && id(one) == id(other))
 }
 
 /// The file of a filter: a path, or a probe's.
@@ -94,7 +123,11 @@ fn path(config: &Config, name: &str) -> Result<PathBuf, StageError> {
     }
     match given.extension().and_then(|e| e.to_str()) {
         Some("jq" | "ndjson") => Ok(given.with_extension("jq")),
-        _ => Err(StageError::usage(format!("`{name}` is neither a file NAME.jq nor a probe of the configuration"))),
+        _ => {
+            let near = nearest(name, config.probes.keys().map(String::as_str));
+            let text = format!("`{name}` is neither a file NAME.jq nor a probe of the configuration{near}");
+            Err(StageError::usage(text))
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use probe::clauses::{Clauses, Coverage, Explained};
-use probe::examples::ExampleResult;
+use probe::examples::{BadLine, ExampleResult};
 use serde_json::{Value, json};
 
 use crate::explain::draw::{came, one_line, printable, words};
+use crate::status::table::plural;
 
 /// What is written.
 pub struct Report {
@@ -16,6 +17,7 @@ pub struct Report {
     count: usize,
     failed: usize,
     updated: usize,
+    without: usize,
     /// Outcomes of clauses that examples exercise, and all of them.
     covered: Option<(usize, usize)>,
 }
@@ -44,7 +46,7 @@ pub struct Ran<'r> {
 
 impl Report {
     pub fn new(json: bool) -> Self {
-        Self { text: String::new(), json, count: 0, failed: 0, updated: 0, covered: None }
+        Self { text: String::new(), json, count: 0, failed: 0, updated: 0, without: 0, covered: None }
     }
 
     pub fn count(&self) -> usize {
@@ -56,15 +58,31 @@ impl Report {
     }
 
     /// A line that is no example.
-    pub fn bad(&mut self, file: &Path, line: usize, why: &str) {
-        let result = ExampleResult {
-            line,
-            why: "is no example".into(),
-            ok: false,
-            got: why.to_owned(),
-            want: "an example".into(),
-        };
-        self.add(file, &Ran { result: &result, decided: None, change: None });
+    pub fn bad(&mut self, file: &Path, bad: &BadLine) {
+        let BadLine { line, column, text } = bad;
+        self.count += 1;
+        self.failed += 1;
+        let place = format!("{}:{line}:{column}", file.display());
+        if self.json {
+            let record = json!({"place": place, "ok": false, "why": "is no example", "error": text});
+            let _ = writeln!(self.text, "{record}");
+        } else {
+            let _ = writeln!(self.text, "not ok {} - {place} is no example", self.count);
+            let _ = writeln!(self.text, "  ---\n  error: {}\n  ...", printable(text));
+        }
+    }
+
+    /// A filter that has no examples: a probe's, or one that was named itself.
+    pub fn without(&mut self, title: &str, file: Option<&Path>) {
+        self.without += 1;
+        let beside = file.map(|file| file.with_extension("ndjson").display().to_string());
+        if self.json {
+            let record = json!({"without": title, "filter": file.map(|f| f.display().to_string()), "examples": beside});
+            let _ = writeln!(self.text, "{record}");
+        } else {
+            let beside = beside.unwrap_or_else(|| "its filter is in no file of its own".to_owned());
+            let _ = writeln!(self.text, "# {title}: no examples ({beside})");
+        }
     }
 
     /// An example that ran; one that was updated is true now.
@@ -88,7 +106,8 @@ impl Report {
             return;
         }
         let word = if good { "ok" } else { "not ok" };
-        let _ = writeln!(self.text, "{word} {} - {place} {}", self.count, printable(why));
+        let why = if why.is_empty() { String::new() } else { format!(" {}", printable(why)) };
+        let _ = writeln!(self.text, "{word} {} - {place}{why}", self.count);
         if let Some(change) = one.change {
             let _ = writeln!(self.text, "# updated {place}: {want} was asked for, now {change}");
         } else if !good {
@@ -101,7 +120,7 @@ impl Report {
     }
 
     /// What the examples of a filter do not exercise.
-    pub fn coverage(&mut self, filter: &Path, coverage: &Coverage<'_>) {
+    pub fn coverage(&mut self, filter: &str, coverage: &Coverage<'_>) {
         let (covered, wanted) = coverage.share();
         let (all_covered, all_wanted) = self.covered.unwrap_or_default();
         self.covered = Some((all_covered + covered, all_wanted + wanted));
@@ -112,17 +131,17 @@ impl Report {
                 json!({"line": c.line, "column": c.column, "text": c.text, "no_example": g.missing.as_str()})
             };
             let record = json!({
-                "filter": filter.display().to_string(), "covered": covered, "wanted": wanted,
+                "filter": filter, "covered": covered, "wanted": wanted,
                 "percent": percent(covered, wanted), "gaps": gaps.iter().map(gap).collect::<Vec<_>>(),
             });
             let _ = writeln!(self.text, "{record}");
             return;
         }
-        let share = format!("{} % ({covered} of {wanted} outcomes)", percent(covered, wanted));
-        let _ = writeln!(self.text, "# coverage {}: {share}", filter.display());
+        let share = share(covered, wanted);
+        let _ = writeln!(self.text, "# coverage {filter}: {share}");
         for gap in gaps {
             let c = gap.clause;
-            let place = format!("{}:{}:{}", filter.display(), c.line, c.column);
+            let place = format!("{filter}:{}:{}", c.line, c.column);
             let _ = writeln!(self.text, "#   {place} no example {}: {}", gap.missing.as_str(), one_line(&c.text));
         }
     }
@@ -131,16 +150,20 @@ impl Report {
     pub fn end(mut self) -> String {
         if !self.json {
             let _ = writeln!(self.text, "1..{}", self.count);
-            let updated = if self.updated > 0 { format!(", {} updated", self.updated) } else { String::new() };
+            let some = |n: usize, what: &str| if n > 0 { format!(", {n} {what}") } else { String::new() };
+            let (updated, without) = (some(self.updated, "updated"), some(self.without, "without examples"));
             let passed = self.count - self.failed - self.updated;
-            let _ = writeln!(self.text, "# {passed} passed, {} failed{updated}", self.failed);
+            let _ = writeln!(self.text, "# {passed} passed, {} failed{updated}{without}", self.failed);
             if let Some((covered, wanted)) = self.covered {
-                let _ =
-                    writeln!(self.text, "# coverage {} % ({covered} of {wanted} outcomes)", percent(covered, wanted));
+                let _ = writeln!(self.text, "# coverage {}", share(covered, wanted));
             }
         }
         self.text
     }
+}
+
+fn share(covered: usize, wanted: usize) -> String {
+    format!("{} % ({covered} of {})", percent(covered, wanted), plural(wanted, "outcome"))
 }
 
 /// Rounded down: 100 only if nothing is missing.

@@ -22,7 +22,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub(crate) use joined::words;
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope};
-pub use settings::Settings;
+pub use settings::{Settings, nearest};
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
 pub use words::{Secret, is_name, parse_duration, parse_size};
 

@@ -393,7 +393,7 @@ impl Settings {
 }
 
 /// `; did you mean …` if a known word is close.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let close = known.map(|k| (strsim::damerau_levenshtein(word, k), k)).min_by_key(|(d, _)| *d);
     match close {
         Some((distance, k)) if distance <= 1 + word.chars().count() / 3 => format!("; did you mean `{k}`?"),

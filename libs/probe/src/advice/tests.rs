@@ -11,19 +11,7 @@ fn modules(path: &str) -> Option<String> {
 }
 
 fn spec(filter: &str) -> Spec {
-    Spec {
-        name: "p".into(),
-        rev: String::new(),
-        filter: Source { name: "p.jq".into(), text: filter.into() },
-        until: None,
-        by: None,
-        severity: "info".into(),
-        act: Vec::new(),
-        scope: Scope::default(),
-        query_name: None,
-        first_run: true,
-        shadow: false,
-    }
+    Spec::bare("p.jq", filter)
 }
 
 fn set(filter: &str) -> FilterSet {

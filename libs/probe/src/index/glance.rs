@@ -5,7 +5,7 @@ use memchr::memmem::Finder;
 
 use super::column::Column;
 use super::text::value_end;
-use crate::analyse::{PathId, Paths};
+use crate::analyse::{PathId, PathRef, Paths};
 
 /// For more keys one scan is cheaper than so many searches.
 const KEYS_MAX: usize = 6;
@@ -19,6 +19,9 @@ pub(super) struct Glance(Vec<(Finder<'static>, Vec<PathId>)>);
 impl Glance {
     /// `None` where there are too many, or the event itself is one.
     pub(super) fn new(filed: &[PathId], paths: &Paths) -> Option<Self> {
+        if filed.contains(&PathRef::EVENT.path) {
+            return None;
+        }
         let mut keys: Vec<(Vec<u8>, Vec<PathId>)> = Vec::new();
         for path in filed {
             let text = [b"\"", &*paths.part(*path)?.key, b"\":"].concat();

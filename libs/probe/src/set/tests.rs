@@ -2,19 +2,9 @@ use super::*;
 use crate::{Limit, NoModules, Quiet, Scope, Source, Why};
 
 fn spec(name: &str, filter: &str) -> Spec {
-    Spec {
-        name: name.into(),
-        rev: crate::rev(filter, ""),
-        filter: Source { name: format!("probe {name}"), text: filter.into() },
-        until: None,
-        by: None,
-        severity: "major".into(),
-        act: vec!["tell".into()],
-        scope: Scope::default(),
-        query_name: None,
-        first_run: false,
-        shadow: false,
-    }
+    let bare = Spec::bare(&format!("probe {name}"), filter);
+    let (name, rev, act) = (name.to_owned(), crate::rev(filter, ""), vec!["tell".into()]);
+    Spec { name, rev, act, severity: "major".into(), first_run: false, ..bare }
 }
 
 fn names(set: &FilterSet, line: &str) -> Vec<String> {

@@ -23,19 +23,7 @@ pub struct Plan {
 impl Plan {
     /// A probe that is nothing but its filter.
     pub fn bare(tree: Tree) -> Self {
-        let rest = Spec {
-            name: "p".into(),
-            rev: String::new(),
-            filter: Source { name: "probe p".into(), text: String::new() },
-            until: None,
-            by: None,
-            severity: "major".into(),
-            act: Vec::new(),
-            scope: Scope::default(),
-            query_name: None,
-            first_run: false,
-            shadow: false,
-        };
+        let rest = Spec { severity: "major".into(), first_run: false, ..Spec::bare("p", "") };
         Self { tree, until: None, rest }
     }
 
