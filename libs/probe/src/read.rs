@@ -23,6 +23,9 @@ pub(crate) struct Read {
 /// Patterns of a set: equal ones are compiled once.
 pub(crate) type Patterns = HashMap<(String, String), Option<Arc<Pattern>>>;
 
+/// Programs whose syntax trees are held at the same time.
+const AT_ONCE: usize = 256;
+
 /// Reads programs. With `analysed` false for one, only its errors are looked for.
 ///
 /// # Errors
@@ -48,26 +51,27 @@ fn read_all(
 ) -> Result<Vec<Option<Read>>, Vec<(usize, CompileError)>> {
     let arena = Arena::default();
     let mut linker = Linker::new(&arena, modules);
-    let programs: Vec<(usize, Option<Term<&str>>)> =
-        texts.iter().map(|(text, _)| linker.program(text.name, text.text)).collect();
-    let errors: Vec<_> = (0..)
-        .zip(&programs)
-        .filter(|(_, (file, term))| term.is_none() || linker.is_broken(*file))
-        .map(|(i, (file, _))| (i, CompileError { problems: linker.problems(*file) }))
-        .collect();
-    if !errors.is_empty() {
-        return Err(errors);
+    let (mut all, mut errors, mut constants) = (Vec::with_capacity(texts.len()), Vec::new(), Vec::new());
+    for (first, texts) in (0..).step_by(AT_ONCE).zip(texts.chunks(AT_ONCE)) {
+        let programs: Vec<(usize, Option<Term<&str>>)> =
+            texts.iter().map(|(text, _)| linker.program(text.name, text.text)).collect();
+        let wrong = (first..).zip(&programs).filter(|(_, (file, term))| term.is_none() || linker.is_broken(*file));
+        errors.extend(wrong.map(|(i, (file, _))| (i, CompileError { problems: linker.problems(*file) })));
+        if !errors.is_empty() {
+            // What is wrong with the others is still to be said.
+            continue;
+        }
+        constants.extend(linker.data.iter().skip(constants.len()).map(|text| constant(text)));
+        let definitions = Definitions::new(shared().iter().chain(&linker.defs));
+        let data = |place: usize| constants.get(place).cloned().flatten();
+        let mut analyst = Analyst::new(paths, patterns, &definitions, &data);
+        all.extend(programs.iter().zip(texts).map(|((_, term), (_, analysed))| {
+            let term = term.as_ref().filter(|_| *analysed)?;
+            let node = analyst.filter(term);
+            Some(Read { node, terms: analyst.terms() })
+        }));
     }
-    let definitions = Definitions::new(shared().iter().chain(&linker.defs));
-    let constants = constants(&linker.data);
-    let data = |place: usize| constants.get(place).cloned().flatten();
-    let mut analyst = Analyst::new(paths, patterns, &definitions, &data);
-    let read = programs.iter().zip(texts).map(|((_, term), (_, analysed))| {
-        let term = term.as_ref().filter(|_| *analysed)?;
-        let node = analyst.filter(term);
-        Some(Read { node, terms: analyst.terms() })
-    });
-    Ok(read.collect())
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
 /// Longest imported data whose values are looked at, in bytes.
