@@ -17,6 +17,7 @@ pub mod examples;
 mod gate;
 mod index;
 mod link;
+mod literals;
 mod measure;
 mod natives;
 mod program;
