@@ -48,8 +48,10 @@ pub fn check(sql: &str) -> Result<(), SqlError> {
         Err(Error::SqlInputError { msg, offset, .. }) if is_syntax(&msg) => {
             wrong(usize::try_from(offset).unwrap_or(0), msg)
         }
-        // It has no place where more is expected: that is at the end.
-        Err(Error::SqliteFailure(_, Some(msg))) if is_syntax(&msg) => wrong(sql.trim_end().len(), msg),
+        // It has no place where more is expected: that is behind the last word.
+        Err(Error::SqliteFailure(_, Some(msg))) if is_syntax(&msg) => {
+            wrong(pieces.last().map_or(0, |piece| piece.start), msg)
+        }
         _ => Ok(()),
     }
 }
@@ -137,8 +139,8 @@ mod tests {
             ("select * form users", 9, "near \"form\": syntax error"),
             ("select * from users were uid = 0", 25, "near \"uid\": syntax error"),
             ("select (1, from users", 11, "near \"from\": syntax error"),
-            ("select * from users where uid in (1, 2", 38, "incomplete input"),
-            ("select * from users where ", 25, "incomplete input"),
+            ("select * from users where uid in (1, 2", 37, "incomplete input"),
+            ("select * from users where ", 20, "incomplete input"),
             ("select * from users where name = 'x", 33, "a string has no end"),
             ("select 'a' || \"b", 14, "a name has no end"),
             ("select 1; select 2", 10, "a second statement begins here; a query is one"),

@@ -71,7 +71,7 @@ impl Finding {
 
     /// A finding about a file that is no TOML.
     pub(super) fn syntax(file: &SourceFile, span: Range<usize>, text: impl Into<String>) -> Self {
-        Self::draw(file, span, "", text, Show::FirstKey)
+        Self::draw(file, span, "", text, Show::Before)
     }
 
     fn draw(
