@@ -74,8 +74,7 @@ mod tests {
             (".a | select(version_lt(\"\"))", r#"1:13 "" is no version: it has no number"#),
         ] {
             let problems = compile(filter, "t", &NoModules).map(|_| ()).unwrap_err().problems;
-            let said: Vec<String> =
-                problems.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.message)).collect();
+            let said: Vec<String> = problems.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.message)).collect();
             assert_eq!(said, [want], "{filter}");
         }
         for filter in [

@@ -58,7 +58,9 @@ pub fn check(sql: &str) -> Result<(), SqlError> {
 
 /// All other messages are about what there is (tables, columns, functions), which only the agent knows.
 fn is_syntax(message: &str) -> bool {
-    message.contains("syntax error") || message.starts_with("incomplete input") || message.starts_with("unrecognized token")
+    message.contains("syntax error")
+        || message.starts_with("incomplete input")
+        || message.starts_with("unrecognized token")
 }
 
 fn shortened(word: &str) -> String {

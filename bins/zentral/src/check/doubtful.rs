@@ -32,8 +32,8 @@ fn matched(query: Option<&Query>) -> Option<&'static str> {
     match query {
         None => Some("so every event in scope matches; put a condition before it, such as `select(is_new)`"),
         Some(query) if query.snapshot || !query.removed => None,
-        Some(_) => {
-            Some("so rows match that went away too; put `select(is_new)` before it, or `removed = false` into the query")
-        }
+        Some(_) => Some(
+            "so rows match that went away too; put `select(is_new)` before it, or `removed = false` into the query",
+        ),
     }
 }

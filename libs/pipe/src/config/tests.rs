@@ -54,7 +54,10 @@ fn says_what_is_wrong_and_where() {
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\"\nscope = { platforms = [\"mac\"], unit = [\"x\"] }",
-        &["`mac` is none of macos, linux, windows, freebsd, ios; did you mean `macos`?", "`probe.p.scope.unit`: unknown key; did you mean `units`?"],
+        &[
+            "`mac` is none of macos, linux, windows, freebsd, ios; did you mean `macos`?",
+            "`probe.p.scope.unit`: unknown key; did you mean `units`?",
+        ],
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\"\nquery = { sql = \"select 1\", interval = \"0s\" }",

@@ -290,7 +290,8 @@ impl<'s, 'p> Cutter<'s, 'p> {
         let part = |key: &&'static str| (Part::Index(Term::Str(None, vec![StrPart::Str(*key)])), Opt::Essential);
         let mut value = Term::Path(Box::new(Term::Id), Path(keys.iter().map(part).collect()));
         self.operand(clause, Some(text), &mut value);
-        // `value as $seen | call`: the value is only looked at, and fails where the call would.
+        // `(try value catch 0) as $seen | call`: the value is only looked at.
+        let value = Term::TryCatch(Box::new(value), Some(Box::new(Term::Num("0"))));
         *term = Term::BinOp(Box::new(value), BinaryOp::Pipe(Some(Pattern::Var(SEEN_VALUE))), Box::new(mem::take(term)));
     }
 

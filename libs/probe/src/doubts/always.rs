@@ -65,9 +65,7 @@ fn gives_one(term: &Term<&str>) -> bool {
             _ => true,
         }),
         Term::Path(inner, path) => {
-            let key = |(part, opt): &(Part<Term<&str>>, Opt)| {
-                matches!((part, opt), (Part::Index(key), Opt::Essential) if gives_one(key))
-            };
+            let key = |(part, opt): &(Part<Term<&str>>, Opt)| matches!((part, opt), (Part::Index(key), Opt::Essential) if gives_one(key));
             gives_one(inner) && path.0.iter().all(key)
         }
         Term::Call(name, args) => ONE.contains(name) && args.iter().all(gives_one),

@@ -85,7 +85,8 @@ fn tell<'s>(assignment: &Term<&'s str>, at: &At<'s, '_>, found: &mut Found<'s>) 
     let whole = at.range(assignment).unwrap_or_default();
     let from = at.range(l).map_or(whole.start, |left| left.end);
     let to = at.range(r).map_or(whole.end, |right| right.start);
-    let sign = at.text.get(from..to).and_then(|between| between.find('=')).and_then(|i| at.text.get(from + i..=from + i));
+    let sign =
+        at.text.get(from..to).and_then(|between| between.find('=')).and_then(|i| at.text.get(from + i..=from + i));
     let part = sign.or_else(|| at.text.get(whole)).unwrap_or(at.text);
     // A condition may be found by two ways.
     if found.iter().all(|(_, told, _)| !std::ptr::eq(*told, part)) {
