@@ -10,10 +10,12 @@ use crate::value::Val;
 /// What is wrong with the arguments of a call, and where; a text without a word of its own has no place.
 pub(crate) fn wrong<'s>(name: &str, args: &[Term<&'s str>]) -> Vec<(Option<&'s str>, String)> {
     let mut found = Vec::new();
+    let Some(judge) = natives::judge(name, args.len()) else { return found };
     for arg in args {
         each(arg, &mut |value, place| {
-            if let Err(text) = natives::judge((name, args.len()), &value) {
-                found.push((place, text));
+            if let Err(e) = judge(&value) {
+                let text = e.into_val();
+                found.push((place, text.as_str().map_or_else(|| text.to_string(), str::to_owned)));
             }
         });
     }

@@ -62,22 +62,19 @@ pub(crate) fn all() -> Vec<Fun<Engine>> {
     funs
 }
 
-/// Whether a constant will do as an argument of a helper (its name and how many it has); if not, why.
-pub(crate) fn judge(helper: (&str, usize), value: &Val) -> Result<(), String> {
-    let judged = match helper {
-        ("in_cidr", 1) => net::judge_net(value),
-        ("in_domain", 1) => net::judge_domain(value),
-        ("under" | "has_extension", 1) => string(value).map(drop),
-        ("older_than" | "within" | "expires_within", 1) => time::judge_length(value),
-        ("between", 2) => time::judge_clock(value),
-        ("version_cmp" | "version_eq" | "version_lt" | "version_le" | "version_gt" | "version_ge", 1) => {
-            version::judge(value)
-        }
-        _ => Ok(()),
-    };
-    judged.map_err(|e| match e.into_val() {
-        Val::Str(text) => text.as_str().to_owned(),
-        value => value.to_string(),
+/// What says whether a constant will do as an argument of a helper.
+pub(crate) type Judge = fn(&Val) -> Result<(), Error>;
+
+/// The judge of a helper's arguments, by its name and how many it has.
+pub(crate) fn judge(name: &str, arity: usize) -> Option<Judge> {
+    Some(match (name, arity) {
+        ("in_cidr", 1) => net::judge_net,
+        ("in_domain", 1) => net::judge_domain,
+        ("under" | "has_extension", 1) => |value| string(value).map(drop),
+        ("older_than" | "within" | "expires_within", 1) => time::judge_length,
+        ("between", 2) => time::judge_clock,
+        ("version_cmp" | "version_eq" | "version_lt" | "version_le" | "version_gt" | "version_ge", 1) => version::judge,
+        _ => return None,
     })
 }
 
