@@ -157,6 +157,98 @@ filter = 'def f: f; f'
 }
 
 #[test]
+fn what_is_most_likely_not_meant_is_a_warning() {
+    let dir = hub(r#"version = 1
+[probe.assigned]
+filter = '.payload.action = "added" and .type == "x"'
+[probe.always]
+filter = '''
+.payload.columns
+| {title: "\(.path) on \(.host)"}
+'''
+[probe.of-query]
+query = { sql = "select path from suid_bin" }
+filter = '{title: .payload.columns.path}'
+[probe.snapshot]
+query = { sql = "select path from suid_bin", snapshot = true }
+filter = '{title: "one row of \(machine_name)"}'
+[probe.wild]
+filter = '.type == "x" and (.path | under("/Users/%/Downloads"))'
+[probe.meant]
+filter = 'select(.type == "x" and (.path | under("/Users/*/Downloads"))) | {title: "x"}'
+"#);
+    let (code, records, said) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let warnings = records.iter().filter(|r| r["level"] == "warning");
+    let places: Vec<String> = warnings.map(|r| format!("{}:{} {}", r["line"], r["column"], r["key"])).collect();
+    let want = [
+        "7:3 \"probe.always.filter\"",
+        "3:27 \"probe.assigned.filter\"",
+        "11:11 \"probe.of-query.filter\"",
+        "16:44 \"probe.wild.filter\"",
+    ];
+    assert_eq!(places, want, "{said}");
+    for text in [
+        ":7:3: warning: `probe.always.filter`: nothing here says no: this is always true, or fails, so every event",
+        "`=` changes a value and is always true; did you mean `==`?",
+        "so rows match that went away too; put `select(is_new)` before it, or `removed = false` into the query",
+        "   11 | filter = '{title: .payload.columns.path}'\n      |           ^",
+        "`%` is a plain character here; `*` stands for any characters of one name",
+        "\nok: 6 probes: ",
+    ] {
+        assert!(said.contains(text), "`{text}` is not in:\n{said}");
+    }
+    let (code, _, said) = run(dir.path(), &["--strict"]);
+    assert!(code == Some(1) && !said.contains("ok: "), "{said}");
+    let (code, records, said) = run(hub("version = 1\n").path(), &[]);
+    assert_eq!((code, records.len(), said.as_str()), (Some(0), 0, "ok: no probes\n"));
+}
+
+#[test]
+fn sql_and_arguments_that_cannot_be_are_found_where_they_stand() {
+    let dir = hub(r#"version = 1
+[probe.form]
+query = { sql = "select vendor form usb_devices where x = 1", interval = "30s" }
+filter = ".payload.columns.vendor"
+[probe.open]
+filter = ".payload.columns.vendor"
+[probe.open.query]
+sql = """
+select path
+from users where (uid = 0
+"""
+[probe.two]
+query.sql = "select 1; select 2"
+filter = ".payload.columns.vendor"
+[probe.agents-own]
+query.sql = "select no_such(x) from any_table where y regexp '^a'"
+filter = '.payload.columns.ip | in_cidr("10.0.0.0/8", "10.0.0.0/33")'
+[probe.old]
+filter = 'column("version") | version_lt("latest")'
+"#);
+    let (found, said) = check(dir.path());
+    let mut places: Vec<(u64, u64, &str)> = found.iter().map(|(l, c, k, _)| (*l, *c, k.as_str())).collect();
+    places.sort_unstable();
+    let want = [
+        (3, 37, "probe.form.query.sql"),
+        (10, 25, "probe.open.query.sql"),
+        (13, 24, "probe.two.query.sql"),
+        (17, 56, "probe.agents-own.filter"),
+        (19, 43, "probe.old.filter"),
+    ];
+    assert_eq!(places, want, "{said}");
+    for text in [
+        "the SQL is wrong: near \"usb_devices\": syntax error",
+        "the SQL is wrong: incomplete input",
+        "the SQL is wrong: a second statement begins here; a query is one",
+        "\"10.0.0.0/33\" is no network such as \"10.0.0.0/8\"",
+        "\"latest\" is no version: it has no number",
+    ] {
+        assert!(said.contains(text), "`{text}` is not in:\n{said}");
+    }
+}
+
+#[test]
 fn refused_lines_have_no_time_to_ask_for() {
     let dir = hub("version = 1\n");
     let refused = dir.path().join("data/refused");

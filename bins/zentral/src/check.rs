@@ -1,6 +1,8 @@
 //! `zentral check`: everything static that can be wrong with a configuration, and what it costs.
 
+mod doubtful;
 mod slow;
+mod sql;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -21,12 +23,12 @@ pub struct Args {
     /// One JSON object a finding, also on a terminal
     #[arg(long)]
     pub json: bool,
-    /// End with 1 for notes too: filters that jq runs at every event
+    /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
 }
 
-/// Checks; exit 1 if anything is wrong. A note alone is nothing wrong, unless it is asked to be.
+/// Checks; exit 1 if anything is wrong. A warning or a note alone is nothing wrong, unless it is asked to be.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("check");
     let files = match (args.files.as_slice(), global.config_path()) {
@@ -43,6 +45,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Ok((config, files)) => {
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
+                all.extend(doubtful::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
                 decided.push((file, how));
@@ -53,7 +56,9 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     let all = once(all);
     let people = std::io::stdout().is_terminal() && !args.json;
     let mut out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
-    let summary: String = decided.iter().filter_map(|(_, how)| how.text()).map(|text| text + "\n").collect();
+    let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
+    let begin = if wrong { "" } else { "ok: " };
+    let summary: String = decided.iter().map(|(_, how)| format!("{begin}{}\n", how.text())).collect();
     if people {
         out.push_str(&summary);
     } else if args.json {
@@ -68,7 +73,6 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     if !people && !args.json && !said.is_empty() {
         complain(said.trim_end());
     }
-    let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
     if wrong { Exit::No } else { Exit::Done }
 }
 
@@ -113,6 +117,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
         all.append(&mut act::check(config, &act::texts_through(files.clone()), false));
     }
     all.extend(shared_indexes(config));
+    all.extend(sql::look(config));
     once(all)
 }
 

@@ -1,7 +1,7 @@
 //! A walk over a filter's syntax tree, before it is compiled.
 //!
 //! It gives names of imported modules their places in the one program, makes `//` hide errors on its left as jq does,
-//! judges regular expressions that are literals, and finds every name that means nothing: what passes here compiles.
+//! judges patterns, networks, versions and times that are literals, and finds every name that means nothing: what passes here compiles.
 
 use std::mem;
 
@@ -10,6 +10,7 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::Part;
 
+use crate::literals;
 use crate::regex::{self, Flags};
 
 /// The native that gives imported data; no program can spell it.
@@ -221,6 +222,8 @@ impl<'s, 'n> Walk<'s, 'n> {
             // No program can spell it: it was wrapped around a clause.
         } else if crate::compile::is_known(name, args.len()) {
             self.regex(name, args);
+            let wrong = literals::wrong(name, args);
+            self.errors.extend(wrong.into_iter().map(|(place, text)| (place.unwrap_or(name), text)));
         } else {
             self.known(name, &Undefined::Filter(args.len()), false);
         }
@@ -234,8 +237,8 @@ impl<'s, 'n> Walk<'s, 'n> {
             ("sub" | "gsub", 3) => args.get(2),
             _ => return,
         };
-        let Some((pattern, place)) = args.first().and_then(literal) else { return };
-        let flags = match flags.map(literal) {
+        let Some((pattern, place)) = args.first().and_then(literals::text) else { return };
+        let flags = match flags.map(literals::text) {
             None => String::new(),
             Some(Some((flags, _))) => flags,
             // Flags that are calculated: the pattern is judged without them.
@@ -255,22 +258,4 @@ fn bound<'s>(pattern: &Pattern<&'s str>, vars: &mut Vec<&'s str>) {
         Pattern::Arr(items) => items.iter().for_each(|p| bound(p, vars)),
         Pattern::Obj(members) => members.iter().for_each(|(_, p)| bound(p, vars)),
     }
-}
-
-/// The text of a string literal, and its place if it has a part without escapes.
-fn literal<'s>(term: &Term<&'s str>) -> Option<(String, Option<&'s str>)> {
-    let Term::Str(None, parts) = term else { return None };
-    let mut text = String::new();
-    let mut place = None;
-    for part in parts {
-        match part {
-            StrPart::Str(s) => {
-                text.push_str(s);
-                place = place.or(Some(*s));
-            }
-            StrPart::Char(c) => text.push(*c),
-            StrPart::Term(_) => return None,
-        }
-    }
-    Some((text, place))
 }

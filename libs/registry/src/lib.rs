@@ -9,3 +9,4 @@ pub mod folder;
 pub mod machines;
 pub mod orders;
 pub mod server_key;
+pub mod syntax;

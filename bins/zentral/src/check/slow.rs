@@ -29,17 +29,15 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// For people; nothing if there are no probes.
-    pub fn text(&self) -> Option<String> {
+    /// For people.
+    pub fn text(&self) -> String {
         let Self { index, both, jq } = self;
         let all = match index + both + jq {
-            0 => return None,
+            0 => return "no probes".to_owned(),
             1 => "1 probe".to_owned(),
             n => format!("{n} probes"),
         };
-        Some(format!(
-            "{all}: {index} decided by the index alone, {both} by the index and jq, {jq} by jq at every event"
-        ))
+        format!("{all}: {index} decided by the index alone, {both} by the index and jq, {jq} by jq at every event")
     }
 
     /// For programs.

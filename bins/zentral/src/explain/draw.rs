@@ -224,7 +224,8 @@ mod tests {
                     │                      ──────────────────── ✗ .b = \"y\"\n  \
                     3 │ | objects\n    │   ─────── · not reached\n  4 │ | {t: .b}\n    │   ─────── · not reached\n";
         assert_eq!(drawn(source, r#"{"a":1,"b":"y"}"#), want);
-        let want = "  1 │ any(.[]; . == 2)\n    │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
+        let want = "  1 │ any(.[]; . == 2)\n    │     ─── → 1, 2 (2 of 2 true)\n    \
+                    │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
         assert_eq!(drawn("any(.[]; . == 2)", "[1,2,3]"), want);
         assert!(drawn(".a | tonumber > 1", r#"{"a":"\u001b[31m\u202ex"}"#).contains("! "));
     }

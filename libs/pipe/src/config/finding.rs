@@ -22,6 +22,8 @@ pub struct SourceFile {
 pub enum Level {
     /// It is wrong: nothing starts with it.
     Error,
+    /// It works, and is most likely not what is meant.
+    Warning,
     /// It works, and could be better.
     Note,
 }
@@ -31,6 +33,7 @@ impl Level {
     pub fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
+            Self::Warning => "warning",
             Self::Note => "note",
         }
     }
@@ -68,7 +71,7 @@ impl Finding {
 
     /// A finding about a file that is no TOML.
     pub(super) fn syntax(file: &SourceFile, span: Range<usize>, text: impl Into<String>) -> Self {
-        Self::draw(file, span, "", text, Show::FirstKey)
+        Self::draw(file, span, "", text, Show::Before)
     }
 
     fn draw(
@@ -99,6 +102,12 @@ impl Finding {
         Self { level, file, line, column, key, text, shown: Some(shown) }
     }
 
+    /// The same as a warning.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { level: Level::Warning, ..self }
+    }
+
     /// The same as a note.
     #[must_use]
     pub fn note(self) -> Self {
@@ -113,8 +122,8 @@ impl fmt::Display for Finding {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
         f.write_str(": ")?;
-        if self.level == Level::Note {
-            f.write_str("note: ")?;
+        if self.level != Level::Error {
+            write!(f, "{}: ", self.level.word())?;
         }
         if !self.key.is_empty() {
             write!(f, "`{}`: ", self.key)?;

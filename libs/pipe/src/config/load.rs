@@ -15,7 +15,8 @@ const INCLUDED: [&str; 3] = ["unit", "contact", "probe"];
 pub(super) fn load(files: &mut Files, data: Option<&Path>) -> Result<Config, Vec<Finding>> {
     let main = files.main().to_owned();
     let mut table = parse(files, &main).map_err(|f| vec![f])?;
-    let mut reading = Reading { config: Config::empty(None), named: Named::default(), findings: Vec::new() };
+    let (config, named) = (Config::empty(None), Named::default());
+    let mut reading = Reading { config, places: Places::new(), named, findings: Vec::new() };
     reading.main(&mut table, files, data);
     let includes = table.strings("include");
     reading.findings.extend(table.clone().finish());
@@ -33,6 +34,7 @@ fn parse(files: &mut Files, path: &Path) -> Result<Settings, Finding> {
 
 struct Reading {
     config: Config,
+    places: Places,
     named: Named,
     findings: Vec<Finding>,
 }
@@ -107,7 +109,7 @@ impl Reading {
     fn shared(&mut self, table: &mut Settings, files: &mut Files) {
         for mut unit in table.tables("unit") {
             let read = Unit { title: unit.str("title"), tags: unit.strings("tags") };
-            put(&mut self.config.units, &mut unit, read);
+            put(&mut self.config.units, &mut self.places, &mut unit, read);
             table.absorb(unit);
         }
         for mut contact in table.tables("contact") {
@@ -117,7 +119,7 @@ impl Reading {
                 push: contact.secret("push"),
                 groups: contact.strings("groups"),
             };
-            put(&mut self.config.contacts, &mut contact, read);
+            put(&mut self.config.contacts, &mut self.places, &mut contact, read);
             table.absorb(contact);
         }
         for mut probe in table.tables("probe") {
@@ -126,7 +128,7 @@ impl Reading {
                 if silent {
                     read.act = self.named.act.clone();
                 }
-                put(&mut self.config.probes, &mut probe, read);
+                put(&mut self.config.probes, &mut self.places, &mut probe, read);
             }
             table.absorb(probe);
         }
@@ -161,10 +163,13 @@ impl Reading {
     }
 }
 
+/// Where each table stands.
+type Places = BTreeMap<String, String>;
+
 /// A name is used once, whatever file it stands in.
-fn put<T>(map: &mut BTreeMap<String, T>, table: &mut Settings, value: T) {
-    let name = table.name().to_owned();
-    if map.insert(name.clone(), value).is_some() {
-        table.fail("", format!("`{name}` stands in another file already"));
+fn put<T>(map: &mut BTreeMap<String, T>, places: &mut Places, table: &mut Settings, value: T) {
+    map.insert(table.name().to_owned(), value);
+    if let Some(first) = places.insert(table.full(""), table.place()) {
+        table.fail("", format!("`{}` stands in another file already: {first}", table.name()));
     }
 }

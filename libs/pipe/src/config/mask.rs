@@ -13,8 +13,8 @@ pub(super) enum Show {
     Meant,
     /// Keys only: the value under the caret is a secret.
     Keys,
-    /// The key that the line begins with: the line is no TOML, so nobody knows where a value ends.
-    FirstKey,
+    /// Keys before the caret: there the line stops being TOML, so nobody knows what the rest of it is.
+    Before,
 }
 
 /// The line that holds `span.start`, and its caret: both lines of the picture without their margins.
@@ -23,9 +23,12 @@ pub(super) fn draw(text: &str, span: Range<usize>, show: Show) -> (String, Strin
     let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
     let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
     let caret = at - start..span.end.clamp(at, start + line.len()).saturating_sub(start);
+    let open = open_string(text.get(..start).unwrap_or_default());
+    let first = line.get(..caret.start).is_none_or(|before| before.trim().is_empty());
     let pieces = match show {
-        Show::FirstKey => first_key(line, open_string(text.get(..start).unwrap_or_default()).is_some()),
-        _ => pieces(line, open_string(text.get(..start).unwrap_or_default()), caret.clone(), show),
+        Show::Before if first || open.is_some() || is_header(line) => first_key(line, open.is_some()),
+        Show::Before => broken(line, caret.start),
+        _ => pieces(line, open, caret.clone(), show),
     };
     let (mut drawn, mut left, mut right) = (String::new(), None, None);
     for (part, seen) in pieces.into_iter().filter(|(part, _)| !part.is_empty()) {
@@ -59,7 +62,7 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
         return vec![(0..line.len(), true)];
     }
     let meant = line.get(caret.clone()).unwrap_or_default();
-    // The caret under a whole table means the table, not what is in it.
+    // The caret under a whole table means the table, not what is in it; in a string it means the string.
     let inside = !(meant.starts_with('{') || (meant.starts_with('[') && meant.contains('{')));
     let mut all = Vec::new();
     let mut at = 0;
@@ -74,7 +77,8 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
         };
         let key = first != '#' && line.get(end..).is_some_and(|after| after.trim_start().starts_with('='));
         let under = at < caret.end.max(caret.start + 1) && caret.start < end;
-        all.push((at..end, plain || key || (under && inside && show == Show::Meant && first != '#')));
+        let meant = under && (inside || (at..end).contains(&caret.start)) && show == Show::Meant;
+        all.push((at..end, plain || key || (meant && first != '#')));
         at = end;
     }
     all
@@ -89,6 +93,58 @@ fn first_key(line: &str, inside: bool) -> Vec<(Range<usize>, bool)> {
     let seen = key.map_or(0, |at| at + 1);
     let space = line.get(seen..).map_or(0, |rest| rest.len() - rest.trim_start().len());
     vec![(0..seen + space, true), (seen + space..line.len(), false)]
+}
+
+/// A line that is TOML up to `until`: its keys and brackets until there. A key stands first, or in a table behind `{` or
+/// `,`; a word before any other `=` may be a value that went astray.
+fn broken(line: &str, until: usize) -> Vec<(Range<usize>, bool)> {
+    let (mut all, mut tables, mut begins) = (Vec::new(), Vec::new(), true);
+    for (part, plain) in pieces(line, None, 0..0, Show::Keys) {
+        let part = part.start.min(until)..part.end.min(until);
+        let text = line.get(part.clone()).unwrap_or_default();
+        let structure = text.starts_with(is_structure);
+        let named = line.get(part.end..).is_some_and(|after| after.trim_start().starts_with('='));
+        all.push((part, plain && (structure || (begins && named))));
+        match text.chars().next() {
+            Some(bracket @ ('{' | '[')) => tables.push(bracket),
+            Some('}' | ']') => drop(tables.pop()),
+            _ => {}
+        }
+        begins = match text.trim() {
+            "" => begins,
+            "{" | "," => tables.last() == Some(&'{'),
+            _ => false,
+        };
+    }
+    all.push((until..line.len(), false));
+    all
+}
+
+/// Where the string begins that has no end, if `text` stops being TOML for want of one.
+pub(super) fn unclosed(text: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(next) = text.get(at..)?.find(['"', '\'', '#']) {
+        at += next;
+        let rest = text.get(at..)?;
+        if rest.starts_with('#') {
+            at += rest.find('\n')?;
+            continue;
+        }
+        let length = string_len(rest);
+        let string = rest.get(..length)?;
+        let quotes = triple(rest).unwrap_or(rest.get(..1)?);
+        if length < 2 * quotes.len() || !string.ends_with(quotes) || escaped(string, quotes) {
+            return Some(at);
+        }
+        at += length;
+    }
+    None
+}
+
+/// Whether the quotes at the end of a string belong to what it holds: `"a\"`.
+fn escaped(string: &str, quotes: &str) -> bool {
+    let inner = string.strip_suffix(quotes).unwrap_or(string);
+    quotes.starts_with('"') && inner.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1
 }
 
 /// `[a.b]`, also while its end is missing.
@@ -188,12 +244,44 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_toml_shows_its_first_key() {
-        check("password = hunter2\n", "hunter2", Show::FirstKey, ("password = ***", "           ^^^"));
-        check("password = \"hun\"ter2=x\"", "ter2", Show::FirstKey, ("password = ***", "           ^^^"));
-        check("hunter2", "hunter2", Show::FirstKey, ("***", "^^^"));
-        check("[stage.receive\n", "\n", Show::FirstKey, ("[stage.receive", "              ^"));
-        check("a = \"\"\"\nAbcd=\n", "Abcd", Show::FirstKey, ("***", "^^^"));
-        check("", "", Show::FirstKey, ("", "^"));
+    fn a_line_that_stops_being_toml_shows_its_keys_until_there() {
+        check("password = hunter2\n", "hunter2", Show::Before, ("password = ***", "           ^^^"));
+        check("password = \"hun\"ter2=x\"", "ter2", Show::Before, ("password = ******", "              ^^^"));
+        check("password = hunter2=x", "=x", Show::Before, ("password = ******", "              ^^^"));
+        check("a = [1, 4711 = 3]", "= 3", Show::Before, ("a = [***, *** ***", "              ^^^"));
+        check("hunter2", "hunter2", Show::Before, ("***", "^^^"));
+        check("[stage.receive\n", "\n", Show::Before, ("[stage.receive", "              ^"));
+        check("a = \"\"\"\nAbcd=\n", "Abcd", Show::Before, ("***", "^^^"));
+        check("a = 1\na = 2", "a = 2", Show::Before, ("a = ***", "^^^^^^^"));
+        check("", "", Show::Before, ("", "^"));
+        check(
+            "query = { sql = \"select, interval = \"30s\" }",
+            "30s",
+            Show::Before,
+            ("query = { sql = ******", "                   ^^^"),
+        );
+        check(
+            "login = { user = 'a', token = \"hunter2, x = 1 }",
+            "\"hunter2",
+            Show::Before,
+            ("login = { user = ***, token = ***", "                              ^^^"),
+        );
+        check("filter = '{title: .a}'", "{title", Show::Meant, ("filter = '{title: .a}'", "          ^^^^^^"));
+    }
+
+    #[test]
+    fn a_string_without_an_end_is_found_where_it_begins() {
+        for (text, want) in [
+            ("a = \"x\"\nb = \"y\n", Some(12)),
+            ("a = 'x\nb = 'y'", Some(4)),
+            ("a = \"x\\\"\n", Some(4)),
+            ("a = \"x\\\\\"\n", None),
+            ("a = \"\"\"\nx\"\"\n", Some(4)),
+            ("a = '''\nx''\n''''\nb = 2 # it's", None),
+            ("a = \"\" # \"", None),
+            ("a = \"", Some(4)),
+        ] {
+            assert_eq!(unclosed(text), want, "{text}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod mask;
 mod probes;
 mod settings;
 mod stages;
+mod syntax;
 mod words;
 
 use std::collections::BTreeMap;

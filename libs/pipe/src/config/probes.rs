@@ -11,6 +11,17 @@ pub const SEVERITIES: [&str; 4] = ["info", "minor", "major", "critical"];
 /// The platforms that a scope may name.
 pub const PLATFORMS: [&str; 5] = ["macos", "linux", "windows", "freebsd", "ios"];
 
+/// The platform that others call so.
+fn of_system(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "darwin" | "mac" | "osx" | "os x" | "mac os" | "macosx" => "macos",
+        "ubuntu" | "debian" | "rhel" | "centos" | "fedora" | "amzn" | "arch" | "sles" => "linux",
+        "win" | "win32" | "win64" => "windows",
+        "ipados" | "iphone" => "ios",
+        _ => return None,
+    })
+}
+
 /// One probe.
 #[derive(Debug, Clone)]
 pub struct ProbeConf {
@@ -77,9 +88,12 @@ impl Scope {
             not_tags: scope.strings("not_tags"),
         };
         for (key, list) in [("platforms", &read.platforms), ("not_platforms", &read.not_platforms)] {
-            if let Some(odd) = list.iter().find(|p| !PLATFORMS.contains(&p.as_str())) {
-                let near = super::settings::nearest(odd, PLATFORMS.into_iter());
-                scope.fail(key, format!("`{odd}` is no platform{near}"));
+            for odd in list.iter().filter(|p| !PLATFORMS.contains(&p.as_str())) {
+                let near = match of_system(odd) {
+                    Some(platform) => format!("; did you mean `{platform}`?"),
+                    None => super::settings::nearest(odd, PLATFORMS.into_iter()),
+                };
+                scope.fail_word(key, odd, format!("`{odd}` is none of {}{near}", PLATFORMS.join(", ")));
             }
         }
         table.absorb(scope);

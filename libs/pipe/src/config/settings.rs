@@ -65,10 +65,7 @@ impl Settings {
     pub(crate) fn parse(file: Shared) -> Result<Self, Finding> {
         let entries = match DeTable::parse(&file.text) {
             Ok(table) => entries(table.get_ref()),
-            Err(e) => {
-                let text = e.message().replace('\n', ", ");
-                return Err(Finding::syntax(&file, e.span().unwrap_or(0..0), text));
-            }
+            Err(e) => return Err(super::syntax::finding(&file, e.span().unwrap_or(0..0), e.message())),
         };
         Ok(Self::new(file, String::new(), String::new(), 0..0, entries))
     }
@@ -105,6 +102,12 @@ impl Settings {
         &self.file.path
     }
 
+    /// Where it begins: `probes/a.toml:3`.
+    pub(super) fn place(&self) -> String {
+        let before = self.file.text.get(..self.span.start).unwrap_or_default();
+        format!("{}:{}", self.file.path.display(), before.matches('\n').count() + 1)
+    }
+
     /// The folder that relative paths of this table count from.
     pub fn base(&self) -> PathBuf {
         match self.file.path.parent() {
@@ -120,7 +123,8 @@ impl Settings {
         self.entries.iter().find(|e| e.key == key).map(|e| e.value.clone())
     }
 
-    fn full(&self, key: &str) -> String {
+    /// The key with its table.
+    pub(super) fn full(&self, key: &str) -> String {
         match (self.path.is_empty(), key.is_empty()) {
             (true, _) => key.to_owned(),
             (false, true) => self.path.clone(),

@@ -54,13 +54,47 @@ fn says_what_is_wrong_and_where() {
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\"\nscope = { platforms = [\"mac\"], unit = [\"x\"] }",
-        &["`mac` is no platform; did you mean `macos`?", "`probe.p.scope.unit`: unknown key; did you mean `units`?"],
+        &[
+            "`mac` is none of macos, linux, windows, freebsd, ios; did you mean `macos`?",
+            "`probe.p.scope.unit`: unknown key; did you mean `units`?",
+        ],
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\"\nquery = { sql = \"select 1\", interval = \"0s\" }",
         &["from 1s to 7d"],
     );
     check("version = 1\n[stage.receive\n", &[":2:"]);
+    check(
+        "version = 1\n[probe.p]\nfilter = \".a\"\nscope = { platforms = [\"linux\", \"darwin\"] }",
+        &[":4:33: `probe.p.scope.platforms`: `darwin` is none of", "did you mean `macos`?", "[***, \"darwin\"]"],
+    );
+    check(
+        "version = 1\n[probe.p]\nfilter = \".a\nseverity = \"major\"\n",
+        &[":3:10: this text has no `\"` at its end", "    3 | filter = ***\n      |          ^^^"],
+    );
+    check("version = 1\n[probe.p]\nfilter = '''\n.a\n", &[":3:10: this text has no `'''` at its end"]);
+    check("version = 1\n[unit.a]\n[unit.b]\n[unit.a]", &[":4:7: duplicate key; line 2 has it already"]);
+    check(
+        "version = 1\n[unit.a]\ntitle = \"a\"\n[unit.b]\ntitle = \"b\"\ntitle = \"c\"",
+        &[":6:1: duplicate key; line 5 has it already", "    6 | title = ***"],
+    );
+}
+
+#[test]
+fn a_name_in_two_files_is_told_with_both_places() {
+    let (dir, loaded) = load(&[
+        ("pipeline.toml", "version = 1\ninclude = [\"probes/*.toml\"]\n\n[unit.b]\n"),
+        ("probes/a.toml", "# first\n\n[probe.y]\nfilter = \".a\"\n"),
+        ("probes/b.toml", "[probe.y]\nfilter = \".a\"\n[unit.b]\n"),
+    ]);
+    let text = render(&loaded.unwrap_err());
+    let base = dir.path().display();
+    for want in [
+        format!("b.toml:3:1: `unit.b`: `b` stands in another file already: {base}/pipeline.toml:4"),
+        format!("b.toml:1:1: `probe.y`: `y` stands in another file already: {base}/probes/a.toml:3"),
+    ] {
+        assert!(text.contains(&want), "`{want}` is not in:\n{text}");
+    }
 }
 
 const WHOLE: &str = r#"
@@ -266,6 +300,17 @@ fn findings_show_no_secrets() {
     hunted("version = 1\n[action.x]\npassword = hunter2");
     hunted("version = 1\n[action.x]\npassword = \"hunter2");
     hunted("version = 1\n[action.x]\npassword = 'hunter2' x");
+    hunted("version = 1\n[action.x]\nlogin = { user = \"a\", password = \"hunter2, pin = 4711 }");
+    hunted("version = 1\n[action.x]\nlogin = { user = \"a, password = \"hunter2\", pin = \"4711\" }");
+    hunted("version = 1\n[action.x]\nlogin = { password = hunter2\", pin = \"4711\" }");
+    hunted("version = 1\n[action.x]\nlogin = { user = 1, hunter2 }");
+    hunted("version = 1\n[action.x]\nlogin = { user = 1, \"hunter2\" \"4711\" = 2 }");
+    hunted("version = 1\n[action.x]\nlogin = [\"hunter2\", 4711 = 3]");
+    hunted("version = 1\n[action.x]\npassword = hunter2 = 4711");
+    hunted("version = 1\n[action.x]\npassword = 4711 = hunter2");
+    hunted("version = 1\n[action.x]\nuser = 'a' hunter2 = 4711");
+    hunted("version = 1\n[action.x]\npassword = [\n  4711\n  hunter2 ]");
+    hunted("version = 1\n[action.x]\npassword = \"hunter2\"\npassword = \"4711\"");
     hunted("version = 1\n[action.x]\npassword = \"\"\"\nhunter2=\\q\n\"\"\"");
 }
 

@@ -7,13 +7,18 @@
 use std::mem;
 
 use jaq_core::load::Arena;
-use jaq_core::load::parse::{BinaryOp, Term};
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::path::{Opt, Part, Path};
 
-use super::known::{Known, assigns, flatten, is_constant, is_end, join};
+use super::known::{Known, asks_for, assigns, flatten, is_constant, is_end, join};
 use super::place::Places;
 use super::record::SEEN;
 use super::tree::{Tree, children_mut};
 use super::{Clause, Kind};
+
+/// The variable of a value that is only looked at; no program can spell it.
+const SEEN_VALUE: &str = "$!seen";
 
 /// What the outputs of a term are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,9 +70,8 @@ impl<'s, 'p> Cutter<'s, 'p> {
             Term::BinOp(_, BinaryOp::Pipe(None), _) if plain && what != For::Truth => self.leaf(term, what),
             Term::BinOp(_, BinaryOp::Pipe(None), _) => self.pipe(term, what),
             Term::BinOp(l, BinaryOp::Pipe(Some(_)), r) => {
-                let source = if self.known.is_plain(l) { For::Pipe } else { For::Value };
-                let source = if what == For::Value { For::Value } else { source };
-                self.deep(l, source);
+                // Where it gives nothing, nothing comes of the rest either.
+                self.deep(l, if what == For::Value { For::Value } else { For::Pipe });
                 self.term(r, what);
             }
             Term::BinOp(l, BinaryOp::And | BinaryOp::Or, r) => {
@@ -182,6 +186,7 @@ impl<'s, 'p> Cutter<'s, 'p> {
                     let mut judged = join(mem::take(&mut parts));
                     let text = self.shown(&judged);
                     self.operand(clause, text, &mut judged);
+                    self.arguments(clause, &mut judge);
                     parts.push(judged);
                 }
                 _ => {}
@@ -222,7 +227,8 @@ impl<'s, 'p> Cutter<'s, 'p> {
             }
             Term::Call("any" | "all", args) if args.len() == 2 => {
                 if let [from, condition] = args.as_mut_slice() {
-                    self.deep(from, For::Value);
+                    // Where there is nothing to ask about, no condition is reached.
+                    self.deep(from, if what == For::Value { For::Value } else { For::Pipe });
                     self.term(condition, For::Truth);
                 }
             }
@@ -237,11 +243,29 @@ impl<'s, 'p> Cutter<'s, 'p> {
             args.iter_mut().for_each(|arg| self.deep(arg, For::Value));
         }
         if let Some(clause) = clause {
-            let mut input = Term::Id;
-            self.operand(clause, Some(".".to_owned()), &mut input);
-            *term = join(vec![input, mem::take(term)]);
+            self.input(clause, term);
         }
         self.wrap_clause(term, clause);
+    }
+
+    /// A call that judges its input: that is shown, and what it is compared with.
+    fn input(&mut self, clause: usize, term: &mut Tree<'s>) {
+        self.arguments(clause, term);
+        let mut input = Term::Id;
+        self.operand(clause, Some(".".to_owned()), &mut input);
+        *term = join(vec![input, mem::take(term)]);
+    }
+
+    /// What a condition compares its input with, where that is not written out. Such functions ask for values alone.
+    fn arguments(&mut self, clause: usize, term: &mut Tree<'s>) {
+        let Term::Call(name, args) = term else { return };
+        if !self.known.is_predicate(name, args) && !self.known.is_helper(name, args.len()) {
+            return;
+        }
+        for arg in args {
+            let text = self.shown(arg).filter(|_| self.known.is_plain(arg));
+            self.operand(clause, text, arg);
+        }
     }
 
     /// A term that is not looked into.
@@ -250,7 +274,25 @@ impl<'s, 'p> Cutter<'s, 'p> {
             return;
         }
         let clause = self.clause(term, kind_of(term, what));
+        if let (Some(clause), For::Truth, Term::Call(name, args)) = (clause, what, &*term) {
+            match asks_for(name).filter(|_| self.known.is_helper(name, args.len())) {
+                Some(keys) => self.asked(clause, keys, term),
+                None if self.known.is_helper(name, args.len()) => self.input(clause, term),
+                None => {}
+            }
+        }
         self.wrap_clause(term, clause);
+    }
+
+    /// A helper that is called on the event and looks at one value of it.
+    fn asked(&mut self, clause: usize, keys: &[&'static str], term: &mut Tree<'s>) {
+        let text: String = keys.iter().flat_map(|key| [".", key]).collect();
+        let part = |key: &&'static str| (Part::Index(Term::Str(None, vec![StrPart::Str(*key)])), Opt::Essential);
+        let mut value = Term::Path(Box::new(Term::Id), Path(keys.iter().map(part).collect()));
+        self.operand(clause, Some(text), &mut value);
+        // `(try value catch 0) as $seen | call`: the value is only looked at.
+        let value = Term::TryCatch(Box::new(value), Some(Box::new(Term::Num("0"))));
+        *term = Term::BinOp(Box::new(value), BinaryOp::Pipe(Some(Pattern::Var(SEEN_VALUE))), Box::new(mem::take(term)));
     }
 
     /// A new clause; none for a term without a place.

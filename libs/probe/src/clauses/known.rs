@@ -85,6 +85,17 @@ impl<'s> Known<'s> {
         known && !self.is_local(name, args.len())
     }
 
+    /// A helper of the prelude that says yes or no.
+    pub(super) fn is_helper(&self, name: &str, arity: usize) -> bool {
+        let known = match arity {
+            0 => HELPERS.contains(&name) || asks_for(name).is_some(),
+            1 => JUDGES.contains(&name),
+            2 => name == "between",
+            _ => false,
+        };
+        known && !self.is_local(name, arity)
+    }
+
     /// A function of the language that lets its input pass, or not.
     pub(super) fn is_guard(&self, term: &Tree<'s>) -> bool {
         let Term::Call(name, args) = term else { return false };
@@ -103,6 +114,44 @@ impl<'s> Known<'s> {
                 | "normals"
         );
         known && args.is_empty() && !self.is_local(name, 0)
+    }
+}
+
+/// Helpers of the prelude that judge their input.
+const HELPERS: [&str; 10] = [
+    "is_on",
+    "is_off",
+    "is_ip",
+    "is_private_ip",
+    "is_public_ip",
+    "is_loopback_ip",
+    "in_home",
+    "in_temp",
+    "in_downloads",
+    "is_hidden",
+];
+/// Those that compare it with an argument.
+const JUDGES: [&str; 12] = [
+    "version_eq",
+    "version_lt",
+    "version_le",
+    "version_gt",
+    "version_ge",
+    "in_cidr",
+    "in_domain",
+    "under",
+    "has_extension",
+    "older_than",
+    "within",
+    "expires_within",
+];
+
+/// The value that a helper looks at which is called on the event itself, by its keys.
+pub(super) fn asks_for(helper: &str) -> Option<&'static [&'static str]> {
+    match helper {
+        "is_new" | "is_removed" => Some(&["payload", "action"]),
+        "is_first_run" => Some(&["payload", "counter"]),
+        _ => None,
     }
 }
 

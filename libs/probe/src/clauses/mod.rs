@@ -13,7 +13,7 @@ mod record;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};

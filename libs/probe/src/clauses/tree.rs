@@ -7,7 +7,7 @@ use jaq_core::load::lex::{StrPart, Tok, Token};
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::path::Part;
 
-pub(super) type Tree<'s> = Term<&'s str>;
+pub(crate) type Tree<'s> = Term<&'s str>;
 
 /// Words after which a term begins.
 const BEFORE_TERM: [&str; 12] =
@@ -50,7 +50,7 @@ pub(super) fn unmark(term: &mut Tree<'_>) {
 }
 
 /// The terms right below one, in the order of the text.
-pub(super) fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
+pub(crate) fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
     match term {
         Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => Vec::new(),
         Term::Str(_, parts) => {
@@ -91,7 +91,7 @@ fn keys<'t, 's>(pattern: &'t Pattern<&'s str>) -> Vec<&'t Tree<'s>> {
 }
 
 /// As [`children`], to be changed.
-pub(super) fn children_mut<'t, 's>(term: &'t mut Tree<'s>) -> Vec<&'t mut Tree<'s>> {
+pub(crate) fn children_mut<'t, 's>(term: &'t mut Tree<'s>) -> Vec<&'t mut Tree<'s>> {
     match term {
         Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => Vec::new(),
         Term::Str(_, parts) => {

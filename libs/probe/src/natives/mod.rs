@@ -62,6 +62,22 @@ pub(crate) fn all() -> Vec<Fun<Engine>> {
     funs
 }
 
+/// What says whether a constant will do as an argument of a helper.
+pub(crate) type Judge = fn(&Val) -> Result<(), Error>;
+
+/// The judge of a helper's arguments, by its name and how many it has.
+pub(crate) fn judge(name: &str, arity: usize) -> Option<Judge> {
+    Some(match (name, arity) {
+        ("in_cidr", 1) => net::judge_net,
+        ("in_domain", 1) => net::judge_domain,
+        ("under" | "has_extension", 1) => |value| string(value).map(drop),
+        ("older_than" | "within" | "expires_within", 1) => time::judge_length,
+        ("between", 2) => time::judge_clock,
+        ("version_cmp" | "version_eq" | "version_lt" | "version_le" | "version_gt" | "version_ge", 1) => version::judge,
+        _ => return None,
+    })
+}
+
 /// A function argument.
 fn f() -> Box<[Bind]> {
     [Bind::Fun(())].into()

@@ -88,6 +88,11 @@ impl Net {
     }
 }
 
+/// Whether this may be a network.
+pub(super) fn judge_net(value: &Val) -> Result<(), Error> {
+    Net::parse(value).map(drop)
+}
+
 /// IPv4 as it is mapped into IPv6.
 fn number(ip: IpAddr) -> u128 {
     match ip {
@@ -120,6 +125,11 @@ fn in_domain(host: &str, domain: &Val) -> Result<bool, Error> {
         return fail(format_args!("{domain} is no domain"));
     }
     Ok(host == name || host.strip_suffix(&name).is_some_and(|front| front.ends_with('.')))
+}
+
+/// Whether this may be a domain.
+pub(super) fn judge_domain(value: &Val) -> Result<(), Error> {
+    in_domain("", value).map(drop)
 }
 
 fn plain(name: &str) -> String {

@@ -14,6 +14,7 @@ pub(super) fn natives() -> Vec<Run> {
         ("under", f(), |cv| box_once(any_of(cv, |path, dir| Ok(under(text(path)?, text(dir)?))))),
         ("has_extension", f(), |cv| box_once(any_of(cv, |path, end| Ok(has_extension(text(path)?, text(end)?))))),
         ("in_home", v(0), |cv| bome(text(&cv.1).map(|path| Val::Bool(in_home(path))))),
+        ("in_downloads", v(0), |cv| bome(text(&cv.1).map(|path| Val::Bool(in_downloads(path))))),
         ("in_temp", v(0), |cv| bome(text(&cv.1).map(|path| Val::Bool(in_temp(path))))),
         ("is_hidden", v(0), |cv| bome(text(&cv.1).map(|path| Val::Bool(is_hidden(path))))),
     ]
@@ -106,11 +107,25 @@ impl<'a> Clean<'a> {
         l == r || (self.windows && l.chars().flat_map(char::to_lowercase).eq(r.chars().flat_map(char::to_lowercase)))
     }
 
+    /// In the name of a folder `*` stands for any characters, as at the shell.
+    fn fits(&self, name: &str, folder: &str) -> bool {
+        if !folder.contains('*') {
+            return self.same(name, folder);
+        }
+        let lower = |text: &str| if self.windows { text.to_lowercase() } else { text.to_owned() };
+        let (name, folder) = (lower(name), lower(folder));
+        let mut parts = folder.split('*');
+        let (first, last) = (parts.next().unwrap_or_default(), parts.next_back().unwrap_or_default());
+        let Some(rest) = name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
+        let found = parts.try_fold(rest, |rest, part| rest.get(rest.find(part)? + part.len()..));
+        found.is_some()
+    }
+
     fn is_below(&self, dir: &Clean<'_>) -> bool {
         self.windows == dir.windows
             && self.same(self.root, dir.root)
             && self.parts.len() > dir.parts.len()
-            && self.parts.iter().zip(&dir.parts).all(|(l, r)| self.same(l, r))
+            && self.parts.iter().zip(&dir.parts).all(|(name, dir)| self.fits(name, dir))
     }
 
     /// The first names of a path from a root, of Windows' in lower case.
@@ -139,15 +154,36 @@ fn has_extension(path: &str, extension: &str) -> bool {
 fn in_home(path: &str) -> bool {
     let path = Clean::new(path);
     let top = path.top();
-    let top: Vec<&str> = top.iter().map(String::as_str).collect();
-    match top.as_slice() {
-        ["users", name, _, ..] if path.windows => !matches!(*name, "public" | "default" | "default user" | "all users"),
-        _ if path.windows => false,
-        ["Users", name, _, ..] => *name != "Shared",
-        ["home", _, _, ..] | ["var", "home", _, _, ..] => true,
-        ["root", _, ..] | ["var", "root", _, ..] | ["private", "var", "root", _, ..] => true,
-        _ => false,
-    }
+    below_home(&path, &top).is_some_and(|rest| !rest.is_empty())
+}
+
+/// Below the folder of such a home where browsers put what they load.
+fn in_downloads(path: &str) -> bool {
+    let path = Clean::new(path);
+    let top = path.top();
+    let downloads = if path.windows { "downloads" } else { "Downloads" };
+    matches!(below_home(&path, &top), Some([folder, _, ..]) if folder == downloads)
+}
+
+/// The names that follow the home in which a path lies.
+fn below_home<'t>(path: &Clean<'_>, top: &'t [String]) -> Option<&'t [String]> {
+    let names: Vec<&str> = top.iter().map(String::as_str).collect();
+    let home = match names.as_slice() {
+        ["users", name, ..] if path.windows => {
+            if matches!(*name, "public" | "default" | "default user" | "all users") {
+                return None;
+            }
+            2
+        }
+        _ if path.windows => return None,
+        ["Users", "Shared", ..] => return None,
+        ["Users" | "home", _, ..] => 2,
+        ["var", "home", _, ..] | ["private", "var", "root", ..] => 3,
+        ["root", ..] => 1,
+        ["var", "root", ..] => 2,
+        _ => return None,
+    };
+    top.get(home..)
 }
 
 /// In a folder for passing files, or one that everybody may write to.

@@ -67,6 +67,16 @@ fn duration(value: &Val) -> ValR {
     }
 }
 
+/// Whether this may be a length of time.
+pub(super) fn judge_length(value: &Val) -> Result<(), Error> {
+    duration(value).map(drop)
+}
+
+/// Whether this may be a time of day.
+pub(super) fn judge_clock(value: &Val) -> Result<(), Error> {
+    clock(value).map(drop)
+}
+
 fn length(text: &str) -> Option<i64> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(end)?;

@@ -64,6 +64,11 @@ fn version(value: &Val) -> Result<Vec<Vec<Piece>>, Error> {
     Ok(parts)
 }
 
+/// Whether this may be a version.
+pub(super) fn judge(value: &Val) -> Result<(), Error> {
+    version(value).map(drop)
+}
+
 /// `15.1 (24B83)` is 15.1: what stands in brackets tells builds apart, not versions.
 fn without_brackets(text: &str) -> &str {
     text.split_once('(').map_or(text, |(version, _)| version)
