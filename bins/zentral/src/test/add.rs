@@ -70,7 +70,7 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let beside = filter.with_extension("ndjson");
     let before = if beside.exists() { file::read(&beside)? } else { String::new() };
     let (known, _) = examples::read(&before);
-    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| is_same(&v, &val))) {
+    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| v == val)) {
         let asks = match &same.want {
             examples::Want::Match(false) => "no match",
             examples::Want::Match(true) => "a match",
@@ -102,12 +102,6 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let said = format!("{}:{} {}\n", beside.display(), after.lines().count(), args.want.word());
     pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
-}
-
-/// The same event: by its id, which is given once, or by everything in it.
-fn is_same(one: &Val, other: &Val) -> bool {
-    let id = |event: &Val| event.get("id").and_then(Val::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
-    one == other || (id(one).is_some() && id(one) == id(other))
 }
 
 /// The file of a filter: a path, or a probe's.
