@@ -10,13 +10,13 @@ use jaq_core::load::lex::{StrPart, Tok, Token};
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Math;
 
-use crate::analyse::{self, Analyst, Definitions, NONE, Node, Paths, Reason, TRUE};
+use crate::analyse::{self, Analyst, Definitions, NONE, Node, Paths, Patterns, Reason, TRUE};
 use crate::clauses::place::Places;
 use crate::compile::shared;
 use crate::error::Problem;
 use crate::index::clauses;
 use crate::link::{Linker, Modules};
-use crate::read::{Patterns, constants};
+use crate::read::constants;
 use crate::spec::Source;
 use crate::walk::DATA;
 use crate::{source, stack};
@@ -79,7 +79,7 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Advice> {
     let constants = constants(&linker.data);
     let data = |place: usize| constants.get(place).cloned().flatten();
 
-    let (mut paths, mut patterns) = (Paths::default(), Patterns::new());
+    let (mut paths, mut patterns) = (Paths::default(), Patterns::default());
     let mut asked = Analyst::new(&mut paths, &mut patterns, &definitions, &data);
     let node = asked.filter(&term);
     let mut found: Vec<analyse::Unclear<'_>> = Vec::new();
@@ -89,7 +89,7 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Advice> {
         }
     }
     let supposed = |suppose: &Supposed<'_>| {
-        let (mut paths, mut patterns) = (Paths::default(), Patterns::new());
+        let (mut paths, mut patterns) = (Paths::default(), Patterns::default());
         let mut asked = Analyst::new(&mut paths, &mut patterns, &definitions, &data);
         asked.suppose = Some(suppose);
         asked.filter(&term)

@@ -9,12 +9,12 @@ use jaq_core::load::Arena;
 use jaq_core::load::lex::Token;
 use jaq_core::load::parse::Term;
 
-use crate::analyse::{Analyst, Definitions, Paths};
+use crate::analyse::{Analyst, Definitions, Paths, Patterns};
 use crate::clauses::place::Places;
 use crate::compile::shared;
 use crate::error::Problem;
 use crate::link::{Linker, Modules};
-use crate::read::{Patterns, constants};
+use crate::read::constants;
 use crate::spec::Source;
 use crate::{source, stack};
 
@@ -62,7 +62,7 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Vec<Doubt>> {
         let definitions = Definitions::new(shared().iter().chain(&linker.defs));
         let constants = constants(&linker.data);
         let data = |place: usize| constants.get(place).cloned().flatten();
-        let (mut paths, mut patterns) = (Paths::default(), Patterns::new());
+        let (mut paths, mut patterns) = (Paths::default(), Patterns::default());
         let node = Analyst::new(&mut paths, &mut patterns, &definitions, &data).filter(&term);
         if let Some(message) = always::says(&node) {
             found.push((Doubted::Always, at.last(&term), message.to_owned()));

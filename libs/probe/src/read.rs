@@ -1,12 +1,9 @@
 //! Filters read but not compiled: what is wrong with them, and what must hold for them to match.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use jaq_core::load::Arena;
 use jaq_core::load::parse::Term;
 
-use crate::analyse::{Analyst, Definitions, Literal, Node, Paths, Pattern};
+use crate::analyse::{Analyst, Definitions, Literal, Node, Paths, Patterns};
 use crate::compile::{Text, shared};
 use crate::error::CompileError;
 use crate::link::{Linker, Modules};
@@ -19,9 +16,6 @@ pub(crate) struct Read {
     /// Terms of it that were looked at, those of functions that it calls included.
     pub(crate) terms: usize,
 }
-
-/// Patterns of a set: equal ones are compiled once.
-pub(crate) type Patterns = HashMap<(String, String), Option<Arc<Pattern>>>;
 
 /// Programs whose syntax trees are held at the same time.
 const AT_ONCE: usize = 256;

@@ -81,7 +81,7 @@ pub(crate) fn judge(pattern: &str, flags: Flags) -> Result<(), String> {
 }
 
 /// A measure of what a pattern compiles to: repetitions multiply, a class of Unicode is long.
-fn size(hir: &Hir) -> usize {
+pub(crate) fn size(hir: &Hir) -> usize {
     use regex_syntax::hir::{Class, HirKind};
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => 1,

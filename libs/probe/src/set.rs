@@ -11,13 +11,13 @@ use event::ProbeMatch;
 use serde_json::value::RawValue;
 
 use crate::advice::{Advice, advice};
-use crate::analyse::{PathRef, Paths};
+use crate::analyse::{PathRef, Paths, Patterns};
 use crate::budget::Limits;
 use crate::error::CompileError;
 use crate::index::{Clause, Index, Scratch};
 use crate::link::Modules;
 use crate::program::Decision;
-use crate::read::{Patterns, Read};
+use crate::read::Read;
 use crate::segment::Segment;
 use crate::spec::{Found, Note, Outcome, Spec};
 use crate::stack;

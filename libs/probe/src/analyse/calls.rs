@@ -175,7 +175,6 @@ impl<'t> Analyst<'_, 't> {
     }
 
     fn pattern(&mut self, text: &str, flags: &str) -> Option<Arc<Pattern>> {
-        let key = (text.to_owned(), flags.to_owned());
-        self.patterns.entry(key).or_insert_with(|| Pattern::new(text, flags).map(Arc::new)).clone()
+        self.patterns.get(text, flags)
     }
 }

@@ -16,7 +16,7 @@ mod term;
 pub(crate) use literal::{Literal, Set, bits, exact, order};
 pub(crate) use needed::Needed;
 pub(crate) use paths::{PathId, PathRef, Paths};
-pub(crate) use pattern::Pattern;
+pub(crate) use pattern::{Pattern, Patterns};
 pub use reason::Reason;
 pub(crate) use term::{Analyst, Definitions, Unclear};
 

@@ -7,7 +7,7 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern as Binding, Term};
 use jaq_core::path::{Opt, Part};
 
-use super::{ANY, CONTEXT, ERROR, Each, Literal, Mask, NO, NONE, Node, PathRef, Paths, Reason, YES, pattern::Pattern};
+use super::{ANY, CONTEXT, ERROR, Each, Literal, Mask, NO, NONE, Node, PathRef, Paths, Patterns, Reason, YES};
 use crate::value::Num;
 
 /// Parts of a syntax tree that are looked at for one filter, functions that it calls included.
@@ -81,7 +81,7 @@ impl<'t> Names<'t> {
 /// Reads filters of one set.
 pub(crate) struct Analyst<'a, 't> {
     pub(super) paths: &'a mut Paths,
-    pub(super) patterns: &'a mut HashMap<(String, String), Option<std::sync::Arc<Pattern>>>,
+    pub(super) patterns: &'a mut Patterns,
     definitions: &'a Definitions<'t>,
     data: &'a dyn Fn(usize) -> Option<Literal>,
     terms_left: usize,
@@ -126,7 +126,7 @@ impl PartialEq for Unclear<'_> {
 impl<'a, 't> Analyst<'a, 't> {
     pub(crate) fn new(
         paths: &'a mut Paths,
-        patterns: &'a mut HashMap<(String, String), Option<std::sync::Arc<Pattern>>>,
+        patterns: &'a mut Patterns,
         definitions: &'a Definitions<'t>,
         data: &'a dyn Fn(usize) -> Option<Literal>,
     ) -> Self {

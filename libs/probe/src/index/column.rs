@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::keys::{Key, KeyTest};
 use super::scan::{At, lookup};
-use super::text::{Elements, Members, Values, string};
+use super::text::{self, Members, Values, string};
 use crate::analyse::{Paths, bits};
 use crate::value::{Num, Val};
 
@@ -27,9 +27,19 @@ pub(super) struct Column {
     parts: Parts,
     folded: Parts,
     present: Posting,
-    /// Of each element, by the path within it.
-    elements: Vec<(Vec<Box<[u8]>>, Column)>,
+    elements: Option<Box<Elements>>,
 }
+
+/// Filters by what is in an element of an array or object.
+#[derive(Debug, Default)]
+struct Elements {
+    /// By the element itself.
+    own: Column,
+    /// By its members: by the key, and the path from there on.
+    below: FxHashMap<Box<[u8]>, Vec<Below>>,
+}
+
+type Below = (Vec<Box<[u8]>>, Column);
 
 /// Texts to look for in a string.
 #[derive(Debug, Default)]
@@ -78,20 +88,11 @@ impl Parts {
 impl Column {
     /// Files a filter under a key of this path.
     pub(super) fn add(&mut self, paths: &Paths, key: &Key, filter: u32) {
-        if key.place.over.is_none() {
-            return self.add_test(&key.test, filter);
-        }
-        let keys: Vec<Box<[u8]>> = paths.keys(key.place.path).into_iter().map(Box::from).collect();
-        let place = match self.elements.iter().position(|(k, _)| *k == keys) {
-            Some(place) => place,
-            None => {
-                self.elements.push((keys, Column::default()));
-                self.elements.len() - 1
-            }
+        let column = match key.place.over {
+            None => self,
+            Some(_) => self.elements.get_or_insert_default().column(&paths.keys(key.place.path)),
         };
-        if let Some((_, column)) = self.elements.get_mut(place) {
-            column.add_test(&key.test, filter);
-        }
+        column.add_test(&key.test, filter);
     }
 
     fn add_test(&mut self, test: &KeyTest, filter: u32) {
@@ -108,7 +109,8 @@ impl Column {
     /// Nothing more is added. `false`: it could not be built.
     pub(super) fn finish(&mut self) -> bool {
         let own = self.parts.finish(false) && self.folded.finish(true);
-        self.elements.iter_mut().all(|(_, column)| column.finish()) && own
+        let built = self.elements.as_mut().is_none_or(|elements| elements.columns_mut().all(Self::finish));
+        own && built
     }
 
     /// The filters that this value makes candidates, perhaps several times.
@@ -150,23 +152,16 @@ impl Column {
     }
 
     fn look_into(&self, value: &[u8], found: &mut dyn FnMut(u32)) {
-        if self.elements.is_empty() {
-            return;
-        }
+        let Some(elements) = &self.elements else { return };
         let values = match value.first() {
-            Some(b'[') => Values::Elements(Elements::new(value)),
+            Some(b'[') => Values::Elements(text::Elements::new(value)),
             _ => Values::Members(Members::new(value)),
         };
         for (i, element) in values.enumerate() {
             if i >= ELEMENTS_MAX {
-                return self.elements.iter().for_each(|(_, column)| column.everything(found));
+                return elements.everything(found);
             }
-            for (keys, column) in &self.elements {
-                let keys: Vec<&[u8]> = keys.iter().map(|k| &**k).collect();
-                if let At::Value(value) = lookup(element, &keys) {
-                    column.look(value, found);
-                }
-            }
+            elements.look(element, found);
         }
     }
 
@@ -175,5 +170,44 @@ impl Column {
         let maps = self.exact.values().chain(self.numbers.values()).chain(self.lower.values());
         let parts = self.parts.postings.iter().chain(&self.folded.postings);
         maps.chain(parts).chain([&self.present]).for_each(|p| p.0.iter().for_each(|filter| found(*filter)));
+        if let Some(elements) = &self.elements {
+            elements.everything(found);
+        }
+    }
+}
+
+impl Elements {
+    fn column(&mut self, keys: &[&[u8]]) -> &mut Column {
+        let Some((first, rest)) = keys.split_first() else { return &mut self.own };
+        let below = self.below.entry(Box::from(*first)).or_default();
+        let known = below.iter().position(|(keys, _)| keys.iter().map(|k| &**k).eq(rest.iter().copied()));
+        let place = known.unwrap_or(below.len());
+        if known.is_none() {
+            below.push((rest.iter().copied().map(Box::from).collect(), Column::default()));
+        }
+        below.get_mut(place).map_or(&mut self.own, |(_, column)| column)
+    }
+
+    fn columns_mut(&mut self) -> impl Iterator<Item = &mut Column> {
+        std::iter::once(&mut self.own).chain(self.below.values_mut().flatten().map(|(_, column)| column))
+    }
+
+    fn everything(&self, found: &mut dyn FnMut(u32)) {
+        self.own.everything(found);
+        self.below.values().flatten().for_each(|(_, column)| column.everything(found));
+    }
+
+    fn look(&self, element: &[u8], found: &mut dyn FnMut(u32)) {
+        self.own.look(element, found);
+        if self.below.is_empty() || element.first() != Some(&b'{') {
+            return;
+        }
+        for (key, member) in Members::new(element) {
+            for (rest, column) in self.below.get(key).into_iter().flatten() {
+                if let At::Value(value) = lookup(member, rest) {
+                    column.look(value, found);
+                }
+            }
+        }
     }
 }

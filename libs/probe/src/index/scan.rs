@@ -196,11 +196,11 @@ impl Places {
 }
 
 /// What is at a path below a value, looked for there and then.
-pub(super) fn lookup<'t>(value: &'t [u8], keys: &[&[u8]]) -> At<'t> {
+pub(super) fn lookup<'t>(value: &'t [u8], keys: &[impl AsRef<[u8]>]) -> At<'t> {
     let mut value = value;
     for (depth, key) in keys.iter().enumerate() {
         match value.first() {
-            Some(b'{') => match super::text::Members::new(value).find(|(k, _)| k == key) {
+            Some(b'{') => match super::text::Members::new(value).find(|(k, _)| *k == key.as_ref()) {
                 Some((_, found)) => value = found,
                 None => return At::Nothing,
             },

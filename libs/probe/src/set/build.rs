@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use super::{Code, FilterSet, Inner, Learner, Probe, Seen};
-use crate::analyse::{Node, Paths};
+use super::{Code, FilterSet, Inner, Probe, Seen};
+use crate::analyse::{Node, PathId, Paths, Patterns};
 use crate::budget::Limits;
 use crate::compile::Text;
 use crate::error::CompileError;
 use crate::gate::gate;
 use crate::index::{Clause, Index, Rarity, clauses};
 use crate::link::Modules;
-use crate::read::{Patterns, Read, read};
+use crate::read::{Read, read};
 use crate::segment::{Recorder, SEGMENT, Segment};
 use crate::spec::Spec;
 
@@ -20,10 +20,13 @@ pub(super) fn build(
     specs: Vec<Spec>,
     modules: &dyn Modules,
 ) -> Result<FilterSet, Vec<CompileError>> {
+    let learner = old.map(|old| old.learner.taken_over()).unwrap_or_default();
+    let old = old.filter(|old| !old.inner.is_stale());
     let (mut paths, mut patterns) = match old {
         Some(old) => (old.inner.paths.clone(), old.inner.patterns.clone()),
-        None => (Paths::default(), Patterns::new()),
+        None => (Paths::default(), Patterns::default()),
     };
+    patterns.forget_unused();
     let known: HashMap<&str, &Arc<Probe>> =
         old.iter().flat_map(|old| &old.inner.probes).map(|p| (p.spec.name.as_str(), p)).collect();
     let kept: Vec<Option<Arc<Probe>>> = specs
@@ -38,11 +41,13 @@ pub(super) fn build(
     let seen = Seen { id: paths.of(&["id"]), received: paths.of(&["received"]), machine };
     let inner = Inner { probes, paths, patterns, seen };
     let filed = inner.filed();
-    let index = inner.index(&filed, &Rarity::of(&filed));
+    let mut rarity = Rarity::of(&filed);
+    learner.teach(&mut rarity, &inner.paths);
+    let index = inner.index(&filed, &rarity);
     Ok(FilterSet {
         inner: Arc::new(inner),
         index: Arc::new(RwLock::new(Arc::new(index))),
-        learner: Learner::default(),
+        learner,
         limits: Limits::default(),
     })
 }
@@ -109,7 +114,44 @@ fn filed_under(gate: Option<&Node>, read: &Read, until: Option<&Read>) -> Vec<Cl
     }
 }
 
+fn paths_of(node: &Node, found: &mut impl FnMut(PathId)) {
+    match node {
+        Node::Path(path) => found(path.path),
+        Node::Each(each, _) => found(each.over.path),
+        _ => {}
+    }
+    node.parts().into_iter().flatten().for_each(|part| paths_of(part, found));
+}
+
+/// Paths that nobody uses any more and that are kept all the same, so that others keep their numbers.
+const UNUSED_MAX: usize = 4_096;
+
 impl Inner {
+    /// Most paths are of filters that are gone: better to read all filters anew.
+    fn is_stale(&self) -> bool {
+        if self.paths.len() <= UNUSED_MAX {
+            return false;
+        }
+        let mut used = vec![false; self.paths.len()];
+        let mut mark = |path: PathId| {
+            // Those that it is below are in use as well.
+            let mut at = path;
+            while let Some(seen) = used.get_mut(at as usize).filter(|seen| !**seen) {
+                *seen = true;
+                at = self.paths.part(at).map_or(0, |part| part.parent);
+            }
+        };
+        for probe in &self.probes {
+            probe.gate.iter().chain([&probe.read.node]).for_each(|node| paths_of(node, &mut mark));
+            for key in probe.clauses.iter().flatten() {
+                mark(key.place.path);
+                key.place.over.map(&mut mark);
+            }
+        }
+        let unused = used.iter().filter(|used| !**used).count();
+        unused > UNUSED_MAX && unused > self.paths.len() / 2
+    }
+
     pub(super) fn filed(&self) -> Vec<&[Clause]> {
         self.probes.iter().map(|p| p.clauses.as_slice()).collect()
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::{FilterSet, Inner};
+use crate::analyse::Paths;
 use crate::index::{Index, Rarity};
 
 /// Lines that are kept to learn from, and the longest of them in bytes.
@@ -25,7 +26,7 @@ pub(super) struct Learner {
     busy: Arc<AtomicBool>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct State {
     lines: Vec<Box<[u8]>>,
     /// The place of the line to be replaced next.
@@ -49,11 +50,27 @@ impl Samples {
     #[inline]
     pub(super) fn see(&mut self, line: &[u8]) {
         self.seen += 1;
-        if (self.before + self.seen < FIRST || self.seen.is_multiple_of(EVERY))
+        if (self.before + self.seen < FIRST || (self.before + self.seen).is_multiple_of(EVERY))
             && line.len() <= LINE_MAX
             && self.lines.len() < LINES
         {
             self.lines.push(line.into());
+        }
+    }
+}
+
+impl Learner {
+    /// What has passed, for a set that takes the place of this one.
+    pub(super) fn taken_over(&self) -> Self {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { state: Mutex::new(state), busy: Arc::default() }
+    }
+
+    /// What is known from the start.
+    pub(super) fn teach(&self, rarity: &mut Rarity<'_>, paths: &Paths) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.lines.is_empty() {
+            rarity.learn(&state.lines, paths);
         }
     }
 }

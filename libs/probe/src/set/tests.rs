@@ -173,3 +173,53 @@ fn a_thousand_probes_compile_quickly_and_share_their_definitions() {
     })
     .unwrap();
 }
+
+/// Candidates at a line.
+fn candidates(set: &FilterSet, line: &str) -> usize {
+    let mut scratch = Scratch::default();
+    set.index().look(line.as_bytes(), &set.inner.paths, set.len(), &mut scratch).candidates.len()
+}
+
+#[test]
+fn what_passes_teaches_and_a_reload_remembers() {
+    crate::with_stack(|| {
+        // It could be filed under either; the first is in every line.
+        let specs = |other: &str| {
+            vec![Spec::bare("two", r#".common == "c" and .rare == "r""#), Spec::bare("other", format!(".n == {other}"))]
+        };
+        let old = FilterSet::build(specs("1"), &NoModules).unwrap();
+        let line = |rare: usize| format!(r#"{{"common":"c","rare":"{rare}"}}"#);
+        assert_eq!(candidates(&old, &line(0)), 1);
+        for batch in 0..30 {
+            let mut scratch = Scratch::default();
+            let mut runner = old.runner(&mut scratch);
+            for i in 0..10 {
+                assert!(runner.run(line(batch * 10 + i).as_bytes(), 0, &mut Quiet).unwrap().found.is_empty());
+            }
+        }
+        assert_eq!(candidates(&old, &line(0)), 0, "it is filed under the other");
+        let new = FilterSet::rebuild(&old, specs("2"), &NoModules).unwrap();
+        assert_eq!(candidates(&new, &line(0)), 0, "and is so still");
+        for set in [&old, &new] {
+            let found = set.run(br#"{"common":"c","rare":"r"}"#, 0, &mut Quiet).unwrap().found;
+            assert_eq!(found.iter().map(|f| f.probe).collect::<Vec<_>>(), [0]);
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn reloads_leave_nothing_behind() {
+    let specs = |round: usize| {
+        (0..50).map(|i| Spec::bare(&format!("p{i}"), format!(".k{round}_{i} | test(\"^{round}-{i}$\")"))).collect()
+    };
+    let mut set = FilterSet::build(specs(0), &NoModules).unwrap();
+    for round in 1..=200 {
+        set = FilterSet::rebuild(&set, specs(round), &NoModules).unwrap();
+    }
+    // Those of the set before were in use still when this one was made.
+    assert!(set.inner.patterns.len() <= 100, "{}", set.inner.patterns.len());
+    assert!(set.inner.paths.len() < 5_000, "{}", set.inner.paths.len());
+    let found = set.run(br#"{"k200_7":"200-7"}"#, 0, &mut Quiet).unwrap().found;
+    assert_eq!(found.iter().map(|f| f.probe).collect::<Vec<_>>(), [7]);
+}
