@@ -18,7 +18,7 @@ pub(crate) fn programs(
     exprs: &[String],
     files: &[&String],
 ) -> Result<FilterSet, StageError> {
-    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare("-e", expr)).collect();
+    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare("-e", expr.as_str())).collect();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| StageError::usage(format!("{file}: {e}")))?;
         specs.push(Spec::bare(file, text));

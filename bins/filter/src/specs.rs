@@ -27,7 +27,7 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     Spec {
         name: conf.name.clone(),
         rev: probe::rev(&conf.filter.source, &options.to_string()),
-        filter: Source { name: name(&conf.filter), text: conf.filter.source.clone() },
+        filter: Source { name: name(&conf.filter).into(), text: conf.filter.source.as_str().into() },
         until: None,
         by,
         severity: conf.severity.clone(),

@@ -16,13 +16,13 @@ pub(crate) const SEGMENT: usize = 256;
 /// Programs that have been read and found right.
 pub(crate) struct Segment {
     /// Name and text of each.
-    texts: Vec<(String, String)>,
+    texts: Vec<(Arc<str>, Arc<str>)>,
     modules: Arc<Recorded>,
     bundle: OnceLock<Option<Bundle>>,
 }
 
 impl Segment {
-    pub(crate) fn new(texts: Vec<(String, String)>, modules: Arc<Recorded>) -> Self {
+    pub(crate) fn new(texts: Vec<(Arc<str>, Arc<str>)>, modules: Arc<Recorded>) -> Self {
         Self { texts, modules, bundle: OnceLock::new() }
     }
 

@@ -1,5 +1,7 @@
 //! What goes into a set of probes, and what comes out of it.
 
+use std::sync::Arc;
+
 use crate::budget::Limit;
 use crate::scope::Scope;
 
@@ -7,9 +9,9 @@ use crate::scope::Scope;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Its file's name, or `probe NAME`: what errors call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// The jq program.
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 /// One probe, as the configuration says it.
@@ -41,11 +43,11 @@ pub struct Spec {
 
 impl Spec {
     /// A filter and nothing else: for every event, without query, scope or actions. Errors call it by this name.
-    pub fn bare(name: &str, text: impl Into<String>) -> Self {
+    pub fn bare(name: &str, text: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.to_owned(),
             rev: String::new(),
-            filter: Source { name: name.to_owned(), text: text.into() },
+            filter: Source { name: name.into(), text: text.into() },
             until: None,
             by: None,
             severity: String::new(),

@@ -28,7 +28,7 @@ pub fn probe(verdict: &Verdict) -> Value {
     let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
     put("probe", spec.name.clone().into());
     put("rev", spec.rev.clone().into());
-    put("filter", spec.filter.name.clone().into());
+    put("filter", (*spec.filter.name).into());
     put("severity", spec.severity.clone().into());
     put("shadow", spec.shadow.into());
     put("verdict", says.word().into());

@@ -6,7 +6,7 @@ use event::json;
 use pipe::config::{Config, nearest};
 use pipe::{Exit, StageError};
 use probe::clauses::{Clauses, now};
-use probe::{Decision, Limits, Val, examples};
+use probe::{Decision, Limits, examples};
 use serde_json::value::RawValue;
 
 use super::{file, report, wrong};

@@ -162,8 +162,7 @@ impl ProbeConf {
         let act = table.strings("act");
         let shadow = table.bool("shadow").unwrap_or(false);
         let first_run = table.bool("first_run").unwrap_or(false);
-        let (name, mut settings) = (table.name().to_owned(), table.clone());
-        settings.take_findings();
+        let (name, settings) = (table.name().to_owned(), table.places());
         Some(Self { name, scope, query, filter: filter?, severity, act, by, shadow, first_run, settings })
     }
 

@@ -378,6 +378,12 @@ impl Settings {
         self.findings.extend(inner.finish());
     }
 
+    /// Itself without what was asked and found, to be kept for findings that others make: there may be many.
+    pub(crate) fn places(&self) -> Self {
+        let Self { file, path, name, span, entries, .. } = self.clone();
+        Self { secrets: self.secrets.clone(), ..Self::new(file, path, name, span, entries) }
+    }
+
     /// What was found wrong so far, without looking for unknown keys.
     pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.findings)

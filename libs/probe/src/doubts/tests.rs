@@ -93,7 +93,7 @@ fn the_filters_that_ship_are_beyond_doubt() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "jq") && path.with_extension("ndjson").exists() {
             let text = std::fs::read_to_string(&path).unwrap();
-            let source = Source { name: path.display().to_string(), text };
+            let source = Source { name: path.display().to_string().into(), text: text.into() };
             assert_eq!(doubts(&source, &modules), []);
             seen += 1;
         }

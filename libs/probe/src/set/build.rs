@@ -13,7 +13,7 @@ use crate::index::{Clause, Index, Rarity, clauses};
 use crate::link::Modules;
 use crate::read::{Read, read};
 use crate::segment::{Recorder, SEGMENT, Segment};
-use crate::spec::Spec;
+use crate::spec::{Source, Spec};
 
 pub(super) fn build(
     old: Option<&FilterSet>,
@@ -59,19 +59,21 @@ fn fresh_probes(
     paths: &mut Paths,
     patterns: &mut Patterns,
 ) -> Result<Vec<Arc<Probe>>, Vec<CompileError>> {
-    let by_names: Vec<String> = specs.iter().map(|s| format!("probe {}, by", s.name)).collect();
-    let mut texts: Vec<(Text<'_>, bool)> = Vec::new();
-    let mut add = |name, text, analysed| {
-        texts.push((Text { name, text }, analysed));
-        texts.len() - 1
+    let mut own: Vec<(Source, bool)> = Vec::new();
+    let mut add = |source: Source, analysed| {
+        own.push((source, analysed));
+        own.len() - 1
     };
     let mut places = Vec::with_capacity(specs.len());
-    for (spec, by_name) in specs.iter().zip(&by_names) {
-        let filter = add(&spec.filter.name, &spec.filter.text, true);
-        let until = spec.until.as_ref().map(|until| add(&until.name, &until.text, true));
-        let own = spec.by.as_deref().filter(|by| by.trim() != "machine_key");
-        places.push((filter, until, own.map(|by| add(by_name, by, false))));
+    for spec in specs {
+        let filter = add(spec.filter.clone(), true);
+        let until = spec.until.clone().map(|until| add(until, true));
+        let by = spec.by.as_deref().filter(|by| by.trim() != "machine_key");
+        let by = by.map(|by| Source { name: format!("probe {}, by", spec.name).into(), text: by.into() });
+        places.push((filter, until, by.map(|by| add(by, false))));
     }
+    let texts: Vec<(Text<'_>, bool)> =
+        own.iter().map(|(Source { name, text }, analysed)| (Text { name, text }, *analysed)).collect();
     let recorder = Recorder::new(modules);
     let mut found = read(&texts, &recorder, paths, patterns)
         .map_err(|errors| errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>())?;
@@ -81,8 +83,8 @@ fn fresh_probes(
     for (group, places) in specs.chunks(SEGMENT).zip(places.chunks(SEGMENT)) {
         let first = places.first().map_or(0, |(filter, ..)| *filter);
         let last = places.last().map_or(0, |(filter, until, by)| by.or(*until).unwrap_or(*filter));
-        let own = texts.get(first..=last).unwrap_or_default();
-        let own = own.iter().map(|(text, _)| (text.name.to_owned(), text.text.to_owned())).collect();
+        let own = own.get(first..=last).unwrap_or_default().iter();
+        let own = own.map(|(source, _)| (Arc::clone(&source.name), Arc::clone(&source.text))).collect();
         let segment = Arc::new(Segment::new(own, Arc::clone(&recorded)));
         for (spec, (filter, until, by)) in group.iter().zip(places) {
             let mut take = |place: usize| found.get_mut(place).and_then(Option::take);

@@ -29,9 +29,10 @@ impl Plan {
 
     pub fn spec(&self) -> Spec {
         let name = self.rest.filter.name.clone();
-        let until = self.until.as_ref().map(|t| Source { name: format!("{name}, until"), text: t.program() });
+        let until =
+            self.until.as_ref().map(|t| Source { name: format!("{name}, until").into(), text: t.program().into() });
         let text = self.tree.program();
-        Spec { rev: probe::rev(&text, ""), filter: Source { name, text }, until, ..self.rest.clone() }
+        Spec { rev: probe::rev(&text, ""), filter: Source { name, text: text.into() }, until, ..self.rest.clone() }
     }
 
     pub fn naive(&self) -> Option<Naive> {
@@ -117,7 +118,7 @@ pub fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
         let query_name = c.percent(20).then(|| c.pick(&QUERIES).to_owned());
         let mut plan = Plan::bare(stock.filter(c));
         let name = format!("p{i}");
-        plan.rest.filter.name = format!("probe {name}");
+        plan.rest.filter.name = format!("probe {name}").into();
         plan.rest.by = c.percent(10).then(|| c.pick(BYS).to_owned());
         plan.rest.first_run = query_name.is_some() && c.percent(30);
         plan.rest = Spec { name, scope, query_name, ..plan.rest };
