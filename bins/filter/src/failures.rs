@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use event::{Event, Time};
+use event::{Event, Time, json};
 use registry::db::{DbError, Schema, Tx};
 use serde_json::value::RawValue;
 
@@ -173,6 +173,11 @@ fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
         entry.event.as_str().into(),
     ];
     tx.execute(sql, &values).map(|_| ())
+}
+
+/// When an event was received; 1970 where it does not say.
+pub(crate) fn received(event: &[u8]) -> Time {
+    json::get(event, "received").and_then(json::parse_str).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// The event that tells it; the same at the same time has the same id.

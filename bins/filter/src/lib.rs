@@ -8,9 +8,12 @@ mod ask;
 mod failures;
 mod gates;
 mod grep;
+mod metrics;
 mod note;
 mod pool;
 mod specs;
+mod worker;
+mod write;
 
 use std::sync::Arc;
 
