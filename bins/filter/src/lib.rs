@@ -23,7 +23,7 @@ use pipe::config::{Config, Finding, Place, StageConf, StageKind};
 use pipe::{Exit, Line, StageError};
 
 pub use annotate::Annotate;
-pub use failures::Strikes;
+pub use failures::{Off, Strikes, off};
 pub use gates::{Gates, Stopped};
 pub use specs::{build, finding, findings, probe, spec};
 
