@@ -29,13 +29,13 @@ fn lines(text: &str) -> Vec<Value> {
 fn a_failing_example_names_the_clause_that_decided() {
     let hub = hub(EXAMPLES);
     let (code, out, _) = hub.says(&["test"], "");
-    let want = "not ok 2 - ./filters/usb.ndjson:3 ü
+    let want = r#"not ok 2 - ./filters/usb.ndjson:3 ü
   ---
-  want: match
-  got: no match
-  decided: ./filters/usb.jq:5:10 .vendor == \"C-Media\" is false (.vendor = \"SanDisk\")
+  want: "match"
+  got: "no match"
+  decided: "./filters/usb.jq:5:10 .vendor == \"C-Media\" is false (.vendor = \"SanDisk\")"
   ...
-";
+"#;
     assert!(MANUAL.contains(want));
     assert!(
         code == 1 && out.contains(want) && out.ends_with("1..3\n# 1 passed, 2 failed, 1 without examples\n"),
@@ -66,7 +66,7 @@ fn update_writes_what_the_filter_says_and_nothing_else() {
         "{\"match\":false,\"event\":{\"payload\":{\"action\":\"added\",\"columns\":{\"vendor\":\"C-Media\"}}}}\n";
     std::fs::write(&file, broken).unwrap();
     let (code, out, _) = hub.says(&["test", "--update"], "");
-    assert!(code == 1 && out.contains("got: error: ") && out.contains("startswith"), "{out}");
+    assert!(code == 1 && out.contains("got: \"error: ") && out.contains("startswith"), "{out}");
     std::fs::write(&file, format!("{broken}nothing\n")).unwrap();
     assert_eq!(hub.says(&["test", "--update"], "").0, 1);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{broken}nothing\n"));
@@ -118,6 +118,7 @@ fn a_stored_event_becomes_an_example() {
             "usb.ndjson:1 has this event already and asks for a match; change that line",
         ),
         (&["usb", "0", "yes"], 1, "no event with the id `0`"),
+        (&["usb", "", "yes"], 1, "no event with the id ``"),
         (&["inline", &id(1), "yes"], 2, "stands in the configuration"),
         (&["usbb", &id(1), "yes"], 2, "neither a file NAME.jq nor a probe of the configuration; did you mean `usb`?"),
         (&["filters/nosuch.jq", &id(1), "yes"], 2, "nosuch.jq"),
@@ -194,11 +195,11 @@ fn a_line_that_is_no_example_stops_no_other() {
     let good = EXAMPLES.lines().nth(1).unwrap();
     let hub = hub(&format!("{good}\n{{ \"match\" : true }}\n{{\"match\":true,\"event\":{{}}}}\nx\n"));
     let (code, out, _) = hub.says(&["test", "usb"], "");
-    let want = "not ok 2 - ./filters/usb.ndjson:2:18 is no example
+    let want = r#"not ok 2 - ./filters/usb.ndjson:2:18 is no example
   ---
-  error: missing field `event`
+  error: "missing field `event`"
   ...
-";
+"#;
     assert!(code == 1 && out.contains(want) && MANUAL.contains(want), "{out}");
     let file = "./filters/usb.ndjson";
     let ran: Vec<&str> = out.lines().filter(|l| l.contains("ok ")).collect();

@@ -183,6 +183,7 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
             "stdin line 1: a line of osquery's log, not an event",
         ),
         (&[&id(1), "nosuch"], "", 2, "no probe `nosuch`"),
+        (&[""], "", 1, "no event with the id ``"),
         (&["usb"], "", 2, "no event on stdin"),
         (&["usb"], "{\"a\"", 2, "stdin is no JSON"),
         (&["usb"], "[]", 2, "no JSON object"),

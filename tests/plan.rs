@@ -173,6 +173,10 @@ fn the_same_is_zero() {
     let (probes, summary) = case.plan(&[], 0);
     assert_eq!((probes.len(), &summary["same"]), (1, &json!(true)));
     assert_eq!((figures(&probes[0]), &probes[0]["differs"]), ([1, 1, 0, 0, 0], &json!(false)));
+    // Without an event nothing is known of it, and that is said.
+    let out = case.run(&["base", "--from", "-"], b"");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(0) && said.contains("was touched, and there is no event to judge by"), "{said}");
 }
 
 #[test]

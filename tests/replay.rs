@@ -143,6 +143,10 @@ fn a_window_says_which_filters_were_off_in_it() {
     {
         assert_eq!(pipe(&hub, words, b"").status.code(), Some(code), "{words:?}");
     }
+    assert_eq!(pipe(&hub, &["replay", "--refused", "filter"], b"").status.code(), Some(0), "it has refused nothing");
+    let unknown = pipe(&hub, &["replay", "--refused", "fliter"], b"");
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && said.contains("did you mean `filter`?; there are: "), "{said}");
     // Without a run there is nothing to print, and that is said.
     let none = hub.run(&["replay"]);
     assert_eq!(none.status.code(), Some(2));

@@ -1,5 +1,6 @@
 //! Every event through every probe: annotated to `to`, the matches to `matches`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{Mistaken, Time, json};
@@ -7,32 +8,27 @@ use memchr::memmem::Finder;
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
 use probe::{FilterSet, Found, Outcome, Why};
-use prometheus::{CounterVec, IntCounterVec};
 use registry::db::{Schema, Tx};
 
-use crate::ask::{Answer, Manner, Tally, Work};
+use crate::ask::{Answer, Manner, Purpose};
 use crate::failures::{self, Failures, Told};
 use crate::gates::Gates;
-use crate::note::{CrashNote, Left, Run};
+use crate::metrics::ProbeMetrics;
+use crate::note::{CrashNote, Notes, Run};
 use crate::pool::Pool;
+use crate::write::Writer;
 use crate::{Args, mistaken, specs};
 
-/// The most probes that are written on one event; beyond it `probes_more` says how many there were.
-const PROBES_MAX: usize = 100;
 /// Bytes of batches that share a commit, if they are there: its fsyncs cost the same for many lines.
 const COMMIT: usize = 16 << 20;
 /// Events that are looked at to find out why none reaches a probe that was named.
 const LOOKED_AT: u64 = 100_000;
-/// What is tried in turn until the annotated event is no longer than a line: how many probes, and whether with contexts.
-const WAYS: [(usize, bool); 5] = [(PROBES_MAX, true), (PROBES_MAX, false), (10, false), (1, false), (0, false)];
-
 /// The stage with the probes of the configuration.
 pub struct Annotate {
     set: Arc<FilterSet>,
     names: Vec<String>,
     failures: Failures,
     pool: Pool,
-    answers: Vec<Answer>,
     /// The set for a reload, made beside the stream, and the configuration that it is of.
     prepared: Arc<Mutex<Option<Prepared>>>,
     guilty: Vec<Run>,
@@ -50,8 +46,7 @@ pub struct Annotate {
     found: u64,
     /// Finds a key of ours on a line that comes in.
     annotated: Finder<'static>,
-    buffer: Vec<u8>,
-    probes: Vec<u8>,
+    writer: Writer,
 }
 
 type Prepared = (Arc<Config>, FilterSet);
@@ -64,47 +59,13 @@ struct Shell {
     max: u64,
 }
 
-struct ProbeMetrics {
-    runs: IntCounterVec,
-    seconds: CounterVec,
-    matches: IntCounterVec,
-    failures: IntCounterVec,
-}
-
-impl ProbeMetrics {
-    /// Takes in what was counted; the tally begins anew.
-    fn add(&self, tally: &mut Tally, names: &[String]) {
-        for (probe, Work { runs, matches, took }) in tally.take() {
-            let Some(name) = names.get(probe) else { continue };
-            if runs > 0 {
-                self.runs.with_label_values(&[name]).inc_by(runs);
-                self.seconds.with_label_values(&[name]).inc_by(took.as_secs_f64());
-            }
-            if matches > 0 {
-                self.matches.with_label_values(&[name]).inc_by(matches);
-            }
-        }
-    }
-}
-
 impl Annotate {
     /// As a stage of a pipeline.
     pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
         let set = specs::build(config, &[])?;
-        let (mut notes, mut suspects, mut guilty) = (Vec::new(), Vec::new(), Vec::new());
-        for thread in 0..Pool::threads() {
-            let name = if thread == 0 { conf.name.clone() } else { format!("{}.{thread}", conf.name) };
-            let path = config.data.join("run").join(format!("{name}.note"));
-            let opened = CrashNote::open(&path);
-            let (note, left) = opened.map_err(|e| StageError::state(format!("{}: {e}", path.display())))?;
-            notes.push(note);
-            match left {
-                Left::Nothing => {}
-                Left::Suspect(run) => suspects.push(run),
-                Left::Guilty(run) => guilty.push(run),
-            }
-        }
-        notes.iter_mut().for_each(|note| note.watch(&suspects));
+        let notes = Notes::open(&config.data.join("run"), &conf.name, Pool::threads());
+        let broken = |(path, e): (PathBuf, std::io::Error)| StageError::state(format!("{}: {e}", path.display()));
+        let Notes { notes, guilty } = notes.map_err(broken)?;
         let mut made = Self::new(set, notes, Vec::new(), None)?;
         made.guilty = guilty;
         Ok(made)
@@ -132,7 +93,6 @@ impl Annotate {
             set: Arc::new(set),
             failures: Failures::default(),
             pool: Pool::new(notes).map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?,
-            answers: Vec::new(),
             prepared: Arc::default(),
             guilty: Vec::new(),
             pending: Vec::new(),
@@ -143,13 +103,12 @@ impl Annotate {
             mistaken: None,
             found: 0,
             annotated: Finder::new("\"probes"),
-            buffer: Vec::new(),
-            probes: Vec::new(),
+            writer: Writer::default(),
         })
     }
 
     fn manner(&self) -> Manner {
-        Manner { trusted: self.shell.as_ref().is_none_or(|s| s.trusted), rewrite: true, contexts: true }
+        Manner { trusted: self.shell.as_ref().is_none_or(|s| s.trusted), purpose: Purpose::Annotate }
     }
 
     /// Filters that were off and have another text now.
@@ -172,44 +131,12 @@ impl Annotate {
         self.set.spec(probe).is_some_and(|spec| self.failures.is_off(&spec.name, &spec.rev))
     }
 
-    /// Writes the annotated event into `self.buffer`, and how many of the probes are on it.
-    fn annotate(&mut self, line: &[u8], found: &[Found]) -> Result<usize, json::JsonError> {
-        for (most, contexts) in WAYS {
-            self.write(line, found, most, contexts)?;
-            if self.buffer.len() <= event::LINE_MAX || found.is_empty() {
-                return Ok(most.min(found.len()));
-            }
-        }
-        Ok(0)
-    }
-
-    fn write(&mut self, line: &[u8], found: &[Found], most: usize, contexts: bool) -> Result<(), json::JsonError> {
-        self.probes.clear();
-        for (i, found) in found.iter().take(most).enumerate() {
-            self.probes.push(if i == 0 { b'[' } else { b',' });
-            if let Some(mut probe) = self.set.annotation(found) {
-                if !contexts {
-                    probe.context = None;
-                }
-                probe.write(&mut self.probes);
-            }
-        }
-        if !self.probes.is_empty() {
-            self.probes.push(b']');
-            if found.len() > most {
-                self.probes.extend_from_slice(format!(",\"probes_more\":{}", found.len() - most).as_bytes());
-            }
-        }
-        self.buffer.clear();
-        event::write_annotated(line, &self.probes, &mut self.buffer)
-    }
-
     /// An event as long as a line may be has no room for a single probe: it goes on, its matches are told here.
     fn lost(&self, line: &Line<'_>, found: &[Found]) {
         let names: Vec<&str> = found.iter().filter_map(|f| self.names.get(f.probe)).map(String::as_str).collect();
         tracing::warn!("line {}: the event is too long to carry its matches: {}", line.number, names.join(" "));
         if let Some(metrics) = &self.metrics {
-            names.iter().for_each(|name| metrics.failures.with_label_values(&[*name, "too_long"]).inc());
+            names.iter().for_each(|name| metrics.failed(name, "too_long"));
         }
     }
 
@@ -223,15 +150,14 @@ impl Annotate {
                 Why::Exceeded(limit) => limit.as_str(),
             };
             if let Some(metrics) = &self.metrics {
-                metrics.failures.with_label_values(&[spec.name.as_str(), reason]).inc();
+                metrics.failed(&spec.name, reason);
             }
             match &failure.why {
                 Why::Failed(text) => tracing::debug!("probe {}: {text}", spec.name),
                 Why::Exceeded(limit) => {
-                    let text = |key| json::get(line, key).and_then(json::parse_str).unwrap_or_default();
-                    let received = text("received").parse::<Time>().unwrap_or_default();
+                    let received = failures::received(line);
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
-                    let id = text("id").into_owned();
+                    let id = json::get(line, "id").and_then(json::parse_str).unwrap_or_default().into_owned();
                     let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
                     off |= self.failures.is_off(&name, &rev);
                     tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
@@ -268,7 +194,7 @@ impl Annotate {
         let bytes = canonical.unwrap_or(line.bytes);
         let hit = found.is_empty() == self.shell.as_ref().is_some_and(|s| s.invert);
         self.found += u64::from(hit);
-        let carried = match self.annotate(bytes, found) {
+        let carried = match self.writer.annotate(&self.set, bytes, found) {
             Ok(carried) => carried,
             Err(e) => return out.refused(line, "not_an_event", e.to_string()),
         };
@@ -282,10 +208,10 @@ impl Annotate {
         };
         let mut fits = true;
         if to_main {
-            fits &= out.line(0, &self.buffer).is_ok();
+            fits &= out.line(0, self.writer.line()).is_ok();
         }
         if hit && fits && !lost {
-            fits &= out.line(1, &self.buffer).is_ok();
+            fits &= out.line(1, self.writer.line()).is_ok();
         }
         if !fits {
             out.refused(line, "too_long", "the annotated event is longer than a line may be");
@@ -311,13 +237,7 @@ impl Stage for Annotate {
     }
 
     fn start(&mut self, context: &Context, state: &mut Tx<'_>) -> Result<(), StageError> {
-        let metrics = &context.metrics;
-        self.metrics = Some(ProbeMetrics {
-            runs: metrics.counters("zentral_probe_runs_total", "Filters that jq ran.", &["probe"]),
-            seconds: metrics.seconds_counters("zentral_probe_seconds_total", "Time that jq took.", &["probe"]),
-            matches: metrics.counters("zentral_probe_matches_total", "Events that a probe chose.", &["probe"]),
-            failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
-        });
+        self.metrics = Some(ProbeMetrics::new(&context.metrics));
         self.failures = Failures::load(state)?;
         for Run { probe, rev, event, .. } in std::mem::take(&mut self.guilty) {
             let runs = (0..self.set.len()).filter_map(|i| self.set.spec(i)).any(|s| s.name == probe && s.rev == rev);
@@ -345,47 +265,33 @@ impl Stage for Annotate {
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
-        let manner = self.manner();
-        let mut answers = std::mem::take(&mut self.answers);
-        self.pool.ask(&self.set, manner, lines, &mut answers);
+        let mut asked = self.pool.ask(&self.set, self.manner(), lines);
         if let Some(gates) = &mut self.gates {
             gates.see(lines.iter().map(|line| line.bytes));
         }
         if self.shell.as_ref().is_some_and(|shell| !shell.invert) {
             self.mistaken = mistaken(lines).or(self.mistaken);
         }
-        let mut newly_off = false;
-        for (line, answer) in lines.iter().zip(answers.drain(..)) {
-            if self.shell.as_ref().is_some_and(|s| self.found >= s.max) {
-                out.ignored("after_max");
-                continue;
-            }
-            let answer = match answer {
-                Answer::Open => self.pool.ask_one(&self.set, manner, line.bytes),
-                answer => answer,
-            };
+        let max = self.shell.as_ref().map_or(u64::MAX, |shell| shell.max);
+        while self.found < max
+            && let Some((line, answer)) = self.pool.next(&mut asked)
+        {
             match answer {
-                Answer::No | Answer::Open => self.pass(line, out),
+                Answer::No => self.pass(line, out),
                 Answer::Refused(reason, text) => out.refused(line, reason, text),
-                Answer::Line(mut answered) => {
-                    let outcome = &mut answered.outcome;
-                    if newly_off {
-                        // Another thread asked before it was known.
-                        outcome.found.retain(|f| !self.is_off(f.probe));
-                        outcome.failures.retain(|f| !self.is_off(f.probe));
-                    }
+                Answer::Line(answered) => {
+                    let outcome = &answered.outcome;
                     let bytes = answered.canonical.as_deref().unwrap_or(line.bytes);
                     if !outcome.failures.is_empty() && self.tell(bytes, outcome, out, state)? {
-                        newly_off = true;
                         self.look_who_is_off();
                     }
                     self.give(line, answered.canonical.as_deref(), &answered.outcome.found, out);
                 }
             }
         }
-        self.answers = answers;
+        asked.leave(out);
         let tally = self.pool.rest();
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = &mut self.metrics {
             metrics.add(tally, &self.names);
         }
         Ok(())
@@ -419,6 +325,7 @@ impl Stage for Annotate {
             _ => Arc::new(specs::rebuild(&self.set, config, &self.only)?),
         };
         self.names = names(&self.set);
+        self.metrics.iter_mut().for_each(ProbeMetrics::forget_places);
         // What was counted is about probes that are no more.
         self.gates = None;
         self.resume();
@@ -465,8 +372,9 @@ mod tests {
         for _ in 0..2 {
             let lines = [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":2}"#].map(str::as_bytes);
             let lines = [1, 2].map(|number| Line { bytes: lines[number - 1], input: 0, number: number as u64 });
-            stage.pool.ask(&stage.set, stage.manner(), &lines, &mut stage.answers);
-            stage.metrics.as_ref().unwrap().add(stage.pool.rest(), &stage.names);
+            let mut asked = stage.pool.ask(&stage.set, stage.manner(), &lines);
+            while stage.pool.next(&mut asked).is_some() {}
+            stage.metrics.as_mut().unwrap().add(stage.pool.rest(), &stage.names);
         }
         let text = String::from_utf8(metrics.text()).unwrap();
         for line in [

@@ -3,9 +3,10 @@
 //! told by an event.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use event::{Event, Time};
-use registry::db::{DbError, Schema, Tx};
+use event::{Event, Time, json};
+use registry::db::{Db, DbError, Row, Schema, Tx};
 use serde_json::value::RawValue;
 
 /// After so many exceeded limits within [`WINDOW_MS`] a filter is quarantined until its text changes.
@@ -82,7 +83,7 @@ pub(crate) struct Told {
 impl Failures {
     pub(crate) fn load(tx: &mut Tx<'_>) -> Result<Self, DbError> {
         let rows = tx.query("SELECT probe, rev, exceeded, said, off, since, event FROM failures", &[])?;
-        let entry = |r: &registry::db::Row| Entry {
+        let entry = |r: &Row| Entry {
             rev: r.text(1).to_owned(),
             strikes: Strikes { exceeded: r.int(2), since: r.int(5) },
             said: r.int(3),
@@ -158,6 +159,34 @@ impl Failures {
     }
 }
 
+/// A filter that does not run any more, as the state of a stage has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Off {
+    /// Its probe.
+    pub probe: String,
+    /// Its text: another one runs.
+    pub rev: String,
+    /// `quarantined` or `crash`.
+    pub why: String,
+    /// Id of the event at which that happened.
+    pub event: String,
+}
+
+/// The filters that are off, by name, as another process reads them; none if nothing of `filter` is in the file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn off(state: &Path) -> Result<Vec<Off>, DbError> {
+    let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
+    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = db.query("SELECT probe, rev, off, event FROM failures WHERE off IS NOT NULL ORDER BY probe", &[])?;
+    let text = |row: &Row, i| row.text(i).to_owned();
+    let off = |row| Off { probe: text(row, 0), rev: text(row, 1), why: text(row, 2), event: text(row, 3) };
+    Ok(rows.iter().map(off).collect())
+}
+
 fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
     let sql = "INSERT INTO failures (probe, rev, exceeded, said, off, since, event) \
                VALUES ($1, $2, $3, $4, $5, $6, $7) \
@@ -173,6 +202,11 @@ fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
         entry.event.as_str().into(),
     ];
     tx.execute(sql, &values).map(|_| ())
+}
+
+/// When an event was received; 1970 where it does not say.
+pub(crate) fn received(event: &[u8]) -> Time {
+    json::get(event, "received").and_then(json::parse_str).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// The event that tells it; the same at the same time has the same id.
@@ -204,13 +238,13 @@ pub(crate) fn event(told: &Told, received: Time) -> Vec<u8> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
-    use registry::db::Db;
-
     use super::*;
 
     #[test]
     fn only_what_goes_on_within_an_hour_is_quarantined() {
-        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("filter.db");
+        let mut db = Db::open(&path, &[SCHEMA]).unwrap();
         let mut failures = Failures::default();
         let at = |db: &mut Db, failures: &mut Failures, ms: i64| {
             let mut tx = db.begin().unwrap();
@@ -230,6 +264,11 @@ mod tests {
         let mut tx = db.begin().unwrap();
         let mut failures = Failures::load(&mut tx).unwrap();
         assert!(failures.is_off("p", "r1") && !failures.is_off("p", "r2"));
+        tx.commit().unwrap();
+        let (probe, rev, why, event) = ("p".into(), "r1".into(), "quarantined".into(), "e".into());
+        assert_eq!(off(&path).unwrap(), [Off { probe, rev, why, event }]);
+        assert_eq!(off(&dir.path().join("none")).unwrap(), []);
+        let mut tx = db.begin().unwrap();
         assert_eq!(failures.resumed([("p", "r1"), ("q", "r2")].into_iter()), []);
         let told = failures.resumed([("p", "r2")].into_iter());
         assert_eq!(

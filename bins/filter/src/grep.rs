@@ -7,7 +7,7 @@ use pipe::{Exit, Line, Out, Stage, StageError};
 use probe::{FilterSet, Outcome, Spec, Why};
 use registry::db::Tx;
 
-use crate::ask::{Answer, Manner};
+use crate::ask::{Answer, Manner, Purpose};
 use crate::note::CrashNote;
 use crate::pool::Pool;
 use crate::{Args, mistaken};
@@ -34,7 +34,6 @@ pub(crate) fn programs(
 pub(crate) struct Grep {
     set: Arc<FilterSet>,
     pool: Pool,
-    answers: Vec<Answer>,
     manner: Manner,
     all: bool,
     invert: bool,
@@ -59,8 +58,7 @@ impl Grep {
         Ok(Self {
             set: Arc::new(set),
             pool: Pool::new(notes).map_err(|e| StageError::state(format!("cannot start a thread: {e}")))?,
-            answers: Vec::new(),
-            manner: Manner { trusted: args.trusted, rewrite: false, contexts: false },
+            manner: Manner { trusted: args.trusted, purpose: Purpose::Choose },
             all: args.all,
             invert: args.invert,
             count: args.count,
@@ -118,20 +116,13 @@ impl Stage for Grep {
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
-        let mut answers = std::mem::take(&mut self.answers);
-        self.pool.ask(&self.set, self.manner, lines, &mut answers);
         self.mistaken = mistaken(lines).or(self.mistaken);
-        for (line, answer) in lines.iter().zip(answers.drain(..)) {
-            if self.found >= self.max {
-                out.ignored("after_max");
-                continue;
-            }
-            let answer = match answer {
-                Answer::Open => self.pool.ask_one(&self.set, self.manner, line.bytes),
-                answer => answer,
-            };
+        let mut asked = self.pool.ask(&self.set, self.manner, lines);
+        while self.found < self.max
+            && let Some((line, answer)) = self.pool.next(&mut asked)
+        {
             match answer {
-                Answer::No | Answer::Open => self.give(line, false, out),
+                Answer::No => self.give(line, false, out),
                 Answer::Refused(reason, text) => out.refused(line, reason, text),
                 Answer::Line(answered) => {
                     self.tell(&answered.outcome, line.number);
@@ -139,7 +130,7 @@ impl Stage for Grep {
                 }
             }
         }
-        self.answers = answers;
+        asked.leave(out);
         self.pool.rest();
         Ok(())
     }

@@ -8,9 +8,12 @@ mod ask;
 mod failures;
 mod gates;
 mod grep;
+mod metrics;
 mod note;
 mod pool;
 mod specs;
+mod worker;
+mod write;
 
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use pipe::config::{Config, Finding, Place, StageConf, StageKind};
 use pipe::{Exit, Line, StageError};
 
 pub use annotate::Annotate;
-pub use failures::Strikes;
+pub use failures::{Off, Strikes, off};
 pub use gates::{Gates, Stopped};
 pub use specs::{build, finding, findings, probe, spec};
 

@@ -1,23 +1,74 @@
 //! The crash note: which filter is about to run over which event, in a small file that survives the process.
 //!
-//! A filter that kills the process (a stack or an allocation that no bound caught) is the suspect at the next start.
-//! Only if the process dies again while exactly that run is under way is the filter switched off, so that a process
-//! killed from outside accuses nobody: between the suspect's runs the note says nothing of it.
+//! A filter that kills the process (a stack or an allocation that no bound caught) is the suspect at the next start, and
+//! with it whatever ran on other threads. Only if the process dies again while exactly that run is under way, alone, is
+//! the filter switched off, so that neither a process killed from outside nor a neighbour accuses anybody: between the
+//! suspects' runs the note says nothing of them.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of the file; a note is padded with spaces.
 const NOTE: usize = 256;
+/// Bytes of lines within which the run of a suspect comes again, if it does: the lines that were not committed when the
+/// process died are read again first, and a commit shares far fewer.
+const SUSPECTED: usize = 64 << 20;
 
 /// The note of a stage; without a file (at a shell) nothing is noted.
 #[derive(Debug, Default)]
 pub(crate) struct CrashNote {
     file: Option<File>,
     suspects: Vec<Run>,
+    /// Bytes of lines for which they still are.
+    suspected: usize,
+    /// The suspect that runs.
+    running: Option<u64>,
     written: bool,
+}
+
+/// The notes of a stage, a file for each thread.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The first one is that of the thread that watches the suspects.
+    pub(crate) notes: Vec<CrashNote>,
+    /// Runs that killed the process twice.
+    pub(crate) guilty: Vec<Run>,
+}
+
+impl Notes {
+    /// Opens the notes for so many threads, and reads those that more threads left.
+    pub(crate) fn open(run: &Path, stage: &str, threads: usize) -> Result<Self, (PathBuf, std::io::Error)> {
+        let first = run.join(format!("{stage}.note"));
+        std::fs::create_dir_all(run).map_err(|e| (run.to_owned(), e))?;
+        let mut paths = vec![first];
+        paths.extend((1..threads).map(|thread| run.join(format!("{stage}.{thread}.note"))));
+        for entry in std::fs::read_dir(run).into_iter().flatten().flatten() {
+            // A name of a stage has no dot: what stands between two of them is the number of a thread.
+            let name = entry.file_name();
+            let rest = name.to_str().and_then(|name| name.strip_prefix(stage)?.strip_prefix('.'));
+            let number = rest.and_then(|rest| rest.strip_suffix(".note")?.parse::<usize>().ok());
+            if number.is_some_and(|thread| thread >= threads.max(1)) {
+                paths.push(entry.path());
+            }
+        }
+        let (mut all, mut suspects) = (Self::default(), Vec::new());
+        for path in paths {
+            let (note, left) = CrashNote::open(&path).map_err(|e| (path, e))?;
+            all.notes.push(note);
+            match left {
+                Left::Nothing => {}
+                Left::Suspect(run) => suspects.push(run),
+                Left::Guilty(run) => all.guilty.push(run),
+            }
+        }
+        all.notes.truncate(threads.max(1));
+        if let Some(first) = all.notes.first_mut() {
+            first.watch(suspects);
+        }
+        Ok(all)
+    }
 }
 
 /// A filter over an event.
@@ -45,27 +96,30 @@ impl CrashNote {
     /// Opens or creates the note. Whoever is guilty stays in it until the next run is noted, so that it is not forgotten
     /// before it is switched off.
     pub(crate) fn open(path: &Path) -> std::io::Result<(Self, Left)> {
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = vec![0; NOTE];
         let read = file.read_at(&mut text, 0)?;
         text.truncate(read);
         let left = read_note(&String::from_utf8_lossy(&text));
-        let mut note = Self { file: Some(file), suspects: Vec::new(), written: true };
-        if let Left::Suspect(run) = &left {
-            note.suspects.push(run.clone());
-        }
+        let mut note = Self { file: Some(file), written: true, ..Self::default() };
         if !matches!(left, Left::Guilty(_)) {
             note.clear();
         }
         Ok((note, left))
     }
 
-    /// Suspects of other threads' notes, whose runs may come to this thread now.
-    pub(crate) fn watch(&mut self, suspects: &[Run]) {
-        self.suspects = suspects.to_vec();
+    /// Runs during which the process died.
+    fn watch(&mut self, suspects: Vec<Run>) {
+        (self.suspects, self.suspected) = (suspects, SUSPECTED);
+    }
+
+    /// Whether the run of a suspect may be among the next lines, so many bytes.
+    pub(crate) fn suspects_within(&mut self, bytes: usize) -> bool {
+        if self.suspected == 0 {
+            self.suspects.clear();
+        }
+        self.suspected = self.suspected.saturating_sub(bytes);
+        !self.suspects.is_empty()
     }
 
     /// `probe` (its name), of this `rev`, will now run over `event` (its id).
@@ -75,7 +129,8 @@ impl CrashNote {
         }
         let hash = hash(probe, rev, event);
         let again = self.suspects.iter().any(|run| run.hash == hash);
-        // Once there is a suspect only its own run is noted, until the batch has passed.
+        // While there are suspects only their own runs are noted.
+        self.running = again.then_some(hash);
         if self.suspects.is_empty() || again {
             let count = if again { '2' } else { '1' };
             self.write(&format!("{count} {hash:016x} {rev} {probe} {event}"));
@@ -83,9 +138,9 @@ impl CrashNote {
     }
 
     /// It came back.
-    pub(crate) fn after(&mut self, probe: &str) {
-        if self.written && self.suspects.iter().any(|run| run.probe == probe) {
-            self.suspects.retain(|run| run.probe != probe);
+    pub(crate) fn after(&mut self) {
+        if let Some(hash) = self.running.take() {
+            self.suspects.retain(|run| run.hash != hash);
             self.clear();
         }
     }
@@ -130,44 +185,87 @@ fn hash(probe: &str, rev: &str, event: &str) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
+
+    /// What the process left, and the note of the next one.
+    fn open(dir: &Path) -> (CrashNote, Option<Run>, Option<Run>) {
+        let Notes { mut notes, mut guilty } = Notes::open(dir, "sift", 1).unwrap();
+        let note = notes.remove(0);
+        let suspect = note.suspects.first().cloned();
+        (note, suspect, guilty.pop())
+    }
 
     #[test]
     fn only_a_second_death_in_the_same_run_counts() {
         let long = "x".repeat(300);
         for id in ["e2", "", "two words", "ümlaut", long.as_str()] {
             let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("note");
-            let open = || CrashNote::open(&path).unwrap();
-            let suspect = |left: &Left| matches!(left, Left::Suspect(run) if run.probe == "usb" && run.rev == "r1");
-            let (mut note, left) = open();
-            assert_eq!(left, Left::Nothing);
+            let open = || open(dir.path());
+            let (mut note, suspect, guilty) = open();
+            assert_eq!((suspect, guilty), (None, None));
             note.before("usb", "r1", "e1");
             note.before("usb", "r1", id); // dies here
-            let (mut note, left) = open();
-            assert!(suspect(&left), "{left:?}");
+            let (mut note, suspect, _) = open();
+            assert!(suspect.is_some_and(|run| run.probe == "usb" && run.rev == "r1"));
             note.before("usb", "r1", "e1"); // killed from outside, not in the suspect's run
-            let (mut note, left) = open();
-            assert_eq!(left, Left::Nothing);
+            let (mut note, suspect, guilty) = open();
+            assert_eq!((suspect, guilty), (None, None));
             note.before("usb", "r1", id); // dies
-            let (mut note, left) = open();
-            assert!(suspect(&left), "{left:?}");
+            let (mut note, suspect, _) = open();
+            assert!(suspect.is_some());
             note.before("usb", "r2", id); // another text: not the suspect
-            assert_eq!(open().1, Left::Nothing);
-            let (mut note, _) = open();
+            assert_eq!(open().1, None);
+            let (mut note, ..) = open();
             note.before("usb", "r1", id); // dies
-            let (mut note, _) = open();
+            let (mut note, ..) = open();
             note.before("usb", "r1", id); // dies again
-            let left = open().1;
-            assert!(matches!(&left, Left::Guilty(run) if run.rev == "r1"), "{id}: {left:?}");
-            let (mut note, left) = open();
-            assert!(matches!(left, Left::Guilty(_)), "until something runs");
+            let guilty = open().2;
+            assert!(guilty.is_some_and(|run| run.rev == "r1"), "{id}");
+            let (mut note, _, guilty) = open();
+            assert!(guilty.is_some(), "until something runs");
             note.before("usb", "r1", "e3");
-            note.after("usb");
+            note.after();
             note.clear();
-            assert_eq!(open().1, Left::Nothing);
+            assert_eq!(open().2, None);
         }
+    }
+
+    #[test]
+    fn suspects_of_all_threads_are_watched_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |threads| Notes::open(dir.path(), "sift", threads).unwrap();
+        std::fs::write(dir.path().join("sifter.3.note"), "1 00 r other e\n").unwrap();
+        let mut notes = open(4).notes;
+        for (note, probe) in notes.iter_mut().zip(["slow", "slow", "deadly", "idle"]).skip(1) {
+            note.before(probe, "r", "e1"); // the process dies in all of them
+        }
+        // Fewer cores now, and two of the suspects are the same run.
+        let mut notes = open(2).notes;
+        assert_eq!(notes.len(), 2);
+        let first = &mut notes[0];
+        assert!(first.suspects_within(1));
+        for probe in ["slow", "idle"] {
+            first.before(probe, "r", "e2");
+            first.after();
+            first.before(probe, "r", "e1");
+            first.after();
+        }
+        assert_eq!(first.suspects.len(), 1);
+        first.before("deadly", "r", "e1"); // dies again
+        assert_eq!(open(2).guilty.iter().map(|run| run.probe.as_str()).collect::<Vec<_>>(), ["deadly"]);
+        assert!(!open(4).notes[0].suspects_within(1), "the others are cleared");
+    }
+
+    #[test]
+    fn a_suspect_that_never_comes_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).0.before("usb", "r1", "e1");
+        let (mut note, suspect, _) = open(dir.path());
+        assert!(suspect.is_some() && note.suspects_within(SUSPECTED - 1) && note.suspects_within(9));
+        assert!(!note.suspects_within(9));
+        note.before("usb", "r1", "e2");
+        assert!(open(dir.path()).1.is_some(), "it takes notes again");
     }
 }

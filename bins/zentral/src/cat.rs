@@ -83,11 +83,11 @@ fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError
     while !signals.stopping() {
         let chunk = match reader.read(CHUNK) {
             Err(topic::Error::NotReady(_)) => None,
-            Err(topic::Error::Gone { first }) => {
-                reader.seek(first);
+            Err(e) => {
+                pass_over(&mut reader, e).map_err(fail)?;
                 continue;
             }
-            other => other.map_err(fail)?,
+            Ok(chunk) => chunk,
         };
         let Some(chunk) = chunk else {
             for line in last.drain(..) {
@@ -119,6 +119,18 @@ fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError
         flush(&mut out)?;
     }
     Ok(Exit::Done)
+}
+
+/// Goes on behind what cannot be read: lines that are no longer kept, or a damaged one, which is told.
+pub fn pass_over(reader: &mut TopicReader, e: topic::Error) -> Result<(), topic::Error> {
+    match e {
+        topic::Error::Gone { first } => reader.seek(first),
+        topic::Error::CorruptAt { .. } if reader.skip_line()? > 0 => {
+            tracing::error!("{e}; one line was passed over");
+        }
+        e => return Err(e),
+    }
+    Ok(())
 }
 
 fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {

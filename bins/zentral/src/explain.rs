@@ -65,7 +65,8 @@ fn explain(config: &Config, args: &Args, color: ColorChoice) -> Result<Exit, Sta
     let val = probe::parse(line.as_bytes()).map_err(|e| unreadable(e.to_string()))?;
     let raw = find::raw(config, &event)?;
     let received = event.get("received").and_then(Value::as_str).and_then(|t| t.parse::<Time>().ok());
-    let known = event.get("id").and_then(Value::as_str).map(|id| deeds::of(config, id, received));
+    let id = event.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let known = id.map(|id| deeds::of(config, id, received));
     let subject = Subject::new(&line, &event, &val);
     let verdicts = verdict::all(config, specs, &subject, known.transpose()?.unwrap_or_default(), probe.is_some())?;
     let people = std::io::stdout().is_terminal() || color == ColorChoice::Always;

@@ -107,6 +107,9 @@ fn plan(global: &Global, args: &Args) -> Result<Exit, StageError> {
         (false, false) => report.lines(),
     };
     pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
+    if report.is_unknown() {
+        tracing::warn!("{}; give recorded ones with --from, or look further back with --since", report.sentence());
+    }
     Ok(match (report.read.refused, report.differing()) {
         (0, 0) => Exit::Done,
         (0, _) => Exit::No,

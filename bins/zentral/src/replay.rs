@@ -4,11 +4,12 @@ pub mod events;
 pub mod off;
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use event::Time;
+use filter::Off;
 use pipe::cli::Global;
-use pipe::config::{Config, StageKind, is_name};
+use pipe::config::{Config, StageKind, is_name, nearest};
 use pipe::fs::RealFs;
 use pipe::topic::Window;
 use pipe::{Exit, StageError};
@@ -16,7 +17,6 @@ use pipe::{Exit, StageError};
 use crate::cat::when;
 use crate::progress::Progress;
 use events::{Kind, Seen};
-use off::Before;
 
 /// Command line of `replay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -127,14 +127,17 @@ fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
     written.map_err(crate::stdout_error)
 }
 
-fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Before>) {
+fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Off>) {
     let before = out.len();
     match events::as_read(line.trim_ascii_end(), out) {
         Ok(Seen::Event(_)) => out.push(b'\n'),
         Ok(Seen::Word(word)) => {
-            if matches!(word.kind, Kind::Quarantined | Kind::SwitchedOff) {
-                off.push(Before { probe: word.probe, rev: word.rev, event: word.event });
-            }
+            let why = match word.kind {
+                Kind::Quarantined => "quarantined",
+                Kind::SwitchedOff => "crash",
+                Kind::Failed | Kind::Resumed => return,
+            };
+            off.push(Off { probe: word.probe, rev: word.rev, why: why.to_owned(), event: word.event });
         }
         Err(e) => {
             out.truncate(before);
@@ -144,8 +147,8 @@ fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Before>) {
 }
 
 /// `filter` at the end of a pipe has no memory of this: the words are for whoever compares.
-fn tell(off: &[Before]) {
-    for Before { probe, rev, event } in off.iter().take(NAMED) {
+fn tell(off: &[Off]) {
+    for Off { probe, rev, event, .. } in off.iter().take(NAMED) {
         tracing::warn!(
             "probe {probe} ({rev}) was off from event {event} on: what the hub did not run, a filter that reads these events may"
         );
@@ -160,6 +163,12 @@ fn refused(config: &Config, stage: &str) -> Result<Exit, StageError> {
         return Err(StageError::usage(format!("`{stage}` is no name of a stage")));
     }
     let folder = config.data.join("refused");
+    let known = stages_that_refuse(config, &folder);
+    if !known.iter().any(|name| name == stage) {
+        let near = nearest(stage, known.iter().map(String::as_str));
+        let text = format!("there is no stage `{stage}`{near}; there are: {}", known.join(", "));
+        return Err(StageError::usage(text));
+    }
     for name in [format!("{stage}.ndjson.1"), format!("{stage}.ndjson")] {
         let path = folder.join(name);
         let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", path.display()));
@@ -181,4 +190,17 @@ fn refused(config: &Config, stage: &str) -> Result<Exit, StageError> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The stages of the configuration, and those that have left lines behind, by name.
+fn stages_that_refuse(config: &Config, folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = config.stages.iter().map(|stage| stage.name.clone()).collect();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let name = file.to_str().and_then(|file| file.strip_suffix(".ndjson").or(file.strip_suffix(".ndjson.1")));
+        names.extend(name.map(str::to_owned));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
+use event::printable;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, StageKind};
 use pipe::{Exit, StageError};
@@ -146,11 +147,6 @@ fn row(line: &str) -> String {
     let time: String = at("/time").chars().take(19).collect();
     let probes = if probes.is_empty() { String::new() } else { format!(" [{}]", probes.join(" ")) };
     printable(&format!("{time}  {machine}  {}{probes}  {what}", at("/type"))) + "\n"
-}
-
-/// What agents say is data: control characters must not reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ mod event;
 pub mod id;
 pub mod json;
 mod mistaken;
+mod printable;
 mod raw;
 mod time;
 
 pub use event::{Cause, Event, EventTexts, Machine, ProbeMatch, Request, write_annotated};
 pub use mistaken::Mistaken;
+pub use printable::{printable, steers};
 pub use raw::{Body, Cut, Raw};
 pub use time::{Time, TimeError};
 

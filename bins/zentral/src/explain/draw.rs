@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use event::printable;
 use probe::clauses::{Clause, Kind, Seen};
 
 use super::verdict::Look;
@@ -194,12 +195,6 @@ pub fn cut(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-/// What agents say is data: neither control characters nor those that turn the direction of writing reach the terminal.
-pub fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    text.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
 }
 
 #[cfg(test)]

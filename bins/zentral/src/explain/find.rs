@@ -12,6 +12,8 @@ use pipe::topic::{self, Start, TopicReader};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cat::pass_over;
+
 /// Bytes of a topic read at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -36,6 +38,9 @@ pub struct RawLine {
 
 /// The event of this id: asks the store, and looks through the topics where that does not have it (yet).
 pub fn by_id(config: &Config, id: &str) -> Result<Option<Found>, StageError> {
+    if id.is_empty() {
+        return Ok(None);
+    }
     if let Ok(client) = crate::search::client(config)
         && let Ok(Some(line)) = client.event(id)
     {
@@ -90,7 +95,8 @@ pub fn on_stdin() -> Result<Found, StageError> {
 /// The raw line that gave this event: the one that was received at the same moment and translates to it.
 pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
-    let (Some(id), Some(received)) = (text("id"), text("received")) else { return Ok(None) };
+    let id = text("id").filter(|id| !id.is_empty());
+    let (Some(id), Some(received)) = (id, text("received")) else { return Ok(None) };
     let Ok(at) = received.parse::<Time>() else { return Ok(None) };
     let start = Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0));
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Receive)) {
@@ -118,7 +124,8 @@ fn gives(line: &[u8], id: &str) -> bool {
     raw.id == id || translated().iter().any(|event| event.id == id)
 }
 
-/// Calls `each` with the offset and text of every committed line that has these words in it, until it says false.
+/// Calls `each` with the offset and text of every committed line that has these words in it, until it says false. No
+/// words are in no line.
 pub fn scan(
     config: &Config,
     topic: &str,
@@ -128,7 +135,7 @@ pub fn scan(
 ) -> Result<(), StageError> {
     let fail = |e: topic::Error| StageError::state(format!("topic:{topic}: {e}"));
     let dir = config.topic_dir(topic);
-    if !dir.is_dir() {
+    if words.is_empty() || !dir.is_dir() {
         return Ok(());
     }
     let mut reader = match TopicReader::open(RealFs::shared(), &dir, start) {
@@ -141,11 +148,10 @@ pub fn scan(
         let chunk = match reader.read(CHUNK) {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(topic::Error::NotReady(_)) => return Ok(()),
-            Err(topic::Error::Gone { first }) => {
-                reader.seek(first);
+            Err(e) => {
+                pass_over(&mut reader, e).map_err(fail)?;
                 continue;
             }
-            Err(e) => return Err(fail(e)),
         };
         let mut from = 0;
         while let Some(at) = chunk.bytes.get(from..).and_then(|rest| finder.find(rest)) {
@@ -156,7 +162,7 @@ pub fn scan(
             if !each(chunk.from.offset + begin as u64, chunk.bytes.get(begin..end).unwrap_or_default()) {
                 return Ok(());
             }
-            from = end;
+            from = end + 1;
         }
     }
 }
@@ -164,4 +170,44 @@ pub fn scan(
 /// Has a line this text under a key?
 pub fn is(line: &[u8], key: &str, text: &str) -> bool {
     json::get(line, key).and_then(json::parse_str).is_some_and(|value| value == text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use pipe::topic::{Kept, Options, TopicWriter};
+
+    use super::*;
+
+    #[test]
+    fn lines_are_found_behind_a_damaged_one_and_no_words_are_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        std::fs::write(
+            &main,
+            "version = 1\n[stage.filter]\nfrom = \"topic:n\"\nto = \"topic:e\"\n[stage.receive]\nto = \"topic:n\"\n",
+        )
+        .unwrap();
+        let (config, _) = Config::load(&main, None).map_err(|found| pipe::config::render(&found)).unwrap();
+        let topic = config.topic_dir("e");
+        let mut writer = TopicWriter::open(RealFs::shared(), &topic, Kept::WholeLines, Options::default()).unwrap();
+        let (first, last) = (r#"{"id":"a","received":"2026-11-21T00:00:00Z"}"#, r#"{"id":"b"}"#);
+        let lines = format!("{first}\n{}\n{last}\n{{\"id\":\"\"}}\n", "x".repeat(2 * LINE_MAX));
+        writer.append(lines.as_bytes(), 4).unwrap();
+        writer.sync().unwrap();
+        writer.publish().unwrap();
+
+        let found = |id: &str| by_id(&config, id).unwrap().map(|found| found.line);
+        assert_eq!([found("a"), found("b"), found("c")], [Some(first.to_owned()), Some(last.to_owned()), None]);
+        assert_eq!(found(""), None);
+        let mut offsets = Vec::new();
+        scan(&config, "e", Start::First, "\n", |offset, _| {
+            offsets.push(offset);
+            true
+        })
+        .unwrap();
+        assert_eq!(offsets.len(), 3, "one hit a line, and an end: {offsets:?}");
+        scan(&config, "e", Start::First, "", |_, _| unreachable!("no words are in no line")).unwrap();
+        assert!(raw(&config, &serde_json::json!({"id": "", "received": "2026-11-21T00:00:00Z"})).unwrap().is_none());
+    }
 }

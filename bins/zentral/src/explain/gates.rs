@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use pipe::StageError;
 use pipe::config::{Config, StageKind};
 use probe::Spec;
-use registry::db::Db;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -75,13 +74,8 @@ pub struct Off {
 pub fn switched_off(config: &Config) -> Result<BTreeMap<(String, String), Off>, StageError> {
     let mut all = BTreeMap::new();
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
-        let Some(db) = Db::open_read_only(&config.state_file(stage))? else { continue };
-        if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
-            continue;
-        }
-        for row in db.query("SELECT probe, rev, off, event FROM failures WHERE off IS NOT NULL", &[])? {
-            let off = Off { stage: stage.name.clone(), why: row.text(2).to_owned(), event: row.text(3).to_owned() };
-            all.insert((row.text(0).to_owned(), row.text(1).to_owned()), off);
+        for filter::Off { probe, rev, why, event } in filter::off(&config.state_file(stage))? {
+            all.insert((probe, rev), Off { stage: stage.name.clone(), why, event });
         }
     }
     Ok(all)

@@ -1,11 +1,12 @@
 //! An explanation as people read it: the event's way, the matches, the near misses, the rest in a line each.
 
+use event::printable;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::deeds::Deed;
-use super::draw::{Paint, cut, draw, one_line, printable, words};
+use super::draw::{Paint, cut, draw, one_line, words};
 use super::find::RawLine;
 use super::gates::Outside;
 use super::verdict::{Says, Verdict};

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::cond::Cond;
 use super::node::Spot;
 
-/// The most characters of a title, and of a reason.
+/// The most characters of a title, of a place in a file, and of a reason.
 const TITLE_MAX: usize = 160;
+const ORIGIN_MAX: usize = 400;
 const WHY_MAX: usize = 4_000;
 
 /// A probe to be.
@@ -68,12 +69,16 @@ impl Draft {
     pub fn title_line(&self) -> String {
         line(&self.title).chars().take(TITLE_MAX).collect()
     }
+
+    /// The same of the place that it comes from.
+    pub fn origin_line(&self) -> String {
+        line(&self.origin).chars().take(ORIGIN_MAX).collect()
+    }
 }
 
 /// Spaces in place of everything that does not belong into a line of a comment.
 pub fn line(text: &str) -> String {
-    let odd = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let plain: String = text.chars().map(|c| if odd(c) { ' ' } else { c }).collect();
+    let plain: String = text.chars().map(|c| if event::steers(c) { ' ' } else { c }).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
     // In newer jqs a `\` at the end of a line carries a comment on.
     words.join(" ").trim_end_matches(['\\', ' ']).to_owned()
@@ -116,6 +121,8 @@ pub struct Ready {
 
 /// The longest name.
 const NAME_MAX: usize = 63;
+/// Bytes at the end of a longer one that are looked at.
+const WANTED_MAX: usize = 1 << 10;
 
 /// Names that were given away, and how many wanted each.
 #[derive(Debug, Default)]
@@ -140,12 +147,17 @@ impl Names {
 /// Lower case, digits and single dashes. Of what is too long the end stays: there stands what tells a query of a pack
 /// from the others.
 fn slug(text: &str, most: usize) -> String {
+    let text = text.get(text.ceil_char_boundary(text.len().saturating_sub(WANTED_MAX))..).unwrap_or_default();
     let dashed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let raw: String = text.chars().map(dashed).collect();
-    let mut words: Vec<&str> = raw.split('-').filter(|word| !word.is_empty()).collect();
-    while words.len() > 1 && words.iter().map(|word| word.len() + 1).sum::<usize>() > most + 1 {
-        words.remove(0);
-    }
+    let words: Vec<&str> = raw.split('-').filter(|word| !word.is_empty()).collect();
+    let mut length = 0;
+    let fits = |word: &&&str| {
+        length += word.len() + 1;
+        length <= most + 1
+    };
+    let fitting = words.iter().rev().take_while(fits).count().max(1);
+    let words = words.get(words.len().saturating_sub(fitting)..).unwrap_or_default();
     let name: String = words.join("-").chars().take(most).collect();
     if is_name(&name) { name } else { "probe".into() }
 }
@@ -215,6 +227,7 @@ mod tests {
         assert!(is_name(&second) && second.ends_with("x-2"), "{second}");
         let pack = format!("{} pack windows-update-settings", "word ".repeat(10));
         assert_eq!(names.give(&pack), "word-word-word-word-word-word-word-pack-windows-update-settings");
+        assert_eq!(names.give(&format!("{}ü end", "a-".repeat(1 << 22))), format!("{}end", "a-".repeat(30)));
     }
 
     #[test]

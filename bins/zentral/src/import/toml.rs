@@ -31,7 +31,7 @@ impl Ready {
     /// The tables of the probe.
     pub fn table(&self, place: &Place<'_>) -> String {
         let (draft, name) = (&self.draft, &self.name);
-        let mut text = format!("# {}\n# From {}\n[probe.{name}]\n", draft.title_line(), line(&draft.origin));
+        let mut text = format!("# {}\n# From {}\n[probe.{name}]\n", draft.title_line(), draft.origin_line());
         let scope: Vec<String> =
             [("platforms", &draft.scope.platforms), ("units", &draft.scope.units), ("tags", &draft.scope.tags)]
                 .into_iter()

@@ -8,7 +8,6 @@ use filter::Strikes;
 use probe::{FilterSet, Note};
 
 use crate::replay::events::{Kind, Word};
-use crate::replay::off::Before;
 
 /// Why and from where on a filter did not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +48,11 @@ impl Gate {
     }
 
     /// Another filter's events begin.
-    pub fn fresh(&mut self, before: &[Before]) {
+    pub fn fresh(&mut self, before: &[filter::Off]) {
         self.off.fill(false);
         self.strikes.fill(Strikes::default());
         self.pending.clear();
-        for Before { probe, rev, event } in before {
+        for filter::Off { probe, rev, event, .. } in before {
             if let Some(place) = self.place(probe, rev) {
                 self.switch_off(place, true, event);
             }

@@ -177,9 +177,19 @@ impl Report {
         })
     }
 
+    /// Probes were touched, and there is no event to tell what that means.
+    pub fn is_unknown(&self) -> bool {
+        !self.rows.is_empty() && self.read.events == 0
+    }
+
     /// All in one sentence.
     pub fn sentence(&self) -> String {
         let probes = self.rows.len() + self.same.0;
+        if self.is_unknown() {
+            let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
+            let probes = plural(probes, "probe");
+            return format!("not known: {touched} of {probes} {were} touched, and there is no event to judge by");
+        }
         if self.rows.is_empty() {
             return format!("the same: none of {} was touched", plural(probes, "probe"));
         }

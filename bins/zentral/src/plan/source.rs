@@ -12,7 +12,6 @@ use pipe::topic::Window;
 
 use crate::progress::Progress;
 use crate::replay::events::{Seen, Word, as_read};
-use crate::replay::off::Before;
 use crate::up::next_line;
 
 /// Bytes of events that are handed on together.
@@ -26,7 +25,7 @@ pub struct Block {
     /// What the filter said, each with the number of events of this block before it.
     pub words: Vec<(usize, Word)>,
     /// Another filter's events begin: what it had switched off before them.
-    pub fresh: Option<Arc<[Before]>>,
+    pub fresh: Option<Arc<[filter::Off]>>,
 }
 
 impl Block {
@@ -64,7 +63,7 @@ pub struct Kept {
     /// Its folder.
     pub dir: PathBuf,
     /// What its filter had switched off before the first event.
-    pub before: Arc<[Before]>,
+    pub before: Arc<[filter::Off]>,
 }
 
 /// What was read.

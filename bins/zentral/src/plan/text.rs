@@ -1,9 +1,11 @@
 //! The report for people: tables on a terminal, Markdown for the comment under a pull request.
 //!
-//! Titles, host names and ids come from machines: on a terminal they lose their control characters, in Markdown they
+//! Titles, host names and ids come from machines: on a terminal they lose what could steer it, in Markdown they
 //! stand in code spans, where nothing in them is a link, a mention or HTML.
 
 use std::fmt::Write as _;
+
+use event::printable;
 
 use super::compare::{Few, Sample};
 use super::report::{Report, Row, off_words};
@@ -186,11 +188,6 @@ fn titles(sample: &Sample) -> Option<String> {
     }
 }
 
-/// Without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 /// As a code span that fits into a table.
 fn code(text: &str) -> String {
     let text: String = printable(text).chars().map(|c| if c == '`' { '\'' } else { c }).collect();
@@ -277,7 +274,18 @@ slack          1    7  0.5 → 3.5          1 → 5
 
 1 of 3 probes decides otherwise: 7 matches gained, 0 lost, 0 changed
 ";
-        assert_eq!(terminal(&report("C-Media\u{1b}[31m on\n ada")), want);
+        assert_eq!(terminal(&report("C-Media\u{1b}[31m on\n \u{202e}ada")), want);
+    }
+
+    #[test]
+    fn without_events_nothing_is_called_the_same() {
+        let mut report = report("t");
+        report.read = Read::default();
+        let said = "not known: 1 of 3 probes was touched, and there is no event to judge by";
+        assert!(markdown(&report).starts_with(&format!("{MARK}\n### zentral plan: {said}\n")));
+        assert!(terminal(&report).ends_with(&format!("\n{said}\n")));
+        report.rows.clear();
+        assert_eq!(report.sentence(), "the same: none of 2 probes was touched");
     }
 
     #[test]

@@ -3,25 +3,14 @@
 use std::path::Path;
 
 use event::Time;
+use filter::Off;
 use memchr::memmem;
 use pipe::StageError;
 use pipe::config::{Config, StageConf};
 use pipe::fs::RealFs;
 use pipe::topic::Window;
-use registry::db::Db;
 
 use super::events::{Kind, Seen, as_read};
-
-/// A filter that was off before the first event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Before {
-    /// Its probe.
-    pub probe: String,
-    /// Its text.
-    pub rev: String,
-    /// Id of the event at which it was switched off.
-    pub event: String,
-}
 
 /// What a filter had switched off before the first event received `since`: what its state says is off now, unless the
 /// topic tells from there on when that began. `ours` says which texts matter.
@@ -34,8 +23,9 @@ pub fn before(
     dir: &Path,
     since: Option<Time>,
     ours: impl Fn(&str, &str) -> bool,
-) -> Result<Vec<Before>, StageError> {
-    let mut off = recorded(&config.state_file(stage))?;
+) -> Result<Vec<Off>, StageError> {
+    let state = config.state_file(stage);
+    let mut off = filter::off(&state).map_err(|e| StageError::state(format!("{}: {e}", state.display())))?;
     off.retain(|b| ours(&b.probe, &b.rev));
     if off.is_empty() {
         return Ok(off);
@@ -58,17 +48,4 @@ pub fn before(
         }
     }
     Ok(off)
-}
-
-/// What the state of a filter says is off.
-fn recorded(state: &Path) -> Result<Vec<Before>, StageError> {
-    let fail = |e| StageError::state(format!("{}: {e}", state.display()));
-    let Some(db) = Db::open_read_only(state).map_err(fail)? else { return Ok(Vec::new()) };
-    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[]).map_err(fail)?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = db.query("SELECT probe, rev, event FROM failures WHERE off IS NOT NULL ORDER BY probe", &[]);
-    let text = |row: &registry::db::Row, i| row.text(i).to_owned();
-    let before = |row| Before { probe: text(row, 0), rev: text(row, 1), event: text(row, 2) };
-    Ok(rows.map_err(fail)?.iter().map(before).collect())
 }

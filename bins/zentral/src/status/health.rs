@@ -125,14 +125,10 @@ fn alone(config: &Config, stage: &StageConf) -> Stage {
 
 /// Filters that are off: the probe still has the text that was judged.
 fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<(String, String, String)>, StageError> {
-    let Some(db) = db(&config.state_file(stage))? else { return Ok(Vec::new()) };
-    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = db.query("SELECT probe, rev, off FROM failures WHERE off IS NOT NULL ORDER BY probe", &[])?;
-    let same = |probe: &str, rev: &str| config.probes.get(probe).is_some_and(|p| filter::spec(config, p).rev == rev);
-    let off = rows.iter().filter(|r| same(r.text(0), r.text(1)));
-    Ok(off.map(|r| (stage.name.clone(), r.text(0).to_owned(), r.text(2).to_owned())).collect())
+    let same =
+        |off: &filter::Off| config.probes.get(&off.probe).is_some_and(|p| filter::spec(config, p).rev == off.rev);
+    let off = filter::off(&config.state_file(stage))?.into_iter().filter(same);
+    Ok(off.map(|off| (stage.name.clone(), off.probe, off.why)).collect())
 }
 
 fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use event::printable;
 use probe::clauses::{Clauses, Coverage, Explained};
 use probe::examples::{BadLine, ExampleResult};
 use serde_json::{Value, json};
 
-use crate::explain::draw::{came, one_line, printable, words};
+use crate::explain::draw::{came, one_line, words};
 use crate::status::table::plural;
 
 /// What is written.
@@ -67,8 +68,8 @@ impl Report {
             let record = json!({"place": place, "ok": false, "why": "is no example", "error": text});
             let _ = writeln!(self.text, "{record}");
         } else {
-            let _ = writeln!(self.text, "not ok {} - {place} is no example", self.count);
-            let _ = writeln!(self.text, "  ---\n  error: {}\n  ...", printable(text));
+            let _ = writeln!(self.text, "not ok {} - {} is no example", self.count, described(&place));
+            let _ = writeln!(self.text, "  ---\n  error: {}\n  ...", quoted(text));
         }
     }
 
@@ -81,7 +82,7 @@ impl Report {
             let _ = writeln!(self.text, "{record}");
         } else {
             let beside = beside.unwrap_or_else(|| "its filter is in no file of its own".to_owned());
-            let _ = writeln!(self.text, "# {title}: no examples ({beside})");
+            let _ = writeln!(self.text, "# {}", printable(&format!("{title}: no examples ({beside})")));
         }
     }
 
@@ -106,14 +107,15 @@ impl Report {
             return;
         }
         let word = if good { "ok" } else { "not ok" };
-        let why = if why.is_empty() { String::new() } else { format!(" {}", printable(why)) };
-        let _ = writeln!(self.text, "{word} {} - {place}{why}", self.count);
+        let said = if why.is_empty() { place.clone() } else { format!("{place} {why}") };
+        let _ = writeln!(self.text, "{word} {} - {}", self.count, described(&said));
         if let Some(change) = one.change {
-            let _ = writeln!(self.text, "# updated {place}: {want} was asked for, now {change}");
+            let said = format!("updated {place}: {want} was asked for, now {change}");
+            let _ = writeln!(self.text, "# {}", printable(&said));
         } else if !good {
-            let _ = writeln!(self.text, "  ---\n  want: {want}\n  got: {got}");
+            let _ = writeln!(self.text, "  ---\n  want: {}\n  got: {}", quoted(want), quoted(got));
             if let Some(d) = &one.decided {
-                let _ = writeln!(self.text, "  decided: {d}");
+                let _ = writeln!(self.text, "  decided: {}", quoted(&d.to_string()));
             }
             self.text.push_str("  ...\n");
         }
@@ -138,11 +140,12 @@ impl Report {
             return;
         }
         let share = share(covered, wanted);
-        let _ = writeln!(self.text, "# coverage {filter}: {share}");
+        let _ = writeln!(self.text, "# {}", printable(&format!("coverage {filter}: {share}")));
         for gap in gaps {
             let c = gap.clause;
             let place = format!("{filter}:{}:{}", c.line, c.column);
-            let _ = writeln!(self.text, "#   {place} no example {}: {}", gap.missing.as_str(), one_line(&c.text));
+            let gap = format!("{place} no example {}: {}", gap.missing.as_str(), one_line(&c.text));
+            let _ = writeln!(self.text, "#   {}", printable(&gap));
         }
     }
 
@@ -160,6 +163,17 @@ impl Report {
         }
         self.text
     }
+}
+
+/// As a description: after a bare `#` a directive such as TODO would follow, which excuses what is not ok.
+fn described(text: &str) -> String {
+    printable(text).replace('\\', "\\\\").replace('#', "\\#")
+}
+
+/// As a value in YAML, on one line: an object or list as it is, any other text as a string of JSON.
+fn quoted(text: &str) -> String {
+    let value = serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array());
+    printable(&value.unwrap_or_else(|| text.into()).to_string())
 }
 
 fn share(covered: usize, wanted: usize) -> String {
@@ -181,4 +195,41 @@ pub fn decided(filter: &str, clauses: &Clauses, explained: &Explained) -> Option
         came: came(clause, seen).word(),
         words: words(clause, seen),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_an_example_is_taken_for_a_result() {
+        let result = ExampleResult {
+            line: 1,
+            why: "a \\ # TODO later\nok 7\u{202e}".to_owned(),
+            ok: false,
+            got: "error: \"x\n  ...\nok 2 - all is well".to_owned(),
+            want: r#"{"title":"a # b"}"#.to_owned(),
+        };
+        let (place, text) = ("f.jq:1:1".to_owned(), ".a == \"\n\"".to_owned());
+        let decided = Some(Decided { place, text, came: "false", words: ".a = 1\nok 3".to_owned() });
+        let mut report = Report::new(false);
+        report.add(Path::new("f#1.ndjson"), &Ran { result: &result, decided, change: None });
+        report.bad(Path::new("f.ndjson"), &BadLine { line: 2, column: 3, text: "no\nok".to_owned() });
+        report.without("f\nok 9", None);
+        let want = r#"not ok 1 - f\#1.ndjson:1 a \\ \# TODO laterok 7
+  ---
+  want: {"title":"a # b"}
+  got: "error: \"x\n  ...\nok 2 - all is well"
+  decided: "f.jq:1:1 .a == \"\n\" is false (.a = 1\nok 3)"
+  ...
+not ok 2 - f.ndjson:2:3 is no example
+  ---
+  error: "no\nok"
+  ...
+# fok 9: no examples (its filter is in no file of its own)
+1..2
+# 0 passed, 2 failed, 1 without examples
+"#;
+        assert_eq!(report.end(), want);
+    }
 }

@@ -58,7 +58,7 @@ fn line(value: &Val) -> Val {
     budget::work_bytes(text.len().min(4 * LOOKED_AT));
     let (mut line, mut length, mut gap) = (String::new(), 0, false);
     for c in text.as_str().chars().take(LOOKED_AT) {
-        if c.is_whitespace() || c.is_control() || turns(c) {
+        if c.is_whitespace() || event::steers(c) {
             gap = length > 0;
             continue;
         }
@@ -72,11 +72,6 @@ fn line(value: &Val) -> Val {
         gap = false;
     }
     Val::from(line)
-}
-
-/// Marks that turn the direction of writing.
-fn turns(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn explode(value: &Val) -> ValR {
