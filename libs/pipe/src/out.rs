@@ -101,7 +101,6 @@ impl Out {
             return Err(e);
         }
         for (buffer, output) in self.buffers.iter_mut().zip(&mut self.outputs) {
-            output.settle()?;
             output.append(&buffer.bytes, buffer.held)?;
             buffer.bytes.clear();
             buffer.bytes.shrink_to(HELD_MAX);
