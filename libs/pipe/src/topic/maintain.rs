@@ -102,6 +102,10 @@ impl TopicWriter {
             if newest || segment.end.offset > free_to_go || !wanted {
                 break;
             }
+            // A thread that is at it gives way to others: it is told, not waited for; the next round finds it gone.
+            if self.packing.as_ref().is_some_and(|p| p.first() == segment.first.offset && !p.stop()) {
+                break;
+            }
             bytes -= segment.disk;
             free = free.saturating_add(segment.disk);
             count += 1;
@@ -160,9 +164,11 @@ impl TopicWriter {
         let step = packer.step(&self.dir).inspect_err(|_| pack::abandon(self.fs.as_ref(), &self.dir, first))?;
         match step {
             Step::Under(packer) => {
+                // A thread beside gets on by itself.
+                done.more = matches!(packer, Packer::Here(_));
                 self.packing = Some(packer);
-                done.more = true;
             }
+            Step::Stopped => pack::abandon(self.fs.as_ref(), &self.dir, first),
             Step::Lost => return Err(Error::Refused("the thread that compresses has ended")),
             Step::Done(packed) => {
                 packed.place(self.fs.as_ref(), &self.dir)?;
