@@ -76,6 +76,14 @@ impl TopicWriter {
         Ok(done)
     }
 
+    /// Waits until nobody compresses any more; the next round takes what came of it. For tests.
+    #[doc(hidden)]
+    pub fn wait_for_packing(&self) {
+        while self.packing.as_ref().is_some_and(Packer::is_under_way_beside) {
+            std::thread::yield_now();
+        }
+    }
+
     fn seal_resting(&mut self, read: u64, policy: &Policy) -> Result<bool, Error> {
         let Some(open) = self.open.as_ref().filter(|o| o.len > 0) else { return Ok(false) };
         if self.synced != self.end || self.published != self.end {

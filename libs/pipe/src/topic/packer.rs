@@ -48,6 +48,11 @@ impl Packer {
         }
     }
 
+    /// Whether a thread is at it.
+    pub fn is_under_way_beside(&self) -> bool {
+        matches!(self, Self::Beside(beside) if !beside.ended())
+    }
+
     /// Tells it to stop; whether it may be dropped without waiting.
     pub fn stop(&self) -> bool {
         match self {

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lines::Counts;
 use stops::history;
 
-const HISTORIES: u64 = 10_000;
+const HISTORIES: u64 = 8_000;
 
 #[test]
 fn every_stop_of_every_history_recovers() {
