@@ -1,4 +1,7 @@
 //! A topic lent to a thread that appends to it, while the stage goes on with the lines that come next.
+//!
+//! Worth it where the disk is slow to take what a commit of many batches gives: a joined stage over 100,000 lines took
+//! 0.66 s instead of 0.77 s (medians of 21 in turns, two cores), for a tenth more CPU.
 
 use std::thread::JoinHandle;
 

@@ -30,9 +30,11 @@ to = "topic:raw"
 [stage.one]
 run = "filter"
 from = "topic:raw"
+to = "topic:ones"
 [stage.two]
 run = "normalize | filter"
 from = "topic:raw"
+to = "topic:twos"
 [probe.usb]
 filter = '.type == "a" and (.n | sqrt) > 2'
 [probe.plain]
