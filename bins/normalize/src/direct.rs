@@ -8,10 +8,12 @@ use event::json::Shape;
 use event::{EventTexts, LINE_MAX, Machine, Request, Time};
 use serde::Serialize;
 
-/// Texts kept of each kind; beyond it they are learned anew.
-const KEPT_MAX: usize = 20_000;
+/// Bytes of the texts that are kept of each kind; beyond it they are learned anew. Enough for 20,000 usual machines.
+const KEPT_MAX: usize = 8 << 20;
+/// What a kept text takes beside itself and what becomes of it, about.
+const ENTRY: usize = 96;
 /// A longer machine or request is not kept: it goes the long way.
-const TEXT_MAX: usize = 2 << 10;
+const TEXT_MAX: usize = 512;
 
 /// What the short way remembers from line to line.
 #[derive(Debug, Default)]
@@ -152,6 +154,8 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 struct Texts {
     places: HashMap<Box<[u8]>, usize>,
     texts: Vec<Option<Vec<u8>>>,
+    /// Bytes of all of them.
+    kept: usize,
 }
 
 impl Texts {
@@ -164,9 +168,11 @@ impl Texts {
     }
 
     fn keep(&mut self, text: &[u8], becomes: Option<Vec<u8>>) -> usize {
-        if self.texts.len() >= KEPT_MAX {
+        let takes = ENTRY + text.len() + becomes.as_ref().map_or(0, Vec::len);
+        if self.kept + takes > KEPT_MAX {
             *self = Self::default();
         }
+        self.kept += takes;
         self.texts.push(becomes);
         self.places.insert(text.into(), self.texts.len() - 1);
         self.texts.len() - 1
@@ -293,6 +299,27 @@ mod tests {
             String::from_utf8(out).unwrap().contains(&format!("\"hostname\":\"{name}\""))
         };
         assert!(with("one", false) && !with("two", false) && with("two", true));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let (mut direct, mut most) = (Direct::default(), 0);
+        for n in 0..10_000 {
+            let serial = format!("{n:0>400}");
+            let around =
+                format!(",\"machine\":{{\"serial_number\":\"{serial}\"}},\"request\":{{\"user_agent\":\"{serial}\"}}");
+            assert!(short(&mut direct, &line("result", NOW, &around, RECORD)).is_some());
+            for texts in [&direct.machines, &direct.requests] {
+                assert!(texts.kept <= KEPT_MAX && texts.places.len() == texts.texts.len());
+                most = most.max(texts.places.len());
+            }
+        }
+        assert!((7_000..10_000).contains(&most), "{most}: all was forgotten once, and it is about 1 KB each");
+        let real =
+            |t: &Texts| t.places.keys().map(|k| k.len()).chain(t.texts.iter().flatten().map(Vec::len)).sum::<usize>();
+        assert!(real(&direct.machines) <= direct.machines.kept && real(&direct.requests) <= direct.requests.kept);
+        let long = format!(",\"machine\":{{\"serial_number\":\"{}\"}}", "x".repeat(TEXT_MAX));
+        assert_eq!(short(&mut direct, &line("result", NOW, &long, RECORD)), None);
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! The event: one normalised line. A match is an event with `probes`, an outcome an event with `cause`.
 
+mod texts;
+
 use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -7,6 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::{LineError, Time, VERSION, json, read};
+
+pub use texts::EventTexts;
 
 /// A normalised line. Fields stand in the order in which they are written; `payload` is last.
 #[derive(Debug, Clone, JsonSchema)]
@@ -190,77 +194,6 @@ impl Event {
         to.close();
     }
 }
-
-/// An event of parts that are canonical texts already; the lists are of plain words and names.
-#[derive(Debug, Clone, Copy)]
-pub struct EventTexts<'a> {
-    /// The text of a string, without its quotes.
-    pub id: &'a [u8],
-    /// See [`Event`].
-    pub type_: &'a str,
-    /// See [`Event`].
-    pub time: Time,
-    /// See [`Event`].
-    pub received: Time,
-    /// See [`Event`].
-    pub source: &'a str,
-    /// See [`Event`].
-    pub tags: &'a [&'a str],
-    /// The text of an object.
-    pub machine: Option<&'a [u8]>,
-    /// The text of an object.
-    pub request: Option<&'a [u8]>,
-    /// See [`Event`].
-    pub objects: &'a [String],
-    /// Any text.
-    pub payload: &'a [u8],
-}
-
-impl EventTexts<'_> {
-    /// Appends the line that [`Event::write`] writes of the same parts.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let texts = [Some(self.payload), self.machine, self.request].into_iter().flatten().map(<[u8]>::len);
-        out.reserve(texts.sum::<usize>() + 512);
-        out.extend_from_slice(b"{\"v\":1,\"id\":\"");
-        out.extend_from_slice(self.id);
-        out.extend_from_slice(b"\",\"type\":");
-        json::write_str(self.type_, out);
-        out.extend_from_slice(b",\"time\":\"");
-        out.extend_from_slice(&self.time.text());
-        out.extend_from_slice(b"\",\"received\":\"");
-        out.extend_from_slice(&self.received.text());
-        out.extend_from_slice(b"\",\"source\":");
-        json::write_str(self.source, out);
-        strings(b",\"tags\":", self.tags.iter().copied(), out);
-        for (key, text) in [(&b",\"machine\":"[..], self.machine), (b",\"request\":", self.request)] {
-            if let Some(text) = text {
-                out.extend_from_slice(key);
-                out.extend_from_slice(text);
-            }
-        }
-        strings(b",\"objects\":", self.objects.iter().map(String::as_str), out);
-        out.extend_from_slice(b",\"payload\":");
-        out.extend_from_slice(self.payload);
-        out.push(b'}');
-    }
-}
-
-/// A list of strings behind its key, left out when empty.
-fn strings<'a>(key: &[u8], items: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
-    let start = out.len();
-    for item in items {
-        out.extend_from_slice(if out.len() == start { key } else { b"," });
-        if out.len() == start + key.len() {
-            out.push(b'[');
-        }
-        json::write_str(item, out);
-    }
-    if out.len() > start {
-        out.push(b']');
-    }
-}
-
-const _: () = assert!(VERSION == 1, "the version is written as text above");
 
 impl ProbeMatch {
     /// Appends the object.

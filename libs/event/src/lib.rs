@@ -47,6 +47,13 @@ impl std::fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
+/// When the hub took a raw line or an event, by the line itself; none if it does not say. The line is not checked beyond
+/// that.
+pub fn received(line: &[u8]) -> Option<Time> {
+    let found = json::members(line).map_while(Result::ok).find(|(key, _)| *key == b"received");
+    json::parse_str(found?.1)?.parse().ok()
+}
+
 /// Reads one line into `T`, bounded by [`LINE_MAX`].
 fn read<'a, T: serde::Deserialize<'a>>(line: &'a [u8]) -> Result<T, LineError> {
     if line.len() > LINE_MAX {

@@ -131,11 +131,15 @@ impl Chain {
         let done = work(self);
         self.swap(out);
         out.verdicts.add(&std::mem::take(&mut self.first.out.verdicts));
-        let mut first = true;
+        // Batches share a commit, so all of it is added to what is there. The last stage's lines are the chain's own.
+        let mut given = None;
         let _ = self.each::<()>(|link| {
             out.complaints.append(&mut link.out.complaints);
-            if !std::mem::take(&mut first) {
-                out.later.insert(link.name, std::mem::take(&mut link.sum));
+            let gives = link.out.buffers.first_mut().map(|buffer| std::mem::take(&mut buffer.lines));
+            if let Some(given) = std::mem::replace(&mut given, gives) {
+                let later = out.later.entry(link.name).or_default();
+                later.given += given;
+                later.verdicts.add(&std::mem::take(&mut link.sum));
             }
             Ok(())
         });

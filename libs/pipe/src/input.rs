@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Time, json};
+use event::received;
 
 use crate::fs::Fs;
 use crate::state::Position;
@@ -52,9 +52,12 @@ pub(crate) enum Read<'a> {
 
 impl Input {
     pub(crate) fn stdin(waker: Waker) -> Result<Self, StageError> {
-        let stdin = Stdin::open(waker).map_err(|e| StageError::state(format!("stdin: {e}")))?;
+        Ok(Self::of(Stdin::open(waker).map_err(|e| StageError::state(format!("stdin: {e}")))?))
+    }
+
+    pub(crate) fn of(stdin: Stdin) -> Self {
         let kind = Kind::Stdin { stdin, block: None, taken: 0, lines: 0 };
-        Ok(Self { name: "-".into(), position: Position::default(), kind, stop_at: None })
+        Self { name: "-".into(), position: Position::default(), kind, stop_at: None }
     }
 
     /// A reader at its recorded position, or at its start.
@@ -172,8 +175,7 @@ fn pass_over(reader: &mut TopicReader, since_ms: i64) -> Result<(), topic::Error
     while let Some(chunk) = reader.read(PASSED_AT_ONCE)? {
         let mut young = false;
         for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
-            let received = json::get(line.trim_ascii_end(), "received").and_then(json::parse_str);
-            young = received.and_then(|t| t.parse::<Time>().ok()).is_none_or(|t| t.ms() >= since_ms);
+            young = received(line).is_none_or(|t| t.ms() >= since_ms);
             if young {
                 break;
             }
@@ -206,6 +208,8 @@ pub fn parse_start(text: &str) -> Option<Start> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 mod tests {
+    use event::{Time, json};
+
     use super::*;
     use crate::fs::RealFs;
     use crate::topic::{Kept, Options, TopicWriter};

@@ -8,10 +8,16 @@ use prometheus::{
 /// Buckets for delays, in seconds.
 const DELAY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
 
+const LINES_IN: &str = "zentral_lines_in_total";
+
 /// A stage's metrics; clones share them. Metrics that cannot be registered (a name used twice) still count.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// `zentral_lines_in_total` of the later ones of joined stages: their `stage` is another.
+    later: Registry,
+    later_in: IntCounterVec,
+    name: String,
     /// `zentral_lines_in_total`
     pub lines_in: IntCounter,
     /// `zentral_lines_out_total{output}`
@@ -37,10 +43,11 @@ impl Metrics {
     pub fn new(stage: &str) -> Self {
         let labels = [("stage".to_owned(), stage.to_owned())].into();
         let registry = Registry::new_custom(None, Some(labels)).unwrap_or_default();
+        let later = Registry::new();
         let process = prometheus::process_collector::ProcessCollector::for_self();
         let _ = registry.register(Box::new(process));
         let made = Self {
-            lines_in: counter(&registry, "zentral_lines_in_total", "Lines read."),
+            lines_in: counter(&registry, LINES_IN, "Lines read."),
             lines_out: counters(&registry, "zentral_lines_out_total", "Lines written.", &["output"]),
             refused: counters(&registry, "zentral_lines_refused_total", "Lines not understood.", &["reason"]),
             ignored: counters(&registry, "zentral_lines_ignored_total", "Lines that gave no output.", &["reason"]),
@@ -49,6 +56,9 @@ impl Metrics {
             lag_seconds: gauges(&registry, "zentral_topic_lag_seconds", "Age of the lag.", &["topic", "reader"]),
             skipped: counters(&registry, "zentral_topic_skipped_lines_total", "Passed over.", &["topic", "reader"]),
             topic_full: gauges(&registry, "zentral_topic_full", "1: takes nothing more.", &["topic"]),
+            later_in: counters(&later, LINES_IN, "Lines read.", &["stage"]),
+            later,
+            name: stage.to_owned(),
             registry,
         };
         register(&made.registry, valid(IntGauge::new("zentral_stage_up", "1 while the stage runs."))).set(1);
@@ -81,12 +91,28 @@ impl Metrics {
         register(&self.registry, valid(made))
     }
 
+    /// Lines that a later one of joined stages was given: `zentral_lines_in_total{stage="NAME: KIND"}`.
+    pub(crate) fn later_in(&self, kind: &str) -> IntCounter {
+        self.later_in.with_label_values(&[&joined(&self.name, kind)])
+    }
+
     /// The text exposition.
     pub fn text(&self) -> Vec<u8> {
+        let mut families = self.registry.gather();
+        for more in self.later.gather() {
+            if let Some(family) = families.iter_mut().find(|family| family.name() == more.name()) {
+                family.mut_metric().extend(more.get_metric().iter().cloned());
+            }
+        }
         let mut out = Vec::new();
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        let _ = TextEncoder::new().encode(&families, &mut out);
         out
     }
+}
+
+/// The name of a later one of joined stages, in metrics and sums.
+pub fn joined(stage: &str, kind: &str) -> String {
+    format!("{stage}: {kind}")
 }
 
 fn register<T: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: T) -> T {

@@ -23,8 +23,8 @@ pub struct Out {
     given: usize,
     pub(crate) verdicts: Verdicts,
     pub(crate) complaints: Vec<Complaint>,
-    /// What the later stages of a chain thought of the lines that were handed to them.
-    pub(crate) later: BTreeMap<&'static str, Verdicts>,
+    /// What was handed to the later stages of a chain, and what they thought of it.
+    pub(crate) later: BTreeMap<&'static str, Later>,
     /// In a chain: who takes the lines of the first output.
     pub(crate) next: Option<Box<Link>>,
 }
@@ -62,6 +62,14 @@ impl Verdicts {
     }
 }
 
+/// Of a later stage of a chain, since the last commit.
+#[derive(Debug, Default)]
+pub(crate) struct Later {
+    /// Lines that the stage before it gave.
+    pub(crate) given: u64,
+    pub(crate) verdicts: Verdicts,
+}
+
 /// A refused line.
 #[derive(Debug)]
 pub(crate) struct Complaint {
@@ -93,7 +101,6 @@ impl Out {
             return Err(e);
         }
         for (buffer, output) in self.buffers.iter_mut().zip(&mut self.outputs) {
-            output.settle()?;
             output.append(&buffer.bytes, buffer.held)?;
             buffer.bytes.clear();
             buffer.bytes.shrink_to(HELD_MAX);

@@ -24,7 +24,7 @@ pub(crate) enum Output {
     None,
     Stdout,
     Topic(Box<TopicOutput>),
-    /// Between the parts of a batch that gives much; never after [`Output::settle`].
+    /// Between the parts of a batch that gives much; whatever is asked of it waits for it first ([`Output::settle`]).
     Lent(Lent),
 }
 
@@ -223,19 +223,21 @@ impl Output {
         let dir = config.topic_dir(name);
         if recorded.is_none() && crate::topic::topic_bytes(&**fs, &dir).is_ok_and(|bytes| bytes > 0) {
             let text = format!("topic `{name}` holds lines that this stage's state knows nothing of");
-            return Err(StageError::state(format!("{text}; put the state file back, or move {} away", dir.display())));
+            return Err(StageError::state(format!("{text}. {}", other_writer(&dir))));
         }
         let (kept, sealed) = (Kept::Recorded(recorded.unwrap_or(Mark::START)), state::segments(db, name)?);
         Ok(Self::Topic(Box::new(TopicOutput::open(fs, config, name, class, kept, sealed)?)))
     }
 
-    /// Appends lines, not durable yet. A topic is settled.
+    /// Appends lines, not durable yet.
     pub(crate) fn append(&mut self, lines: &[u8], count: u64) -> Result<(), StageError> {
+        self.settle()?;
         match self {
             _ if count == 0 => Ok(()),
             Self::Stdout => stdio::write(lines).map_err(|e| closed(&e)),
             Self::Topic(topic) => topic.append(lines, count),
-            Self::None | Self::Lent(_) => Ok(()),
+            Self::None => Ok(()),
+            Self::Lent(_) => Err(still_lent()),
         }
     }
 
@@ -256,7 +258,7 @@ impl Output {
     }
 
     /// Waits for what was lent; memory comes back.
-    pub(crate) fn settle(&mut self) -> Result<Vec<u8>, StageError> {
+    fn settle(&mut self) -> Result<Vec<u8>, StageError> {
         match std::mem::replace(self, Self::None) {
             Self::Lent(lent) => {
                 let Back { topic, memory, done } = lent.back()?;
@@ -277,19 +279,26 @@ impl Output {
 
     /// Whether something was appended that is not durable yet.
     pub(crate) fn is_dirty(&self) -> bool {
-        matches!(self, Self::Topic(topic) if topic.end() != topic.writer.synced())
+        match self {
+            Self::Topic(topic) => topic.end() != topic.writer.synced(),
+            Self::Lent(_) => true,
+            Self::None | Self::Stdout => false,
+        }
     }
 
     /// Makes what was appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), StageError> {
+        self.settle()?;
         match self {
             Self::Topic(topic) => topic.sync().map(|_| ()),
-            Self::None | Self::Stdout | Self::Lent(_) => Ok(()),
+            Self::None | Self::Stdout => Ok(()),
+            Self::Lent(_) => Err(still_lent()),
         }
     }
 
     /// Records what is durable of it, and its sealed segments, in the transaction.
     pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        self.settle()?;
         if let Self::Topic(topic) = self {
             state::set_output(tx, &topic.name, topic.writer.synced())?;
             topic.sealed.extend(topic.writer.sealed());
@@ -299,6 +308,21 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// What to do about a topic that another state wrote; nobody should be led to lose lines.
+fn other_writer(dir: &Path) -> String {
+    format!(
+        "If the state file was lost, put it back. If another stage wrote the topic (before stages were joined or renamed), \
+         take the old configuration again, let the topic's readers come to its end (`zentral status`: lag 0), and give \
+         this stage an output of a new name. Moving {} away loses what nobody has read yet",
+        dir.display()
+    )
+}
+
+/// Nothing that was given may be passed over in silence.
+fn still_lent() -> StageError {
+    StageError::state("a topic was not given back: a fault of the loop")
 }
 
 fn closed(e: &io::Error) -> StageError {

@@ -154,6 +154,7 @@ impl Loop {
         let share = if prompt { 0 } else { stage.commit_bytes() };
         let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
         let mut tx = self.db.begin()?;
+        let mut step = Ok(Step::Worked);
         loop {
             match read {
                 // If it is the end, the next look will tell.
@@ -174,7 +175,14 @@ impl Loop {
             if enough || self.job.signals.stopping() {
                 break;
             }
-            read = input.read(stage.batch_bytes())?;
+            read = match input.read(stage.batch_bytes()) {
+                Ok(read) => read,
+                Err(e) => {
+                    // What came before it counts.
+                    step = Err(e);
+                    break;
+                }
+            };
         }
         if name != "-" {
             state::set_position(&mut tx, &name, &input.position)?;
@@ -184,7 +192,7 @@ impl Loop {
         self.complaints.tell(&name, &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
-        Ok(Step::Worked)
+        step
     }
 
     /// After a commit: heads, outward effects, metrics.
@@ -252,3 +260,7 @@ fn commit(out: &mut Out, mut tx: Tx<'_>) -> Result<(), StageError> {
     }
     Ok(tx.commit()?)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests;

@@ -30,8 +30,7 @@ impl Signals {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in incoming.forever() {
                 if signal == SIGHUP {
-                    seen.reload.store(true, Ordering::Release);
-                    seen.waker.ring();
+                    seen.reload();
                 } else if seen.stopping() {
                     end_now();
                 } else {
@@ -67,6 +66,12 @@ impl Signals {
             tracing::warn!("not finished within {} s: ending now", DRAIN.as_secs());
             end_now();
         });
+    }
+
+    /// Asks for a reload.
+    pub(crate) fn reload(&self) {
+        self.reload.store(true, Ordering::Release);
+        self.waker.ring();
     }
 
     /// Whether the end was asked for.

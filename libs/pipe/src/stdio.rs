@@ -89,6 +89,17 @@ impl Stdin {
         }
     }
 
+    /// One that gives these lines, block by block, or errors.
+    #[cfg(test)]
+    pub(crate) fn of(blocks: impl IntoIterator<Item = io::Result<&'static str>>) -> Self {
+        let (send, all) = sync_channel(100);
+        for block in blocks {
+            let block = block.map(|text| Block { bytes: text.into(), end: text.len(), too_long: Vec::new() });
+            let _ = send.try_send(block);
+        }
+        Self { blocks: all, spent: channel().0, ended: false }
+    }
+
     /// Whether there will be no more.
     pub fn ended(&self) -> bool {
         self.ended

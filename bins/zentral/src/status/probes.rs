@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use event::Time;
-use pipe::config::{Config, StageKind};
+use pipe::config::{Config, StageConf, StageKind};
+use pipe::metrics::joined;
 use probe::Standing;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Probes {
     /// Asks every filter that runs.
     pub fn of(config: &Config, health: &Health) -> Self {
         let mut told = Families::default();
-        for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
+        for stage in filters(config) {
             if let Ok((200, body)) = pipe::ops::get(&config.socket(&stage.name), "/metrics", TIMEOUT) {
                 told.add(&String::from_utf8_lossy(&body));
             }
@@ -79,7 +80,10 @@ impl Probes {
         let start = starts.iter().map(|(_, at)| *at).reduce(f64::min);
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let seconds = start.map_or(0.0, |start| (now - start).max(0.0));
-        let events = told.by_label("zentral_lines_in_total", "stage").iter().map(|(_, n)| *n).sum();
+        // Of joined stages those that came to the filter.
+        let names: Vec<String> = filters(config).map(read_as).collect();
+        let lines = told.by_label("zentral_lines_in_total", "stage");
+        let events = lines.iter().filter(|(stage, _)| names.contains(stage)).map(|(_, n)| *n).sum();
         let mut failed: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for (probe, reason, n) in told.by_labels("zentral_probe_failures_total", "probe", "reason") {
             *failed.entry(probe).or_default().entry(reason).or_default() += count(n);
@@ -180,6 +184,16 @@ fn row(p: &Probe) -> Vec<String> {
             state => state.replace('_', " "),
         },
     ]
+}
+
+fn filters(config: &Config) -> impl Iterator<Item = &StageConf> {
+    config.stages.iter().filter(|s| s.runs(StageKind::Filter))
+}
+
+/// The name under which a stage counts what its filter reads.
+fn read_as(stage: &StageConf) -> String {
+    let first = stage.kinds.first().is_none_or(|kind| *kind == StageKind::Filter);
+    if first { stage.name.clone() } else { joined(&stage.name, StageKind::Filter.word()) }
 }
 
 /// How each probe of the configuration is decided.

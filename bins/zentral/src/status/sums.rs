@@ -9,6 +9,7 @@ use std::time::Duration;
 use pipe::StageError;
 use pipe::config::{Config, Lag, StageConf, StageKind};
 use pipe::fs::{Fs, RealFs};
+use pipe::metrics::joined;
 use pipe::state;
 use pipe::topic::{self, Error, Head, Mark, Room, Start, TopicReader};
 use registry::db::Db;
@@ -280,15 +281,18 @@ fn lag(topic: &mut TopicReader, from: Mark, to: Mark) -> Result<u64, Error> {
 
 fn stage_sums(config: &Config, stage: &StageConf) -> Result<Vec<StageSum>, StageError> {
     let sum = |stage: String| StageSum { stage, ok: true, ..StageSum::default() };
-    let later = stage.kinds.iter().skip(1).map(|kind| sum(format!("{}: {}", stage.name, kind.word())));
+    let later = stage.kinds.iter().skip(1).map(|kind| sum(joined(&stage.name, kind.word())));
     let mut sums: Vec<StageSum> = std::iter::once(sum(stage.name.clone())).chain(later).collect();
     let Some(db) = db(&config.state_file(stage))? else { return Ok(sums) };
     let before = db.version()?;
+    // Of the later ones of joined stages: lines that the one before gave. What they read has no position.
+    let mut given = vec![0; sums.len()];
     for (name, reason, n) in state::counters(&db)? {
         let (kind, name) = name.split_once('/').unwrap_or(("", &name));
         let place = if kind.is_empty() { Some(0) } else { stage.kinds.iter().position(|k| k.word() == kind) };
-        let Some(sum) = place.and_then(|place| sums.get_mut(place)) else { continue };
+        let Some((sum, given)) = place.and_then(|at| sums.get_mut(at).zip(given.get_mut(at))) else { continue };
         match name {
+            "given" => *given = n,
             "in" => sum.taken = n,
             "done" => sum.done = n,
             "ignored" => _ = sum.ignored.insert(reason, n),
@@ -301,14 +305,14 @@ fn stage_sums(config: &Config, stage: &StageConf) -> Result<Vec<StageSum>, Stage
     for row in db.query("SELECT read_lines FROM positions", &[])? {
         read = read.map(|sum| sum + row.uint(0));
     }
-    let mut read = read.filter(|_| db.version().is_ok_and(|after| after == before));
-    for sum in &mut sums {
+    let read = read.filter(|_| db.version().is_ok_and(|after| after == before));
+    for (place, (sum, given)) in sums.iter_mut().zip(given).enumerate() {
         let verdicts = sum.done + sum.ignored.values().sum::<u64>() + sum.refused.values().sum::<u64>();
-        // What a joined stage reads has no position.
-        let read = read.take();
         if sum.taken != verdicts {
             sum.why = Some(format!("{} lines in, {verdicts} verdicts", sum.taken));
-        } else if let Some(read) = read.filter(|read| *read != sum.taken) {
+        } else if place > 0 && given != sum.taken {
+            sum.why = Some(format!("{given} lines given to it, {} counted", sum.taken));
+        } else if let Some(read) = read.filter(|read| place == 0 && *read != sum.taken) {
             sum.why = Some(format!("{read} lines read, {} counted", sum.taken));
         }
         sum.ok = sum.why.is_none();

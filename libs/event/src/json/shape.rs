@@ -8,6 +8,9 @@ use super::check::{self, Members};
 /// Members are noted down to this depth: of the text itself, of its objects, and of theirs.
 const NOTED: usize = 3;
 
+/// Members for which memory is kept: a line of 4 MiB may have a million of them, but hardly the next one.
+const KEPT: usize = 4096;
+
 /// Where the members of a canonical text lie. Kept from line to line for its memory.
 #[derive(Debug, Default)]
 pub struct Shape {
@@ -26,6 +29,7 @@ impl Shape {
     /// Reads a text; false if it is not canonical.
     pub fn read(&mut self, text: &[u8]) -> bool {
         self.spots.clear();
+        self.spots.shrink_to(KEPT);
         check::is_canonical(text, self)
     }
 
@@ -72,17 +76,6 @@ impl<'a> Object<'a> {
             let inner = Object { text: self.text, spots: within, depth: self.depth + 1 };
             Some(((part(&spot.key), part(&spot.value)), inner))
         })
-    }
-
-    /// The value texts of these keys.
-    pub fn get<const N: usize>(self, keys: [&[u8]; N]) -> [Option<&'a [u8]>; N] {
-        let mut found = [None; N];
-        for ((key, value), _) in self.members() {
-            for (place, _) in found.iter_mut().zip(keys).filter(|(_, wanted)| *wanted == key) {
-                *place = Some(value);
-            }
-        }
-        found
     }
 }
 
@@ -193,7 +186,14 @@ mod tests {
             r#"1 k "x\"y""#,
         ];
         assert_eq!(found, want);
-        assert_eq!(shape.root(text).get([b"k", b"z", b"a"]), [Some(&br#""x\"y""#[..]), None, Some(b"1")]);
+    }
+
+    #[test]
+    fn the_memory_of_a_line_of_many_members_is_not_kept() {
+        let members: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":1")).collect();
+        let mut shape = Shape::default();
+        assert!(shape.read(format!("{{{}}}", members.join(",")).as_bytes()) && shape.spots.len() == 100_000);
+        assert!(shape.read(b"{\"a\":1}") && shape.spots.capacity() <= KEPT);
     }
 
     proptest! {

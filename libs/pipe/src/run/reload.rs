@@ -33,12 +33,13 @@ impl Loop {
             Ok(ready) => (ready, reload.again),
         };
         self.reloading = None;
-        if again {
-            return self.begin_reload(stage);
-        }
         match ready.and_then(|config| self.take_over(stage, config)) {
             Ok(()) => tracing::info!("reloaded"),
             Err(text) => tracing::error!("not reloaded, the last good configuration goes on: {text}"),
+        }
+        // What was ready is in force all the same: whoever is asked again and again still gets on.
+        if again {
+            self.begin_reload(stage);
         }
     }
 

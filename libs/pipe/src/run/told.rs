@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use registry::db::Tx;
 
-use crate::out::{Complaint, Out, Verdicts};
+use crate::out::{Complaint, Later, Out, Verdicts};
 use crate::refused::Refused;
 use crate::topic::Mark;
 use crate::{Metrics, StageError, state};
@@ -18,8 +18,9 @@ const REFUSED: &str = "(refused)";
 /// Adds verdicts to the counters of the state: of the `taken` lines read, and of the later stages of a chain.
 pub(super) fn count(out: &Out, taken: u64, tx: &mut Tx<'_>) -> Result<(), StageError> {
     count_verdicts("", &out.verdicts, taken, tx)?;
-    for (name, verdicts) in &out.later {
-        count_verdicts(&format!("{name}/"), verdicts, verdicts.lines(), tx)?;
+    for (name, later) in &out.later {
+        state::count(tx, &format!("{name}/given"), "", later.given)?;
+        count_verdicts(&format!("{name}/"), &later.verdicts, later.verdicts.lines(), tx)?;
     }
     Ok(())
 }
@@ -40,7 +41,8 @@ pub(super) fn measure(out: &Out, metrics: &Metrics) {
     for (family, counts) in [(&metrics.ignored, &out.verdicts.ignored), (&metrics.refused, &out.verdicts.refused)] {
         counts.iter().for_each(|(reason, n)| family.with_label_values(&[*reason]).inc_by(*n));
     }
-    for (name, verdicts) in &out.later {
+    for (name, Later { verdicts, .. }) in &out.later {
+        metrics.later_in(name).inc_by(verdicts.lines());
         for (family, counts) in [(&metrics.ignored, &verdicts.ignored), (&metrics.refused, &verdicts.refused)] {
             counts.iter().for_each(|(reason, n)| family.with_label_values(&[&format!("{name}: {reason}")]).inc_by(*n));
         }

@@ -76,6 +76,14 @@ impl TopicWriter {
         Ok(done)
     }
 
+    /// Waits until nobody compresses any more; the next round takes what came of it. For tests.
+    #[doc(hidden)]
+    pub fn wait_for_packing(&self) {
+        while self.packing.as_ref().is_some_and(Packer::is_under_way_beside) {
+            std::thread::yield_now();
+        }
+    }
+
     fn seal_resting(&mut self, read: u64, policy: &Policy) -> Result<bool, Error> {
         let Some(open) = self.open.as_ref().filter(|o| o.len > 0) else { return Ok(false) };
         if self.synced != self.end || self.published != self.end {
@@ -100,6 +108,10 @@ impl TopicWriter {
             let old = policy.now_ms.saturating_sub(segment.last_ms) > policy.keep_age_ms;
             let wanted = old || bytes > policy.keep_size || bytes >= policy.limit || free < policy.reserve;
             if newest || segment.end.offset > free_to_go || !wanted {
+                break;
+            }
+            // A thread that is at it gives way to others: it is told, not waited for; the next round finds it gone.
+            if self.packing.as_ref().is_some_and(|p| p.first() == segment.first.offset && !p.stop()) {
                 break;
             }
             bytes -= segment.disk;
@@ -160,9 +172,11 @@ impl TopicWriter {
         let step = packer.step(&self.dir).inspect_err(|_| pack::abandon(self.fs.as_ref(), &self.dir, first))?;
         match step {
             Step::Under(packer) => {
+                // A thread beside gets on by itself.
+                done.more = matches!(packer, Packer::Here(_));
                 self.packing = Some(packer);
-                done.more = true;
             }
+            Step::Stopped => pack::abandon(self.fs.as_ref(), &self.dir, first),
             Step::Lost => return Err(Error::Refused("the thread that compresses has ended")),
             Step::Done(packed) => {
                 packed.place(self.fs.as_ref(), &self.dir)?;

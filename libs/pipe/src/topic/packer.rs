@@ -48,6 +48,22 @@ impl Packer {
         }
     }
 
+    /// Whether a thread is at it.
+    pub fn is_under_way_beside(&self) -> bool {
+        matches!(self, Self::Beside(beside) if !beside.ended())
+    }
+
+    /// Tells it to stop; whether it may be dropped without waiting.
+    pub fn stop(&self) -> bool {
+        match self {
+            Self::Here(_) => true,
+            Self::Beside(beside) => {
+                beside.stop.store(true, Ordering::Relaxed);
+                beside.ended()
+            }
+        }
+    }
+
     /// Goes on, or looks how far the thread is; the segment, once it is compressed and durable.
     pub fn step(self, dir: &Path) -> Result<Step, Error> {
         match self {
@@ -59,12 +75,12 @@ impl Packer {
                 }
             }
             Self::Beside(mut beside) => {
-                if beside.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+                if !beside.ended() {
                     return Ok(Step::Under(Self::Beside(beside)));
                 }
                 let ended = beside.thread.take().and_then(|thread| thread.join().ok());
                 match ended {
-                    Some(packed) => Ok(packed?.map_or(Step::Lost, Step::Done)),
+                    Some(packed) => Ok(packed?.map_or(Step::Stopped, Step::Done)),
                     None => Ok(Step::Lost),
                 }
             }
@@ -78,8 +94,16 @@ pub(super) enum Step {
     Under(Packer),
     /// The segment is compressed.
     Done(Packed),
+    /// It was told to.
+    Stopped,
     /// There is no thread to be had, or it ended without a word.
     Lost,
+}
+
+impl Beside {
+    fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Beside {

@@ -1,16 +1,18 @@
 //! What a topic holds of a time: the lines that were received within it, in order.
 //!
 //! The end of the topic is the one at the start: whoever reads a window of a topic that is being written comes to an end.
-//! Segments whose last line came before the window are not opened.
+//! Segments that were last written well before the window are not opened.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use event::{Time, json};
+use event::{Time, received};
 
 use super::{Error, Mark, SEAL_BYTES, Start, TopicReader, segment};
 use crate::fs::Fs;
 
+/// How much earlier than its lines say a segment may have been written: clocks are put right.
+const MARGIN_MS: i64 = 3_600_000;
 /// Bytes read at a time.
 const CHUNK: usize = 512 << 10;
 /// After so many bytes received later than the window, the rest is too: what different stages write to one topic may
@@ -41,7 +43,8 @@ impl Window {
         let to = head.as_ref().map_or(0, |head| head.end.offset);
         if let (Some(since), Some(head)) = (since, head) {
             let files = segment::list(fs.as_ref(), dir)?;
-            let young = files.iter().find(|f| f.modified_ms >= since.ms() && f.first >= head.first.offset);
+            let oldest = since.ms().saturating_sub(MARGIN_MS);
+            let young = files.iter().find(|f| f.modified_ms >= oldest && f.first >= head.first.offset);
             // Nobody asks for the numbers of lines here, and to count them would be to read them.
             reader.seek(Mark { offset: young.map_or(to, |f| f.first.min(to)), line: 0 });
         }
@@ -58,7 +61,17 @@ impl Window {
         self.lines.clear();
         while self.lines.is_empty() {
             let left = self.to.saturating_sub(self.reader.mark().offset);
-            if left == 0 || self.later > LATER_MAX {
+            if left == 0 {
+                return Ok(None);
+            }
+            if self.later > LATER_MAX {
+                let text = "lines in a row came after the time that was asked for";
+                tracing::warn!(
+                    "{} MiB of {text}; the {left} bytes behind them were not looked through",
+                    LATER_MAX >> 20
+                );
+                // Once is enough.
+                self.to = self.reader.mark().offset;
                 return Ok(None);
             }
             match self.reader.read(usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))) {
@@ -68,7 +81,8 @@ impl Window {
                 }
                 Ok(Some(chunk)) => {
                     for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
-                        let received = received(line);
+                        // 1970 if it does not say.
+                        let received = received(line).unwrap_or_default();
                         let late = self.until.is_some_and(|until| received > until);
                         self.later = if late { self.later + line.len() as u64 } else { 0 };
                         if !late && self.since.is_none_or(|since| received >= since) {
@@ -104,38 +118,32 @@ impl Window {
     }
 }
 
-/// When the line was received; 1970 if it does not say.
-fn received(line: &[u8]) -> Time {
-    let found = json::members(line).map_while(Result::ok).find(|(key, _)| *key == b"received");
-    found.and_then(|(_, value)| json::parse_str(value)?.parse().ok()).unwrap_or_default()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use event::json;
+
     use super::*;
     use crate::fs::RealFs;
     use crate::topic::{Kept, Options, TopicWriter};
 
-    fn at(minute: i64) -> Time {
-        Time::from_ms(1_800_000_000_000 + minute * 60_000)
+    fn at(hour: i64) -> Time {
+        Time::from_ms(1_800_000_000_000 + hour * 3_600_000)
     }
 
-    /// A topic with a segment for each list of minutes, last written in its last minute.
+    /// A topic with a segment for each list of hours, last written in its last one.
     fn topic(dir: &Path, segments: &[&[i64]]) {
         let options = Options { seal_bytes: 1, ..Options::default() };
         let mut writer = TopicWriter::open(RealFs::shared(), dir, Kept::WholeLines, options).unwrap();
-        for minutes in segments {
-            let lines: String =
-                minutes.iter().map(|m| format!("{{\"n\":{m},\"received\":\"{}\"}}\n", at(*m))).collect();
-            writer.append(lines.as_bytes(), minutes.len() as u64).unwrap();
+        for hours in segments {
+            let lines: String = hours.iter().map(|h| format!("{{\"n\":{h},\"received\":\"{}\"}}\n", at(*h))).collect();
+            writer.append(lines.as_bytes(), hours.len() as u64).unwrap();
             writer.sync().unwrap();
         }
         writer.publish().unwrap();
-        for (file, minutes) in segment::list(&RealFs, dir).unwrap().iter().zip(segments) {
+        for (file, hours) in segment::list(&RealFs, dir).unwrap().iter().zip(segments) {
             let path = segment::path(dir, file.first, false);
-            let time =
-                std::time::UNIX_EPOCH + std::time::Duration::from_millis(at(*minutes.last().unwrap()).ms() as u64);
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at(*hours.last().unwrap()).ms() as u64);
             std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
     }
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn only_the_lines_of_the_window_and_only_its_segments() {
         let dir = tempfile::tempdir().unwrap();
-        topic(dir.path(), &[&[1, 2, 3], &[5, 4, 6], &[7, 8]]);
+        topic(dir.path(), &[&[1, 2, 3], &[6, 5, 7], &[10, 11]]);
         let all: u64 = segment::list(&RealFs, dir.path()).unwrap().iter().map(|s| s.disk).sum();
         let check = |since: Option<i64>, until: Option<i64>, want: &[i64], skipped: u64| {
             let mut window = Window::open(RealFs::shared(), dir.path(), since.map(at), until.map(at)).unwrap();
@@ -161,11 +169,13 @@ mod tests {
             assert_eq!(window.done(), window.total());
         };
         let segments: Vec<u64> = segment::list(&RealFs, dir.path()).unwrap().iter().map(|s| s.first).collect();
-        check(None, None, &[1, 2, 3, 5, 4, 6, 7, 8], 0);
-        check(Some(2), Some(5), &[2, 3, 5, 4], 0);
-        check(Some(5), None, &[5, 6, 7, 8], segments.get(1).copied().unwrap());
-        check(Some(7), Some(7), &[7], segments.get(2).copied().unwrap());
-        check(Some(9), None, &[], all);
+        check(None, None, &[1, 2, 3, 6, 5, 7, 10, 11], 0);
+        check(Some(2), Some(6), &[2, 3, 6, 5], 0);
+        check(Some(6), None, &[6, 7, 10, 11], segments.get(1).copied().unwrap());
+        // What was written a little before may say that it came a little later.
+        check(Some(4), Some(5), &[5], 0);
+        check(Some(10), Some(10), &[10], segments.get(2).copied().unwrap());
+        check(Some(13), None, &[], all);
         check(None, Some(0), &[], 0);
     }
 
@@ -183,5 +193,27 @@ mod tests {
         let mut window = Window::open(fs, dir.path(), None, Some(at(9))).unwrap();
         put(2);
         assert_eq!(read(&mut window), [1]);
+    }
+
+    #[test]
+    fn much_that_comes_later_is_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = RealFs::shared();
+        let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, Options::default()).unwrap();
+        let mut put = |hour: i64, pad: usize| {
+            let text = format!("{{\"n\":{hour},\"received\":\"{}\",\"x\":\"{}\"}}\n", at(hour), "x".repeat(pad));
+            writer.append(text.as_bytes(), 1).unwrap();
+        };
+        put(1, 0);
+        (0..10).for_each(|_| put(9, 4_000_000));
+        put(2, 0);
+        (0..20).for_each(|_| put(9, 4_000_000));
+        put(3, 0);
+        writer.sync().unwrap();
+        writer.publish().unwrap();
+        let mut window = Window::open(fs, dir.path(), None, Some(at(5))).unwrap();
+        let all = window.total();
+        assert_eq!(read(&mut window), [1, 2], "a few are passed over, many are not");
+        assert!(window.total() < all && window.done() == window.total() && window.read().unwrap().is_none());
     }
 }

@@ -32,6 +32,8 @@ pub struct Kind {
     /// The owner keeps the records of sealed segments.
     pub with_records: bool,
     pub seal_bytes: u64,
+    /// A thread compresses.
+    pub pack_beside: bool,
 }
 
 impl World {
@@ -43,6 +45,7 @@ impl World {
                 with_state: random.one_in(2),
                 with_records: !random.one_in(4),
                 seal_bytes: 30 + random.below(300),
+                pack_beside: random.one_in(4),
             },
             random,
             facts: Facts::default(),
@@ -59,12 +62,13 @@ impl World {
         if self.writer.is_none() && !self.random.one_in(3) {
             self.open_writer();
         }
-        match self.random.below(16) {
+        match self.random.below(17) {
             0..5 => self.append(),
             5..9 => self.commit(),
             9..12 => self.read(),
             12 => self.commit_position(),
             13 | 14 => self.maintain(),
+            15 => self.append_in_parts(),
             _ => {
                 self.machine.pass(i64::try_from(self.random.below(4_000_000)).unwrap());
                 self.stray_reader();
@@ -101,8 +105,8 @@ impl World {
         let process = self.machine.spawn();
         let kept = if self.kind.with_state { Kept::Recorded(self.facts.db.end) } else { Kept::WholeLines };
         let sealed = if self.kind.with_records { self.facts.db.sealed.clone() } else { Vec::new() };
-        let options =
-            Options { seal_bytes: self.kind.seal_bytes, seal_age_ms: 3_600_000, sealed, ..Options::default() };
+        let Kind { seal_bytes, pack_beside, .. } = self.kind;
+        let options = Options { seal_bytes, seal_age_ms: 3_600_000, sealed, pack_beside };
         let opened = TopicWriter::open(Arc::new(process.clone()), Path::new(DIR), kept, options);
         let told_more = std::mem::replace(&mut self.facts.told_more, !self.kind.with_state);
         self.branch();
@@ -158,6 +162,24 @@ impl World {
         }
     }
 
+    /// Batches that share a commit: what the first gave is durable before the second comes, and nothing of it counts yet.
+    fn append_in_parts(&mut self) {
+        for _ in 0..1 + self.random.below(3) {
+            self.append();
+            let Some((process, writer)) = self.writer.as_mut().filter(|w| !w.0.stopped()) else { return };
+            let (synced, stopped) = (writer.sync(), process.stopped());
+            self.branch();
+            assert!(synced.is_ok() || stopped, "{synced:?}");
+            if stopped {
+                return;
+            }
+        }
+        self.append();
+        if self.writer.as_ref().is_some_and(|w| !w.0.stopped()) {
+            self.commit();
+        }
+    }
+
     /// The commit, in the order of the design.
     pub fn commit(&mut self) {
         let Some((process, mut writer)) = self.writer.take() else { return };
@@ -194,6 +216,14 @@ impl World {
     }
 
     pub fn maintain(&mut self) {
+        self.look_after();
+        if self.kind.pack_beside {
+            // What a thread has made is put in its place by the next round.
+            self.look_after();
+        }
+    }
+
+    fn look_after(&mut self) {
         let Some((process, writer)) = &mut self.writer else { return };
         let any = |random: &mut Random, n| if random.one_in(2) { u64::MAX } else { random.below(n) };
         let policy = Policy {
@@ -207,6 +237,8 @@ impl World {
         let done = writer.maintain(&[self.facts.db.position.offset, u64::MAX], &policy);
         assert!(done.is_ok() || process.stopped(), "{done:?}");
         let done = done.unwrap_or_default();
+        // What a thread does to the disk comes in one order with all else.
+        writer.wait_for_packing();
         self.counts.compressed += u64::from(done.compressed.is_some());
         self.counts.deleted += done.deleted;
         self.branch();

@@ -4,7 +4,8 @@ const TOLD: &str = r#"
 process_start_time_seconds{stage="one"} 1000
 process_start_time_seconds{stage="two"} 2800
 zentral_lines_in_total{stage="one"} 150
-zentral_lines_in_total{stage="two"} 50
+zentral_lines_in_total{stage="two"} 7
+zentral_lines_in_total{stage="two: filter"} 50
 zentral_probe_runs_total{probe="usb",stage="one"} 60
 zentral_probe_runs_total{probe="usb",stage="two"} 40
 zentral_probe_runs_total{probe="loop",stage="one"} 10
@@ -22,6 +23,18 @@ fn figures_of_all_stages_are_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pipeline.toml");
     let text = r#"version = 1
+[stage.receive]
+listen = "127.0.0.1:0"
+tls = { cert = "a", key = "b" }
+to = "topic:raw"
+[stage.one]
+run = "filter"
+from = "topic:raw"
+to = "topic:ones"
+[stage.two]
+run = "normalize | filter"
+from = "topic:raw"
+to = "topic:twos"
 [probe.usb]
 filter = '.type == "a" and (.n | sqrt) > 2'
 [probe.plain]

@@ -111,3 +111,24 @@ fn the_sum_of_a_stage() {
     check(&[("in", "", 3), ("done", "", 3)], Some("4 lines read, 3 counted"));
     check(&[], Some("4 lines read, 0 counted"));
 }
+
+#[test]
+fn what_a_joined_stage_was_given_came_in() {
+    let check = |given: u64, taken: u64, done: u64, want: Option<&str>| {
+        let (dir, _) = pipeline(0);
+        let text = "version = 1\n[stage.receive]\nto = \"topic:raw\"\n[stage.sift]\nrun = \"normalize | filter\"\n\
+                    from = \"topic:raw\"\nto = \"topic:events\"\n";
+        std::fs::write(dir.path().join("pipeline.toml"), text).unwrap();
+        let (config, _) = Config::load(&dir.path().join("pipeline.toml"), None).expect("it is right");
+        let position = Position { mark: at(5), start_line: 0, read: 5, skipped: 0 };
+        let later = [("filter/given", "", given), ("filter/in", "", taken), ("filter/done", "", done)];
+        let counters: Vec<_> = [("in", "", 5), ("done", "", 5)].into_iter().chain(later).collect();
+        put_position(&config.data.join("state/normalize.db"), "raw", &position, &counters);
+        let stages = sums(&config).unwrap().stages;
+        let told: Vec<_> = stages.iter().map(|s| (s.stage.as_str(), s.taken, s.why.as_deref())).collect();
+        assert_eq!(told, [("sift", 5, None), ("sift: filter", taken, want)]);
+    };
+    check(7, 7, 7, None);
+    check(7, 2, 2, Some("7 lines given to it, 2 counted"));
+    check(7, 7, 6, Some("7 lines in, 6 verdicts"));
+}

@@ -1,5 +1,7 @@
 //! Upkeep: compression, deletion, the chain, and what recovery makes of them.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 #[test]
@@ -130,19 +132,18 @@ fn a_thread_beside_compresses_the_same() {
     let beside = || Options { seal_bytes: 1024, pack_beside: true, ..Options::default() };
     let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, beside()).unwrap();
     put(&mut writer, 0..200);
-    assert!(writer.maintain(&[], &policy()).unwrap().more);
+    assert!(!writer.maintain(&[], &policy()).unwrap().more, "it gets on by itself");
     // Whatever the thread has come to: the next writer begins anew.
     drop(writer);
     let mut writer = TopicWriter::open(fs.clone(), dir.path(), Kept::WholeLines, beside()).unwrap();
     put(&mut writer, 200..201);
-    let mut compressed = Vec::new();
-    loop {
+    let (mut compressed, begun) = (Vec::new(), Instant::now());
+    while compressed.len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{compressed:?}");
         let done = writer.maintain(&[], &policy()).unwrap();
         compressed.extend(done.compressed);
-        if !done.more {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert_eq!(done.more, done.compressed.is_some_and(|first| first < 2048), "the next one is begun at once");
+        std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(compressed, [0, 1024, 2048], "in order, all but the newest");
     assert_eq!(get(&mut TopicReader::open(fs, dir.path(), Start::First).unwrap()), lines(0..201));
@@ -180,4 +181,28 @@ fn age_counts_from_the_last_line_of_a_segment() {
     writer.publish().unwrap();
     assert_eq!((aged(&mut writer, hour + 1).deleted, aged(&mut writer, hour).deleted), (0, 1));
     assert_eq!(writer.first(), mark(2));
+}
+
+#[test]
+fn a_segment_that_is_being_compressed_goes_without_anybody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = RealFs::shared();
+    let options = Options { seal_bytes: 24 << 20, pack_beside: true, ..Options::default() };
+    let mut writer = TopicWriter::open(fs, dir.path(), Kept::WholeLines, options).unwrap();
+    let line = [vec![b'x'; 1 << 20], vec![b'\n']].concat();
+    (0..50).for_each(|_| writer.append(&line, 1).unwrap());
+    put(&mut writer, 0..1);
+    assert_eq!(writer.maintain(&[], &policy()).unwrap().compressed, None);
+    let (tight, begun) = (Policy { keep_size: 0, ..policy() }, Instant::now());
+    let mut deleted = 0;
+    while deleted < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{deleted} are gone");
+        let done = writer.maintain(&[], &tight).unwrap();
+        deleted += done.deleted;
+        assert_eq!(done.compressed, None);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let left = names(dir.path());
+    assert!(left.len() == 1 && left.iter().all(|name| !name.ends_with(".tmp")), "{left:?}");
+    assert_eq!(writer.pack_from_ms, i64::MIN, "to be told to stop is no failure");
 }
