@@ -165,7 +165,7 @@ mod tests {
         programs.resize(18, big.to_owned());
         // Fails too, but never goes on within an hour.
         programs.push("if .n % 100 == 7 then repeat(false) else false end".to_owned());
-        let specs = programs.iter().map(|program| Spec::bare("p", program)).collect();
+        let specs = programs.iter().map(|program| Spec::bare("p", program.as_str())).collect();
         let set = Arc::new(FilterSet::build(specs, &NoModules).map_err(|_| "wrong").unwrap());
         let manner = Manner { trusted: true, purpose: Purpose::Annotate };
         let mut pool = Pool::new((0..threads).map(|_| CrashNote::default()).collect()).unwrap();
