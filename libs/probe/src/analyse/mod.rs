@@ -15,7 +15,7 @@ mod term;
 
 pub(crate) use literal::{Literal, Set, bits, exact, order};
 pub(crate) use needed::Needed;
-pub(crate) use paths::{PathId, PathRef, Paths};
+pub(crate) use paths::{PathId, PathRef, Paths, between_quotes};
 pub(crate) use pattern::Pattern;
 pub use reason::Reason;
 pub(crate) use term::{Analyst, Definitions, Unclear};
@@ -62,8 +62,8 @@ pub(crate) enum Node {
     Contains(Box<Node>, Literal),
     /// `index` of a constant: true or null.
     Index(Box<Node>, Literal),
-    /// `has` of a key.
-    Has(Box<Node>, Box<str>),
+    /// `has` of a key, as it stands between quotes in canonical JSON.
+    Has(Box<Node>, Box<[u8]>),
     /// A value made of a value.
     Made(Box<Node>, Making),
     /// Both, as jq's `and`.
@@ -82,8 +82,11 @@ pub(crate) enum Node {
     Else(Box<Node>, Box<Node>),
     /// `try`, with what an error becomes.
     Try(Box<Node>, Option<Box<Node>>),
-    /// Some of the outputs from the first one on: of `label`, whose `break` ends them, and of `first`.
+    /// Outputs from the first one on, maybe none: of `label`, which a `break` ends anywhere. Below it a `break` counts as an
+    /// error, so what follows a `try` that seems to catch it is followed in vain.
     Label(Box<Node>),
+    /// The first output, or more; none only where there is none at all.
+    First(Box<Node>),
     /// The outputs of both.
     Both(Box<Node>, Box<Node>),
     /// `any`: whether an output is true, up to the first one.
@@ -187,6 +190,7 @@ impl Node {
             | Self::Made(n, _)
             | Self::Not(n)
             | Self::Label(n)
+            | Self::First(n)
             | Self::Any(n)
             | Self::Each(_, n) => [Some(n), None, None],
             Self::Compare(l, _, r)
@@ -219,6 +223,32 @@ impl Node {
         }
     }
 
+    /// How many outputs it has at most, as far as that can be told without an event.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Path(_) | Self::Literal(_) | Self::Any(_) => 1,
+            Self::OneOf(all) => all.len(),
+            Self::Unknown(mask) if mask & (TRUE | NO) == 0 => 0,
+            Self::Unknown(_) | Self::Each(..) => usize::MAX,
+            Self::In(n, _)
+            | Self::Text(n, _)
+            | Self::Contains(n, _)
+            | Self::Index(n, _)
+            | Self::Has(n, _)
+            | Self::Made(n, _)
+            | Self::Not(n)
+            | Self::Label(n)
+            | Self::First(n) => n.outputs(),
+            Self::Compare(l, _, r) | Self::And(l, r) | Self::Or(l, r) | Self::Then(l, r) | Self::When(l, r) => {
+                l.outputs().saturating_mul(r.outputs())
+            }
+            Self::If(c, t, e) => c.outputs().saturating_mul(t.outputs().max(e.outputs())),
+            Self::Else(l, r) => l.outputs().max(r.outputs()),
+            Self::Both(l, r) => l.outputs().saturating_add(r.outputs()),
+            Self::Try(n, catch) => n.outputs().saturating_add(catch.as_ref().map_or(0, |c| c.outputs())),
+        }
+    }
+
     /// Whether a part of it is not understood.
     pub(crate) fn is_unclear(&self) -> bool {
         let own = matches!(self, Self::Unknown(mask) if mask & (mask - 1) != 0);
@@ -247,6 +277,7 @@ impl Node {
             Self::Else(l, r) => otherwise(l.bounds(), || r.bounds()),
             Self::Try(n, catch) => attempt(n.bounds(), || catch.as_ref().map_or(NONE, |c| c.bounds())),
             Self::Label(n) => label(n.bounds()),
+            Self::First(n) => n.bounds(),
             Self::Both(l, r) => both(l.bounds(), r.bounds()),
             Self::Any(n) => YES | NO | (n.bounds() & ERROR),
             Self::Each(each, n) => n.bounds() | NONE | each.may_fail(),
@@ -323,7 +354,7 @@ pub(crate) fn attempt(m: Mask, catch: impl FnOnce() -> Mask) -> Mask {
 }
 
 pub(crate) fn label(m: Mask) -> Mask {
-    if m & ERROR != 0 { m | NONE } else { m }
+    m | NONE
 }
 
 pub(crate) fn both(l: Mask, r: Mask) -> Mask {

@@ -439,8 +439,18 @@ impl<'a, 't> Analyst<'a, 't> {
             }
             Node::When(c, n) => Node::When(c, Box::new(self.pipe(*n, f))),
             Node::Then(l, n) => Node::Then(l, Box::new(self.pipe(*n, f))),
-            // An error after the label's end makes no outputs either.
+            // An error after the end makes no outputs either.
             Node::Label(n) => Node::Label(Box::new(self.pipe(*n, f))),
+            Node::First(n) => {
+                let mut always = true;
+                let n = self.pipe(*n, &mut |s, value| {
+                    let r = f(s, value);
+                    always &= r.bounds() & NONE == 0;
+                    r
+                });
+                // The first value may be the one of which nothing comes.
+                if always { Node::First(Box::new(n)) } else { Node::Label(Box::new(n)) }
+            }
             Node::Each(each, n) => {
                 self.each += 1;
                 let n = self.pipe(*n, f);

@@ -5,20 +5,23 @@ use std::cmp::Ordering;
 
 use jaq_core::ops::Cmp;
 
-use super::scan::{At, Places, lookup};
+use super::scan::{At, Places};
 use super::text::{Elements, Members, Values, string};
 use crate::analyse::{
-    self, ANY, CONTEXT, ERROR, Each, Literal, Making, Mask, NO, NONE, Node, PathRef, Paths, TRUE, Text, YES, bits,
-    kinds, order,
+    self, ANY, CONTEXT, ERROR, Each, Literal, Making, Mask, NO, NONE, Node, PathId, PathRef, Paths, TRUE, Text, YES,
+    bits, kinds, order,
 };
 use crate::value::{Num, Val};
 
 /// Elements that are gone through at one event; beyond it jq decides, within its own bounds.
 const ELEMENTS_MAX: usize = 10_000;
+/// Bytes that are looked at for one filter at one event, one looked at twice being two; beyond it jq decides, too.
+const LOOKED_MAX: usize = 16 << 20;
 /// Outputs before the one that decides: where there may be more, jq counts them.
 const OUTPUTS_MAX: usize = 64;
-/// As [`Eval::sure`] counts.
-const STEPS_MAX: usize = 20_000;
+/// As [`Eval::decide`] counts. What counts as one here is up to a dozen steps of jq's (constants of `IN`), which may have
+/// 100,000.
+const STEPS_MAX: usize = 5_000;
 /// `.[]` within each other, as the analysis follows them.
 const LEVELS: usize = 5;
 
@@ -28,11 +31,22 @@ pub(crate) struct Eval<'e> {
     places: &'e Places,
     paths: &'e Paths,
     elements: [&'e [u8]; LEVELS],
+    counted: Counted,
+    /// There may be outputs before and after what is looked at, and they count: not so inside `any`.
+    streams: bool,
+}
+
+/// What deciding about one filter took.
+#[derive(Default)]
+struct Counted {
+    /// Elements gone through.
     seen: usize,
+    /// Bytes that jq would look at.
     bytes: usize,
+    /// Bytes that were looked at here.
+    looked: usize,
+    /// Outputs that did not decide.
     outputs: usize,
-    /// Inside `any` outputs are not counted.
-    inside: usize,
 }
 
 /// The value of a node that has at most one.
@@ -58,22 +72,27 @@ enum Seen<'e> {
 
 impl<'e> Eval<'e> {
     pub(super) fn new(line: &'e [u8], places: &'e Places, paths: &'e Paths) -> Self {
-        Self { line, places, paths, elements: [b"null"; LEVELS], seen: 0, bytes: 0, outputs: 0, inside: 0 }
+        Self { line, places, paths, elements: [b"null"; LEVELS], counted: Counted::default(), streams: false }
     }
 
     /// What a filter of so many terms decides: a mask to be read up to its first true output.
     pub(crate) fn decide(&mut self, node: &'e Node, terms: usize) -> Mask {
-        (self.seen, self.bytes, self.outputs, self.inside) = (0, 0, 0, 0);
+        self.counted = Counted::default();
         let mask = self.first(node);
         // A filter that comes near its limits may exceed them: then it does not match, and only jq can tell.
-        let steps = terms.saturating_mul(1 + self.seen).saturating_add(self.bytes / 16);
-        if steps > STEPS_MAX { mask | if mask & TRUE != 0 { NO } else { 0 } } else { mask }
+        let Counted { seen, bytes, outputs, .. } = self.counted;
+        let steps = terms.saturating_mul(1 + seen).saturating_add(bytes / 16);
+        if mask & TRUE != 0 && (steps > STEPS_MAX || outputs > OUTPUTS_MAX) { mask | NO } else { mask }
     }
 
-    /// Whether a condition certainly holds.
-    pub(crate) fn holds(&mut self, node: &'e Node) -> bool {
-        let mask = self.mask(node);
-        mask & TRUE != 0 && mask & !TRUE == 0
+    /// Whether a condition of one output holds; `None` where that is not certain.
+    pub(crate) fn holds(&mut self, node: &'e Node) -> Option<bool> {
+        self.counted = Counted::default();
+        match self.mask(node) {
+            mask if mask & TRUE == 0 => Some(false),
+            mask if mask & !TRUE == 0 => Some(true),
+            _ => None,
+        }
     }
 
     /// The string at a path, escapes undone.
@@ -87,17 +106,36 @@ impl<'e> Eval<'e> {
     fn at(&self, path: PathRef) -> At<'e> {
         match path.base {
             0 => self.places.at(path.path, self.paths, self.line),
-            base => {
-                let element = self.elements.get(usize::from(base)).copied().unwrap_or(b"null");
-                if path.path == 0 { At::Value(element) } else { lookup(element, &self.paths.keys(path.path)) }
-            }
+            base => self.below(self.elements.get(usize::from(base)).copied().unwrap_or(b"null"), path.path),
         }
+    }
+
+    /// What is at a path below an element.
+    fn below(&self, element: &'e [u8], path: PathId) -> At<'e> {
+        let Some(part) = self.paths.part(path).filter(|_| path != 0) else { return At::Value(element) };
+        match self.below(element, part.parent) {
+            At::Value(object @ [b'{', ..]) => member(object, &part.key).map_or(At::Nothing, At::Value),
+            At::Value([b'n', ..]) => At::Nothing,
+            At::Value(_) => At::Broken(part.depth - 1),
+            broken => broken,
+        }
+    }
+
+    /// What is at a path, and what that took. An element is searched for a key from its start.
+    fn look(&mut self, path: PathRef) -> At<'e> {
+        if path.base > 0 && path.path != 0 {
+            self.counted.looked += self.elements.get(usize::from(path.base)).map_or(0, |element| element.len());
+        }
+        self.at(path)
     }
 
     /// All that its outputs may be.
     fn mask(&mut self, node: &'e Node) -> Mask {
+        if self.counted.looked > LOOKED_MAX {
+            return ANY;
+        }
         match node {
-            Node::Path(path) => match self.at(*path) {
+            Node::Path(path) => match self.look(*path) {
                 At::Nothing => NO,
                 At::Broken(depth) => path.failure(depth),
                 At::Value(value) => raw_mask(value),
@@ -125,7 +163,7 @@ impl<'e> Eval<'e> {
                 Value::Not(mask) => unclear(mask),
                 value => match self.see(&value) {
                     Seen::Str(found) => {
-                        self.bytes += found.len();
+                        self.counted.bytes += found.len();
                         text.holds(&found).map_or(YES | NO, truth)
                     }
                     _ => ERROR,
@@ -141,7 +179,10 @@ impl<'e> Eval<'e> {
             },
             Node::Has(of, key) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
-                Value::Raw(object @ [b'{', ..]) => truth(has(object, key)),
+                Value::Raw(object @ [b'{', ..]) => {
+                    self.counted.looked += object.len();
+                    truth(member(object, key).is_some())
+                }
                 value => {
                     if matches!(self.see(&value), Seen::Null) {
                         NO
@@ -163,11 +204,13 @@ impl<'e> Eval<'e> {
             Node::Else(l, r) => analyse::otherwise(self.mask(l), || self.mask(r)),
             Node::Try(n, catch) => analyse::attempt(self.mask(n), || catch.as_ref().map_or(NONE, |c| self.mask(c))),
             Node::Label(n) => analyse::label(self.mask(n)),
+            Node::First(n) => self.mask(n),
             Node::Both(l, r) => analyse::both(self.mask(l), self.mask(r)),
             Node::Any(n) => {
-                self.inside += 1;
+                let streams = std::mem::replace(&mut self.streams, false);
+                let outputs = self.counted.outputs;
                 let first = self.first(n);
-                self.inside -= 1;
+                (self.streams, self.counted.outputs) = (streams, outputs);
                 let found = if first & TRUE != 0 { YES } else { 0 };
                 found | (first & ERROR) | if first & (NO | NONE) != 0 { NO } else { 0 }
             }
@@ -190,31 +233,60 @@ impl<'e> Eval<'e> {
     /// As [`Eval::mask`], of the outputs up to the first true one: `NO` and `NONE` say that there may be no true one.
     fn first(&mut self, node: &'e Node) -> Mask {
         match node {
-            Node::Then(l, r) => analyse::then(self.mask(l), || self.first(r)),
-            Node::When(c, n) => analyse::when(self.mask(c), || self.first(n)),
-            Node::If(c, t, e) => self.choose(c, t, e, Self::first),
+            Node::Then(l, r) => {
+                let mask = analyse::then(self.mask(l), || self.first(r));
+                self.again(l, mask)
+            }
+            Node::When(c, n) => {
+                let mask = analyse::when(self.mask(c), || self.first(n));
+                self.again(c, mask)
+            }
+            Node::If(c, t, e) => {
+                let mask = self.choose(c, t, e, Self::first);
+                self.again(c, mask)
+            }
             Node::Else(l, r) => analyse::otherwise(self.first(l), || self.first(r)),
             Node::Try(n, catch) => analyse::attempt(self.first(n), || catch.as_ref().map_or(NONE, |c| self.first(c))),
-            Node::Both(l, r) => match self.first(l) {
-                l if is_last(l) => l,
-                l => (l & (TRUE | ERROR)) | self.first(r),
-            },
+            Node::Both(l, r) => {
+                let streams = std::mem::replace(&mut self.streams, true);
+                let mask = match self.first(l) {
+                    l if is_last(l) => l,
+                    l => (l & (TRUE | ERROR)) | self.first(r),
+                };
+                self.streams = streams;
+                mask
+            }
             Node::Each(each, n) => {
+                let streams = std::mem::replace(&mut self.streams, true);
                 let mask = self.each(each, n, |s, n| {
                     let first = s.first(n);
-                    s.outputs += usize::from(s.inside == 0);
                     (first, is_last(first))
                 });
-                if self.outputs > OUTPUTS_MAX { ANY } else { mask }
+                self.streams = streams;
+                mask
             }
-            node => self.mask(node),
+            node => {
+                let mask = self.mask(node);
+                if self.streams && mask & NO != 0 {
+                    self.counted.outputs = self.counted.outputs.saturating_add(node.outputs());
+                }
+                mask
+            }
         }
+    }
+
+    /// What comes after `l` comes again for each of its outputs.
+    fn again(&mut self, l: &Node, mask: Mask) -> Mask {
+        if self.streams && mask & NO != 0 && l.outputs() > 1 {
+            self.counted.outputs = usize::MAX;
+        }
+        mask
     }
 
     /// Of the elements one after the other, until `of` says that what follows does not count.
     fn each(&mut self, each: &'e Each, inner: &'e Node, of: impl Fn(&mut Self, &'e Node) -> (Mask, bool)) -> Mask {
         let failed = if each.optional || each.arrays_only { NONE } else { ERROR };
-        let values = match self.at(each.over) {
+        let values = match self.look(each.over) {
             At::Broken(depth) => return if each.arrays_only { NONE } else { each.over.failure(depth) },
             At::Value(array @ [b'[', ..]) => Values::Elements(Elements::new(array)),
             At::Value(object @ [b'{', ..]) if !each.arrays_only => Values::Members(Members::new(object)),
@@ -225,8 +297,9 @@ impl<'e> Eval<'e> {
         let (mut mask, mut empty, mut ended) = (0, true, false);
         for value in values {
             empty = false;
-            self.seen += 1;
-            if self.seen > ELEMENTS_MAX {
+            self.counted.seen += 1;
+            self.counted.looked += value.len();
+            if self.counted.seen > ELEMENTS_MAX {
                 mask = ANY;
                 break;
             }
@@ -249,8 +322,11 @@ impl<'e> Eval<'e> {
     }
 
     fn value(&mut self, node: &'e Node) -> Value<'e> {
+        if self.counted.looked > LOOKED_MAX {
+            return Value::Not(ANY);
+        }
         match node {
-            Node::Path(path) => match self.at(*path) {
+            Node::Path(path) => match self.look(*path) {
                 At::Nothing => Value::Raw(b"null"),
                 At::Broken(depth) => Value::Not(path.failure(depth)),
                 At::Value(value) => Value::Raw(value),
@@ -295,7 +371,7 @@ impl<'e> Eval<'e> {
             Making::IsKind(kind) => Value::Bool(seen.kind().1 & kind != 0),
             Making::Lower | Making::Upper => match seen {
                 Seen::Str(text) => {
-                    self.bytes += text.len();
+                    self.counted.bytes += text.len();
                     let made = if how == Making::Lower { text.to_ascii_lowercase() } else { text.to_ascii_uppercase() };
                     Value::Text(Cow::Owned(made))
                 }
@@ -322,12 +398,18 @@ impl<'e> Eval<'e> {
         let count = match (seen, value) {
             (Seen::Null, _) => 0,
             (Seen::Str(text), _) => {
-                self.bytes += text.len();
+                self.counted.bytes += text.len();
                 text.iter().filter(|b| !(0x80..0xc0).contains(*b)).count()
             }
-            (Seen::Arr, Value::Raw(array)) => Elements::new(array).count(),
+            (Seen::Arr, Value::Raw(array)) => {
+                self.counted.looked += array.len();
+                Elements::new(array).count()
+            }
             (Seen::Arr, Value::Literal(Literal::Arr(all))) => all.len(),
-            (Seen::Obj, Value::Raw(object)) => Members::new(object).count(),
+            (Seen::Obj, Value::Raw(object)) => {
+                self.counted.looked += object.len();
+                Members::new(object).count()
+            }
             (Seen::Bool(_), _) => return Value::Not(ERROR),
             _ => return Value::Not(YES),
         };
@@ -348,7 +430,7 @@ impl<'e> Eval<'e> {
             (Seen::Null, Seen::Null) => Some(true),
             (Seen::Bool(l), Seen::Bool(r)) => Some(l == r),
             (Seen::Str(l), Seen::Str(r)) => {
-                self.bytes += l.len().min(r.len());
+                self.counted.bytes += l.len().min(r.len());
                 Some(l == r)
             }
             (Seen::Num(l), Seen::Num(r)) => Some(match (l, r) {
@@ -384,7 +466,7 @@ impl<'e> Eval<'e> {
     fn contains(&mut self, value: &Value<'e>, part: &Literal) -> Mask {
         match (self.see(value), part) {
             (Seen::Str(text), Literal::Str(part)) => {
-                self.bytes += text.len();
+                self.counted.bytes += text.len();
                 truth(memchr::memmem::find(&text, part.as_bytes()).is_some())
             }
             (Seen::Null, Literal::Null) => YES,
@@ -400,29 +482,34 @@ impl<'e> Eval<'e> {
 
     /// Each of the parts in one of the elements.
     fn array_contains(&mut self, array: &'e [u8], parts: &[Literal]) -> Mask {
-        let mut all = YES;
         for part in parts {
             let Literal::Str(part) = part else { return YES | NO };
-            let mut found = NO;
+            let mut found = false;
             for element in Elements::new(array) {
-                self.seen += 1;
-                if let Some(text) = string(element)
-                    && memchr::memmem::find(&text, part.as_bytes()).is_some()
-                {
-                    found = YES;
+                self.counted.seen += 1;
+                self.counted.bytes += element.len();
+                self.counted.looked += element.len();
+                if self.counted.seen > ELEMENTS_MAX || self.counted.looked > LOOKED_MAX {
+                    return YES | NO;
+                }
+                found = string(element).is_some_and(|text| memchr::memmem::find(&text, part.as_bytes()).is_some());
+                if found {
                     break;
                 }
             }
-            all = if all == NO { NO } else { found };
+            if !found {
+                return NO;
+            }
         }
-        all
+        YES
     }
 
     fn index(&mut self, value: &Value<'e>, part: &Literal) -> Mask {
         match (self.see(value), part) {
             (Seen::Null, _) => NO,
             (Seen::Str(text), Literal::Str(part)) => {
-                self.bytes += text.len() * 4;
+                // jq goes through it letter by letter.
+                self.counted.bytes += text.len() * 4;
                 truth(memchr::memmem::find(&text, part.as_bytes()).is_some())
             }
             (Seen::Arr, part) => match value {
@@ -434,10 +521,11 @@ impl<'e> Eval<'e> {
                         Literal::Num(part) => number(element).is_some_and(|n| n.f64() == part.f64()),
                         _ => false,
                     };
-                    let mut elements = Elements::new(array).inspect(|_| self.seen += 1);
+                    self.counted.bytes += array.len();
+                    self.counted.looked += array.len();
                     match part {
                         Literal::Num(n) if !analyse::exact(*n) => YES | NO,
-                        _ => truth(elements.any(equal)),
+                        _ => truth(Elements::new(array).any(equal)),
                     }
                 }
                 _ => YES | NO,
@@ -446,11 +534,14 @@ impl<'e> Eval<'e> {
         }
     }
 
-    fn see<'v>(&self, value: &'v Value<'e>) -> Seen<'v> {
+    fn see<'v>(&mut self, value: &'v Value<'e>) -> Seen<'v> {
         match value {
             Value::Not(_) => Seen::Null,
             Value::Raw(raw) => match raw.first() {
-                Some(b'"') => string(raw).map_or(Seen::Null, Seen::Str),
+                Some(b'"') => {
+                    self.counted.looked += raw.len();
+                    string(raw).map_or(Seen::Null, Seen::Str)
+                }
                 Some(b'{') => Seen::Obj,
                 Some(b'[') => Seen::Arr,
                 Some(b't') => Seen::Bool(true),
@@ -556,11 +647,9 @@ fn plain_integer(text: &[u8]) -> Option<i64> {
     if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
-fn has(object: &[u8], key: &str) -> bool {
-    let mut quoted = Vec::with_capacity(key.len() + 2);
-    event::json::write_str(key, &mut quoted);
-    let wanted = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-    Members::new(object).any(|(k, _)| k == wanted)
+/// The member of an object with this key, as it stands between quotes.
+fn member<'t>(object: &'t [u8], key: &[u8]) -> Option<&'t [u8]> {
+    Members::new(object).find(|(k, _)| *k == key).map(|(_, value)| value)
 }
 
 /// Two arrays, if one of them is empty.
