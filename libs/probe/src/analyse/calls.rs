@@ -6,7 +6,8 @@ use jaq_core::load::parse::Term;
 use jaq_core::ops::Cmp;
 use jaq_core::path::Opt;
 
-use super::term::{Names, constants};
+use super::names::Names;
+use super::term::constants;
 use super::{
     Analyst, ERROR, Literal, Making, Mask, NO, NONE, Node, Pattern, Reason, Set, Text, YES, between_quotes, kinds,
 };

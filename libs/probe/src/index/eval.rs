@@ -1,17 +1,16 @@
 //! What a node does at an event, from the bytes of its line alone.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
+mod make;
+mod part;
+mod value;
 
-use jaq_core::ops::Cmp;
+use std::borrow::Cow;
 
 use super::scan::{At, Places};
 use super::text::{Elements, Members, Values, string};
-use crate::analyse::{
-    self, ANY, CONTEXT, ERROR, Each, Literal, Making, Mask, NO, NONE, Node, PathId, PathRef, Paths, TRUE, Text, YES,
-    bits, kinds, order,
-};
-use crate::value::{Num, Val};
+use crate::analyse::{self, ANY, ERROR, Each, Mask, NO, NONE, Node, PathId, PathRef, Paths, TRUE, YES};
+use part::member;
+use value::{Value, raw_mask};
 
 /// Elements that are gone through at one event; beyond it jq decides, within its own bounds.
 const ELEMENTS_MAX: usize = 10_000;
@@ -47,27 +46,6 @@ struct Counted {
     looked: usize,
     /// Outputs that did not decide.
     outputs: usize,
-}
-
-/// The value of a node that has at most one.
-enum Value<'e> {
-    /// No value: an error, nothing, or anything.
-    Not(Mask),
-    Raw(&'e [u8]),
-    Literal(&'e Literal),
-    Text(Cow<'e, [u8]>),
-    Num(Num),
-    Bool(bool),
-}
-
-/// A value as comparisons see it.
-enum Seen<'e> {
-    Null,
-    Bool(bool),
-    Num(Num),
-    Str(Cow<'e, [u8]>),
-    Arr,
-    Obj,
 }
 
 impl<'e> Eval<'e> {
@@ -146,28 +124,11 @@ impl<'e> Eval<'e> {
             Node::Compare(l, op, r) => self.compare(l, *op, r),
             Node::In(of, set) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
-                value => truth(match self.see(&value) {
-                    Seen::Null => set.null,
-                    Seen::Num(n) => set.numbers.contains(&bits(n)),
-                    Seen::Bool(true) => set.texts.contains(&b"true"[..]),
-                    Seen::Bool(false) => set.texts.contains(&b"false"[..]),
-                    Seen::Str(_) if let Value::Raw(raw) = value => set.texts.contains(raw),
-                    Seen::Str(text) => {
-                        let text = Literal::Str(String::from_utf8_lossy(&text).into()).text();
-                        text.is_some_and(|text| set.texts.contains(&text))
-                    }
-                    Seen::Arr | Seen::Obj => false,
-                }),
+                value => self.within(&value, set),
             },
             Node::Text(of, text) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
-                value => match self.see(&value) {
-                    Seen::Str(found) => {
-                        self.counted.bytes += found.len();
-                        text.holds(&found).map_or(YES | NO, truth)
-                    }
-                    _ => ERROR,
-                },
+                value => self.text(&value, text),
             },
             Node::Contains(of, part) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
@@ -179,17 +140,7 @@ impl<'e> Eval<'e> {
             },
             Node::Has(of, key) => match self.value(of) {
                 Value::Not(mask) => unclear(mask),
-                Value::Raw(object @ [b'{', ..]) => {
-                    self.counted.looked += object.len();
-                    truth(member(object, key).is_some())
-                }
-                value => {
-                    if matches!(self.see(&value), Seen::Null) {
-                        NO
-                    } else {
-                        ERROR
-                    }
-                }
+                value => self.has(&value, key),
             },
             Node::Made(..) => {
                 let value = self.value(node);
@@ -320,294 +271,6 @@ impl<'e> Eval<'e> {
         }
         if empty || (mask == 0 && !ended) { NONE } else { mask }
     }
-
-    fn value(&mut self, node: &'e Node) -> Value<'e> {
-        if self.counted.looked > LOOKED_MAX {
-            return Value::Not(ANY);
-        }
-        match node {
-            Node::Path(path) => match self.look(*path) {
-                At::Nothing => Value::Raw(b"null"),
-                At::Broken(depth) => Value::Not(path.failure(depth)),
-                At::Value(value) => Value::Raw(value),
-            },
-            Node::Literal(literal) => Value::Literal(literal),
-            Node::Made(of, how) => match self.value(of) {
-                Value::Not(mask) => Value::Not(mask),
-                value => self.make(value, *how),
-            },
-            Node::Else(l, r) => match self.value(l) {
-                Value::Not(NONE) => self.value(r),
-                Value::Not(ERROR) => Value::Not(ERROR),
-                Value::Not(_) => Value::Not(ANY),
-                value if value.mask() & TRUE != 0 => value,
-                _ => self.value(r),
-            },
-            Node::Try(of, None) => match self.value(of) {
-                Value::Not(mask) => Value::Not(analyse::attempt(mask, || NONE)),
-                value => value,
-            },
-            Node::Compare(..)
-            | Node::In(..)
-            | Node::Text(..)
-            | Node::Contains(..)
-            | Node::Has(..)
-            | Node::And(..)
-            | Node::Or(..)
-            | Node::Not(_)
-            | Node::Any(_) => match self.mask(node) {
-                YES => Value::Bool(true),
-                NO => Value::Bool(false),
-                mask => Value::Not(mask),
-            },
-            _ => Value::Not(ANY),
-        }
-    }
-
-    fn make(&mut self, value: Value<'e>, how: Making) -> Value<'e> {
-        let seen = self.see(&value);
-        match how {
-            Making::Type => Value::Text(Cow::Borrowed(seen.kind().0)),
-            Making::IsKind(kind) => Value::Bool(seen.kind().1 & kind != 0),
-            Making::Lower | Making::Upper => match seen {
-                Seen::Str(text) => {
-                    self.counted.bytes += text.len();
-                    let made = if how == Making::Lower { text.to_ascii_lowercase() } else { text.to_ascii_uppercase() };
-                    Value::Text(Cow::Owned(made))
-                }
-                _ => Value::Not(ERROR),
-            },
-            Making::ToString => match seen {
-                Seen::Str(_) => value,
-                Seen::Null => Value::Text(Cow::Borrowed(b"null")),
-                Seen::Bool(true) => Value::Text(Cow::Borrowed(b"true")),
-                Seen::Bool(false) => Value::Text(Cow::Borrowed(b"false")),
-                Seen::Num(Num::Int(i)) => Value::Text(Cow::Owned(i.to_string().into_bytes())),
-                _ => Value::Not(YES),
-            },
-            Making::ToNumber => match seen {
-                Seen::Num(n) => Value::Num(n),
-                Seen::Str(text) => plain_integer(&text).map_or(Value::Not(YES | ERROR), |i| Value::Num(Num::Int(i))),
-                _ => Value::Not(ERROR),
-            },
-            Making::Length => self.length(&seen, &value),
-        }
-    }
-
-    fn length(&mut self, seen: &Seen<'_>, value: &Value<'e>) -> Value<'e> {
-        let count = match (seen, value) {
-            (Seen::Null, _) => 0,
-            (Seen::Str(text), _) => {
-                self.counted.bytes += text.len();
-                text.iter().filter(|b| !(0x80..0xc0).contains(*b)).count()
-            }
-            (Seen::Arr, Value::Raw(array)) => {
-                self.counted.looked += array.len();
-                Elements::new(array).count()
-            }
-            (Seen::Arr, Value::Literal(Literal::Arr(all))) => all.len(),
-            (Seen::Obj, Value::Raw(object)) => {
-                self.counted.looked += object.len();
-                Members::new(object).count()
-            }
-            (Seen::Bool(_), _) => return Value::Not(ERROR),
-            _ => return Value::Not(YES),
-        };
-        i64::try_from(count).map_or(Value::Not(YES), |count| Value::Num(Num::Int(count)))
-    }
-
-    fn compare(&mut self, l: &'e Node, op: Cmp, r: &'e Node) -> Mask {
-        let l = match self.value(l) {
-            Value::Not(mask) => return unclear(mask),
-            value => value,
-        };
-        let r = match self.value(r) {
-            Value::Not(mask) => return unclear(mask),
-            value => value,
-        };
-        let (left, right) = (self.see(&l), self.see(&r));
-        let equal = match (&left, &right) {
-            (Seen::Null, Seen::Null) => Some(true),
-            (Seen::Bool(l), Seen::Bool(r)) => Some(l == r),
-            (Seen::Str(l), Seen::Str(r)) => {
-                self.counted.bytes += l.len().min(r.len());
-                Some(l == r)
-            }
-            (Seen::Num(l), Seen::Num(r)) => Some(match (l, r) {
-                (Num::Int(l), Num::Int(r)) => l == r,
-                (l, r) => l.f64() == r.f64(),
-            }),
-            (Seen::Arr, Seen::Arr) => empties(&l, &r),
-            (Seen::Obj, Seen::Obj) => None,
-            _ => Some(false),
-        };
-        let Some(equal) = equal else { return YES | NO };
-        match op {
-            Cmp::Eq => return truth(equal),
-            Cmp::Ne => return truth(!equal),
-            _ => {}
-        }
-        let order = match (&left, &right) {
-            (Seen::Bool(l), Seen::Bool(r)) => l.cmp(r),
-            (Seen::Str(l), Seen::Str(r)) => l.cmp(r),
-            (Seen::Num(l), Seen::Num(r)) => order(*l, *r),
-            (Seen::Arr, Seen::Arr) | (Seen::Obj, Seen::Obj) => return YES | NO,
-            (l, r) => l.rank().cmp(&r.rank()),
-        };
-        truth(match op {
-            Cmp::Lt => order == Ordering::Less,
-            Cmp::Le => order != Ordering::Greater,
-            Cmp::Gt => order == Ordering::Greater,
-            Cmp::Ge => order != Ordering::Less,
-            Cmp::Eq | Cmp::Ne => equal,
-        })
-    }
-
-    fn contains(&mut self, value: &Value<'e>, part: &Literal) -> Mask {
-        match (self.see(value), part) {
-            (Seen::Str(text), Literal::Str(part)) => {
-                self.counted.bytes += text.len();
-                truth(memchr::memmem::find(&text, part.as_bytes()).is_some())
-            }
-            (Seen::Null, Literal::Null) => YES,
-            (Seen::Bool(l), Literal::Bool(r)) if l == *r => YES,
-            (Seen::Num(_), Literal::Num(_)) => YES | NO,
-            (Seen::Arr, Literal::Arr(parts)) => match value {
-                Value::Raw(array) => self.array_contains(array, parts),
-                _ => YES | NO,
-            },
-            _ => ERROR,
-        }
-    }
-
-    /// Each of the parts in one of the elements.
-    fn array_contains(&mut self, array: &'e [u8], parts: &[Literal]) -> Mask {
-        for part in parts {
-            let Literal::Str(part) = part else { return YES | NO };
-            let mut found = false;
-            for element in Elements::new(array) {
-                self.counted.seen += 1;
-                self.counted.bytes += element.len();
-                self.counted.looked += element.len();
-                if self.counted.seen > ELEMENTS_MAX || self.counted.looked > LOOKED_MAX {
-                    return YES | NO;
-                }
-                found = string(element).is_some_and(|text| memchr::memmem::find(&text, part.as_bytes()).is_some());
-                if found {
-                    break;
-                }
-            }
-            if !found {
-                return NO;
-            }
-        }
-        YES
-    }
-
-    fn index(&mut self, value: &Value<'e>, part: &Literal) -> Mask {
-        match (self.see(value), part) {
-            (Seen::Null, _) => NO,
-            (Seen::Str(text), Literal::Str(part)) => {
-                // jq goes through it letter by letter.
-                self.counted.bytes += text.len() * 4;
-                truth(memchr::memmem::find(&text, part.as_bytes()).is_some())
-            }
-            (Seen::Arr, part) => match value {
-                Value::Raw(array) => {
-                    let equal = |element: &[u8]| match part {
-                        Literal::Str(part) => string(element).is_some_and(|s| *s == *part.as_bytes()),
-                        Literal::Bool(part) => element == if *part { &b"true"[..] } else { b"false" },
-                        Literal::Null => element == b"null",
-                        Literal::Num(part) => number(element).is_some_and(|n| n.f64() == part.f64()),
-                        _ => false,
-                    };
-                    self.counted.bytes += array.len();
-                    self.counted.looked += array.len();
-                    match part {
-                        Literal::Num(n) if !analyse::exact(*n) => YES | NO,
-                        _ => truth(Elements::new(array).any(equal)),
-                    }
-                }
-                _ => YES | NO,
-            },
-            _ => ERROR,
-        }
-    }
-
-    fn see<'v>(&mut self, value: &'v Value<'e>) -> Seen<'v> {
-        match value {
-            Value::Not(_) => Seen::Null,
-            Value::Raw(raw) => match raw.first() {
-                Some(b'"') => {
-                    self.counted.looked += raw.len();
-                    string(raw).map_or(Seen::Null, Seen::Str)
-                }
-                Some(b'{') => Seen::Obj,
-                Some(b'[') => Seen::Arr,
-                Some(b't') => Seen::Bool(true),
-                Some(b'f') => Seen::Bool(false),
-                Some(b'n') | None => Seen::Null,
-                Some(_) => number(raw).map_or(Seen::Null, Seen::Num),
-            },
-            Value::Literal(literal) => match literal {
-                Literal::Null => Seen::Null,
-                Literal::Bool(b) => Seen::Bool(*b),
-                Literal::Num(n) => Seen::Num(*n),
-                Literal::Str(s) => Seen::Str(Cow::Borrowed(s.as_bytes())),
-                Literal::Arr(_) => Seen::Arr,
-            },
-            Value::Text(text) => Seen::Str(Cow::Borrowed(text)),
-            Value::Num(n) => Seen::Num(*n),
-            Value::Bool(b) => Seen::Bool(*b),
-        }
-    }
-}
-
-impl Value<'_> {
-    fn mask(&self) -> Mask {
-        match self {
-            Self::Not(mask) => *mask,
-            Self::Raw(raw) => raw_mask(raw),
-            Self::Literal(literal) => literal.mask(),
-            Self::Bool(false) => NO,
-            Self::Text(_) | Self::Num(_) | Self::Bool(true) => YES,
-        }
-    }
-}
-
-impl Seen<'_> {
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Null => 0,
-            Self::Bool(_) => 1,
-            Self::Num(_) => 2,
-            Self::Str(_) => 3,
-            Self::Arr => 4,
-            Self::Obj => 5,
-        }
-    }
-
-    fn kind(&self) -> (&'static [u8], u8) {
-        match self {
-            Self::Null => (b"null", kinds::NULL),
-            Self::Bool(_) => (b"boolean", kinds::BOOLEAN),
-            Self::Num(_) => (b"number", kinds::NUMBER),
-            Self::Str(_) => (b"string", kinds::STRING),
-            Self::Arr => (b"array", kinds::ARRAY),
-            Self::Obj => (b"object", kinds::OBJECT),
-        }
-    }
-}
-
-impl Text {
-    /// `None`: not known.
-    fn holds(&self, text: &[u8]) -> Option<bool> {
-        match self {
-            Self::Starts(part) => Some(text.starts_with(part.as_bytes())),
-            Self::Ends(part) => Some(text.ends_with(part.as_bytes())),
-            Self::Matches(pattern) => pattern.is_match(text),
-        }
-    }
 }
 
 fn truth(holds: bool) -> Mask {
@@ -622,45 +285,4 @@ fn unclear(mask: Mask) -> Mask {
 /// The first true output is certain, or an error that ends the outputs.
 fn is_last(mask: Mask) -> bool {
     mask != 0 && (mask & !TRUE == 0 || mask == ERROR)
-}
-
-fn raw_mask(raw: &[u8]) -> Mask {
-    match raw.first() {
-        Some(b'n' | b'f') | None => NO,
-        Some(b'{') => CONTEXT,
-        Some(_) => YES,
-    }
-}
-
-fn number(raw: &[u8]) -> Option<Num> {
-    std::str::from_utf8(raw).ok().and_then(|text| Val::literal(text).num())
-}
-
-/// Digits that everybody reads alike.
-fn plain_integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let plain = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', ..] => digits.len() <= 15 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
-}
-
-/// The member of an object with this key, as it stands between quotes.
-fn member<'t>(object: &'t [u8], key: &[u8]) -> Option<&'t [u8]> {
-    Members::new(object).find(|(k, _)| *k == key).map(|(_, value)| value)
-}
-
-/// Two arrays, if one of them is empty.
-fn empties(l: &Value<'_>, r: &Value<'_>) -> Option<bool> {
-    let empty = |value: &Value<'_>| match value {
-        Value::Raw(raw) => Some(*raw == b"[]"),
-        Value::Literal(Literal::Arr(all)) => Some(all.is_empty()),
-        _ => None,
-    };
-    match (empty(l)?, empty(r)?) {
-        (false, false) => None,
-        (l, r) => Some(l == r),
-    }
 }
