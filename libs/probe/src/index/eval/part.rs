@@ -2,7 +2,7 @@
 
 use super::super::text::{Elements, Members, string};
 use super::value::{Seen, Value, number};
-use super::{ELEMENTS_MAX, Eval, LOOKED_MAX, truth};
+use super::{Eval, LOOKED_MAX, truth};
 use crate::analyse::{self, ERROR, Literal, Mask, NO, Set, Text, YES, bits};
 
 impl<'e> Eval<'e> {
@@ -68,7 +68,7 @@ impl<'e> Eval<'e> {
                 self.counted.seen += 1;
                 self.counted.bytes += element.len();
                 self.counted.looked += element.len();
-                if self.counted.seen > ELEMENTS_MAX || self.counted.looked > LOOKED_MAX {
+                if self.counted.looked > LOOKED_MAX {
                     return YES | NO;
                 }
                 found = string(element).is_some_and(|text| memchr::memmem::find(&text, part.as_bytes()).is_some());
