@@ -133,7 +133,7 @@ fn may_rule_out(node: &Node) -> bool {
         Node::If(_, t, e) => may_rule_out(t) || may_rule_out(e),
         Node::Try(n, catch) => may_rule_out(n) && catch.as_ref().is_none_or(|c| may_rule_out(c)),
         Node::Each(..) => true,
-        Node::Any(n) | Node::Label(n) => may_rule_out(n),
+        Node::Any(n) | Node::Label(n) | Node::First(n) => may_rule_out(n),
         node => node.bounds() & !TRUE != 0 && !node.is_unclear(),
     }
 }

@@ -33,7 +33,7 @@ fn query(name: &str, first_run: bool, paths: &mut Paths) -> Node {
     let counter = paths.of(&["payload", "counter"]);
     let zero = Node::Literal(Literal::Num(Num::Int(0)));
     let zero = text(counter, "0").or(Node::Compare(Box::new(Node::Path(counter)), Cmp::Eq, Box::new(zero)));
-    let snapshot = or_false(Node::Has(Box::new(Node::Path(paths.of(&["payload"]))), "snapshot".into()))
+    let snapshot = or_false(Node::Has(Box::new(Node::Path(paths.of(&["payload"]))), (*b"snapshot").into()))
         .or(or_false(text(paths.of(&["payload", "action"]), "snapshot")));
     own.and(or_false(zero).and(snapshot.not()).not())
 }

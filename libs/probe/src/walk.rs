@@ -1,7 +1,8 @@
 //! A walk over a filter's syntax tree, before it is compiled.
 //!
-//! It gives names of imported modules their places in the one program, makes `//` hide errors on its left as jq does,
-//! judges patterns, networks, versions and times that are literals, and finds every name that means nothing: what passes here compiles.
+//! It gives names of imported modules their places in the one program, makes `//` hide errors on its left and a
+//! parameter `$x` a function `x` as jq does, judges patterns, networks, versions and times that are literals, and finds
+//! every name that means nothing: what passes here compiles.
 
 use std::mem;
 
@@ -28,10 +29,16 @@ pub(crate) struct Names<'s> {
     pub(crate) prefixed: Vec<(&'s str, Vec<Known<'s>>)>,
 }
 
+struct Local<'s> {
+    name: &'s str,
+    arity: usize,
+    called: bool,
+}
+
 pub(crate) struct Walk<'s, 'n> {
     pub(crate) names: &'n Names<'s>,
     /// Definitions and function arguments in scope.
-    local: Vec<(&'s str, usize)>,
+    local: Vec<Local<'s>>,
     /// Variables in scope, with their `$`.
     pub(crate) vars: Vec<&'s str>,
     labels: Vec<&'s str>,
@@ -47,19 +54,27 @@ impl<'s, 'n> Walk<'s, 'n> {
     }
 
     pub(crate) fn def(&mut self, def: &mut Def<&'s str>) {
-        self.local.push((def.name, def.args.len()));
+        self.local.push(Local { name: def.name, arity: def.args.len(), called: false });
         self.body(def);
     }
 
+    /// `def f($x): …` is `def f(x): x as $x | …`, where the body calls `x`.
     fn body(&mut self, def: &mut Def<&'s str>) {
         let (outer, vars) = (self.local.len(), self.vars.len());
-        self.local.extend(def.args.iter().filter(|a| !a.starts_with('$')).map(|a| (*a, 0)));
+        let params = def.args.iter().map(|a| a.strip_prefix('$').unwrap_or(a));
+        self.local.extend(params.map(|name| Local { name, arity: 0, called: false }));
         self.vars.extend(def.args.iter().filter(|a| a.starts_with('$')));
         let target = mem::replace(&mut self.target, false);
         self.term(&mut def.body);
         self.target = target;
-        self.local.truncate(outer);
         self.vars.truncate(vars);
+        for (param, local) in def.args.iter_mut().zip(self.local.drain(outer..)).rev() {
+            if local.called && param.starts_with('$') {
+                let (var, body) = (mem::replace(param, local.name), mem::take(&mut def.body));
+                let argument = Box::new(Term::Call(local.name, Vec::new()));
+                def.body = Term::BinOp(argument, BinaryOp::Pipe(Some(Pattern::Var(var))), Box::new(body));
+            }
+        }
     }
 
     fn all<'t>(&mut self, terms: impl IntoIterator<Item = &'t mut Term<&'s str>>)
@@ -199,7 +214,11 @@ impl<'s, 'n> Walk<'s, 'n> {
 
     fn call(&mut self, name: &mut &'s str, args: &[Term<&'s str>]) {
         // What no program can spell was put there by the engine.
-        if self.local.contains(&(*name, args.len())) || name.starts_with('!') {
+        if name.starts_with('!') {
+            return;
+        }
+        if let Some(local) = self.local.iter_mut().rfind(|l| l.name == *name && l.arity == args.len()) {
+            local.called = true;
             return;
         }
         let find = |known: &[Known<'s>], name: &str| {

@@ -22,6 +22,8 @@ mod hostile;
 mod jq;
 #[path = "differential/known.rs"]
 mod known;
+#[path = "differential/large.rs"]
+mod large;
 #[path = "differential/lines.rs"]
 mod lines;
 #[path = "differential/mutate.rs"]
@@ -46,6 +48,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use check::{Build, Tally};
+use probe::{Scope, Spec};
 use shrink::Case;
 
 #[global_allocator]
@@ -151,21 +154,78 @@ fn hold(about: fn(&str) -> bool, lines: &[String]) {
     probe::with_stack(|| {
         let filters: Vec<&str> = stock::edges().filter(|f| about(f)).collect();
         let plans: Vec<stock::Plan> = filters.iter().map(|f| stock::Plan::bare(known::tree(f).unwrap())).collect();
-        let naives: Vec<naive::Naive> = plans.iter().map(|p| p.naive().unwrap()).collect();
-        let refs: Vec<&naive::Naive> = naives.iter().collect();
-        let engine = check::real(plans.iter().map(stock::Plan::spec).collect());
-        let said = engine.ask(&lines, &[], true, &mut probe::Scratch::default());
         let mut tally = Tally::default();
-        for (line, said) in lines.iter().zip(said) {
-            assert!(event::json::is_canonical(line), "{}", String::from_utf8_lossy(line));
-            if let Err(text) = check::judge(&said, &refs, line, &[], &mut tally) {
-                let (plans, line) = (plans.clone(), line.to_vec());
-                let asked = shrink::Asked::Canonical;
-                let case = Case { plans, before: Vec::new(), line, asked, off: Vec::new(), text };
-                panic!("the engine differs:\n{}", case.shrunk(check::real));
-            }
+        // Small sets have shortcuts of their own.
+        let alone = plans.chunks(1).chain(plans.windows(3));
+        for plans in std::iter::once(plans.as_slice()).chain(alone) {
+            agree(plans, &lines, &mut tally);
         }
         eprintln!("{tally}");
+    })
+    .unwrap();
+}
+
+fn agree(plans: &[stock::Plan], lines: &[&[u8]], tally: &mut Tally) {
+    let naives: Vec<naive::Naive> = plans.iter().map(|p| p.naive().unwrap()).collect();
+    let refs: Vec<&naive::Naive> = naives.iter().collect();
+    let engine = check::real(plans.iter().map(stock::Plan::spec).collect());
+    let said = engine.ask(lines, &[], true, &mut probe::Scratch::default());
+    for (line, said) in lines.iter().zip(said) {
+        assert!(event::json::is_canonical(line), "{}", String::from_utf8_lossy(line));
+        if let Err(text) = check::judge(&said, &refs, line, &[], tally) {
+            let (plans, line) = (plans.to_vec(), line.to_vec());
+            let asked = shrink::Asked::Canonical;
+            let case = Case { plans, before: Vec::new(), line, asked, off: Vec::new(), text };
+            panic!("the engine differs:\n{}", case.shrunk(check::real));
+        }
+    }
+}
+
+/// What the scope of a probe asks of tags, where there are more of them than the engine goes through.
+#[test]
+fn scopes_hold_of_many_tags() {
+    let line = |n: usize, last: &str| {
+        let tags = format!("[{}\"{last}\"]", "\"lab\",".repeat(n - 1));
+        format!(r#"{{"type":"x","machine":{{"tags":{tags},"platform":"macos"}}}}"#)
+    };
+    let lines: Vec<String> =
+        [100, 9_999, 10_000, 10_001, 20_000].iter().flat_map(|n| ["vip", "lab"].map(|last| line(*n, last))).collect();
+    let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+    let vip = || vec!["vip".to_owned()];
+    let scopes = [
+        Scope { tags: vip(), ..Scope::default() },
+        Scope { not_tags: vip(), ..Scope::default() },
+        Scope { tags: vip(), not_platforms: vec!["macos".to_owned()], ..Scope::default() },
+    ];
+    let plans: Vec<stock::Plan> = ["true", ".type == \"x\"", "{t: .type}", "false"]
+        .iter()
+        .flat_map(|filter| {
+            scopes.iter().map(|scope| {
+                let bare = stock::Plan::bare(known::tree(filter).unwrap());
+                stock::Plan { rest: Spec { scope: scope.clone(), ..bare.rest.clone() }, ..bare }
+            })
+        })
+        .collect();
+    probe::with_stack(|| {
+        let mut tally = Tally::default();
+        // So many gates that what all of them went through is more than one may.
+        let many: Vec<stock::Plan> = plans.iter().cycle().take(120).cloned().collect();
+        for plans in plans.chunks(1).chain([plans.as_slice(), many.as_slice()]) {
+            agree(plans, &lines, &mut tally);
+        }
+        eprintln!("{tally}");
+    })
+    .unwrap();
+}
+
+/// The more a filter has to look at, the nearer it comes to the limits of a run: where it would exceed them, the engine
+/// must not know better.
+#[test]
+fn nothing_matches_beyond_its_limits() {
+    probe::with_stack(|| {
+        let (natives, others) = large::within_limits();
+        eprintln!("{natives} filters decided without jq up to a size, {others} never");
+        assert!(natives > 75, "{natives}");
     })
     .unwrap();
 }

@@ -6,8 +6,11 @@ use jaq_core::load::parse::Term;
 use jaq_core::ops::Cmp;
 use jaq_core::path::Opt;
 
-use super::term::{Names, constants};
-use super::{Analyst, ERROR, Literal, Making, Mask, NO, NONE, Node, Pattern, Reason, Set, Text, YES, kinds};
+use super::names::Names;
+use super::term::constants;
+use super::{
+    Analyst, ERROR, Literal, Making, Mask, NO, NONE, Node, Pattern, Reason, Set, Text, YES, between_quotes, kinds,
+};
 
 /// What a condition on a constant does when the constant is none.
 const UNCLEAR: Mask = YES | NO | ERROR | NONE;
@@ -51,7 +54,7 @@ impl<'t> Analyst<'_, 't> {
                 Node::When(Box::new(condition), Box::new(dot.clone()))
             }
             // Which of its outputs is the first is not looked at.
-            ("first", [f]) => Node::Label(Box::new(self.term(f, dot, names))),
+            ("first", [f]) => Node::First(Box::new(self.term(f, dot, names))),
             ("any", []) => self.any(dot, None, None, false, names),
             ("any", [condition]) => self.any(dot, None, Some(condition), false, names),
             ("any", [each, condition]) => self.any(dot, Some(each), Some(condition), false, names),
@@ -81,7 +84,7 @@ impl<'t> Analyst<'_, 't> {
                 Literal::Arr(_) => None,
             }),
             ("has", [key]) => self.with_literal(dot, key, names, |value, key| match key {
-                Literal::Str(key) => Some(Node::Has(Box::new(value), (*key).into())),
+                Literal::Str(key) => Some(Node::Has(Box::new(value), between_quotes(&key))),
                 _ => None,
             }),
             _ => return None,

@@ -7,6 +7,8 @@
 
 mod calls;
 mod literal;
+mod mask;
+mod names;
 mod needed;
 mod paths;
 mod pattern;
@@ -14,32 +16,19 @@ mod reason;
 mod term;
 
 pub(crate) use literal::{Literal, Set, bits, exact, order};
+pub(crate) use mask::{
+    ANY, CONTEXT, ERROR, Mask, NO, NONE, TRUE, YES, and, attempt, both, choose, label, not, or, otherwise, then, when,
+};
+pub(crate) use names::Definitions;
 pub(crate) use needed::Needed;
-pub(crate) use paths::{PathId, PathRef, Paths};
+pub(crate) use paths::{PathId, PathRef, Paths, between_quotes};
 pub(crate) use pattern::{Pattern, Patterns};
 pub use reason::Reason;
-pub(crate) use term::{Analyst, Definitions, Unclear};
+pub(crate) use term::{Analyst, Unclear};
 
 use std::sync::Arc;
 
 use jaq_core::ops::Cmp;
-
-/// What the outputs of a filter may be, as bits. [`NONE`] says that there may be no output at all and no error.
-pub(crate) type Mask = u8;
-/// An output that decides (neither false nor null) and is no object.
-pub(crate) const YES: Mask = 1;
-/// An output that is false or null.
-pub(crate) const NO: Mask = 2;
-/// A runtime error, or the `break` of a label.
-pub(crate) const ERROR: Mask = 4;
-/// No output.
-pub(crate) const NONE: Mask = 8;
-/// An output that decides and may be an object, the match's context.
-pub(crate) const CONTEXT: Mask = 16;
-/// Anything.
-pub(crate) const ANY: Mask = YES | NO | ERROR | NONE | CONTEXT;
-/// Outputs that are neither false nor null.
-pub(crate) const TRUE: Mask = YES | CONTEXT;
 
 /// The outputs of a part of a filter.
 #[derive(Debug, Clone)]
@@ -62,8 +51,8 @@ pub(crate) enum Node {
     Contains(Box<Node>, Literal),
     /// `index` of a constant: true or null.
     Index(Box<Node>, Literal),
-    /// `has` of a key.
-    Has(Box<Node>, Box<str>),
+    /// `has` of a key, as it stands between quotes in canonical JSON.
+    Has(Box<Node>, Box<[u8]>),
     /// A value made of a value.
     Made(Box<Node>, Making),
     /// Both, as jq's `and`.
@@ -82,8 +71,11 @@ pub(crate) enum Node {
     Else(Box<Node>, Box<Node>),
     /// `try`, with what an error becomes.
     Try(Box<Node>, Option<Box<Node>>),
-    /// Some of the outputs from the first one on: of `label`, whose `break` ends them, and of `first`.
+    /// Outputs from the first one on, maybe none: of `label`, which a `break` ends anywhere. Below it a `break` counts as an
+    /// error, so what follows a `try` that seems to catch it is followed in vain.
     Label(Box<Node>),
+    /// The first output, or more; none only where there is none at all.
+    First(Box<Node>),
     /// The outputs of both.
     Both(Box<Node>, Box<Node>),
     /// `any`: whether an output is true, up to the first one.
@@ -187,6 +179,7 @@ impl Node {
             | Self::Made(n, _)
             | Self::Not(n)
             | Self::Label(n)
+            | Self::First(n)
             | Self::Any(n)
             | Self::Each(_, n) => [Some(n), None, None],
             Self::Compare(l, _, r)
@@ -219,6 +212,32 @@ impl Node {
         }
     }
 
+    /// How many outputs it has at most, as far as that can be told without an event.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Path(_) | Self::Literal(_) | Self::Any(_) => 1,
+            Self::OneOf(all) => all.len(),
+            Self::Unknown(mask) if mask & (TRUE | NO) == 0 => 0,
+            Self::Unknown(_) | Self::Each(..) => usize::MAX,
+            Self::In(n, _)
+            | Self::Text(n, _)
+            | Self::Contains(n, _)
+            | Self::Index(n, _)
+            | Self::Has(n, _)
+            | Self::Made(n, _)
+            | Self::Not(n)
+            | Self::Label(n)
+            | Self::First(n) => n.outputs(),
+            Self::Compare(l, _, r) | Self::And(l, r) | Self::Or(l, r) | Self::Then(l, r) | Self::When(l, r) => {
+                l.outputs().saturating_mul(r.outputs())
+            }
+            Self::If(c, t, e) => c.outputs().saturating_mul(t.outputs().max(e.outputs())),
+            Self::Else(l, r) => l.outputs().max(r.outputs()),
+            Self::Both(l, r) => l.outputs().saturating_add(r.outputs()),
+            Self::Try(n, catch) => n.outputs().saturating_add(catch.as_ref().map_or(0, |c| c.outputs())),
+        }
+    }
+
     /// Whether a part of it is not understood.
     pub(crate) fn is_unclear(&self) -> bool {
         let own = matches!(self, Self::Unknown(mask) if mask & (mask - 1) != 0);
@@ -247,6 +266,7 @@ impl Node {
             Self::Else(l, r) => otherwise(l.bounds(), || r.bounds()),
             Self::Try(n, catch) => attempt(n.bounds(), || catch.as_ref().map_or(NONE, |c| c.bounds())),
             Self::Label(n) => label(n.bounds()),
+            Self::First(n) => n.bounds(),
             Self::Both(l, r) => both(l.bounds(), r.bounds()),
             Self::Any(n) => YES | NO | (n.bounds() & ERROR),
             Self::Each(each, n) => n.bounds() | NONE | each.may_fail(),
@@ -269,63 +289,4 @@ impl Making {
             Self::IsKind(_) => YES | NO,
         }
     }
-}
-
-// How the masks of parts make the mask of a whole: of every output of the left part what the whole does with it.
-
-pub(crate) fn and(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
-    let left = l & (NO | ERROR | NONE);
-    if l & TRUE != 0 { left | boolean(r()) } else { left }
-}
-
-pub(crate) fn or(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
-    let left = boolean(l & (TRUE | ERROR | NONE));
-    if l & NO != 0 { left | boolean(r()) } else { left }
-}
-
-pub(crate) fn not(m: Mask) -> Mask {
-    let (yes, no) = (if m & NO != 0 { YES } else { 0 }, if m & TRUE != 0 { NO } else { 0 });
-    yes | no | (m & (ERROR | NONE))
-}
-
-fn boolean(m: Mask) -> Mask {
-    (m & (NO | ERROR | NONE)) | if m & TRUE != 0 { YES } else { 0 }
-}
-
-pub(crate) fn then(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
-    let left = l & (ERROR | NONE);
-    if l & (TRUE | NO) != 0 { left | r() } else { left }
-}
-
-pub(crate) fn when(c: Mask, n: impl FnOnce() -> Mask) -> Mask {
-    let out = (c & (ERROR | NONE)) | if c & NO != 0 { NONE } else { 0 };
-    if c & TRUE != 0 { out | n() } else { out }
-}
-
-pub(crate) fn choose(c: Mask, t: impl FnOnce() -> Mask, e: impl FnOnce() -> Mask) -> Mask {
-    let mut out = c & (ERROR | NONE);
-    if c & TRUE != 0 {
-        out |= t();
-    }
-    if c & NO != 0 {
-        out |= e();
-    }
-    out
-}
-
-pub(crate) fn otherwise(l: Mask, r: impl FnOnce() -> Mask) -> Mask {
-    let out = l & (TRUE | ERROR);
-    if l & (NO | NONE) != 0 { out | r() } else { out }
-}
-
-pub(crate) fn attempt(m: Mask, catch: impl FnOnce() -> Mask) -> Mask {
-    if m & ERROR != 0 { (m & !ERROR) | catch() } else { m }
-}
-
-pub(crate) fn label(m: Mask) -> Mask {
-    if m & ERROR != 0 { m | NONE } else { m }
-}
-
-pub(crate) fn both(l: Mask, r: Mask) -> Mask {
-    ((l | r) & !NONE) | (l & r & NONE)
 }

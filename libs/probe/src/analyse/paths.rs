@@ -91,10 +91,7 @@ impl Paths {
             return None;
         }
         let number = PathId::try_from(self.all.len()).ok()?;
-        let mut quoted = Vec::new();
-        json::write_str(key, &mut quoted);
-        let key_text = quoted.get(1..quoted.len() - 1).unwrap_or_default().into();
-        self.all.push(Part { parent, depth: depth + 1, key: key_text });
+        self.all.push(Part { parent, depth: depth + 1, key: between_quotes(key) });
         self.numbers.insert((parent, key.into()), number);
         Some(number)
     }
@@ -124,6 +121,13 @@ impl Paths {
         keys.reverse();
         keys
     }
+}
+
+/// A key as it stands between quotes in canonical JSON.
+pub(crate) fn between_quotes(key: &str) -> Box<[u8]> {
+    let mut quoted = Vec::with_capacity(key.len() + 2);
+    json::write_str(key, &mut quoted);
+    quoted.get(1..quoted.len() - 1).unwrap_or_default().into()
 }
 
 #[cfg(test)]

@@ -1,19 +1,15 @@
 //! From a syntax tree to a [`Node`].
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
 use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Def, Pattern as Binding, Term};
+use jaq_core::load::parse::{BinaryOp, Pattern as Binding, Term};
 use jaq_core::path::{Opt, Part};
 
+use super::names::{Definitions, Meaning, Names};
 use super::{ANY, CONTEXT, ERROR, Each, Literal, Mask, NO, NONE, Node, PathRef, Paths, Patterns, Reason, YES};
 use crate::value::Num;
 
 /// Parts of a syntax tree that are looked at for one filter, functions that it calls included.
 const TERMS_MAX: usize = 4_000;
-/// Functions that call each other.
-const CALLS_MAX: usize = 24;
 /// A value made of more parts is not carried along.
 const CARRIED_MAX: usize = 48;
 /// Constants that are treated one by one.
@@ -21,78 +17,21 @@ const SPREAD_MAX: usize = 16;
 /// `.[]` within each other.
 const EACH_MAX: u8 = 4;
 
-/// The functions that every filter may call, those of modules included.
-pub(crate) struct Definitions<'t> {
-    all: Vec<&'t Def<&'t str>>,
-    places: HashMap<(&'t str, usize), Vec<usize>>,
-}
-
-impl<'t> Definitions<'t> {
-    /// In the order in which they are defined: each sees those before it.
-    pub(crate) fn new(all: impl Iterator<Item = &'t Def<&'t str>>) -> Self {
-        let all: Vec<&Def<&str>> = all.collect();
-        let mut places: HashMap<_, Vec<usize>> = HashMap::new();
-        for (i, def) in all.iter().enumerate() {
-            places.entry((def.name, def.args.len())).or_default().push(i);
-        }
-        Self { all, places }
-    }
-
-    /// The last one of this name among the first `seen`, with its place.
-    fn find(&self, name: &str, arity: usize, seen: usize) -> Option<(usize, &'t Def<&'t str>)> {
-        let places = self.places.get(&(name, arity))?;
-        let place = *places.iter().rev().find(|i| **i < seen)?;
-        self.all.get(place).map(|def| (place, *def))
-    }
-}
-
-/// What names mean at a place.
-#[derive(Clone)]
-pub(super) struct Names<'t> {
-    /// How many of the shared definitions are seen.
-    seen: usize,
-    local: Option<Rc<Local<'t>>>,
-}
-
-struct Local<'t> {
-    name: &'t str,
-    meaning: Meaning<'t>,
-    next: Names<'t>,
-}
-
-enum Meaning<'t> {
-    /// A function; it sees itself and what was before it.
-    Def(&'t Def<&'t str>),
-    /// The argument of a function, with the names where it stands.
-    Argument(&'t Term<&'t str>, Names<'t>),
-    Value(Node),
-}
-
-impl<'t> Names<'t> {
-    fn with(&self, name: &'t str, meaning: Meaning<'t>) -> Self {
-        Self { seen: self.seen, local: Some(Rc::new(Local { name, meaning, next: self.clone() })) }
-    }
-
-    fn each(&self) -> impl Iterator<Item = &Rc<Local<'t>>> {
-        std::iter::successors(self.local.as_ref(), |local| local.next.local.as_ref())
-    }
-}
-
 /// Reads filters of one set.
 pub(crate) struct Analyst<'a, 't> {
     pub(super) paths: &'a mut Paths,
     pub(super) patterns: &'a mut Patterns,
-    definitions: &'a Definitions<'t>,
-    data: &'a dyn Fn(usize) -> Option<Literal>,
+    pub(super) definitions: &'a Definitions<'t>,
+    pub(super) data: &'a dyn Fn(usize) -> Option<Literal>,
     terms_left: usize,
     /// Constants of imported data that jq would go through one by one.
     constants: usize,
-    calls: usize,
+    pub(super) calls: usize,
     /// How many `.[]` are around.
     each: u8,
     /// The term that is looked at, and the call in the filter that led to it if it stands elsewhere.
-    at: Option<&'t Term<&'t str>>,
-    call: Option<&'t Term<&'t str>>,
+    pub(super) at: Option<&'t Term<&'t str>>,
+    pub(super) call: Option<&'t Term<&'t str>>,
     /// It is a part of an object that is built.
     shown: bool,
     /// Where a filter was not understood, and why.
@@ -154,8 +93,7 @@ impl<'a, 't> Analyst<'a, 't> {
         (self.terms_left, self.constants, self.calls, self.each) = (TERMS_MAX, 0, 0, 0);
         (self.at, self.call, self.shown) = (None, None, false);
         self.unclear.clear();
-        let names = Names { seen: usize::MAX, local: None };
-        self.term(term, &Node::EVENT, &names)
+        self.term(term, &Node::EVENT, &Names::shared())
     }
 
     /// Terms of the last filter, a constant of imported data being one.
@@ -169,7 +107,7 @@ impl<'a, 't> Analyst<'a, 't> {
     }
 
     /// Of something that is not understood nothing more is said: the first place is the cause.
-    fn made_of(&mut self, value: &Node, mask: Mask, reason: Reason) -> Node {
+    pub(super) fn made_of(&mut self, value: &Node, mask: Mask, reason: Reason) -> Node {
         if value.is_unclear() { Node::Unknown(mask) } else { self.no_more_than(mask, reason) }
     }
 
@@ -236,12 +174,8 @@ impl<'a, 't> Analyst<'a, 't> {
             }
             Term::Call(name, args) => self.call(name, args, dot, names),
             Term::Var(name) => {
-                let value = names.each().find_map(|local| match &local.meaning {
-                    Meaning::Value(value) if local.name == *name => Some(value.clone()),
-                    _ => None,
-                });
                 // Whatever binds a variable has said what is wrong with it.
-                value.unwrap_or(Node::NOTHING_KNOWN)
+                names.variable(name).unwrap_or(Node::NOTHING_KNOWN)
             }
             Term::Path(inner, path) => {
                 let base = self.term(inner, dot, names);
@@ -439,8 +373,18 @@ impl<'a, 't> Analyst<'a, 't> {
             }
             Node::When(c, n) => Node::When(c, Box::new(self.pipe(*n, f))),
             Node::Then(l, n) => Node::Then(l, Box::new(self.pipe(*n, f))),
-            // An error after the label's end makes no outputs either.
+            // An error after the end makes no outputs either.
             Node::Label(n) => Node::Label(Box::new(self.pipe(*n, f))),
+            Node::First(n) => {
+                let mut always = true;
+                let n = self.pipe(*n, &mut |s, value| {
+                    let r = f(s, value);
+                    always &= r.bounds() & NONE == 0;
+                    r
+                });
+                // The first value may be the one of which nothing comes.
+                if always { Node::First(Box::new(n)) } else { Node::Label(Box::new(n)) }
+            }
             Node::Each(each, n) => {
                 self.each += 1;
                 let n = self.pipe(*n, f);
@@ -456,103 +400,6 @@ impl<'a, 't> Analyst<'a, 't> {
                 let value = self.made_of(&l, ANY, reason);
                 let r = f(self, value);
                 Node::Then(Box::new(l), Box::new(r))
-            }
-        }
-    }
-
-    fn call(&mut self, name: &'t str, args: &'t [Term<&'t str>], dot: &Node, names: &Names<'t>) -> Node {
-        let local = names.each().find(|local| match &local.meaning {
-            Meaning::Def(def) => local.name == name && def.args.len() == args.len(),
-            Meaning::Argument(..) => local.name == name && args.is_empty(),
-            Meaning::Value(_) => false,
-        });
-        if let Some(local) = local.cloned() {
-            return match &local.meaning {
-                Meaning::Argument(term, names) => self.term(term, dot, names),
-                Meaning::Def(def) => {
-                    let seen = Names { seen: names.seen, local: Some(local.clone()) };
-                    self.inline(def, args, dot, names, seen)
-                }
-                Meaning::Value(_) => Node::NOTHING_KNOWN,
-            };
-        }
-        if name == crate::walk::DATA {
-            let place = args.first().and_then(|a| if let Term::Num(n) = a { n.parse().ok() } else { None });
-            return match place.and_then(|place| (self.data)(place)) {
-                Some(value) => Node::Literal(value),
-                None => self.unknown(Reason::Data),
-            };
-        }
-        if let Some(known) = self.known(name, args, dot, names) {
-            return known;
-        }
-        match self.definitions.find(name, args.len(), names.seen) {
-            Some((place, def)) => {
-                // A definition sees itself and those before it.
-                let seen = Names { seen: place + 1, local: None };
-                self.inline(def, args, dot, names, seen)
-            }
-            None => self.made_of(dot, ANY, Reason::Function),
-        }
-    }
-
-    /// The body of a function in place of its call; `body` is what names mean in it.
-    fn inline(
-        &mut self,
-        def: &'t Def<&'t str>,
-        args: &'t [Term<&'t str>],
-        dot: &Node,
-        names: &Names<'t>,
-        body: Names<'t>,
-    ) -> Node {
-        if self.calls >= CALLS_MAX {
-            return self.unknown(Reason::Recursion);
-        }
-        self.calls += 1;
-        let outer = self.call;
-        self.call = outer.or(self.at);
-        let node = self.bound(def, &def.args, args, dot, names, body);
-        self.call = outer;
-        self.calls -= 1;
-        node
-    }
-
-    /// Binds the arguments one after the other, then reads the body.
-    fn bound(
-        &mut self,
-        def: &'t Def<&'t str>,
-        params: &'t [&'t str],
-        args: &'t [Term<&'t str>],
-        dot: &Node,
-        names: &Names<'t>,
-        body: Names<'t>,
-    ) -> Node {
-        let (Some((param, params)), Some((arg, args))) = (params.split_first(), args.split_first()) else {
-            return self.term(&def.body, dot, &body);
-        };
-        if param.starts_with('$') {
-            let value = self.term(arg, dot, names);
-            return self.pipe(value, &mut |s, value| {
-                let body = body.with(param, Meaning::Value(value));
-                s.bound(def, params, args, dot, names, body)
-            });
-        }
-        let body = body.with(param, Meaning::Argument(arg, names.clone()));
-        self.bound(def, params, args, dot, names, body)
-    }
-
-    /// What a pattern takes apart is not known.
-    fn bind(&mut self, pattern: &'t Binding<&'t str>, names: &mut Names<'t>) {
-        match pattern {
-            Binding::Var(name) => *names = names.with(name, Meaning::Value(self.unknown(Reason::Pattern))),
-            Binding::Arr(items) => items.iter().for_each(|item| self.bind(item, names)),
-            Binding::Obj(members) => {
-                for (key, value) in members {
-                    if let Term::Var(name) = key {
-                        *names = names.with(name, Meaning::Value(self.unknown(Reason::Pattern)));
-                    }
-                    self.bind(value, names);
-                }
             }
         }
     }

@@ -69,7 +69,7 @@ impl Reader {
             (Node::Or(l, r), true) => either(self.clauses(l, true), self.clauses(r, true)),
             (Node::Or(l, r), false) => all(self.clauses(l, false), self.clauses(r, false)),
             (Node::Not(n), want) => self.clauses(n, !want),
-            (Node::Then(_, n) | Node::Label(n), want) => self.clauses(n, want),
+            (Node::Then(_, n) | Node::Label(n) | Node::First(n), want) => self.clauses(n, want),
             (Node::When(c, n), want) => all(self.clauses(c, true), self.clauses(n, want)),
             (Node::If(c, t, e), want) => {
                 let then = all(self.clauses(c, true), self.clauses(t, want));

@@ -4,7 +4,7 @@ use event::Time;
 
 use super::runner::{Asked, NO_OBJECT, Runner};
 use crate::context;
-use crate::spec::{Note, Outcome};
+use crate::spec::{Note, Outcome, Spec};
 use crate::value::{ParseError, Val, parse};
 
 impl Runner<'_> {
@@ -22,10 +22,7 @@ impl Runner<'_> {
         let mut asked = Asked { id: seen.id, now_ms: seen.now_ms, room, carried: self.carried };
         let mut outcome = Outcome::default();
         for (i, probe) in self.set.inner.probes.iter().enumerate() {
-            let spec = &probe.spec;
-            let query = spec.query_name.as_deref();
-            let passed = query.is_none_or(|name| seen.query == Some(name) && (spec.first_run || !seen.first_run));
-            if passed && spec.scope.holds(&event) && note.before(i, seen.id) {
+            if seen.pass(&probe.spec, &event) && note.before(i, seen.id) {
                 outcome.runs += 1;
                 self.set.ask_jq(i, probe, &event, &mut asked, &mut outcome);
                 note.after(i);
@@ -33,6 +30,11 @@ impl Runner<'_> {
         }
         Ok(outcome)
     }
+}
+
+/// Whether what must hold before a probe's filter is asked holds for this event.
+pub(super) fn passes(spec: &Spec, event: &Val) -> bool {
+    Seen::new(event, 0).pass(spec, event)
 }
 
 /// What is looked at once for all probes.
@@ -65,6 +67,13 @@ impl<'e> Seen<'e> {
             query,
             first_run: zero && !snapshot,
         }
+    }
+
+    /// Query, first run and scope.
+    fn pass(&self, spec: &Spec, event: &Val) -> bool {
+        let query = spec.query_name.as_deref();
+        let passed = query.is_none_or(|name| self.query == Some(name) && (spec.first_run || !self.first_run));
+        passed && spec.scope.holds(event)
     }
 }
 

@@ -126,7 +126,15 @@ impl FilterSet {
         note: &mut dyn Note,
         outcome: &mut Outcome,
     ) -> Result<(), ParseError> {
-        if probe.gate.as_ref().is_some_and(|gate| !eval.holds(gate)) {
+        let passes = match &probe.gate {
+            None => true,
+            Some(gate) => match eval.holds(gate) {
+                Some(holds) => holds,
+                // More tags than are gone through in the line.
+                None => super::naive::passes(&probe.spec, event.value()?),
+            },
+        };
+        if !passes {
             return Ok(());
         }
         let may = eval.decide(&probe.read.node, probe.read.terms);

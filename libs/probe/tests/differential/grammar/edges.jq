@@ -305,3 +305,51 @@ getpath(["payload", "columns", "name"]) | startswith("s")
 .payload?.columns?.name? == null
 (.payload.columns.name == "sshd")? // (.type == "osquery_result")
 try (.payload.columns.name | if startswith("s") then error else . end) catch (. == "sshd")
+# filed under the event itself, alone in a set
+has("a")
+.[] == 1
+any(.[]; . == 1)
+.[] | select(. == "x")
+recurse == 1
+# `break` is caught by nothing but its label
+label $f | (try break $f), true
+label $f | ((break $f)?), true
+label $f | (try (break $f) catch true)
+label $f | ((break $f) // true)
+label $f | try (if .type == "osquery_result" then break $f else true end) catch true
+label $f | (if .type == "osquery_result" then break $f else false end)?, true
+label $f | any(try break $f, true; .)
+any(label $f | try break $f, true; .)
+any(label $f | try break $f, true; .) | not
+label $f | (try error(break $f)), true
+label $f | (label $g | try break $f), true
+label $f | (label $g | try break $g), true
+def g(h): try h; label $f | g(break $f), true
+def g(h): h // true; label $f | g(.tags[]? | if . == "clock" then break $f else empty end)
+label $f | all(try break $f, true; .) | not
+[label $f | (try break $f), true] == []
+(label $f | (try break $f), true) // .type == "x"
+# the first output is followed by no other
+first(1, 2) | select(. == 2)
+first(.type, .source) | select(. == "osquery")
+first(1, .type) | if . == 1 then empty else true end
+first(.tags[]?) | select(. == "clock")
+first(null, "xa") | strings | startswith("x")
+first(false, true) | not
+first(.tags[]?) == "clock" | not
+# more outputs than are read
+.tags[]? | (. == ("a", "clock"))
+.tags[]? | (false, false, . == "clock")
+.payload.snapshot[]? | (.name == "none", .name == "sudo")
+(.tags[]? == "none") and true, .type == "x"
+(.tags[]? | . == "none" | not | not), .type == "x"
+if .tags[]? == "none" then true else false end, .type == "x"
+select(.tags[]? != "none") | false, .type == "x"
+# a parameter is a variable and a function
+def f($type): type == "x"; f("x")
+def f($type): .payload | type; f(.type) == "x"
+def f($not): (.type == "x") | not; f(true)
+def f($a; $b): a == $b and b == $a; f(.type; .source)
+def f($x): def g($y): x == y; g(.type); f(.type)
+def f($x): def x: false; x; f(true)
+def f($x): .payload as $p | $p | x; f(.name) == "usb_devices"

@@ -166,3 +166,20 @@ isempty(C)
 isempty(C) or C
 any(C, true; . == true)
 (C | not), true
+label $f | (try (if C then break $f else C end)), C
+label $f | ((if C then break $f else C end)?), true
+label $f | try (if C then break $f else false end) catch C
+label $f | try (if C then break $f else error end) catch true
+label $f | (if C then break $f else C end) // C
+label $f | (if C then break $f else null end) // true
+any(label $f | (try (if C then break $f else false end)), true; .)
+all(label $f | (if C then break $f else false end)?, C; .)
+label $f | any((if C then break $f else C end)?, C; .)
+(label $f | (try (if C then break $f else false end)), true) | not
+label $f | try (label $g | C | ., (break $g)?, break $f) , true
+first(C, C) | select(. | not)
+first(P, P) | select(. == V)
+first(P, V) | if . == V then empty else true end
+def f($x): x and C; f(C)
+def f($type): P | type; f(C)
+C, false, false, C
