@@ -14,8 +14,9 @@ const LINE_MAX: usize = 16 << 10;
 const EVERY: u64 = 61;
 /// Lines that have passed when first something is learned; then each time twice as many.
 const FIRST: u64 = 192;
-/// Filing a filter anew costs about as much as asking it so many times: before that there is nothing to gain.
-const ASKED: u64 = 8;
+/// Filing a filter anew costs about as much as asking two: where filters were asked so often on an average, it costs little
+/// beside what it may spare.
+const ASKED: u64 = 32;
 /// Sets with more probes learn beside the stream, not in it.
 const INLINE_MAX: usize = 300;
 
