@@ -139,8 +139,8 @@ def endless(size, corpus):
     written.remove()
     grown = max(seen[5:]) - seen[4]
     table("endless: MB of `filter` with ten probes while %s events pass" % "{:,}".format(passes // 10 * 10 * size.probe_events),
-          ["", "10 %", "30 %", "50 %", "70 %", "100 %", "2nd half", "largest"], [["RSS"] + ["%.1f" % seen[i] for i in (0, 2, 4, 6, 9)] + ["%+.1f" % grown, "%.1f" % most]])
-    demand("probes", "largest memory with ten probes on an endless stream", most, ("≤", 10), None, " MB")
+          ["", "10 %", "30 %", "50 %", "70 %", "100 %", "2nd half", "ever, the start included"], [["RSS"] + ["%.1f" % seen[i] for i in (0, 2, 4, 6, 9)] + ["%+.1f" % grown, "%.1f" % most]])
+    demand("probes", "memory with ten probes on an endless stream", max(seen), ("≤", 10), None, " MB")
     demand("probes", "what it grows in the second half", grown, ("≤", 0.5), None, " MB")
 
 

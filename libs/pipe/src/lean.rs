@@ -2,13 +2,44 @@
 //!
 //! Reading a command line, a configuration and a hundred filters touches most of a program's code; the loop that runs
 //! for months afterwards touches little of it.
-#![expect(unsafe_code, reason = "madvise has no safe form; the proof stands at the call")]
+#![cfg_attr(
+    target_os = "linux",
+    expect(unsafe_code, reason = "madvise has no safe form; the proof stands at the call")
+)]
 
-use rustix::mm::{Advice, madvise};
+use std::time::{Duration, Instant};
+
+/// The first lines touch code for once as well: filters are compiled, keys are learned.
+const WARM: Duration = Duration::from_secs(1);
+
+/// When to let go: as the loop begins, and once more when it has run for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Lean {
+    begun: Option<Instant>,
+    done: bool,
+}
+
+impl Lean {
+    /// To be asked again and again.
+    pub(crate) fn look(&mut self) {
+        match self.begun {
+            _ if self.done => {}
+            Some(begun) if begun.elapsed() < WARM => {}
+            begun => {
+                self.done = begun.is_some();
+                self.begun = Some(Instant::now());
+                #[cfg(target_os = "linux")]
+                forget_the_start();
+            }
+        }
+    }
+}
 
 /// Lets go of the pages of code and constants that are in memory; those that are needed come back from the page cache at a
 /// touch. Where that cannot be done nothing changes.
-pub(crate) fn forget_the_start() {
+#[cfg(target_os = "linux")]
+fn forget_the_start() {
+    use rustix::mm::{Advice, madvise};
     let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
     for (start, length) in untouched(&maps) {
         // SAFETY: the range is a mapping of this process that the kernel lists as private, of a file, not writable, and
@@ -20,6 +51,7 @@ pub(crate) fn forget_the_start() {
 }
 
 /// Start and length of the mappings in `smaps` that are a file's and as it is: a head line each, then lines `Key: value`.
+#[cfg(any(target_os = "linux", test))]
 fn untouched(maps: &str) -> Vec<(usize, usize)> {
     let (mut found, mut last) = (Vec::new(), None);
     for line in maps.lines() {
@@ -33,6 +65,7 @@ fn untouched(maps: &str) -> Vec<(usize, usize)> {
 }
 
 /// Of the head line of a mapping: its start and length, if it is of a file and cannot be written to.
+#[cfg(any(target_os = "linux", test))]
 fn mapping(line: &str) -> Option<Option<(usize, usize)>> {
     let mut words = line.split_ascii_whitespace();
     let (range, rights) = (words.next()?, words.next()?);
@@ -69,6 +102,11 @@ Anonymous:             0 kB
 no line of it";
         assert_eq!(untouched(maps), [(0x55d0_c000_0000, 0x2000), (0x55d0_c000_2000, 0x1000)]);
         // And the program goes on.
-        forget_the_start();
+        let mut lean = Lean::default();
+        lean.look();
+        assert!(lean.begun.is_some() && !lean.done);
+        lean.begun = Instant::now().checked_sub(WARM);
+        lean.look();
+        assert!(lean.done);
     }
 }

@@ -7,7 +7,6 @@ pub mod config;
 mod exit;
 pub mod fs;
 mod input;
-#[cfg(target_os = "linux")]
 mod lean;
 pub mod log;
 pub mod metrics;

@@ -15,6 +15,7 @@ use registry::db::{Db, Tx};
 use crate::config::{Config, Place, StageKind};
 use crate::fs::Guard;
 use crate::input::{Input, Read};
+use crate::lean::Lean;
 use crate::out::Out;
 use crate::output::Output;
 use crate::stage::{Line, Stage};
@@ -88,9 +89,9 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self, stage: &mut dyn Stage) -> Result<Exit, StageError> {
-        #[cfg(target_os = "linux")]
-        crate::lean::forget_the_start();
+        let mut lean = Lean::default();
         loop {
+            lean.look();
             self.reload(stage);
             if self.job.signals.stopping() {
                 while stage.drain() {
