@@ -380,8 +380,9 @@ impl Settings {
 
     /// Itself without what was asked and found, to be kept for findings that others make: there may be many.
     pub(crate) fn places(&self) -> Self {
-        let Self { file, path, name, span, entries, .. } = self.clone();
-        Self { secrets: self.secrets.clone(), ..Self::new(file, path, name, span, entries) }
+        let Self { file, path, name, span, entries, secrets, .. } = self;
+        let places = Self::new(file.clone(), path.clone(), name.clone(), span.clone(), entries.clone());
+        Self { secrets: secrets.clone(), ..places }
     }
 
     /// What was found wrong so far, without looking for unknown keys.

@@ -194,6 +194,16 @@ impl Node {
         }
     }
 
+    /// All paths that it looks at.
+    pub(crate) fn paths(&self, found: &mut impl FnMut(PathRef)) {
+        match self {
+            Self::Path(path) => found(*path),
+            Self::Each(each, _) => found(each.over),
+            _ => {}
+        }
+        self.parts().into_iter().flatten().for_each(|part| part.paths(found));
+    }
+
     /// Whether it has at most one output, whose value can be asked for again and again.
     pub(crate) fn is_single(&self) -> bool {
         match self {

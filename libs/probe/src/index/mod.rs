@@ -53,8 +53,9 @@ pub struct Scratch {
 /// Whether glances have spared scans of late.
 #[derive(Debug, Default)]
 struct Worth {
-    /// Glances in vain, less those that were not: an average of the last few.
+    /// The share of the last few glances that spared nothing, of 256.
     vain: u8,
+    /// Lines since the start, to choose one in [`TRIED`].
     passed: u8,
 }
 
@@ -111,7 +112,8 @@ impl Index {
         always.dedup();
         let filed_paths: Vec<PathId> = (0..).zip(&columns).filter(|(_, c)| c.is_some()).map(|(i, _)| i).collect();
         let mut wanted: Vec<PathId> = also.iter().map(|p| p.path).chain(filed_paths.iter().copied()).collect();
-        nodes.for_each(|node| event_paths(node, &mut wanted));
+        let mut of_event = |path: PathRef| wanted.extend((path.base == 0).then_some(path.path));
+        nodes.for_each(|node| node.paths(&mut of_event));
         wanted.sort_unstable();
         wanted.dedup();
         Self {
@@ -185,14 +187,4 @@ impl<'s> Found<'s> {
     pub(crate) fn eval(&self, line: &'s [u8], paths: &'s Paths) -> Eval<'s> {
         Eval::new(line, self.places, paths)
     }
-}
-
-/// The paths of the event that a node looks at.
-fn event_paths(node: &Node, paths: &mut Vec<PathId>) {
-    match node {
-        Node::Path(path) if path.base == 0 => paths.push(path.path),
-        Node::Each(each, _) if each.over.base == 0 => paths.push(each.over.path),
-        _ => {}
-    }
-    node.parts().into_iter().flatten().for_each(|part| event_paths(part, paths));
 }

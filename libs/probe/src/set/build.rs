@@ -116,15 +116,6 @@ fn filed_under(gate: Option<&Node>, read: &Read, until: Option<&Read>) -> Vec<Cl
     }
 }
 
-fn paths_of(node: &Node, found: &mut impl FnMut(PathId)) {
-    match node {
-        Node::Path(path) => found(path.path),
-        Node::Each(each, _) => found(each.over.path),
-        _ => {}
-    }
-    node.parts().into_iter().flatten().for_each(|part| paths_of(part, found));
-}
-
 /// Paths that nobody uses any more and that are kept all the same, so that others keep their numbers.
 const UNUSED_MAX: usize = 4_096;
 
@@ -144,7 +135,7 @@ impl Inner {
             }
         };
         for probe in &self.probes {
-            probe.gate.iter().chain([&probe.read.node]).for_each(|node| paths_of(node, &mut mark));
+            probe.gate.iter().chain([&probe.read.node]).for_each(|node| node.paths(&mut |path| mark(path.path)));
             for key in probe.clauses.iter().flatten() {
                 mark(key.place.path);
                 key.place.over.map(&mut mark);
