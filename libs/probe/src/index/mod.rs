@@ -6,6 +6,7 @@
 mod column;
 mod eval;
 mod glance;
+mod guard;
 mod keys;
 mod prefilter;
 mod rarity;
@@ -18,6 +19,7 @@ pub(crate) use rarity::Rarity;
 
 use column::Column;
 use glance::Glance;
+use guard::{Answers, Guards};
 use prefilter::Prefilter;
 use scan::{At, Places, Trie};
 
@@ -35,6 +37,7 @@ pub(crate) struct Index {
     pub(crate) always: Vec<u32>,
     prefilter: Option<Prefilter>,
     glance: Option<Glance>,
+    guards: Guards,
     /// Which clause each filter is filed under.
     pub(crate) chosen: Vec<Option<usize>>,
 }
@@ -47,6 +50,7 @@ pub struct Scratch {
     /// The line at which a filter was last made a candidate.
     stamps: Vec<u32>,
     stamp: u32,
+    answers: Answers,
     worth: Worth,
 }
 
@@ -111,7 +115,9 @@ impl Index {
         always.sort_unstable();
         always.dedup();
         let filed_paths: Vec<PathId> = (0..).zip(&columns).filter(|(_, c)| c.is_some()).map(|(i, _)| i).collect();
+        let guards = Guards::new(filed, &chosen, rarity);
         let mut wanted: Vec<PathId> = also.iter().map(|p| p.path).chain(filed_paths.iter().copied()).collect();
+        wanted.extend(guards.paths());
         let mut of_event = |path: PathRef| wanted.extend((path.base == 0).then_some(path.path));
         nodes.for_each(|node| node.paths(&mut of_event));
         wanted.sort_unstable();
@@ -123,6 +129,7 @@ impl Index {
             columns,
             filed: filed_paths,
             always,
+            guards,
             chosen,
         }
     }
@@ -144,22 +151,27 @@ impl Index {
 
     /// Scans the line; afterwards `scratch` knows its places and candidates, these in rising order.
     pub(crate) fn look<'s>(&self, line: &[u8], paths: &Paths, filters: usize, scratch: &'s mut Scratch) -> Found<'s> {
-        let Scratch { places, candidates, stamps, stamp, .. } = scratch;
+        let Scratch { places, candidates, stamps, stamp, answers, .. } = scratch;
         places.scan(&self.trie, paths, line);
         stamps.resize(filters, 0);
         *stamp = stamp.wrapping_add(1);
         if *stamp == 0 {
             stamps.fill(0);
+            answers.forget();
             *stamp = 1;
         }
         candidates.clear();
         candidates.extend_from_slice(&self.always);
+        let mut asked = candidates.len() as u64;
         let mut found = |filter: u32| {
             if let Some(last) = stamps.get_mut(filter as usize)
                 && *last != *stamp
             {
                 *last = *stamp;
-                candidates.push(filter);
+                asked += 1;
+                if self.guards.passes(filter, *stamp, answers, |path| places.at(path, paths, line)) {
+                    candidates.push(filter);
+                }
             }
         };
         for path in &self.filed {
@@ -173,7 +185,7 @@ impl Index {
             candidates.sort_unstable();
             candidates.dedup();
         }
-        Found { places, candidates }
+        Found { places, candidates, asked }
     }
 }
 
@@ -181,6 +193,8 @@ impl Index {
 pub(crate) struct Found<'s> {
     places: &'s Places,
     pub(crate) candidates: &'s [u32],
+    /// Filters that the line has a key of, those included that are no candidates for all that.
+    pub(crate) asked: u64,
 }
 
 impl<'s> Found<'s> {

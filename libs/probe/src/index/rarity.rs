@@ -64,6 +64,12 @@ impl<'c> Rarity<'c> {
         costs.enumerate().min_by(|(_, l), (_, r)| l.total_cmp(r)).map(|(i, _)| i)
     }
 
+    /// The one of these clauses that fewest events fulfil.
+    pub(crate) fn rarest<'a>(&self, clauses: impl Iterator<Item = &'a Clause>) -> Option<&'a Clause> {
+        let costs = clauses.map(|clause| (self.cost(clause), clause));
+        costs.min_by(|(l, _), (r, _)| l.total_cmp(r)).map(|(_, clause)| clause)
+    }
+
     /// Candidates per event that a clause makes, and a little for what is not known.
     fn cost(&self, clause: &Clause) -> f64 {
         clause.iter().map(|key| self.key_cost(key)).sum()

@@ -66,10 +66,10 @@ impl<'s> Runner<'s> {
         }
         let set = &*self.set.inner;
         let found = self.index.look(line, &set.paths, set.probes.len(), self.scratch);
+        self.samples.asked += found.asked;
         if found.candidates.is_empty() {
             return Ok(Outcome::default());
         }
-        self.samples.asked += found.candidates.len() as u64;
         let mut eval = found.eval(line, &set.paths);
         let received = eval.string_at(set.seen.received);
         let received = received.and_then(|t| std::str::from_utf8(&t).ok()?.parse::<Time>().ok());
