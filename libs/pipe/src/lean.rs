@@ -1,4 +1,4 @@
-//! Memory that only the start needed is given back.
+//! Memory that was needed only once is given back.
 //!
 //! Reading a command line, a configuration and a hundred filters touches most of a program's code; the loop that runs
 //! for months afterwards touches little of it.
@@ -9,28 +9,24 @@
 
 use std::time::{Duration, Instant};
 
-/// The first lines touch code for once as well: filters are compiled, keys are learned.
+/// The first lines touch code for once as well, filters are compiled, keys are learned; and then ever more rarely.
 const WARM: Duration = Duration::from_secs(1);
 
-/// When to let go: as the loop begins, and once more when it has run for a while.
+/// When to let go: as the loop begins, after [`WARM`], and each time when twice as much time has passed.
 #[derive(Debug, Default)]
 pub(crate) struct Lean {
-    begun: Option<Instant>,
-    done: bool,
+    last: Option<Instant>,
+    pause: Duration,
 }
 
 impl Lean {
     /// To be asked again and again.
     pub(crate) fn look(&mut self) {
-        match self.begun {
-            _ if self.done => {}
-            Some(begun) if begun.elapsed() < WARM => {}
-            begun => {
-                self.done = begun.is_some();
-                self.begun = Some(Instant::now());
-                #[cfg(target_os = "linux")]
-                forget_the_start();
-            }
+        if self.last.is_none_or(|last| last.elapsed() >= self.pause) {
+            self.pause = self.pause.saturating_mul(2).max(WARM);
+            self.last = Some(Instant::now());
+            #[cfg(target_os = "linux")]
+            forget_the_start();
         }
     }
 }
@@ -104,9 +100,11 @@ no line of it";
         // And the program goes on.
         let mut lean = Lean::default();
         lean.look();
-        assert!(lean.begun.is_some() && !lean.done);
-        lean.begun = Instant::now().checked_sub(WARM);
+        let first = lean.last;
         lean.look();
-        assert!(lean.done);
+        assert!(first.is_some() && lean.last == first && lean.pause == WARM);
+        lean.last = Instant::now().checked_sub(WARM);
+        lean.look();
+        assert!(lean.last > first && lean.pause == 2 * WARM);
     }
 }

@@ -16,7 +16,7 @@ const BLOCK: usize = 256 << 10;
 /// Room that a read has at least.
 const READ: usize = 64 << 10;
 /// Blocks read ahead.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 /// What a pipe is asked to hold, so that its writer and we take turns less often.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1 << 20;
@@ -153,7 +153,7 @@ struct Cutter {
 
 impl Cutter {
     fn fill(&mut self, from: &mut impl Read) -> io::Result<usize> {
-        let room = (self.filled + READ).next_multiple_of(BLOCK);
+        let room = (self.filled + READ).next_multiple_of(READ).max(BLOCK + READ);
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
@@ -199,7 +199,7 @@ impl Cutter {
             // The line that has only begun goes into the next block.
             let begun = self.buffer.get(end..self.filled).unwrap_or_default();
             if rest.len() < begun.len() {
-                rest.resize(begun.len().next_multiple_of(BLOCK), 0);
+                rest.resize(begun.len().next_multiple_of(READ), 0);
             }
             if let Some(place) = rest.get_mut(..begun.len()) {
                 place.copy_from_slice(begun);
