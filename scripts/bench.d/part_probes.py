@@ -137,7 +137,7 @@ def endless(size, corpus):
                 held.feed(*[corpus] * (passes // 10))
                 seen.append(held.rss())
             most = status_of(held.child.pid)["VmHWM"]
-        grown = max(seen[5:]) - seen[4]
+        grown = max(seen[5:]) - max(seen[:5])
         rows.append([name] + ["%.1f" % seen[i] for i in (0, 2, 4, 6, 9)] + ["%+.1f" % grown, "%.1f" % most])
         demand("probes", "memory of `%s` with ten probes on an endless stream" % name, max(seen), ("≤", 10) if name == "filter" else None, None, " MB")
         demand("probes", "what `%s` grows in the second half" % name, grown, ("≤", 0.5), None, " MB")

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 /// The first lines touch code for once as well, filters are compiled, keys are learned; and then ever more rarely.
-const WARM: Duration = Duration::from_secs(1);
+const WARM: Duration = Duration::from_millis(250);
 
 /// When to let go: as the loop begins, after [`WARM`], and each time when twice as much time has passed.
 #[derive(Debug, Default)]
