@@ -1,8 +1,9 @@
-//! Filters that are right by the language and most likely not what is meant: `=` where `==` is meant, a filter that
-//! never says no, wildcards where there are none. Only what is certain is told; whether it is meant is for people to say.
+//! Filters that are right by the language and most likely not what is meant: `=` where `==` is meant, a condition that
+//! nothing asks, a filter that never says no, wildcards where there are none. Only what is certain is told; whether it is meant is for people to say.
 
 mod always;
 mod assigned;
+mod dropped;
 mod wildcard;
 
 use jaq_core::load::Arena;
@@ -23,6 +24,8 @@ use crate::{source, stack};
 pub enum Doubted {
     /// A condition that is an assignment, and so always true.
     Assigned,
+    /// A condition whose answer goes nowhere.
+    Dropped,
     /// The filter matches whatever it is asked about.
     Always,
     /// A wildcard that is none.
@@ -56,8 +59,10 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Vec<Doubt>> {
     let at = At { text, words: &words };
     let mut found = Found::new();
     assigned::find(&term, &at, &mut found);
+    dropped::find(&term, &at, &mut found);
     wildcard::find(&term, &mut found);
-    if found.iter().all(|(what, ..)| *what != Doubted::Assigned) {
+    // What is always true for a reason that was named is not named again.
+    if found.iter().all(|(what, ..)| !matches!(what, Doubted::Assigned | Doubted::Dropped)) {
         always::simplify(&mut term);
         let definitions = Definitions::new(shared().iter().chain(&linker.defs));
         let constants = constants(&linker.data);

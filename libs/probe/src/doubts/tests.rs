@@ -40,13 +40,49 @@ fn assignments_that_are_conditions() {
 }
 
 #[test]
+fn conditions_that_nothing_asks() {
+    check(&[
+        (r#".payload.action == "added" | {title: "x"}"#, "1:1 Dropped"),
+        (r#"is_new | {title: "x \(column("path"))"}"#, "1:1 Dropped"),
+        (r#"select(is_new) | column("path") | startswith("/tmp") | {title: "in tmp"}"#, "1:35 Dropped"),
+        (r#"(column("path") | startswith("/tmp")) | {title: "in tmp"}"#, "1:19 Dropped"),
+        ("is_new | column(\"path\") | under(\"/tmp\")", "1:1 Dropped"),
+        (r#".a == 1 and .b == 2 | {a, n: (.b | length)} | select(.a)"#, "1:1 Dropped"),
+        (r#"machine_name as $host | .a | test("x") | {title: $host, b: ($host | length)}"#, "1:30 Dropped"),
+        (".a == 1 | not | true", "1:11 Dropped"),
+        ("if .a then .b == 1 | {title: \"x\"} else empty end", "1:12 Dropped"),
+        (r#"is_new, {title: "x"}"#, "1:1 Dropped"),
+        (r#"select(is_new), {title: "x \(column("path") | line)"}"#, "1:1 Dropped"),
+        (r#"if is_new then {title: "x"} end"#, "1:1 Dropped"),
+        (r#"column("a") | if . == "1" then {title: "x"} elif . == "2" then "y" end"#, "1:15 Dropped"),
+        (r#"select(.a) | if .b then {title: "x"} end"#, "1:14 Dropped"),
+        // Its answer is asked for, or part of what is given.
+        (r#".a == 1 | {title: "x", first: .}"#, "1:11 Always"),
+        (".a == 1 | not", ""),
+        (".a == 1 | select(.)", ""),
+        (".a == 1 | if . then {title: \"x\"} else empty end", ""),
+        ("(.a == 1) as $new | {title: \"x\", $new} | select($new)", ""),
+        ("[.l[] | .a == 1 | tostring] | join(\",\") == \"true\"", ""),
+        ("def is_new: select(.a); is_new | {title: \"x\"}", ""),
+        ("def f(is_new): is_new | {title: \"x\"}; f(select(.a))", ""),
+        (".a == 1 | error(\"x\")", ""),
+        // What is listed may give nothing, or what comes in is the context.
+        ("is_new, {title: (column(\"path\") | strings)}", ""),
+        ("is_new, is_removed", ""),
+        ("select(is_new) | {title: \"x\"} | if .title == \"x\" then .body = \"y\" end", ""),
+        ("select(is_new) | columns | if .a == \"1\" then {title: \"x\"} end", ""),
+        ("if .a == 1 then empty end", ""),
+        ("if .a == 1 then {title: \"x\"} else empty end", ""),
+    ]);
+}
+
+#[test]
 fn filters_that_never_say_no() {
     check(&[
         ("true", "1:1 Always"),
         (r#""added""#, "1:1 Always"),
         (r#"{title: "x"}"#, "1:1 Always"),
         ("# t\n.payload.columns\n| {title: \"path \\(.path)\"}", "3:3 Always"),
-        (r#".payload.action == "added" | {title: "x"}"#, "1:30 Always"),
         (r#"{title: "\(.payload.columns.path | line) on \(machine_name)", n: (column("n") // "none")}"#, "1:1 Always"),
         (r#"machine_name as $host | columns | {title: "\($host): \(.path)"}"#, "1:35 Always"),
         ("if .a == 1 then {title: \"a\"} else {title: \"b\"} end", "1:1 Always"),
