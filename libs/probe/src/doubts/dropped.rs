@@ -74,8 +74,8 @@ const OF_EVENT: [(&str, usize); 8] = [
     ("is_first_run", 0),
 ];
 
-/// Names that the filter gives to functions of its own.
-type Own<'s> = Vec<&'s str>;
+/// Names that the filter gives to functions of its own, and whether these are conditions.
+pub(super) type Own<'s> = Vec<(&'s str, bool)>;
 
 pub(super) fn find<'s>(program: &Term<&'s str>, at: &At<'s, '_>, found: &mut Found<'s>) {
     let mut own = Own::new();
@@ -96,11 +96,18 @@ pub(super) fn find<'s>(program: &Term<&'s str>, at: &At<'s, '_>, found: &mut Fou
 
 pub(super) fn names<'s>(term: &Term<&'s str>, own: &mut Own<'s>) {
     if let Term::Def(defs, _) = term {
-        own.extend(defs.iter().map(|def| def.name));
-        // What is handed to a function may have a helper's name too.
-        own.extend(defs.iter().flat_map(|def| &def.args).copied());
+        for def in defs {
+            let test = def.args.is_empty() && is_test(&def.body, own);
+            own.push((def.name, test));
+            // What is handed to a function may have a helper's name too.
+            own.extend(def.args.iter().map(|arg| (*arg, false)));
+        }
     }
     children(term).into_iter().for_each(|inner| names(inner, own));
+}
+
+pub(super) fn is_own(name: &str, own: &Own<'_>) -> bool {
+    own.iter().any(|(known, _)| *known == name)
 }
 
 /// Every `condition | …` whose right side would say the same of true and false, or fail on both.
@@ -122,7 +129,8 @@ fn is_test(term: &Term<&str>, own: &Own<'_>) -> bool {
         Term::BinOp(_, BinaryOp::Pipe(_), r) => is_test(r, own),
         Term::BinOp(l, BinaryOp::Alt, r) => is_test(l, own) && (is_test(r, own) || is_truth(r)),
         Term::TryCatch(inner, None) => is_test(inner, own),
-        Term::Call(name, args) => TESTS.contains(&(*name, args.len())) && !own.contains(name),
+        Term::Call(name, _) if is_own(name, own) => own.iter().all(|(known, test)| known != name || *test),
+        Term::Call(name, args) => TESTS.contains(&(*name, args.len())),
         _ => false,
     }
 }
@@ -152,7 +160,7 @@ fn ignores(term: &Term<&str>, own: &Own<'_>) -> bool {
             let asks = matches!(path.0.first(), Some((Part::Index(Term::Str(..)), Opt::Essential)));
             (matches!(**inner, Term::Id) && asks) || (ignores(inner, own) && children(term).len() == 1)
         }
-        Term::Call(name, args) if !own.contains(name) => {
+        Term::Call(name, args) if !is_own(name, own) => {
             is_truth(term) || (*name == "null" && args.is_empty()) || OF_EVENT.contains(&(*name, args.len()))
         }
         Term::BinOp(l, BinaryOp::Pipe(None), _) => ignores(l, own),

@@ -7,7 +7,7 @@ use jaq_core::ops::Cmp;
 use jaq_core::path::{Opt, Part};
 
 use super::At;
-use super::dropped::names;
+use super::dropped::{Own, is_own, names};
 use crate::clauses::tree::children;
 use crate::literals;
 use crate::walk::DATA;
@@ -90,7 +90,7 @@ impl Need {
 
 /// Everything that a program asks of an event.
 pub(super) fn seen<'s>(program: &Term<&'s str>, at: &At<'s, '_>) -> Vec<Seen<'s>> {
-    let mut own = Vec::new();
+    let mut own = Own::new();
     names(program, &mut own);
     let mut walk = Walk { at, own, vars: Vec::new(), soft: false, seen: Vec::new() };
     walk.term(program, &Shape::Event, Need::Truth);
@@ -100,7 +100,7 @@ pub(super) fn seen<'s>(program: &Term<&'s str>, at: &At<'s, '_>) -> Vec<Seen<'s>
 struct Walk<'s, 'a> {
     at: &'a At<'s, 'a>,
     /// Names of the filter's own functions.
-    own: Vec<&'s str>,
+    own: Own<'s>,
     vars: Vec<(&'s str, Shape)>,
     soft: bool,
     seen: Vec<Seen<'s>>,
@@ -288,7 +288,7 @@ impl<'s> Walk<'s, '_> {
         input: &Shape,
         need: Need,
     ) -> Shape {
-        if self.own.contains(&name) {
+        if is_own(name, &self.own) {
             self.all(args, &Shape::Other);
             return Shape::Other;
         }

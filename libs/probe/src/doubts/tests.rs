@@ -67,6 +67,7 @@ fn conditions_that_nothing_asks() {
         (r#".a == 1 and .b == 2 | {a, n: (.b | length)} | select(.a)"#, "1:1 Dropped"),
         (r#"machine_name as $host | .a | test("x") | {title: $host, b: ($host | length)}"#, "1:30 Dropped"),
         (".a == 1 | not | true", "1:11 Dropped"),
+        ("def tmp: .path | under(\"/tmp\"); select(is_new) | tmp | {title: \"x\"}", "1:50 Dropped"),
         ("if .a then .b == 1 | {title: \"x\"} else empty end", "1:12 Dropped"),
         (r#"is_new, {title: "x"}"#, "1:1 Dropped"),
         (r#"select(is_new), {title: "x \(column("path") | line)"}"#, "1:1 Dropped"),
@@ -81,6 +82,7 @@ fn conditions_that_nothing_asks() {
         ("(.a == 1) as $new | {title: \"x\", $new} | select($new)", ""),
         ("[.l[] | .a == 1 | tostring] | join(\",\") == \"true\"", ""),
         ("def is_new: select(.a); is_new | {title: \"x\"}", ""),
+        ("def t: .a == 1; def u: select(.a); u | {title: \"x\"}", ""),
         ("def f(is_new): is_new | {title: \"x\"}; f(select(.a))", ""),
         (".a == 1 | error(\"x\")", ""),
         // What is listed may give nothing, or what comes in is the context.
