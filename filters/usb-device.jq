@@ -5,6 +5,7 @@
 # Not seen: a device that comes and goes between two runs of the query.
 # False positives: docks, chargers and monitors with a USB identity; the virtual tablet of a virtual machine.
 
+# Its own helpers, so that it runs with `jq -f` too; those of zentral (docs/prelude.md) make a filter shorter.
 def text: if type == "string" then . elif type == "number" then tostring else "" end;
 # One short line: no line breaks, control characters or marks that turn the direction of writing.
 def line:

@@ -119,7 +119,11 @@ fn a_stored_event_becomes_an_example() {
         ),
         (&["usb", "0", "yes"], 1, "no event with the id `0`"),
         (&["usb", "", "yes"], 1, "no event with the id ``"),
-        (&["inline", &id(1), "yes"], 2, "stands in the configuration"),
+        (
+            &["inline", &id(1), "yes"],
+            2,
+            "only a file has examples: move it to inline.jq and write filter = \"inline.jq\"",
+        ),
         (&["usbb", &id(1), "yes"], 2, "neither a file NAME.jq nor a probe of the configuration; did you mean `usb`?"),
         (&["filters/nosuch.jq", &id(1), "yes"], 2, "nosuch.jq"),
         (&["usb", &id(1), "maybe"], 2, "maybe"),

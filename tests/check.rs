@@ -64,7 +64,8 @@ filter = "r.jq"
     std::fs::write(dir.path().join("r.jq"), "# r\n.a | missing\n").unwrap();
     let (found, drawn) = check(dir.path());
     let places: Vec<(u64, u64, &str)> = found.iter().map(|(l, c, k, _)| (*l, *c, k.as_str())).collect();
-    let want = [(18, 16, "probe.p.filter"), (22, 3, "probe.q.filter"), (24, 12, "probe.q.by"), (2, 6, "")];
+    let want =
+        [(18, 16, "probe.p.filter"), (22, 3, "probe.q.filter"), (24, 12, "probe.q.by"), (2, 6, "probe.r.filter")];
     assert!(want.iter().all(|w| places.contains(w)) && places.len() == want.len(), "{found:?}\n{drawn}");
     assert!(drawn.contains("   18 | filter = '.a | nosuch'\n      |                ^"), "{drawn}");
 }
@@ -134,7 +135,7 @@ filter = 'def f: f; f'
         "note 12:17 \"probe.either.filter\"",
         "note 12:31 \"probe.either.filter\"",
         "note 19:18 \"probe.hostile.filter\"",
-        "note 3:3 \"\"",
+        "note 3:3 \"probe.own.filter\"",
     ];
     assert_eq!(places, want, "{said}");
     let text = |i: usize| records[i]["text"].as_str().unwrap();
@@ -143,7 +144,10 @@ filter = 'def f: f; f'
     assert!(text(2).starts_with("in the way of the same filter: `+` makes"), "{}", text(2));
     assert!(text(3).contains("and it exceeds its limit of "), "{}", text(3));
     assert!(text(4).contains(": `tojson` makes a value"), "{}", text(4));
-    assert!(said.contains("own.jq:3:3: note: jq runs this filter") && said.contains("3 | | tojson"), "{said}");
+    assert!(
+        said.contains("own.jq:3:3: note: `probe.own.filter`: jq runs this filter") && said.contains("3 | | tojson"),
+        "{said}"
+    );
     assert!(
         said.ends_with("7 probes: 1 decided by the index alone, 2 by the index and jq, 4 by jq at every event\n"),
         "{said}"
@@ -202,6 +206,95 @@ filter = 'select(.type == "x" and (.path | under("/Users/*/Downloads"))) | {titl
     assert!(code == Some(1) && !said.contains("ok: "), "{said}");
     let (code, records, said) = run(hub("version = 1\n").path(), &[]);
     assert_eq!((code, records.len(), said.as_str()), (Some(0), 0, "ok: no probes\n"));
+}
+
+#[test]
+fn what_a_probe_says_in_vain_is_a_warning() {
+    let dir = hub(r#"version = 1
+[probe.dropped]
+filter = 'select(is_new) | column("path") | startswith("/tmp") | {title: "in tmp"}'
+[probe.number]
+filter = '.type == "osquery_result" and column("port") > 1000'
+[probe.column]
+query = { sql = "select port, path from listening_ports" }
+filter = 'is_new and (column("pth") | under("/tmp"))'
+[probe.removed]
+query = { sql = "select path from suid_bin", removed = false }
+filter = 'select(is_removed) | {titel: "x"}'
+[probe.nobody]
+scope = { platforms = ["macos"], not_platforms = ["macos", "linux"], tags = [] }
+filter = 'is_new'
+first_run = true
+[probe.list]
+filter = """
+import "ok" as $ok;
+column("vendor_id") | IN($ok[])
+"""
+[probe.shared]
+query = { sql = "select path from suid_bin" }
+filter = "shared.jq"
+[probe.shared-too]
+query = { sql = "select directory from suid_bin" }
+filter = "shared.jq"
+"#);
+    std::fs::write(dir.path().join("shared.jq"), "# s\nis_new and column(\"directory\") == column(\"path\")\n")
+        .unwrap();
+    std::fs::create_dir(dir.path().join("filters")).unwrap();
+    std::fs::write(dir.path().join("filters/ok.json"), "[\"05ac\", \"046d\"]\n").unwrap();
+    let (code, records, said) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let warnings = records.iter().filter(|r| r["level"] == "warning");
+    let places: Vec<String> = warnings.map(|r| format!("{}:{} {}", r["line"], r["column"], r["key"])).collect();
+    let want = [
+        "8:31 \"probe.column.filter\"",
+        "3:45 \"probe.dropped.filter\"",
+        "19:26 \"probe.list.filter\"",
+        "5:41 \"probe.number.filter\"",
+        "11:33 \"probe.removed.filter\"",
+        "11:18 \"probe.removed.filter\"",
+        "15:13 \"probe.nobody.first_run\"",
+        "13:23 \"probe.nobody.scope.platforms\"",
+        "13:77 \"probe.nobody.scope.tags\"",
+    ];
+    assert_eq!(places, want, "{said}");
+    for text in [
+        "`probe.nobody.first_run`: says nothing without a query",
+        "`probe.nobody.scope.platforms`: no machine is in scope: `not_platforms` leaves out all that `platforms` names",
+        "`probe.nobody.scope.tags`: an empty list leaves nobody out",
+        "this condition decides nothing",
+        "the query gives no column `pth`; did you mean `path`?",
+        "the query has `removed = false`, so this never matches",
+        "`ok.json` holds one array, so nothing is ever among it; one value a line is wanted",
+        "people read `title` and `body`; did you mean `title`?",
+        "which is greater than any number; write `tonumber > 1000`",
+    ] {
+        assert!(said.contains(text), "`{text}` is not in:\n{said}");
+    }
+    // Agents that log numbers have columns that are numbers.
+    let numerics = hub("version = 1\n[source.osquery]\noptions = { logger_numerics = true }\n[probe.number]\n\
+                        filter = 'is_new and column(\"port\") > 1000'\n");
+    assert_eq!(run(numerics.path(), &["--strict"]).0, Some(0));
+}
+
+#[test]
+fn probes_that_ship_and_those_of_the_guide_are_beyond_doubt() {
+    for folder in ["filters", "tests/data/guide/filters"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut text = "version = 1\ninclude = [\"filters/*.toml\"]\n".to_owned();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let alone = path.with_extension("ndjson").exists() && !path.with_extension("toml").exists();
+            if alone && path.extension().is_some_and(|e| e == "jq") {
+                text.push_str(&format!("[probe.{name}]\nfilter = \"filters/{name}.jq\"\n"));
+            }
+        }
+        let dir = hub(&text);
+        std::os::unix::fs::symlink(&folder, dir.path().join("filters")).unwrap();
+        let (code, records, said) = run(dir.path(), &[]);
+        let warnings: Vec<_> = records.iter().filter(|r| r["level"] == "warning").collect();
+        assert!(code == Some(0) && warnings.is_empty() && !said.contains("ok: no probes"), "{said}");
+    }
 }
 
 #[test]

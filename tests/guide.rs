@@ -55,7 +55,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// In a folder that is as the repository, as far as the page needs it.
+    /// In an empty folder.
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let path = |name: &str| scratch.path().join(name);
@@ -64,9 +64,8 @@ impl Reader {
         let built = env!("CARGO_BIN_EXE_zentral");
         let own = path("bin/zentral");
         std::fs::hard_link(built, &own).or_else(|_| std::fs::copy(built, &own).map(drop)).unwrap();
-        std::fs::create_dir(path("zentral")).unwrap();
-        std::os::unix::fs::symlink(Path::new(ROOT).join("tests"), path("zentral/tests")).unwrap();
-        std::fs::write(path("here"), path("zentral").to_str().unwrap()).unwrap();
+        std::fs::create_dir(path("work")).unwrap();
+        std::fs::write(path("here"), path("work").to_str().unwrap()).unwrap();
         Self { scratch }
     }
 

@@ -206,11 +206,11 @@ fn the_good_ones_say_what_they_would_say_alone() {
 fn broken() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let long = format!("# long\n{}", ".a or ".repeat(1_750_000)).into_bytes();
     vec![
-        ("syntax", b"# t\n.a ==\n".to_vec(), "filters/syntax.jq:2:6: expected ", "2 | .a =="),
+        ("syntax", b"# t\n.a ==\n".to_vec(), "filters/syntax.jq:2:6: `probe.syntax.filter`: expected ", "2 | .a =="),
         (
             "unknown",
             b"# t\n.a | nosuch(1)\n".to_vec(),
-            "filters/unknown.jq:2:6: unknown function `nosuch/1`",
+            "filters/unknown.jq:2:6: `probe.unknown.filter`: unknown function `nosuch/1`",
             "|      ^^^^^^",
         ),
         ("outside", b"import \"../../secret\" as s; .a\n".to_vec(), "filters/outside.jq:1:9: ", "|         ^^^^^^^"),
@@ -218,10 +218,10 @@ fn broken() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
         (
             "missing",
             b"import \"nowhere\" as s; .a\n".to_vec(),
-            "filters/missing.jq:1:9: no file `nowhere.jq`",
+            "filters/missing.jq:1:9: `probe.missing.filter`: no file `nowhere.jq`",
             "^^^^^^^",
         ),
-        ("long", long, "filters/long.jq:1:1: text is longer than 1048576 bytes", "1 | # long"),
+        ("long", long, "filters/long.jq:1:1: `probe.long.filter`: text is longer than 1048576 bytes", "1 | # long"),
         (
             "bytes",
             b"# t\n.a == \"\xff\"\n".to_vec(),

@@ -72,7 +72,20 @@ fn every_probe_passes_check_and_its_examples_hold() {
     // Once more: everything is there already, and nothing is written.
     let again = zentral(dir.path(), &args);
     assert_eq!((again.code, again.out.as_str()), (Some(3), ""), "{}", again.err);
-    assert!(again.err.contains("zentral import: 45 probes, "), "{}", again.err);
+    assert!(
+        again.err.contains("zentral import: 45 probes, 0 files written (all are there already), "),
+        "{}",
+        again.err
+    );
+    assert!(!again.err.contains("`include`"), "the configuration has it: {}", again.err);
+
+    // Where `include` does not name them, what is missing is said as it has to stand there.
+    let other = zentral(
+        dir.path(),
+        &["import", "-o", "more", files.iter().find(|f| f.ends_with("munki_install.yml")).unwrap()],
+    );
+    assert!(other.err.contains("zentral import: 1 probe, 3 files written, "), "{}", other.err);
+    assert!(other.err.contains("add to `include` in pipeline.toml: \"more/probes/*.toml\""), "{}", other.err);
 }
 
 #[test]

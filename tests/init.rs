@@ -113,6 +113,7 @@ fn nothing_is_overwritten() {
     let before = files(dir.path());
     check(dir.path(), &["init"], 2, "pipeline.toml is there already");
     check(dir.path(), &["init", "."], 2, "pipeline.toml");
+    check(dir.path(), &["init", "--guide"], 2, "--guide needs a new folder");
     assert_eq!(files(dir.path()), before);
 
     // A folder of somebody else's: as long as no file has the same name it is fine.

@@ -114,6 +114,7 @@ fn what_is_wrong_ends_with_2_and_prints_nothing() {
         ("normalize osquery --probe usb", b"[{\"a\":\"\xff\"}]", "stdin is not UTF-8"),
         ("normalize osquery --probe usb", long.as_bytes(), "stdin is longer than 16777216 bytes"),
         ("normalize osquery --probe nosuch", b"[]", "the configuration has no probe `nosuch`"),
+        ("normalize osquery --probe ubs", b"[]", "no probe `ubs`; did you mean `usb`?"),
         ("normalize osquery --probe all", b"[]", "probe `all` has no query"),
         ("normalize osquery --probe usb --unit paris", b"[]", "the configuration has no unit `paris`"),
         ("normalize osquery --probe usb --tags A", b"[]", "`A` is no name"),

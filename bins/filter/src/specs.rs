@@ -100,21 +100,29 @@ fn placed(config: &Config, errors: Vec<CompileError>) -> Vec<Finding> {
     once.into_values().map(|problem| finding(config, &problem)).collect()
 }
 
-/// What is to be said of a filter of the configuration: a program that stands in the file itself is shown there, under
-/// its key.
+/// What is to be said of a filter of the configuration, under its key: a program that stands in the configuration is
+/// shown there, one of a file in that file. A module has no key.
 pub fn finding(config: &Config, p: &Problem) -> Finding {
-    let inline = config.probes.values().find_map(|probe| {
-        let by = || probe.by.as_ref().filter(|_| p.file == format!("{}, by", inline_name(probe))).map(|by| ("by", by));
-        let filter = (p.file == inline_name(probe)).then_some(("filter", &probe.filter));
-        filter.or_else(by).map(|found| (probe, found))
+    let named = config.probes.values().find_map(|probe| {
+        let by = || probe.by.as_ref().filter(|by| is_of(by, &format!("{}, by", inline_name(probe)), p));
+        let filter = is_of(&probe.filter, &inline_name(probe), p).then_some(("filter", &probe.filter));
+        filter.or_else(|| by().map(|by| ("by", by))).map(|found| (probe, found))
     });
-    if let Some((probe, (key, text))) = inline {
-        return match &text.file {
-            None => probe.settings.within(key, &text.source, p.line, p.column, &p.message),
-            Some(file) => Finding::drawn(file, p.line, p.column, "", &p.message, drawn(p)),
-        };
+    let Some((probe, (key, text))) = named else {
+        return Finding::drawn(&p.file, p.line, p.column, "", &p.message, drawn(p));
+    };
+    match &text.file {
+        None => probe.settings.within(key, &text.source, p.line, p.column, &p.message),
+        Some(file) => {
+            let key = format!("probe.{}.{key}", probe.name);
+            Finding::drawn(file, p.line, p.column, &key, &p.message, drawn(p))
+        }
     }
-    Finding::drawn(&p.file, p.line, p.column, "", &p.message, drawn(p))
+}
+
+/// Whether a problem is one of this text, by its file or by what the engine calls it.
+fn is_of(text: &FilterText, name: &str, p: &Problem) -> bool {
+    p.file == name || text.file.as_ref().is_some_and(|file| p.file == file.display().to_string())
 }
 
 fn drawn(p: &Problem) -> String {

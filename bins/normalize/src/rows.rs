@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, Read as _};
 
 use event::{LINE_MAX, Machine, Time};
-use pipe::config::{Config, ProbeConf};
+use pipe::config::{Config, ProbeConf, nearest};
 use pipe::{Exit, StageError};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -21,7 +21,10 @@ const ROWS_MAX: usize = 65_536;
 /// Reads rows on stdin and prints the events that they would be if osqueryd ran the query of the probe now.
 pub(crate) fn run(config: &Config, probe: &str, machine: Option<Machine>) -> Result<Exit, StageError> {
     let conf = config.probes.get(probe);
-    let conf = conf.ok_or_else(|| StageError::usage(format!("the configuration has no probe `{probe}`")))?;
+    let conf = conf.ok_or_else(|| {
+        let near = nearest(probe, config.probes.keys().map(String::as_str));
+        StageError::usage(format!("the configuration has no probe `{probe}`{near}"))
+    })?;
     let query = Query::of(conf)?;
     let machine = machine.unwrap_or_default();
     let text = stdin()?;

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use pipe::cli::{Global, complain};
-use pipe::config::is_name;
+use pipe::config::{Config, is_name};
 use pipe::{Exit, StageError};
 use serde_json::json;
 
@@ -32,6 +32,7 @@ use self::fleet::Fleet;
 use self::node::{Documents, Spot};
 use self::toml::Place;
 use self::write::Written;
+use crate::status::table::plural;
 
 /// The longest file that is read, in bytes: what osquery takes for a configuration.
 const FILE_MAX: u64 = 4 << 20;
@@ -84,7 +85,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     // Evaluation of filters needs a big stack, and so may the trees of deep files.
     let ran = probe::with_stack(|| {
         read(args, &mut import);
-        finish(args, &mut import)
+        finish(&config, args, &mut import)
     });
     crate::finish(ran.unwrap_or_else(|e| Err(StageError::state(e.to_string()))))
 }
@@ -172,7 +173,7 @@ fn single<'a>(at: &Spot<'a>, stem: &str, given: &BTreeSet<String>, fleet: &mut F
 }
 
 /// Names, tests and writes what was made.
-fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
+fn finish(config: &Config, args: &Args, import: &mut Import) -> Result<Exit, StageError> {
     let mut names = Names::default();
     let drafts = std::mem::take(&mut import.drafts);
     let too_many = drafts.len().saturating_sub(PROBES_MAX);
@@ -188,7 +189,7 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
         let why = format!("{too_many} more probes than the {PROBES_MAX} of one run");
         import.refused.push(("import".into(), why));
     }
-    let mut written = 0;
+    let (mut written, mut files) = (0, 0);
     match &args.out {
         None => {
             let tables: Vec<String> = ready.iter().map(|probe| probe.table(&Place::Inline)).collect();
@@ -202,6 +203,7 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
                     Written::Same => written += 1,
                     Written::Files(paths) => {
                         written += 1;
+                        files += paths.len();
                         let said: String = paths.iter().map(|path| said(probe, path, people)).collect();
                         pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
                     }
@@ -218,15 +220,32 @@ fn finish(args: &Args, import: &mut Import) -> Result<Exit, StageError> {
         complain(&format!("zentral import: {}: {why}", draft::line(place)));
     }
     let refused = import.refused.len();
-    complain(&format!("zentral import: {}, {refused} refused", crate::status::table::plural(written, "probe")));
-    if let Some(dir) = args.out.as_ref().filter(|_| written > 0) {
-        let pattern = dir.join("probes/*.toml");
-        complain(&format!(
-            "zentral import: `include` in pipeline.toml takes them in: {:?}",
-            pattern.display().to_string()
-        ));
+    let probes = plural(written, "probe");
+    let Some(dir) = &args.out else {
+        complain(&format!("zentral import: {probes}, {refused} refused"));
+        return Ok(exit(import));
+    };
+    let there = if files == 0 && written > 0 { " (all are there already)" } else { "" };
+    complain(&format!("zentral import: {probes}, {} written{there}, {refused} refused", plural(files, "file")));
+    if let Some(pattern) = missing(config, dir).filter(|_| written > 0) {
+        complain(&format!("zentral import: add to `include` in pipeline.toml: {pattern:?}"));
     }
-    Ok(if import.refused.is_empty() { Exit::Done } else { Exit::Refused })
+    Ok(exit(import))
+}
+
+fn exit(import: &Import) -> Exit {
+    if import.refused.is_empty() { Exit::Done } else { Exit::Refused }
+}
+
+/// What `include` has to name so that the configuration takes in the probes of this folder; nothing if it does.
+fn missing(config: &Config, dir: &Path) -> Option<String> {
+    let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let pattern = whole(dir.join("probes/*.toml"));
+    if config.includes().into_iter().any(|known| whole(known) == pattern) {
+        return None;
+    }
+    let base = whole(config.base.clone());
+    Some(pattern.strip_prefix(&base).unwrap_or(&pattern).display().to_string())
 }
 
 fn prepare(draft: Draft, names: &mut Names) -> Result<Ready, String> {

@@ -1,6 +1,7 @@
 //! `zentral init`: a folder with everything that a hub needs to start.
 
 mod complete;
+mod guide;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -27,6 +28,9 @@ pub struct Args {
     /// URL by which agents reach the hub [default: https://localhost and the port of --listen]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// Also the files of the guide to filters (docs/filters.md): a log of osquery's, rows, and filters with examples
+    #[arg(long)]
+    pub guide: bool,
 }
 
 /// Port of the hub if nobody says one.
@@ -120,6 +124,9 @@ impl Plan {
         ];
         for (name, text) in PROBE {
             files.push((Path::new("probes").join(name), 0o644, text.into()));
+        }
+        if args.guide {
+            files.extend(guide::FILES.map(|(name, text)| (name.into(), 0o644, text.into())));
         }
         // Last, so that a folder with a pipeline.toml has the rest as well.
         files.push(("pipeline.toml".into(), 0o644, pipeline.into()));

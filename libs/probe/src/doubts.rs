@@ -1,8 +1,14 @@
-//! Filters that are right by the language and most likely not what is meant: `=` where `==` is meant, a filter that
-//! never says no, wildcards where there are none. Only what is certain is told; whether it is meant is for people to say.
+//! Filters that are right by the language and most likely not what is meant: `=` where `==` is meant, a condition that
+//! nothing asks, a filter that never says no, wildcards where there are none. Only what is certain is told; whether it is meant is for people to say.
 
 mod always;
 mod assigned;
+mod dropped;
+mod known;
+mod listed;
+mod number;
+mod shape;
+mod titled;
 mod wildcard;
 
 use jaq_core::load::Arena;
@@ -18,15 +24,27 @@ use crate::read::constants;
 use crate::spec::Source;
 use crate::{source, stack};
 
+pub use known::Asked;
+
 /// What is doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubted {
     /// A condition that is an assignment, and so always true.
     Assigned,
+    /// A condition whose answer goes nowhere.
+    Dropped,
     /// The filter matches whatever it is asked about.
     Always,
     /// A wildcard that is none.
     Wildcard,
+    /// A comparison of a column with what is no text.
+    Number,
+    /// What the probe's query never gives.
+    Never,
+    /// A context whose title people will not read.
+    Unread,
+    /// Imported data among which nothing will be found.
+    Listed,
 }
 
 /// A doubt and its place.
@@ -41,12 +59,13 @@ pub struct Doubt {
 /// Text of the filter that is doubtful, and why.
 type Found<'s> = Vec<(Doubted, &'s str, String)>;
 
-/// What is doubtful about a filter; nothing if it is wrong or there is no thread to read it on.
-pub fn doubts(filter: &Source, modules: &dyn Modules) -> Vec<Doubt> {
-    stack::with_stack(|| read(filter, modules)).ok().flatten().unwrap_or_default()
+/// What is doubtful about a filter that sees the results of a query, or (without one) all events; nothing if it is wrong
+/// or there is no thread to read it on.
+pub fn doubts(filter: &Source, modules: &dyn Modules, asked: Option<&Asked>) -> Vec<Doubt> {
+    stack::with_stack(|| read(filter, modules, asked)).ok().flatten().unwrap_or_default()
 }
 
-fn read(filter: &Source, modules: &dyn Modules) -> Option<Vec<Doubt>> {
+fn read(filter: &Source, modules: &dyn Modules, asked: Option<&Asked>) -> Option<Vec<Doubt>> {
     let arena = Arena::default();
     let mut linker = Linker::new(&arena, modules);
     let (file, term) = linker.program(&filter.name, &filter.text);
@@ -56,8 +75,15 @@ fn read(filter: &Source, modules: &dyn Modules) -> Option<Vec<Doubt>> {
     let at = At { text, words: &words };
     let mut found = Found::new();
     assigned::find(&term, &at, &mut found);
+    dropped::find(&term, &at, &mut found);
     wildcard::find(&term, &mut found);
-    if found.iter().all(|(what, ..)| *what != Doubted::Assigned) {
+    titled::find(&term, &mut found);
+    let seen = shape::seen(&term, &at);
+    number::find(&seen, &mut found);
+    known::find(&seen, asked, &mut found);
+    listed::find(&seen, &|place| linker.imported_data(place), &mut found);
+    // What is always true for a reason that was named is not named again.
+    if found.iter().all(|(what, ..)| !matches!(what, Doubted::Assigned | Doubted::Dropped)) {
         always::simplify(&mut term);
         let definitions = Definitions::new(shared().iter().chain(&linker.defs));
         let constants = constants(&linker.data);

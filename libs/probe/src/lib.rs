@@ -39,7 +39,7 @@ pub use budget::{Limit, Limits};
 pub use compile::{compile, imports, rev};
 pub use context::{CONTEXT_MAX, CONTEXTS_MAX};
 pub use describe::describe;
-pub use doubts::{Doubt, Doubted, doubts};
+pub use doubts::{Asked, Doubt, Doubted, doubts};
 pub use error::{CompileError, Problem};
 pub use index::Scratch;
 pub use link::{Modules, NoModules};

@@ -134,6 +134,12 @@ impl<'s, 'm> Linker<'s, 'm> {
         modules.chain(data).collect()
     }
 
+    /// Path and text of imported data.
+    pub(crate) fn imported_data(&self, place: usize) -> Option<(&str, &str)> {
+        let path = self.data_places.iter().find(|(_, known)| **known == place).map(|(path, _)| path);
+        Some((path?, self.data.get(place)?))
+    }
+
     /// A file and all that it imports, each once.
     fn with_uses(&self, file: usize) -> Vec<&File<'s>> {
         let mut seen = vec![file];

@@ -68,7 +68,7 @@ fn shortened(word: &str) -> String {
 }
 
 /// Words, strings and signs of a text, without comments and white space.
-fn pieces(sql: &str) -> Result<Vec<std::ops::Range<usize>>, (usize, &'static str)> {
+pub(crate) fn pieces(sql: &str) -> Result<Vec<std::ops::Range<usize>>, (usize, &'static str)> {
     let (mut all, mut at) = (Vec::new(), 0);
     while let Some(rest) = sql.get(at..).filter(|rest| !rest.is_empty()) {
         let first = rest.chars().next().unwrap_or_default();

@@ -18,6 +18,9 @@ pub fn plan(global: &Global, args: &Args) -> Result<Plan, StageError> {
     if args.listen.is_some() || args.url.is_some() {
         return Err(StageError::usage(format!("{there} and says what --listen and --url would; nothing was written")));
     }
+    if args.guide {
+        return Err(StageError::usage(format!("{there}; --guide needs a new folder; nothing was written")));
+    }
     let (config, _) = Config::load(&main, global.data.as_deref()).map_err(|findings| {
         complain(&render(&findings));
         StageError::usage(format!("{there} and is wrong; nothing was written"))

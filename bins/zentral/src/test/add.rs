@@ -111,7 +111,8 @@ fn path(config: &Config, name: &str) -> Result<PathBuf, StageError> {
         let file = conf.filter.file.clone();
         return file.ok_or_else(|| {
             StageError::usage(format!(
-                "the filter of probe `{name}` stands in the configuration: only a file has examples"
+                "the filter of probe `{name}` stands in the configuration, and only a file has examples: move it to \
+                 {name}.jq and write filter = \"{name}.jq\""
             ))
         });
     }

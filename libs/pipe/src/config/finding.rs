@@ -59,9 +59,13 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding at `span` (bytes) of `file`. Of the values on the line only the one at `span` is shown.
+    /// A finding at `span` (bytes) of `file`. Of the values on the line only the one at `span` is shown, unless the key is
+    /// a probe's.
     pub fn at(file: &SourceFile, span: Range<usize>, key: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::draw(file, span, key, text, Show::Meant)
+        let key = key.into();
+        // The whole line is the probe's: on a line of TOML stands one key, with all that it holds.
+        let show = if key.starts_with("probe.") { Show::Plain } else { Show::Meant };
+        Self::draw(file, span, key, text, show)
     }
 
     /// A finding about a secret: no value on its line is shown.

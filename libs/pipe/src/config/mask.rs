@@ -1,5 +1,6 @@
 //! A line of the configuration as it may be shown: findings are printed and logged, so of the values on a line only the
-//! one that is meant is drawn, and never that of a secret.
+//! one that is meant is drawn, and never that of a secret. A probe has no secrets, so its lines are shown but for what
+//! looks as if it had gone astray.
 
 use std::ops::Range;
 
@@ -11,6 +12,8 @@ const HIDDEN: &str = "***";
 pub(super) enum Show {
     /// Keys, and the value under the caret.
     Meant,
+    /// Keys, and values that nobody would keep secret: a line of a probe.
+    Plain,
     /// Keys only: the value under the caret is a secret.
     Keys,
     /// Keys before the caret: there the line stops being TOML, so nobody knows what the rest of it is.
@@ -66,6 +69,8 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
     let inside = !(meant.starts_with('{') || (meant.starts_with('[') && meant.contains('{')));
     let mut all = Vec::new();
     let mut at = 0;
+    // Whether values of the last key may be seen.
+    let mut plainly = false;
     while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
         let first = rest.chars().next().unwrap_or_default();
         let (end, plain) = match (open, first) {
@@ -77,11 +82,45 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
         };
         let key = first != '#' && line.get(end..).is_some_and(|after| after.trim_start().starts_with('='));
         let under = at < caret.end.max(caret.start + 1) && caret.start < end;
-        let meant = under && (inside || (at..end).contains(&caret.start)) && show == Show::Meant;
-        all.push((at..end, plain || key || (meant && first != '#')));
+        let text = line.get(at..end).unwrap_or_default();
+        if key && !plain {
+            plainly = show == Show::Plain && is_of_probe(text);
+        }
+        let within = inside || (at..end).contains(&caret.start);
+        let meant = under && within && matches!(show, Show::Meant | Show::Plain);
+        let shown = meant || (plainly && !text.contains("://"));
+        all.push((at..end, plain || key || (shown && first != '#')));
         at = end;
     }
     all
+}
+
+/// Whether it is a key of a probe, or a slip of the pen for one: what it holds is no secret.
+fn is_of_probe(key: &str) -> bool {
+    const KEYS: [&str; 19] = [
+        "scope",
+        "platforms",
+        "units",
+        "tags",
+        "not_platforms",
+        "not_units",
+        "not_tags",
+        "query",
+        "sql",
+        "interval",
+        "snapshot",
+        "removed",
+        "version",
+        "filter",
+        "severity",
+        "act",
+        "by",
+        "shadow",
+        "first_run",
+    ];
+    let slips = (key.chars().count() / 3).min(2);
+    let last = key.trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
+    KEYS.iter().any(|known| strsim::damerau_levenshtein(last, known) <= slips)
 }
 
 fn first_key(line: &str, inside: bool) -> Vec<(Range<usize>, bool)> {
@@ -237,6 +276,15 @@ mod tests {
         check("password = 12345", "12345", Show::Keys, ("password = ***", "           ^^^"));
         check("\tü = 'é\\', x = 5", "x", Show::Meant, ("\tü = ***, x = ***", "\t         ^"));
         check("[stage.act]", "[stage.act]", Show::Meant, ("[stage.act]", "^^^^^^^^^^^"));
+        // A line of a probe.
+        check("severty = \"major\" # why", "severty", Show::Plain, ("severty = \"major\" ***", "^^^^^^^"));
+        let query = "query = { sql = \"select 1\", interval = '1h', removd = false }";
+        check(query, "removd", Show::Plain, (query, &format!("{}^^^^^^", " ".repeat(45))));
+        let astray = "scope = { unit = 5, pasword = 'x', tags = ['y'] }";
+        check(astray, "unit", Show::Plain, ("scope = { unit = 5, pasword = ***, tags = ['y'] }", "          ^^^^"));
+        check("by = 'https://x/T0', act = 1", "act", Show::Plain, ("by = ***, act = 1", "          ^^^"));
+        check("key = 'x', act = []", "act", Show::Plain, ("key = ***, act = []", "           ^^^"));
+        check("x = '''\nsecret = 1\n''', bz = 2", "bz", Show::Plain, ("***, bz = ***", "     ^^"));
         // Inside a string of many lines everything is its value.
         check("a = '''\nsecret = 1\n''', b = 2", "cret", Show::Keys, ("***", "^^^"));
         check("a = '''\nfoo(.x) | y = 1\n'''", ".x", Show::Meant, ("foo(.x) | y = 1", "    ^^"));

@@ -66,7 +66,7 @@ fn says_what_is_wrong_and_where() {
     check("version = 1\n[stage.receive\n", &[":2:"]);
     check(
         "version = 1\n[probe.p]\nfilter = \".a\"\nscope = { platforms = [\"linux\", \"darwin\"] }",
-        &[":4:33: `probe.p.scope.platforms`: `darwin` is none of", "did you mean `macos`?", "[***, \"darwin\"]"],
+        &[":4:33: `probe.p.scope.platforms`: `darwin` is none of", "did you mean `macos`?", "[\"linux\", \"darwin\"]"],
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\nseverity = \"major\"\n",
@@ -263,7 +263,7 @@ fn what_a_probe_names_is_found_where_it_stands() {
         "version = 1\n[action.slack]\n[probe.p]\nfilter = \".a\"\nact = [\"slack\", \"slak\"]\nscope = { not_units = [\"b\"] }",
         &[
             ":5:17: `probe.p.act`: probe `p` names the action `slak`",
-            "    5 | act = [***, \"slak\"]\n      |             ^^^^^^",
+            "    5 | act = [\"slack\", \"slak\"]\n      |                 ^^^^^^",
             ":6:24: `probe.p.scope`: probe `p` names the unit `b`",
         ],
     );

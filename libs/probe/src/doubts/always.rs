@@ -57,7 +57,7 @@ fn settle(value: &mut Term<&str>) {
 }
 
 /// Whether it has an output or fails.
-fn gives_one(term: &Term<&str>) -> bool {
+pub(super) fn gives_one(term: &Term<&str>) -> bool {
     match term {
         Term::Id | Term::Num(_) | Term::Var(_) => true,
         Term::Str(_, parts) => parts.iter().all(|part| match part {
