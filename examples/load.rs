@@ -16,28 +16,20 @@ use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+mod support;
+use support::{body, connect, now, post, tls};
 
 /// Time of the records of a pool; those made as they are sent are of now.
 const POOL_TIME: u64 = 1_767_686_405;
-/// Of so many records one is a USB device that was plugged in.
-const ONE_IN: u64 = 100;
 
 #[derive(Parser)]
 struct Cli {
@@ -117,11 +109,11 @@ fn main() {
 }
 
 async fn enrol(cli: &Cli, tls: &TlsConnector, secret: &str) {
-    let mut to = connect(&cli.address, tls).await;
+    let mut to = connect(&cli.address, tls).await.expect("a connection");
     let body = json!({"enroll_secret": secret, "host_identifier": "bench-1", "platform_type": "9", "host_details": {
         "system_info": {"hardware_serial": "BENCH0000001", "hostname": "bench-1", "uuid": "4C4C4544-0031-4A10-8052-B5C04F4E3132"},
         "os_version": {"name": "Debian", "platform": "debian", "major": "12", "version": "12"}}});
-    let (status, reply) = post(&mut to, "/public/osquery/enroll", Bytes::from(body.to_string()), false).await;
+    let (status, reply) = post(&mut to, "/public/osquery/enroll", Bytes::from(body.to_string()), false).await.expect("a reply");
     let key = reply.get("node_key").and_then(Value::as_str).unwrap_or_else(|| panic!("not enrolled: {status} {reply}"));
     println!("{}", json!({ "node_key": key }));
 }
@@ -129,7 +121,7 @@ async fn enrol(cli: &Cli, tls: &TlsConnector, secret: &str) {
 /// One connection, one request at a time.
 async fn agent(run: Rc<Run>) {
     let cli = &run.cli;
-    let mut to = connect(&cli.address, &run.tls).await;
+    let mut to = connect(&cli.address, &run.tls).await.expect("a connection");
     let from = Duration::from_secs_f64(cli.warm);
     let until = from + Duration::from_secs_f64(cli.seconds);
     loop {
@@ -140,7 +132,7 @@ async fn agent(run: Rc<Run>) {
             }
             run.next.set(n + 1);
             tokio::time::sleep_until((run.began + Duration::from_secs_f64(n as f64 / cli.rate)).into()).await;
-            Bytes::from(gzip(&body(n, now(), cli), Compression::fast()))
+            Bytes::from(gzip(&body(n, now(), &cli.node_key, cli.results), Compression::fast()))
         } else {
             if run.began.elapsed() >= until {
                 return;
@@ -150,7 +142,7 @@ async fn agent(run: Rc<Run>) {
         };
         let asked = Instant::now();
         loop {
-            let (status, reply) = post(&mut to, "/public/osquery/log", body.clone(), true).await;
+            let (status, reply) = post(&mut to, "/public/osquery/log", body.clone(), true).await.expect("a reply");
             if cli.total > 0 && status == 503 {
                 run.busy.set(run.busy.get() + 1);
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -184,55 +176,13 @@ fn report(run: &Run) {
     );
 }
 
-fn tls(ca: &Path) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    for cert in CertificateDer::pem_file_iter(ca).expect("the CA") {
-        roots.add(cert.expect("PEM")).expect("a CA");
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-}
-
-async fn connect(address: &str, tls: &TlsConnector) -> SendRequest<Full<Bytes>> {
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("a socket");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let stream = tls.connect(name, stream).await.expect("a TLS handshake");
-    let (send, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-    tokio::task::spawn_local(connection);
-    send
-}
-
-async fn post(to: &mut SendRequest<Full<Bytes>>, path: &str, body: Bytes, gzip: bool) -> (u16, Value) {
-    to.ready().await.expect("the server hung up");
-    let mut request = Request::post(path)
-        .header("host", "localhost")
-        .header("user-agent", "osquery/5.23.0")
-        .header("content-type", "application/json");
-    if gzip {
-        request = request.header("content-encoding", "gzip");
-    }
-    let reply = to.send_request(request.body(Full::new(body)).expect("a request")).await.expect("a reply");
-    let status = reply.status().as_u16();
-    let bytes = reply.into_body().collect().await.expect("a body").to_bytes();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs()
-}
-
 /// The bodies of a file: each its length (u32, little-endian) and its bytes.
 fn pool(path: &Path, cli: &Cli) -> Vec<Bytes> {
     if !path.exists() {
         let half = path.with_extension("tmp");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&half).expect("the pool"));
         for n in 0..cli.posts {
-            let packed = gzip(&body(n, POOL_TIME, cli), Compression::default());
+            let packed = gzip(&body(n, POOL_TIME, &cli.node_key, cli.results), Compression::default());
             file.write_all(&u32::try_from(packed.len()).unwrap().to_le_bytes()).expect("room");
             file.write_all(&packed).expect("room");
         }
@@ -254,50 +204,4 @@ fn gzip(plain: &[u8], level: Compression) -> Vec<u8> {
     let mut to = GzEncoder::new(Vec::new(), level);
     to.write_all(plain).expect("memory");
     to.finish().expect("memory")
-}
-
-/// The n-th body: about 700 bytes a result, as a fleet's process listing looks: numbers and hashes differ, names repeat.
-fn body(n: u64, time: u64, cli: &Cli) -> Vec<u8> {
-    let mut seed = 0x9e37_79b9_7f4a_7c15 ^ (n + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
-    let mut out = format!(r#"{{"node_key":"{}","log_type":"result","data":["#, cli.node_key).into_bytes();
-    for i in 0..cli.results {
-        let count = n * cli.results + i;
-        let (name, more) = if count.is_multiple_of(ONE_IN) {
-            ("usb_devices", format!(r#""vendor":"C-Media","model":"USB Audio {}","removable":"1","#, random() % 100))
-        } else {
-            ("pack_incident-response_process_events", String::new())
-        };
-        if i > 0 {
-            out.push(b',');
-        }
-        write!(
-            out,
-            r#"{{"name":"{name}","hostIdentifier":"bench-1","calendarTime":"Tue Jan  6 08:00:05 2026 UTC","unixTime":{time},"epoch":0,"counter":{},"numerics":false,"decorations":{{"host_uuid":"4C4C4544-0031-4A10-8052-B5C04F4E3132","username":"ada"}},"columns":{{{more}"auid":"501","cmdline":"/usr/bin/ssh -o ServerAliveInterval={} -i /Users/ada/.ssh/{:x} {:016x}.example.com","cwd":"\"/Users/ada/src\"","parent":"{}","path":"/usr/bin/ssh","pid":"{}","sha256":"{:016x}{:016x}{:016x}{:016x}","md5":"{:016x}{:016x}","cdhash":"{:016x}{:016x}{:08x}","uid":"501","uptime":"{}"}},"action":"added"}}"#,
-            count + 1,
-            random() % 1000,
-            random(),
-            random(),
-            random() % 100_000,
-            random() % 100_000,
-            random(),
-            random(),
-            random(),
-            random(),
-            random(),
-            random(),
-            random(),
-            random(),
-            random() >> 32,
-            random() % 10_000_000,
-        )
-        .expect("memory");
-    }
-    out.extend_from_slice(b"]}");
-    out
 }

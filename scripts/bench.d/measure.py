@@ -21,7 +21,7 @@ LOG_WAIT = 60.0  # seconds that a server may take to listen
 class Size:
     """How much of everything."""
 
-    def __init__(self, quick, events):
+    def __init__(self, quick, events, hosts=10_000):
         self.rounds = 3 if quick else 5
         self.lines = 20_000 if quick else 300_000
         self.chain = 5_000 if quick else 100_000
@@ -35,6 +35,7 @@ class Size:
         self.probe_events = 5_000 if quick else 100_000
         self.endless = 50_000 if quick else 5_000_000
         self.delays = 200 if quick else 2_000
+        self.hosts = hosts
         self.quick = quick
 
 

@@ -4,7 +4,7 @@
 use clap::builder::PossibleValuesParser;
 use event::{Event, Machine};
 use pipe::StageError;
-use pipe::config::{Config, PLATFORMS, Scope, is_name};
+use pipe::config::{Config, PLATFORMS, is_name};
 
 use crate::stage::add_tags_of_unit;
 
@@ -69,12 +69,4 @@ pub(crate) fn complete(event: &mut Event, given: &Machine) {
     }
     let more: Vec<String> = given.tags.iter().filter(|tag| !machine.tags.contains(tag)).cloned().collect();
     machine.tags.extend(more);
-}
-
-/// Whether a probe of this scope sees events of this machine.
-pub(crate) fn is_in(scope: &Scope, machine: &Machine) -> bool {
-    let tagged = |list: &[String]| list.iter().any(|tag| machine.tags.contains(tag));
-    scope.admits(machine.platform.as_deref(), machine.unit.as_deref())
-        && (scope.tags.is_empty() || tagged(&scope.tags))
-        && !tagged(&scope.not_tags)
 }

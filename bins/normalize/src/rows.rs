@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sources::{Source as _, osquery};
 
-use crate::given::{complete, is_in};
+use crate::given::complete;
 
 /// Bytes of stdin.
 const INPUT_MAX: usize = 16 << 20;
@@ -31,7 +31,7 @@ pub(crate) fn run(config: &Config, probe: &str, machine: Option<Machine>) -> Res
     let events = query.events(&text, &machine, Time::now())?;
     if events.is_empty() {
         tracing::warn!("there are no rows, so there is no event");
-    } else if !is_in(&conf.scope, &machine) {
+    } else if !conf.scope.holds(&machine) {
         tracing::warn!("probe `{probe}` sees no event of such a machine; --platform, --unit and --tags say what it is");
     }
     match pipe::write_stdout(&events) {

@@ -64,7 +64,8 @@ impl Normalize {
                 return Ok(());
             }
         };
-        let Some(source) = sources::by_name(&raw.source) else {
+        let kind = self.config.as_ref().map_or(raw.source.as_str(), |config| config.source_kind(&raw.source));
+        let Some(source) = sources::by_name(kind) else {
             out.refused(line, "unknown_source", format!("there is no source `{}`", raw.source));
             return Ok(());
         };

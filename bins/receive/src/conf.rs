@@ -112,16 +112,16 @@ impl Conf {
         }
         for (name, source) in &config.sources {
             let mut table = source.clone();
-            if name == sources::osquery::NAME {
-                conf.osquery = Osquery::read(&mut table);
-                findings.extend(table.finish());
-            } else {
-                let mut bare = table.clone();
-                bare.fail("", format!("the source `{name}` is not supported by this version"));
-                // Its keys are nobody's to know, so they are no findings of their own.
-                bare.keys().iter().for_each(|key| _ = bare.has(key));
-                findings.extend(bare.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+            let _ = table.str("kind");
+            let kind = config.source_kind(name);
+            match kind {
+                sources::osquery::NAME => conf.osquery = Osquery::read(&mut table),
+                _ => {
+                    findings.extend(unknown(table, kind));
+                    continue;
+                }
             }
+            findings.extend(table.finish());
         }
         if findings.is_empty() { Ok(conf) } else { Err(findings) }
     }
@@ -171,6 +171,12 @@ impl Conf {
         }
         time(table, "idle", &mut self.limits.idle);
     }
+}
+
+/// Of a source that this version does not speak with the keys are nobody's to know, so they are no findings of their own.
+fn unknown(mut table: Settings, kind: &str) -> impl Iterator<Item = Finding> {
+    table.fail("", format!("the source `{kind}` is not supported by this version"));
+    table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key"))
 }
 
 impl Osquery {

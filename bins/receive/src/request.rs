@@ -1,11 +1,10 @@
 //! One request: who is asked, what is answered, and never before the lines it gave are durable.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use pipe::topic::Class;
-use sources::{Inflate, NoRoom, Reply, ReplyBody, Sink, Source};
+use sources::{Inflate, NoRoom, Reply, ReplyBody, Route, Sink, Source};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -45,42 +44,15 @@ pub async fn serve(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let route = ROUTES.get(head.uri.path());
-    let (name, kind) = route.map_or(("none", "none"), |route| (route.source.name(), &route.kind));
-    let reply = sheltered(answer(hub, peer, route, &head, body)).await;
+    let found = sources::route(head.uri.path());
+    let (name, kind) = found.map_or(("none", "none"), |(source, route)| (source.name(), route.kind));
+    let reply = sheltered(answer(hub, peer, found, head, body)).await;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     hub.meters.answered(name, kind, status.as_str(), reply.reason, begun.elapsed());
     hub.meters.records.with_label_values(&[name]).inc_by(reply.records as u64);
     // Of the path only what is one of ours, and nothing of the query: both may hold secrets.
     tracing::debug!(source = name, kind, status = status.as_u16(), reason = reply.reason, %peer, "request");
     Ok(response(status, reply))
-}
-
-/// Who answers a path.
-struct Route {
-    source: &'static dyn Source,
-    kind: String,
-    /// It writes to the state and waits for the disk.
-    enrols: bool,
-    /// Bytes of a body.
-    body_max: usize,
-}
-
-static ROUTES: LazyLock<HashMap<&'static str, Route>> = LazyLock::new(|| {
-    let paths = sources::ALL.iter().flat_map(|source| source.paths().iter().map(move |path| (*source, *path)));
-    let route = |source: &'static dyn Source, path: &str| Route {
-        source,
-        kind: kind(source, path),
-        enrols: path.ends_with("/enroll"),
-        body_max: source.body_max(path).unwrap_or(usize::MAX),
-    };
-    paths.map(|(source, path)| (path, route(source, path))).collect()
-});
-
-/// What a path of a source is called in metrics: `log`, `distributed_read`.
-fn kind(source: &dyn Source, path: &str) -> String {
-    let tail = path.trim_matches('/').trim_start_matches("public/").trim_start_matches(source.name());
-    tail.trim_matches('/').replace('/', "_")
 }
 
 /// A panic is an answer, too: an empty one would be taken for success.
@@ -106,7 +78,7 @@ fn response(status: StatusCode, reply: Reply) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     for (name, value) in reply.headers {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -116,8 +88,8 @@ fn response(status: StatusCode, reply: Reply) -> Response<Full<Bytes>> {
 async fn answer(
     hub: &Arc<Hub>,
     peer: IpAddr,
-    route: Option<&'static Route>,
-    head: &hyper::http::request::Parts,
+    found: Option<(&'static dyn Source, &'static Route)>,
+    head: hyper::http::request::Parts,
     body: Incoming,
 ) -> Reply {
     let length = |(name, value): (&header::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
@@ -125,17 +97,16 @@ async fn answer(
         body::see_off(body);
         return Reply::error(431, "header_too_large", &format!("header is longer than {HEADER_MAX} bytes"));
     }
-    let Some(Route { source, enrols, body_max, .. }) = route else {
+    let Some((source, route)) = found else {
         body::see_off(body);
         return elsewhere(hub, &head.method, head.uri.path());
     };
     let live = hub.live();
-    let asked = Asked::new(hub, &live, peer, head);
+    let asked = Asked::new(hub, &live, peer, route, head);
     let mut held = hub.store.held(asked.ip);
-    let packed = if head.method == Method::POST {
-        let bounds = bounds(&live.conf.limits, asked.encoding.as_deref(), *body_max);
+    let packed = if asked.head.method == Method::POST {
+        let bounds = bounds(&live.conf.limits, asked.encoding(), route.body_max.unwrap_or(usize::MAX));
         match body::read(body, bounds, &mut held).await {
-            Ok(packed) if packed.len() == 0 => return Reply::error(400, "empty_body", "body is empty"),
             Ok(packed) => packed,
             Err(reply) => return reply,
         }
@@ -143,8 +114,9 @@ async fn answer(
         body::see_off(body);
         Packed::default()
     };
-    let work = Work { source: *source, asked, packed, desk: Desk::new(hub.clone(), live), held };
-    if *enrols {
+    let class = if source.comes_again() { Class::Source } else { Class::NoRetry };
+    let work = Work { source, class, asked, packed, desk: Desk::new(hub.clone(), live), held };
+    if route.waits {
         work.beside(&hub.enrolments).await
     } else if work.packed.len() > INLINE_MAX {
         work.beside(&hub.long).await
@@ -174,51 +146,68 @@ fn elsewhere(hub: &Hub, method: &Method, path: &str) -> Reply {
 struct Asked {
     id: String,
     received: Time,
-    method: Method,
-    path: String,
-    encoding: Option<String>,
+    route: &'static Route,
+    head: hyper::http::request::Parts,
     ip: IpAddr,
     client: String,
-    user_agent: Option<String>,
     inflated_max: usize,
 }
 
+/// The headers as a source asks for them.
+struct Named<'a>(&'a HeaderMap);
+
+impl sources::Headers for Named<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+}
+
 impl Asked {
-    fn new(hub: &Hub, live: &Live, peer: IpAddr, head: &hyper::http::request::Parts) -> Self {
-        let text = |headers: &HeaderMap, name| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    fn new(hub: &Hub, live: &Live, peer: IpAddr, route: &'static Route, head: hyper::http::request::Parts) -> Self {
         let forwarded = head.headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
         let forwarded: Vec<&str> = forwarded.collect();
         let ip = live.conf.proxies.client(peer, forwarded.into_iter());
         Self {
             id: hub.request_id(),
             received: Time::now(),
-            method: head.method.clone(),
-            path: head.uri.path().to_owned(),
-            encoding: text(&head.headers, header::CONTENT_ENCODING),
+            route,
+            head,
             ip,
             client: ip.to_string(),
-            user_agent: text(&head.headers, header::USER_AGENT),
             inflated_max: live.conf.limits.inflated,
         }
     }
 
-    fn request(&self, inflated_max: usize) -> sources::Request<'_> {
-        sources::Request {
+    fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok()
+    }
+
+    fn encoding(&self) -> Option<&str> {
+        self.header(header::CONTENT_ENCODING)
+    }
+
+    /// What `ask` does with it.
+    fn asking<T>(&self, inflated_max: usize, ask: impl FnOnce(&sources::Request<'_>) -> T) -> T {
+        ask(&sources::Request {
             id: &self.id,
             received: self.received,
-            method: self.method.as_str(),
-            path: &self.path,
-            encoding: self.encoding.as_deref(),
+            method: self.head.method.as_str(),
+            route: self.route,
+            parts: &self.route.parts(self.head.uri.path()).unwrap_or_default(),
+            query: self.head.uri.query(),
+            headers: &Named(&self.head.headers),
+            encoding: self.encoding(),
             ip: Some(&self.client),
-            user_agent: self.user_agent.as_deref(),
+            user_agent: self.header(header::USER_AGENT),
             inflated_max,
-        }
+        })
     }
 }
 
 /// The lines of a short body, all at once.
 struct Collect<'a> {
     to: &'a pipe::Sink,
+    class: Class,
     held: &'a mut Held,
     lines: Vec<u8>,
     count: u64,
@@ -230,7 +219,7 @@ struct Collect<'a> {
 
 impl Sink for Collect<'_> {
     fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom> {
-        if !self.to.has_room(Class::Source) {
+        if !self.to.has_room(self.class) {
             self.failed = true;
             return Err(NoRoom);
         }
@@ -256,6 +245,7 @@ impl Sink for Collect<'_> {
 /// The lines of a long body, each piece durable before the next is made.
 struct Stream<'a> {
     to: &'a pipe::Sink,
+    class: Class,
     runtime: Handle,
     /// Not even the first of them were taken.
     failed: bool,
@@ -264,7 +254,7 @@ struct Stream<'a> {
 
 impl Sink for Stream<'_> {
     fn lines(&mut self, lines: Vec<u8>, count: usize) -> Result<(), NoRoom> {
-        let written = self.runtime.block_on(self.to.write(lines, count as u64, Class::Source));
+        let written = self.runtime.block_on(self.to.write(lines, count as u64, self.class));
         self.failed |= written.is_err() && !self.begun;
         self.begun = true;
         written.map_err(|_| NoRoom)
@@ -274,6 +264,7 @@ impl Sink for Stream<'_> {
 /// A request whose body is there.
 struct Work {
     source: &'static dyn Source,
+    class: Class,
     asked: Asked,
     packed: Packed,
     desk: Desk,
@@ -284,10 +275,11 @@ impl Work {
     /// Here and now, unless there turns out to be much of it: then all of it again, beside the others.
     async fn inline(mut self) -> Reply {
         let to = self.desk.hub.sink.clone();
-        let mut sink =
-            Collect { to: &to, held: &mut self.held, lines: Vec::new(), count: 0, failed: false, long: false };
-        let request = self.asked.request(self.asked.inflated_max.min(INLINE_INFLATED_MAX));
-        let reply = self.source.answer(&request, &mut self.packed, &self.desk, &mut sink);
+        let (class, held, lines) = (self.class, &mut self.held, Vec::new());
+        let mut sink = Collect { to: &to, class, held, lines, count: 0, failed: false, long: false };
+        let max = self.asked.inflated_max.min(INLINE_INFLATED_MAX);
+        let reply =
+            self.asked.asking(max, |request| self.source.answer(request, &mut self.packed, &self.desk, &mut sink));
         let Collect { lines, count, failed, long, .. } = sink;
         if long {
             drop(lines);
@@ -297,7 +289,7 @@ impl Work {
             return self.beside(&turns).await;
         }
         drop(self.packed);
-        let lost = count > 0 && to.write(lines, count, Class::Source).await.is_err();
+        let lost = count > 0 && to.write(lines, count, class).await.is_err();
         if failed || lost {
             self.desk.unsay();
         }
@@ -312,9 +304,11 @@ impl Work {
         let runtime = Handle::current();
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let mut sink = Stream { to: &self.desk.hub.sink, runtime, failed: false, begun: false };
-            let request = self.asked.request(self.asked.inflated_max);
-            let reply = self.source.answer(&request, &mut self.packed, &self.desk, &mut sink);
+            let (to, class) = (&self.desk.hub.sink, self.class);
+            let mut sink = Stream { to, class, runtime, failed: false, begun: false };
+            let reply = self.asked.asking(self.asked.inflated_max, |request| {
+                self.source.answer(request, &mut self.packed, &self.desk, &mut sink)
+            });
             if sink.failed {
                 self.desk.unsay();
             }
@@ -334,17 +328,5 @@ mod tests {
         let reply = sheltered(async { panic!("on purpose") }).await;
         assert_eq!((reply.status, reply.body.as_bytes()), (500, &b"{\"error\":\"internal error\"}"[..]));
         assert_eq!(sheltered(async { Reply::busy() }).await, Reply::busy());
-    }
-
-    #[test]
-    fn kinds_are_tails_of_paths() {
-        for source in sources::ALL {
-            let kinds: Vec<String> = source.paths().iter().map(|path| kind(*source, path)).collect();
-            assert!(
-                kinds.iter().all(|k| !k.is_empty() && k.chars().all(|c| c.is_ascii_alphabetic() || c == '_')),
-                "{kinds:?}"
-            );
-        }
-        assert_eq!(kind(&sources::osquery::SOURCE, "/public/osquery/distributed/read"), "distributed_read");
     }
 }

@@ -5,6 +5,7 @@
 
 mod event;
 pub mod id;
+pub mod inventory;
 pub mod json;
 mod mistaken;
 mod printable;

@@ -8,6 +8,7 @@ mod cut;
 mod inflate;
 mod line;
 mod reply;
+mod route;
 mod scan;
 mod skip;
 pub mod sources;
@@ -15,12 +16,14 @@ pub mod sources;
 use std::io::BufRead;
 use std::sync::Arc;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
 pub use body::{BodyError, Head, Member, RECORDS_MAX, Record, Splitter, Take};
 pub use inflate::{Inflate, InflateError, RATIO_MAX};
 pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
+pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
 pub use sources::{ALL, by_name, osquery};
 
@@ -29,13 +32,12 @@ pub trait Source: Sync {
     /// The name, as in `[source.NAME]`, `raw.source` and `event.source`.
     fn name(&self) -> &'static str;
 
-    /// The exact URL paths that this source answers.
-    fn paths(&self) -> &'static [&'static str];
+    /// The URL paths that this source answers.
+    fn routes(&self) -> &'static [Route];
 
-    /// Bytes that a body of this path may have, inflated; `None`: as many as the hub takes (a log is split while it
-    /// streams).
-    fn body_max(&self, _path: &str) -> Option<usize> {
-        None
+    /// Whether whoever is told "busy" comes again. Who does not is the last to hear it.
+    fn comes_again(&self) -> bool {
+        true
     }
 
     /// Answers one request. `body` is as it came, still compressed; raw lines go to `sink` before the reply is made,
@@ -56,6 +58,11 @@ pub trait Source: Sync {
     /// `now` only if it has none, and nothing is clamped.
     fn read_log(&self, line: &[u8], now: Time) -> Result<Vec<Event>, Refusal>;
 
+    /// What a raw line tells of the inventory of its machine, if it is about that.
+    fn snapshot(&self, _raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        None
+    }
+
     /// What a raw line tells about its machine beyond the machine block, if anything.
     fn facts(&self, _raw: &Raw) -> Option<MachineFacts> {
         None
@@ -63,7 +70,7 @@ pub trait Source: Sync {
 }
 
 /// A request without its body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// A random id that no other request has; it takes the place of a time in the ids of records that have none.
     pub id: &'a str,
@@ -71,8 +78,14 @@ pub struct Request<'a> {
     pub received: Time,
     /// The method in capitals.
     pub method: &'a str,
-    /// The path without query.
-    pub path: &'a str,
+    /// The route that its path took.
+    pub route: &'static Route,
+    /// What stands in the places of `*` in the route's path.
+    pub parts: &'a [&'a str],
+    /// What stands behind the `?`.
+    pub query: Option<&'a str>,
+    /// All headers, for what is not below.
+    pub headers: &'a dyn Headers,
     /// `Content-Encoding`, if it was sent.
     pub encoding: Option<&'a str>,
     /// Address of the client.

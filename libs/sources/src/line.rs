@@ -20,7 +20,7 @@ const PIECE: usize = 1 << 20;
 
 /// Writes the raw lines of one request.
 pub struct Lines<'a> {
-    source: &'static str,
+    source: &'a str,
     machine_key: String,
     received: Time,
     request_id: &'a str,
@@ -37,7 +37,7 @@ pub struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// For a request of `machine`.
-    pub fn new(source: &'static str, request: &Request<'a>, machine: &Machine) -> Self {
+    pub fn new(source: &'a str, request: &Request<'a>, machine: &Machine) -> Self {
         let mut before_kind = b"\",\"source\":".to_vec();
         json::write_str(source, &mut before_kind);
         before_kind.extend_from_slice(b",\"kind\":");
@@ -102,14 +102,19 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// A line for a record whose time (ms since 1970), if it has one, the source has read; `text` is canonical JSON.
+    pub fn timed(&mut self, kind: &str, ms: Option<i64>, text: &[u8]) {
+        if text.len() > RECORD_MAX {
+            self.record(kind, &Cutting::whole(text));
+        } else {
+            self.line(kind, ms, text, &[text]);
+        }
+    }
+
     /// A line of our own about this request; `body` is minified JSON. It may hold what the agent said, so it is cut like
     /// a record if it is too long.
     pub fn own(&mut self, kind: &str, body: &[u8]) {
-        if body.len() > RECORD_MAX {
-            self.record(kind, &Cutting::whole(body));
-        } else {
-            self.line(kind, None, body, &[body]);
-        }
+        self.timed(kind, None, body);
     }
 
     /// How many lines there were.
@@ -204,12 +209,17 @@ mod tests {
     use super::*;
     use event::Raw;
 
+    static ROUTE: crate::Route = crate::Route::new("/public/osquery/log", "log", None);
+
     fn request() -> Request<'static> {
         Request {
             id: "r-1",
             received: Time::from_ms(1_767_686_410_000),
             method: "POST",
-            path: "/public/osquery/log",
+            route: &ROUTE,
+            parts: &[],
+            query: None,
+            headers: &(&[] as &[(&str, &str)]),
             encoding: None,
             ip: Some("203.0.113.9"),
             user_agent: Some("osquery/5.23.0 \"x\""),

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-/// A reply. Its body is JSON and never empty.
+/// `Content-Type` of JSON.
+pub const JSON: &str = "application/json";
+
+/// A reply. Its body is never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// JSON.
+    /// JSON, unless `content_type` says something else.
     pub body: ReplyBody,
+    /// `Content-Type`.
+    pub content_type: &'static str,
     /// Headers besides `Content-Type` and `Content-Length`.
     pub headers: Vec<(&'static str, &'static str)>,
     /// A word for the metrics: `ok`, `busy`, `node_invalid`, `not_json`, …
@@ -42,7 +47,7 @@ impl ReplyBody {
 impl Reply {
     /// 200 with this JSON.
     pub fn ok(body: ReplyBody) -> Self {
-        Self { status: 200, body, headers: Vec::new(), reason: "ok", records: 0 }
+        Self { status: 200, body, content_type: JSON, headers: Vec::new(), reason: "ok", records: 0 }
     }
 
     /// `{"error": text}`; `reason` is the word for the metrics.
@@ -50,7 +55,7 @@ impl Reply {
         let mut body = b"{\"error\":".to_vec();
         event::json::write_str(text, &mut body);
         body.push(b'}');
-        Self { status, body: ReplyBody::Own(body), headers: Vec::new(), reason, records: 0 }
+        Self { status, body: ReplyBody::Own(body), content_type: JSON, headers: Vec::new(), reason, records: 0 }
     }
 
     /// No room, or the registry can't be read: the agent keeps what it has and comes again.
@@ -61,6 +66,12 @@ impl Reply {
     /// The same reply with one more header.
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// The same reply as another `Content-Type`.
+    pub fn of_type(mut self, content_type: &'static str) -> Self {
+        self.content_type = content_type;
         self
     }
 }

@@ -86,7 +86,10 @@ impl Hub {
             id: "r-1",
             received: "2026-01-06T08:00:10Z".parse::<Time>().unwrap(),
             method,
-            path: &path,
+            route: sources::route(&path).unwrap().1,
+            parts: &[],
+            query: None,
+            headers: &(&[] as &[(&str, &str)]),
             encoding,
             ip: Some("203.0.113.9"),
             user_agent: Some("osquery/5.23.0"),
@@ -137,7 +140,7 @@ fn replies() {
     let cases: Vec<(&str, String, u16, &str, &str)> = vec![
         ("enroll", "this is not json".into(), 400, "not_json", ""),
         ("enroll", "[]".into(), 400, "not_object", ""),
-        ("enroll", "".into(), 400, "not_json", ""),
+        ("enroll", "".into(), 400, "empty_body", ""),
         ("enroll", r#"{"something_else":true}"#.into(), 400, "missing_key", ""),
         ("enroll", r#"{"enroll_secret":"good"}"#.into(), 400, "missing_key", ""),
         ("enroll", r#"{"enroll_secret":7,"host_identifier":"h"}"#.into(), 400, "wrong_type", ""),
@@ -164,7 +167,7 @@ fn replies() {
         ("distributed/write", r#"{"node_key":"k","queries":{"q1":""},"statuses":{"q1":1}}"#.into(), 200, "ok", "{}"),
         ("carver/start", r#"{"node_key":"k"}"#.into(), 404, "not_found", ""),
         ("log", "[]".into(), 400, "not_object", ""),
-        ("log", "".into(), 400, "not_json", ""),
+        ("log", "".into(), 400, "empty_body", ""),
         ("log", r#"{"node_key":"k","log_type":"result","data":[{}"#.into(), 400, "not_json", ""),
         ("log", r#"{"node_key":"unknown-node"}"#.into(), 200, "node_invalid", r#"{"node_invalid":true}"#),
         ("log", r#"{"log_type":"result","data":[]}"#.into(), 400, "missing_key", ""),
@@ -178,7 +181,6 @@ fn replies() {
         ("log", r#"{"node_key":"k","log_type":"result","data":""}"#.into(), 200, "ok", "{}"),
         ("log", r#"{"node_key":"k","log_type":"shiny","data":[{"name":"x"}]}"#.into(), 200, "ok", "{}"),
         ("log", format!(r#"{{"node_key":"k","log_type":"result","data":{deep}}}"#), 200, "ok", "{}"),
-        ("nowhere", "{}".into(), 404, "not_found", ""),
     ];
     for (path, body, status, reason, text) in cases {
         let reply = Hub::default().post(path, body.as_bytes());
@@ -193,8 +195,8 @@ fn replies() {
 #[test]
 fn other_methods() {
     for (method, status) in [("GET", 405), ("PUT", 405), ("OPTIONS", 200)] {
-        for path in SOURCE.paths() {
-            let reply = Hub::default().ask(method, path.strip_prefix("/public/osquery/").unwrap(), None, b"", 99);
+        for route in SOURCE.routes() {
+            let reply = Hub::default().ask(method, route.path.strip_prefix("/public/osquery/").unwrap(), None, b"", 99);
             assert_eq!((reply.status, reply.headers), (status, vec![("Allow", "POST, OPTIONS")]));
         }
     }
@@ -372,7 +374,7 @@ fn broken_and_exploding_bodies() {
         (&crc, "gzip", 400, "bad_encoding"),
         (&good[..good.len() / 2], "gzip", 400, "bad_encoding"),
         (b"{}", "gzip", 400, "bad_encoding"),
-        (b"", "gzip", 400, "bad_encoding"),
+        (b"", "gzip", 400, "empty_body"),
         (&good, "br", 415, "bad_encoding"),
         (&good, "", 400, "not_json"),
         (&bomb, "gzip", 413, "bomb"),

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Tables that an included file may hold.
-const INCLUDED: [&str; 3] = ["unit", "contact", "probe"];
+const INCLUDED: [&str; 5] = ["unit", "contact", "probe", "pack", "rules"];
 
 pub(super) fn load(files: &mut Files, data: Option<&Path>) -> Result<Config, Vec<Finding>> {
     let main = files.main().to_owned();
@@ -132,6 +132,16 @@ impl Reading {
             }
             table.absorb(probe);
         }
+        for mut pack in table.tables("pack") {
+            let read = pack.places();
+            put(&mut self.config.packs, &mut self.places, &mut pack, read);
+            self.findings.append(&mut pack.take_findings());
+        }
+        for mut rules in table.tables("rules") {
+            let read = rules.places();
+            put(&mut self.config.rules, &mut self.places, &mut rules, read);
+            self.findings.append(&mut rules.take_findings());
+        }
     }
 
     fn include(&mut self, main: &Settings, pattern: &str, files: &mut Files) {
@@ -151,7 +161,7 @@ impl Reading {
                     self.shared(&mut table, files);
                     for key in table.keys() {
                         if !INCLUDED.contains(&key.as_str()) {
-                            table.fail(&key, "an included file holds units, contacts and probes only");
+                            table.fail(&key, "an included file holds units, contacts, probes, packs and rules only");
                             let _ = table.table(&key);
                         }
                     }

@@ -56,6 +56,10 @@ pub struct Config {
     pub sources: BTreeMap<String, Settings>,
     /// Probes by name.
     pub probes: BTreeMap<String, ProbeConf>,
+    /// Packs of osquery, to be understood by whoever serves them.
+    pub packs: BTreeMap<String, Settings>,
+    /// Sets of rules, to be understood by whoever serves them.
+    pub rules: BTreeMap<String, Settings>,
 }
 
 /// Limits of topics.
@@ -131,7 +135,15 @@ impl Config {
             actions: BTreeMap::new(),
             sources: BTreeMap::new(),
             probes: BTreeMap::new(),
+            packs: BTreeMap::new(),
+            rules: BTreeMap::new(),
         }
+    }
+
+    /// Of which kind the source of this name is: `jamf` of `[source.berlin]` with `kind = "jamf"`. Without a `kind`, or
+    /// without the table, the name says it.
+    pub fn source_kind<'n>(&'n self, name: &'n str) -> &'n str {
+        self.sources.get(name).and_then(|table| table.peek("kind")).unwrap_or(name)
     }
 
     /// The text of another file of the configuration (a preset, a jq module), from the copy if this is one. The error is

@@ -77,7 +77,16 @@ impl Scope {
             && without(&self.not_units, unit)
     }
 
-    fn read(table: &mut Settings) -> Self {
+    /// Whether a machine is in scope.
+    pub fn holds(&self, machine: &event::Machine) -> bool {
+        let tagged = |list: &[String]| list.iter().any(|tag| machine.tags.contains(tag));
+        self.admits(machine.platform.as_deref(), machine.unit.as_deref())
+            && (self.tags.is_empty() || tagged(&self.tags))
+            && !tagged(&self.not_tags)
+    }
+
+    /// The key `scope` of a table.
+    pub fn read(table: &mut Settings) -> Self {
         let Some(mut scope) = table.table("scope") else { return Self::default() };
         let read = Self {
             platforms: scope.strings("platforms"),

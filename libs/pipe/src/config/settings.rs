@@ -153,6 +153,14 @@ impl Settings {
         self.entries.iter().any(|e| e.key == key)
     }
 
+    /// The string that a key has, if it has one; does not count as reading it.
+    pub(crate) fn peek(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|e| e.key == key).and_then(|e| match &e.value.item {
+            Item::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// The keys that are there, in order.
     pub fn keys(&self) -> Vec<String> {
         self.entries.iter().map(|e| e.key.clone()).collect()
@@ -339,6 +347,27 @@ impl Settings {
             all.extend(outer.table(&name));
         }
         self.findings.append(&mut outer.findings);
+        all
+    }
+
+    /// A list of tables inside this one: `rules = [ {…}, {…} ]` or `[[rules]]`; each is called by its number, from 1 on.
+    /// Their findings come back with [`Settings::absorb`].
+    pub fn list(&mut self, key: &str) -> Vec<Self> {
+        let Some(spot) = self.find(key) else { return Vec::new() };
+        let Item::List(items) = &spot.item else {
+            self.wrong(key, &spot, "a list of tables");
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for (number, item) in (1..).zip(items) {
+            match &item.item {
+                Item::Table(entries) => {
+                    let (path, name) = (format!("{}.{number}", self.full(key)), format!("{number}"));
+                    all.push(Self::new(self.file.clone(), path, name, item.span.clone(), entries.clone()));
+                }
+                _ => self.wrong(key, item, "a table"),
+            }
+        }
         all
     }
 

@@ -17,7 +17,8 @@ use std::io::BufRead;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::{
-    Desk, Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Sink, Source, Speaker,
+    Desk, Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source,
+    Speaker,
 };
 
 pub use config::{
@@ -44,6 +45,16 @@ const WRITE: &str = "/public/osquery/distributed/write";
 const CARVE_START: &str = "/public/osquery/carver/start";
 const CARVE_CONTINUE: &str = "/public/osquery/carver/continue";
 
+static ROUTES: [Route; 7] = [
+    Route::new(ENROLL, "enroll", Some(ENROLMENT_MAX)).waiting(),
+    Route::new(CONFIG, "config", Some(ASKING_MAX)),
+    Route::new(LOG, "log", None),
+    Route::new(READ, "distributed_read", Some(ASKING_MAX)),
+    Route::new(WRITE, "distributed_write", Some(ANSWERS_MAX)),
+    Route::new(CARVE_START, "carver_start", Some(ASKING_MAX)),
+    Route::new(CARVE_CONTINUE, "carver_continue", Some(ASKING_MAX)),
+];
+
 const DONE: ReplyBody = ReplyBody::Fixed("{}");
 
 /// See the module.
@@ -55,17 +66,8 @@ impl Source for Osquery {
         NAME
     }
 
-    fn paths(&self) -> &'static [&'static str] {
-        &[ENROLL, CONFIG, LOG, READ, WRITE, CARVE_START, CARVE_CONTINUE]
-    }
-
-    fn body_max(&self, path: &str) -> Option<usize> {
-        match path {
-            LOG => None,
-            WRITE => Some(ANSWERS_MAX),
-            ENROLL => Some(ENROLMENT_MAX),
-            _ => Some(ASKING_MAX),
-        }
+    fn routes(&self) -> &'static [Route] {
+        &ROUTES
     }
 
     fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
@@ -95,7 +97,10 @@ impl Source for Osquery {
 
 /// `Err` is a reply, too: the one that ends the conversation early.
 fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Result<Reply, Reply> {
-    match request.path {
+    if body.fill_buf().is_ok_and(<[u8]>::is_empty) {
+        return Err(Reply::error(400, "empty_body", "body is empty"));
+    }
+    match request.route.path {
         LOG => log::answer(request, body, desk, sink),
         ENROLL => enrol::answer(request, &small(request, body, sink)?, desk, sink),
         CONFIG => {
@@ -122,7 +127,7 @@ fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &m
 
 /// A whole body of bounded length as canonical JSON, which is an object.
 fn small(request: &Request<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Vec<u8>, Reply> {
-    let most = SOURCE.body_max(request.path).unwrap_or(ASKING_MAX);
+    let most = request.route.body_max.unwrap_or(ASKING_MAX);
     let max = most.min(request.inflated_max);
     let mut bytes = Vec::new();
     if !Inflate::new(body, request.encoding).and_then(|mut from| from.read(&mut bytes, max + 1)).map_err(unreadable)? {
