@@ -94,6 +94,27 @@ fn jq_runs_only_where_it_must() {
 }
 
 #[test]
+fn nothing_is_certain_behind_what_jq_must_run() {
+    with_stack(|| {
+        let matches = |filter: &str, line: &str| {
+            let set = FilterSet::build(vec![spec("p", filter)], &NoModules).unwrap();
+            let mut scratch = Scratch::default();
+            let mut runner = set.runner(&mut scratch).without_contexts();
+            !runner.run(line.as_bytes(), 0, &mut Runs::default()).unwrap().found.is_empty()
+        };
+        // A limit that is exceeded is caught by nothing.
+        for endless in ["f // false", "f?", "try f catch 1", "(try error(f) catch .) // 1", "first(f)?"] {
+            assert!(!matches(&format!("def f: f; {{w: ({endless})}}"), "{}"), "{endless}");
+            assert!(!matches(&format!("def f: f; ({endless}), true"), "{}"), "{endless}");
+        }
+        // The `?` of `[]?` is not that of the path before it.
+        let hidden = r#"any(.a?.b.c[]?; .d? == "") // .yes"#;
+        assert!(matches(hidden, r#"{"a":{"b":""},"yes":true}"#) && !matches(hidden, r#"{"a":{},"yes":null}"#));
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_reload_takes_over_what_has_not_changed() {
     with_stack(|| {
         let specs = |changed: &str| -> Vec<Spec> {

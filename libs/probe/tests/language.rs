@@ -264,6 +264,8 @@ fn strings_and_formats() {
         ("@base64d, (@base32 | @base32d)", r#""Zm9v""#, r#""foo" "Zm9v""#),
         ("@text \"<\\(.)>\", @json \"x\\(.)\"", "[1]", r#""<[1]>" "x[1]""#),
         ("ascii_downcase, ascii_upcase, trim, reverse", r#"" aÄ ""#, r#"" aÄ " " AÄ " "aÄ" " Äa ""#),
+        ("reverse", "-0.0", "[]"),
+        ("reverse", "1", "!"),
         (
             "tojson, (tojson | fromjson), tostring",
             r#"{"a":[1.50,"é"]}"#,

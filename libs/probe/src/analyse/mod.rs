@@ -286,7 +286,12 @@ impl Node {
 
 impl Each {
     fn may_fail(&self) -> Mask {
-        if self.optional || self.arrays_only { self.over.may_fail() & NONE } else { ERROR | NONE }
+        match self {
+            Self { arrays_only: true, .. } => NONE,
+            // The `?` is of the `[]` alone: the path before it may fail all the same.
+            Self { optional: true, over, .. } => NONE | over.may_fail(),
+            _ => ERROR | NONE,
+        }
     }
 }
 

@@ -154,6 +154,11 @@ impl<'a, 't> Analyst<'a, 't> {
                 match (inner, catch) {
                     (Node::Path(path), None) => Node::Path(path.tried()),
                     (inner, None) if inner.bounds() & ERROR == 0 => inner,
+                    // Nothing catches a limit that is exceeded, and whoever is not understood may do that.
+                    (inner, catch) if inner.is_unclear() => {
+                        let tried = Node::Try(Box::new(inner), catch);
+                        Node::Then(Box::new(Node::Unknown(YES | ERROR)), Box::new(tried))
+                    }
                     (inner, catch) => Node::Try(Box::new(inner), catch),
                 }
             }

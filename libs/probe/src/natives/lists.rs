@@ -67,6 +67,8 @@ fn add(value: Val) -> ValR {
 fn reverse(value: Val) -> ValR {
     match value {
         Val::Null => Ok(Val::arr(Vec::new())),
+        // jq goes from its length down, which is 0.
+        v if v.num().is_some_and(|n| n.f64() == 0.0) => Ok(Val::arr(Vec::new())),
         Val::Str(s) => {
             budget::work_bytes(s.len());
             Ok(Val::from(s.as_str().chars().rev().collect::<String>()))
