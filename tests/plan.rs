@@ -347,6 +347,13 @@ fn zeros_have_their_reason() {
             json!(["new: none of 1 event is a result of its query, which may not have run yet"]),
         ),
         ("", probe("first_run = true\n"), vec![&other, &first], Value::Null),
+        // jq never runs: the index knows that it cannot match.
+        (
+            "[probe.q]\nfilter = '.type == \"osquery_result\"'\n",
+            "[probe.q]\nfilter = '.type == \"osquery_result\" and (.nope | startswith(\"x\"))'\n".to_owned(),
+            vec![&first, &other],
+            json!(["new: its filter failed at 2 of 2 events that reached it: cannot use null as string"]),
+        ),
     ] {
         let case = Case::new(old, &new);
         let input: String = events.iter().map(|event| format!("{event}\n")).collect();

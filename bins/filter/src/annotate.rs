@@ -21,8 +21,9 @@ use crate::{Args, mistaken, specs};
 
 /// Bytes of batches that share a commit, if they are there: its fsyncs cost the same for many lines.
 const COMMIT: usize = 16 << 20;
-/// Events that are looked at to find out why none reaches a probe that was named.
+/// Events that are looked at to find out why nothing comes of a probe that was named.
 const LOOKED_AT: u64 = 100_000;
+
 /// The stage with the probes of the configuration.
 pub struct Annotate {
     set: Arc<FilterSet>,
@@ -39,7 +40,7 @@ pub struct Annotate {
     metrics: Option<ProbeMetrics>,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
-    /// Of probes that were named: whether any event reaches them.
+    /// Of probes that were named: why nothing came of them.
     gates: Option<Gates>,
     /// What the first line is, if it is no event.
     mistaken: Option<Mistaken>,
@@ -281,6 +282,9 @@ impl Stage for Annotate {
                 Answer::Refused(reason, text) => out.refused(line, reason, text),
                 Answer::Line(answered) => {
                     let outcome = &answered.outcome;
+                    if let Some(gates) = &mut self.gates {
+                        outcome.found.iter().for_each(|found| gates.matched(found.probe));
+                    }
                     let bytes = answered.canonical.as_deref().unwrap_or(line.bytes);
                     if !outcome.failures.is_empty() && self.tell(bytes, outcome, out, state)? {
                         self.look_who_is_off();
@@ -342,8 +346,14 @@ impl Stage for Annotate {
                 if let Some(what) = self.mistaken.filter(|_| self.found == 0) {
                     tracing::info!("line 1 is {}", what.advice("FILE"));
                 }
+                let name = |probe: usize| self.names.get(probe).map_or("", String::as_str);
                 for (probe, stopped) in self.gates.iter().flat_map(Gates::stopped) {
-                    tracing::info!("probe {}: {stopped}", self.names.get(probe).map_or("", String::as_str));
+                    tracing::info!("probe {}: {stopped}", name(probe));
+                }
+                let events = self.gates.iter().filter(|_| self.mistaken.is_none());
+                for (probe, failing) in events.flat_map(|gates| gates.failing(&self.set)) {
+                    let name = name(probe);
+                    tracing::info!("probe {name}: {failing}; {} shows where", failing.advice(name));
                 }
                 if self.found > 0 { Exit::Done } else { Exit::No }
             }
