@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use event::Time;
 use serde_json::{Value, json};
 use support::recorded::{QUERY, Recorded, id, raw};
 
@@ -113,6 +116,16 @@ fn a_stored_event_and_every_probe() {
     let done = events.iter().find(|e| e["type"] == "action_done").unwrap();
     let (_, way, _) = explained(&hub, &[done["id"].as_str().unwrap()], "");
     assert_eq!((&way["cause"]["event"], &way["raw"]), (&json!(id(1)), &Value::Null));
+
+    // The clock of files is coarse: they may be older than what was received.
+    let received: Time = "2026-11-18T11:06:41.001Z".parse().unwrap();
+    let before = UNIX_EPOCH + Duration::from_millis(received.ms() as u64);
+    for file in std::fs::read_dir(hub.path("data/topics/raw")).unwrap() {
+        let file = std::fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+        file.set_modified(before - Duration::from_secs(60)).unwrap();
+    }
+    let (_, way, _) = explained(&hub, &[&id(1)], "");
+    assert_eq!(way["raw"]["offset"], 0);
 
     // Where the store is gone, the topics have it.
     std::fs::remove_dir_all(hub.path("data/index")).unwrap();
