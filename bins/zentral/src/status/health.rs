@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use event::printable;
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ pub struct Health {
     stages: Vec<Stage>,
     /// (stage, probe, why) of filters that are switched off.
     off: Vec<(String, String, String)>,
+    /// What is said of files that are not in force.
+    refused: Option<String>,
     dead: u64,
 }
 
@@ -39,7 +42,11 @@ impl Health {
                 dead += dead_letters(config, stage)?;
             }
         }
-        Ok(Self { stages, off, dead })
+        let refused = up.and_then(|up| {
+            let why = printable(up.refused.as_ref()?);
+            Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
+        });
+        Ok(Self { stages, off, refused, dead })
     }
 
     /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
@@ -52,7 +59,7 @@ impl Health {
         let stages = self.stages.iter().filter(|s| s.state != State::Running);
         let stages = stages.map(|s| format!("stage {} is not running", s.name));
         let filters = self.off.iter().map(|(_, probe, why)| format!("the filter of probe {probe} is off: {why}"));
-        stages.chain(filters).collect()
+        self.refused.iter().cloned().chain(stages).chain(filters).collect()
     }
 
     /// Stages as a table.
@@ -99,8 +106,9 @@ impl Health {
     pub fn records(&self, up: Option<&Up>) -> Vec<(&'static str, Value)> {
         let mut all = Vec::new();
         if let Some(up) = up {
-            let (pid, since, config, metrics) = (up.pid, up.since, &up.config, &up.metrics);
-            all.push(("up", json!({"pid": pid, "since": since, "config": config, "metrics": metrics})));
+            let Up { pid, since, config, refused, metrics, .. } = up;
+            let up = json!({"pid": pid, "since": since, "config": config, "refused": refused, "metrics": metrics});
+            all.push(("up", up));
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
         all.push(("dead", json!({"dead_letters": self.dead})));
