@@ -264,3 +264,19 @@ fn a_probe_that_was_named_says_why_no_event_reached_it() {
         assert_eq!(hub.says(&words, log), (0, log.to_owned(), String::new()));
     }
 }
+
+#[test]
+fn a_log_is_no_run_of_the_pipeline() {
+    let hub = Recorded::new("[probe.p]\nfilter = '.payload.columns.a == \"1\"'\n", &[]);
+    let log = json!({"name": "x", "hostIdentifier": "h", "unixTime": 1_794_523_651, "columns": {"a": "1"}, "action": "added"});
+    std::fs::write(hub.path("log"), format!("{log}\n")).unwrap();
+    let test = |file: &str| hub.says(&["up", "--test", file, "--data", "week"], "");
+    let said = "zentral up: error: log line 1: a line of osquery's log, not an event; `zentral normalize osquery < log` \
+                makes events of it\n";
+    assert_eq!(test("log"), (2, String::new(), said.to_owned()));
+    assert!(!hub.path("week").exists(), "nothing is in the way of the next try");
+    let events = hub.says(&["normalize", "osquery"], &format!("{log}\n")).1;
+    std::fs::write(hub.path("events"), events).unwrap();
+    let (code, out, err) = test("events");
+    assert_eq!((code, lines(&out).iter().any(|l| l["probe"] == "p" && l["matches"] == 1)), (0, true), "{out}{err}");
+}
