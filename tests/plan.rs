@@ -404,6 +404,9 @@ fn what_the_hub_had_quarantined_is_off_on_the_old_side() {
     .unwrap();
     let (probes, summary) = plan(&["--since", "2026-01-06"], 1);
     assert_eq!(figures(&probes[0]), [0, 30, 30, 0, 0]);
+    // A recorded run leaves behind what it ran, as a hub does.
+    let own = hub.run(&["plan", "--data", "data2", "--since", "2026-01-06"]);
+    assert_eq!(read(&own, 1).0, probes);
     let failures = json!({"old": {"errors": 0, "limits": 10}, "new": {"errors": 0, "limits": 0}});
     assert_eq!((&probes[0]["failures"], &summary["from"]), (&failures, &json!("topic:events")));
     assert_eq!((&probes[0]["off_old"]["recorded"], &probes[0]["off_new"]), (&json!(true), &Value::Null));

@@ -141,7 +141,8 @@ impl Probes {
             Some(since) => format!("{} since {since}\n", plural(self.events, "event")),
             None => "no filter answers\n".to_owned(),
         };
-        let rows: Vec<Vec<String>> = self.probes.iter().map(row).collect();
+        let counted = self.since.is_some();
+        let rows: Vec<Vec<String>> = self.probes.iter().map(|probe| row(probe, counted)).collect();
         let head =
             ["probe", "decided by", "matches", "an hour", "runs", "of events", "seconds", "each", "failures", "state"];
         since + &table(&head, &rows)
@@ -158,7 +159,8 @@ impl Probes {
     }
 }
 
-fn row(p: &Probe) -> Vec<String> {
+/// Without a filter that counts there are no figures.
+fn row(p: &Probe, counted: bool) -> Vec<String> {
     let nothing = String::new;
     let when = |some: bool, text: String| if some { text } else { nothing() };
     let failed = p.failed.iter().map(|(reason, n)| format!("{n} {reason}")).collect::<Vec<_>>().join(", ");
@@ -172,11 +174,11 @@ fn row(p: &Probe) -> Vec<String> {
             Some("jq") => "jq at every event".into(),
             other => other.unwrap_or_default().to_owned(),
         },
-        p.matches.to_string(),
+        when(counted, p.matches.to_string()),
         when(p.matches > 0, format!("{:.1}", p.matches_per_hour)),
-        p.runs.to_string(),
+        when(counted, p.runs.to_string()),
         when(p.runs > 0, format!("{:.1} %", p.runs_per_event * 100.0)),
-        format!("{:.3}", p.seconds),
+        when(counted, format!("{:.3}", p.seconds)),
         when(p.runs > 0, format!("{each:.1} µs")),
         failed + &rate,
         match p.state {

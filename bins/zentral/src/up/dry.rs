@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::child::Programs;
 use super::restarts::End;
-use super::source::Source;
-use super::{Args, home};
+use super::source::{Loaded, Source};
+use super::{Args, Copies, home};
 use crate::status::{Sums, report, sums, table};
 
 /// Rounds over all stages at most: what comes of an action is normalised, filtered and stored, and there it ends.
@@ -36,8 +36,11 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
         complain(&render(&findings));
         StageError::usage("the configuration is wrong")
     })?;
-    let config = loaded.config;
+    let Loaded { config, files } = loaded;
     let _lock = home::open(&data)?;
+    let copies = Copies::of(&data);
+    let copied = copies.make(&files).and_then(|copy| copies.switch(&copy));
+    copied.map_err(|e| StageError::state(format!("{}: {e}", copies.current().display())))?;
     let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| !s.runs(StageKind::Receive)).collect();
     stages.sort_by_key(|s| s.flow());
     for stage in &stages {
