@@ -207,6 +207,16 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
         assert_eq!((code, out.as_str()), (want, ""), "{words:?}: {err}");
         assert!(err.contains(says), "{words:?}: {err}");
     }
+    // What takes too long is marked where it was stopped.
+    std::fs::write(hub.path("filters/long.jq"), ".a == 1 and ([range(1e9)] | length > 3)\n").unwrap();
+    let (code, out, _) = hub.says(&["explain", "filters/long.jq"], r#"{"a": 1}"#);
+    let why = "exceeded its limit of 100,000 steps";
+    let lines = [
+        format!("! long the filter failed: {why}\n"),
+        format!("\n  decided at 1:14: [range(1e9)] | length > 3   {why}\n"),
+        format!("\n    │              ───────────────────────── ! {why}\n"),
+    ];
+    assert!(code == 1 && lines.iter().all(|line| out.contains(line)), "{out}");
     std::fs::write(hub.path("filters/none.jq"), ".a ==\n").unwrap();
     let (code, _, err) = hub.says(&["explain", "filters/none.jq"], "{}");
     assert!(code == 2 && err.contains("none.jq:1:"), "{err}");

@@ -7,7 +7,7 @@ use event::{Mistaken, Time, json};
 use memchr::memmem::Finder;
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
-use probe::{FilterSet, Found, Outcome, Why};
+use probe::{FilterSet, Found, Limits, Outcome, Why};
 use registry::db::{Schema, Tx};
 
 use crate::ask::{Answer, Manner, Purpose};
@@ -161,7 +161,7 @@ impl Annotate {
                     let id = json::get(line, "id").and_then(json::parse_str).unwrap_or_default().into_owned();
                     let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
                     off |= self.failures.is_off(&name, &rev);
-                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
+                    tracing::warn!("probe {name}: {kind}, {} at event {id}", Limits::default().exceeded(*limit));
                     let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
                     let said = failures::event(&told, received);
                     if self.shell.as_ref().is_none_or(|s| s.all) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use event::Mistaken;
 use pipe::{Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Outcome, Spec, Why};
+use probe::{FilterSet, Limits, Outcome, Spec, Why};
 use registry::db::Tx;
 
 use crate::ask::{Answer, Manner, Purpose};
@@ -92,7 +92,7 @@ impl Grep {
                 }
                 Why::Exceeded(limit) if self.exceeded_said < FAILURES_SAID => {
                     self.exceeded_said += 1;
-                    tracing::warn!("line {number}: filter_failed: exceeded its limit of {limit}");
+                    tracing::warn!("line {number}: filter_failed: {}", Limits::default().exceeded(*limit));
                 }
                 _ => {}
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use event::{json, printable};
-use probe::{Decision, FilterSet, clauses};
+use probe::{Decision, FilterSet, Limits, clauses};
 
 /// Events that a filter is tried on.
 const EVENTS: usize = 16;
@@ -77,7 +77,7 @@ impl Sample {
             tried += 1;
             match decision {
                 Decision::Failed(why) => failed.push((why, line)),
-                Decision::Exceeded(limit) => failed.push((format!("exceeded its limit of {limit}"), line)),
+                Decision::Exceeded(limit) => failed.push((Limits::default().exceeded(limit), line)),
                 Decision::Yes(_) | Decision::No => {}
             }
         }

@@ -38,6 +38,14 @@ pub(super) enum Slot {
     Operand(usize, usize),
 }
 
+impl Slot {
+    /// The clause that it is of.
+    pub(super) fn clause(self) -> usize {
+        let (Self::Clause(clause) | Self::Operand(clause, _)) = self;
+        clause
+    }
+}
+
 pub(super) struct Cutter<'s, 'p> {
     places: Places<'s, 'p>,
     text: &'s str,
