@@ -100,6 +100,13 @@ fn a_stored_event_and_every_probe() {
     let slow = of(&probes, "slow");
     assert_eq!((&slow["verdict"], &slow["off"]["why"]), (&json!("off"), &json!("quarantined")));
     assert_eq!(slow["off"]["event"], json!(id(10)), "{slow}");
+    let said = format!(
+        "the filter of probe slow is off: quarantined, it exceeded its limit of 100,000 steps 10 times within an hour, \
+         last at event {id}; change its text; `zentral explain {id} slow` shows where",
+        id = id(10)
+    );
+    let (code, status, _) = hub.says(&["status"], "");
+    assert!(code == 1 && status.lines().last().is_some_and(|health| health.contains(&said)), "{status}");
 
     let (code, _, probes) = explained(&hub, &[&id(2), "usb"], "");
     assert_eq!((code, probes.len(), &probes[0]["verdict"]), (1, 1, &json!("no")));

@@ -159,9 +159,11 @@ impl Annotate {
                     let received = failures::received(line);
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
                     let id = json::get(line, "id").and_then(json::parse_str).unwrap_or_default().into_owned();
-                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
+                    let why = Limits::default().exceeded(*limit);
+                    let say = self.failures.exceeded(tx, (&name, &rev), &why, &id, received)?;
+                    let Some(kind) = say else { continue };
                     off |= self.failures.is_off(&name, &rev);
-                    tracing::warn!("probe {name}: {kind}, {} at event {id}", Limits::default().exceeded(*limit));
+                    tracing::warn!("probe {name}: {kind}, {why} at event {id}");
                     let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
                     let said = failures::event(&told, received);
                     if self.shell.as_ref().is_none_or(|s| s.all) {

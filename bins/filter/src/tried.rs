@@ -89,7 +89,7 @@ impl Sample {
 }
 
 /// An id that may stand in a command as it is.
-fn is_plain(id: &str) -> bool {
+pub(crate) fn is_plain(id: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     id.starts_with(|c: char| c.is_ascii_alphanumeric()) && id.len() <= 64 && id.bytes().all(plain)
 }

@@ -174,10 +174,7 @@ pub fn reason(says: &Says) -> String {
         Says::Matched { .. } => "matched".into(),
         Says::No => "the filter says no".into(),
         Says::Failed(text) => format!("the filter failed: {text}"),
-        Says::Off(off) if off.why == "crash" => {
-            format!("switched off in stage {}: it killed the process at event {}", off.stage, off.event)
-        }
-        Says::Off(off) => format!("{} in stage {} since event {}", off.why, off.stage, off.event),
+        Says::Off(off) => format!("{}; it runs again in stage {} when its text changes", off.words, off.stage),
         Says::FirstRun => {
             "the first run of its query, when everything is \"added\" (first_run = true would match it)".into()
         }
