@@ -13,7 +13,7 @@ use registry::db::{Schema, Tx};
 use crate::ask::{Answer, Manner, Purpose};
 use crate::failures::{self, Failures, Told};
 use crate::gates::Gates;
-use crate::metrics::ProbeMetrics;
+use crate::metrics::{ERROR, ProbeMetrics, TOO_LONG};
 use crate::note::{CrashNote, Notes, Run};
 use crate::pool::Pool;
 use crate::write::Writer;
@@ -137,7 +137,7 @@ impl Annotate {
         let names: Vec<&str> = found.iter().filter_map(|f| self.names.get(f.probe)).map(String::as_str).collect();
         tracing::warn!("line {}: the event is too long to carry its matches: {}", line.number, names.join(" "));
         if let Some(metrics) = &self.metrics {
-            names.iter().for_each(|name| metrics.failed(name, "too_long"));
+            names.iter().for_each(|name| metrics.failed(name, TOO_LONG));
         }
     }
 
@@ -147,7 +147,7 @@ impl Annotate {
         for failure in &outcome.failures {
             let Some(spec) = self.set.spec(failure.probe) else { continue };
             let reason = match &failure.why {
-                Why::Failed(_) => "error",
+                Why::Failed(_) => ERROR,
                 Why::Exceeded(limit) => limit.as_str(),
             };
             if let Some(metrics) = &self.metrics {
@@ -326,12 +326,15 @@ impl Stage for Annotate {
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.set = match prepared {
+        let set = match prepared {
             Some((of, set)) if Arc::ptr_eq(&of, config) => Arc::new(set),
             _ => Arc::new(specs::rebuild(&self.set, config, &self.only)?),
         };
+        let old = std::mem::replace(&mut self.set, set);
         self.names = names(&self.set);
-        self.metrics.iter_mut().for_each(ProbeMetrics::forget_places);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.reloaded(&old, &self.set);
+        }
         // What was counted is about probes that are no more.
         self.gates = None;
         self.resume();
@@ -374,8 +377,8 @@ mod tests {
     fn each_probe_has_its_own_figures() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.toml");
-        let text = "version = 1\n[probe.one]\nfilter = 'if .n == 1 then {n} else empty end'\n[probe.sum]\nfilter = '.n + 1 > 9'\n[probe.none]\nfilter = 'false'\n";
-        std::fs::write(&file, text).unwrap();
+        let text_of = "version = 1\n[probe.one]\nfilter = 'if .n == 1 then {n} else empty end'\n[probe.sum]\nfilter = '.n + 1 > 9'\n[probe.none]\nfilter = 'false'\n";
+        std::fs::write(&file, text_of).unwrap();
         let config = Arc::new(Config::load(&file, None).unwrap().0);
         let mut stage = Annotate::for_shell(&config, vec![], &Args::default()).unwrap();
         let (mut db, metrics) = (Db::memory(&[failures::SCHEMA]).unwrap(), Metrics::new("f"));
@@ -398,6 +401,15 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains(r#"probe="none""#), "decided without jq");
+
+        // Another text begins anew; what is as it was goes on.
+        stage.metrics.as_ref().unwrap().failed("sum", ERROR);
+        std::fs::write(&file, text_of.replace("> 9", "> 8")).unwrap();
+        stage.reload(&Arc::new(Config::load(&file, None).unwrap().0)).unwrap();
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains(r#"zentral_probe_runs_total{probe="one",stage="f"} 2"#), "{text}");
+        let of_sum: Vec<&str> = text.lines().filter(|line| line.contains(r#"probe="sum""#)).collect();
+        assert!(of_sum.len() == 1 && of_sum[0].starts_with("zentral_probe_since_seconds{"), "{text}");
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Steps, Self::Bytes, Self::Depth, Self::Outputs, Self::Cpu];
+
     /// One word, fit for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -351,7 +354,7 @@ mod tests {
     #[test]
     fn a_limit_is_said_with_its_figure() {
         let limits = Limits { bytes: 1000, steps: 1_200_045, ..Limits::default() };
-        let said = [Limit::Steps, Limit::Bytes, Limit::Depth, Limit::Outputs, Limit::Cpu].map(|l| limits.exceeded(l));
+        let said = Limit::ALL.map(|l| limits.exceeded(l));
         let want = ["1,200,045 steps", "1000 bytes of memory", "32 MiB of stack", "100 outputs", "50 ms of CPU"];
         assert_eq!(said, want.map(|figure| format!("exceeded its limit of {figure}")));
     }
