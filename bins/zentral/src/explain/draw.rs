@@ -122,6 +122,11 @@ pub fn words(clause: &Clause, seen: &Seen) -> String {
     printable(&words)
 }
 
+/// That what came of a clause is turned round, if it is.
+pub fn negation(clause: &Clause, seen: &Seen) -> &'static str {
+    if clause.negated && came(clause, seen) != Came::NotReached { " (negated by `not`)" } else { "" }
+}
+
 /// The source lines that hold clauses, each clause underlined below.
 pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
     let clauses: Vec<(&Clause, &Seen)> = look.clauses.clauses().iter().zip(&look.explained.seen).collect();
@@ -159,7 +164,7 @@ pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
                     Came::Value | Came::NotReached => paint.dim(&under),
                 };
                 let space = " ".repeat(clause.column - 1 - from);
-                let words = words(clause, seen);
+                let words = words(clause, seen) + negation(clause, seen);
                 let words = if came == Came::NotReached { paint.dim(&words) } else { words };
                 let gap = if words.is_empty() { "" } else { " " };
                 let _ = writeln!(out, "  {} {space}{under}{gap}{words}", paint.dim(&format!("{:gutter$} │", "")));
@@ -222,6 +227,8 @@ mod tests {
         let want = "  1 │ any(.[]; . == 2)\n    │     ─── → 1, 2 (2 of 2 true)\n    \
                     │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
         assert_eq!(drawn("any(.[]; . == 2)", "[1,2,3]"), want);
+        let want = "  1 │ .a | startswith(\"x\") | not\n    │ ──────────────────── ✓ .a = \"xy\" (negated by `not`)\n";
+        assert_eq!(drawn(".a | startswith(\"x\") | not", r#"{"a":"xy"}"#), want);
         assert!(drawn(".a | tonumber > 1", r#"{"a":"\u001b[31m\u202ex"}"#).contains("! "));
     }
 

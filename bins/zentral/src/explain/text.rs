@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::deeds::Deed;
-use super::draw::{Paint, cut, draw, one_line, words};
+use super::draw::{Paint, cut, draw, negation, one_line, words};
 use super::find::RawLine;
 use super::gates::Outside;
 use super::verdict::{Says, Verdict};
@@ -118,9 +118,9 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
         if let Some(i) = look.explained.decided.filter(|_| matches!(says, Says::No | Says::Failed(_)))
             && let (Some(clause), Some(seen)) = (look.clauses.clauses().get(i), look.explained.seen.get(i))
         {
-            let place = format!("{}:{}", clause.line, clause.column);
-            let _ =
-                writeln!(out, "  decided at {place}: {}   {}", printable(&one_line(&clause.text)), words(clause, seen));
+            let (place, text) = (format!("{}:{}", clause.line, clause.column), printable(&one_line(&clause.text)));
+            let words = words(clause, seen) + negation(clause, seen);
+            let _ = writeln!(out, "  decided at {place}: {text}   {words}");
         }
         out.push_str(&draw(&spec.filter.text, look, paint));
     }

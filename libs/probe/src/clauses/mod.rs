@@ -81,6 +81,8 @@ pub struct Clause {
     pub operands: Vec<String>,
     /// Whether it takes part in the decision; `false` where only a value is made that something else judges or shows.
     pub decides: bool,
+    /// An odd number of `not` stands behind it: where it is true it is against a match.
+    pub negated: bool,
 }
 
 /// What came of a clause over one event.

@@ -324,6 +324,28 @@ fn a_look_is_bounded_and_costs_the_filter_nothing() {
 }
 
 #[test]
+fn what_a_not_turns_round() {
+    for (filter, want) in [
+        (".a == 1 and (.b | startswith(\"x\") | not)", &[".b | startswith(\"x\")"][..]),
+        (".a | . == 1 or (. == 2 | not) | not", &[". == 1"]),
+        ("select(.a == 1 | not) | not", &[".a == 1"]),
+        ("select(.a == 1) | not", &[]),
+        ("any(.a[]; . == 1) | not", &[". == 1"]),
+        (".a | all(. == 1) | not", &[". == 1"]),
+        ("if .a == 1 then .b == 2 else .c end | not", &[".b == 2", ".c"]),
+        ("(.a == 1 | not) | not", &[]),
+        ("{x: (.a == 1 | not)}", &[".a == 1"]),
+        ("(.a == 1) as $x | $x | not", &["$x"]),
+        (".a // (.b == 1 | not)", &[".b == 1"]),
+        ("is_new | not", &["is_new"]),
+    ] {
+        let clauses = clauses(filter);
+        let negated: Vec<&str> = clauses.clauses().iter().filter(|c| c.negated).map(|c| c.text.as_str()).collect();
+        assert_eq!(negated, want, "{filter}");
+    }
+}
+
+#[test]
 fn the_clause_that_was_stopped() {
     for (filter, want, also) in [
         ("[range(1e9)] | length > 3", "[range(1e9)] | length > 3", &[][..]),
