@@ -226,8 +226,11 @@ fn a_line_that_is_no_example_stops_no_other() {
 #[test]
 fn a_probe_that_was_named_says_why_no_event_reached_it() {
     let probes = "\n[probe.usb]\nscope = { platforms = [\"linux\"] }\nfilter = 'true'\n\
-                  query = { sql = \"select vendor, model from usb_devices\" }\n[probe.free]\nfilter = '.a == 1'\n";
+                  query = { sql = \"select vendor, model from usb_devices\" }\n[probe.free]\nfilter = '.a == 1'\n\
+                  [probe.wrong]\nfilter = 'wrong.jq'\n";
+    let wrong = r#".payload.counter == 3 and (.payload.columns.nope | startswith("x"))"#;
     let hub = Recorded::new(probes, &[]);
+    std::fs::write(hub.path("wrong.jq"), wrong).unwrap();
     let event = |name: &str| json!({"type": "osquery_result", "payload": {"name": name, "counter": 3}});
     let own = event(QUERY);
     let other = event("zentral/usb/00000000");
@@ -240,6 +243,18 @@ fn a_probe_that_was_named_says_why_no_event_reached_it() {
     for (words, input) in [(&["filter"][..], input.as_str()), (&["filter", "free"], &input), (&["filter", "usb"], "")] {
         assert_eq!(hub.says(words, input), (1, String::new(), String::new()), "{words:?}");
     }
+    // A filter that fails is asked what ails it, though jq never ran: no text makes it match.
+    let fails = "its filter failed at 2 of 2 events that reached it: ";
+    let said = [("wrong", "probe wrong"), ("wrong.jq", "wrong.jq")];
+    for (what, name) in said {
+        let (code, out, err) = hub.says(&["filter", what], &input);
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.starts_with(&format!("zentral filter: {name}: {fails}")), "{err}");
+        assert!(err.ends_with(&format!("; `zentral explain {what} < FILE` shows where\n")), "{err}");
+        assert_eq!(hub.says(&["filter", what], "{\"payload\":{\"counter\":4}}\n").2, "");
+    }
+    let (_, _, err) = hub.says(&["filter", "-e", wrong], &input);
+    assert!(err.starts_with(&format!("zentral filter: -e: {fails}")) && err.lines().count() == 1, "{err}");
     let mut linux = own.clone();
     linux["machine"] = json!({"platform": "linux"});
     let (code, _, err) = hub.says(&["filter", "usb"], &format!("{input}{linux}\n"));
@@ -252,4 +267,20 @@ fn a_probe_that_was_named_says_why_no_event_reached_it() {
     for words in [["filter", "-e", ".name == \"a\""], ["filter", "-ve", ".name == \"x\""]] {
         assert_eq!(hub.says(&words, log), (0, log.to_owned(), String::new()));
     }
+}
+
+#[test]
+fn a_log_is_no_run_of_the_pipeline() {
+    let hub = Recorded::new("[probe.p]\nfilter = '.payload.columns.a == \"1\"'\n", &[]);
+    let log = json!({"name": "x", "hostIdentifier": "h", "unixTime": 1_794_523_651, "columns": {"a": "1"}, "action": "added"});
+    std::fs::write(hub.path("log"), format!("{log}\n")).unwrap();
+    let test = |file: &str| hub.says(&["up", "--test", file, "--data", "week"], "");
+    let said = "zentral up: error: log line 1: a line of osquery's log, not an event; `zentral normalize osquery < log` \
+                makes events of it\n";
+    assert_eq!(test("log"), (2, String::new(), said.to_owned()));
+    assert!(!hub.path("week").exists(), "nothing is in the way of the next try");
+    let events = hub.says(&["normalize", "osquery"], &format!("{log}\n")).1;
+    std::fs::write(hub.path("events"), events).unwrap();
+    let (code, out, err) = test("events");
+    assert_eq!((code, lines(&out).iter().any(|l| l["probe"] == "p" && l["matches"] == 1)), (0, true), "{out}{err}");
 }

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use event::Time;
 use serde_json::{Value, json};
 use support::recorded::{QUERY, Recorded, id, raw};
 
@@ -97,6 +100,13 @@ fn a_stored_event_and_every_probe() {
     let slow = of(&probes, "slow");
     assert_eq!((&slow["verdict"], &slow["off"]["why"]), (&json!("off"), &json!("quarantined")));
     assert_eq!(slow["off"]["event"], json!(id(10)), "{slow}");
+    let said = format!(
+        "the filter of probe slow is off: quarantined, it exceeded its limit of 100,000 steps 10 times within an hour, \
+         last at event {id}; change its text; `zentral explain {id} slow` shows where",
+        id = id(10)
+    );
+    let (code, status, _) = hub.says(&["status"], "");
+    assert!(code == 1 && status.lines().last().is_some_and(|health| health.contains(&said)), "{status}");
 
     let (code, _, probes) = explained(&hub, &[&id(2), "usb"], "");
     assert_eq!((code, probes.len(), &probes[0]["verdict"]), (1, 1, &json!("no")));
@@ -113,6 +123,16 @@ fn a_stored_event_and_every_probe() {
     let done = events.iter().find(|e| e["type"] == "action_done").unwrap();
     let (_, way, _) = explained(&hub, &[done["id"].as_str().unwrap()], "");
     assert_eq!((&way["cause"]["event"], &way["raw"]), (&json!(id(1)), &Value::Null));
+
+    // The clock of files is coarse: they may be older than what was received.
+    let received: Time = "2026-11-18T11:06:41.001Z".parse().unwrap();
+    let before = UNIX_EPOCH + Duration::from_millis(received.ms() as u64);
+    for file in std::fs::read_dir(hub.path("data/topics/raw")).unwrap() {
+        let file = std::fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+        file.set_modified(before - Duration::from_secs(60)).unwrap();
+    }
+    let (_, way, _) = explained(&hub, &[&id(1)], "");
+    assert_eq!(way["raw"]["offset"], 0);
 
     // Where the store is gone, the topics have it.
     std::fs::remove_dir_all(hub.path("data/index")).unwrap();
@@ -194,6 +214,16 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
         assert_eq!((code, out.as_str()), (want, ""), "{words:?}: {err}");
         assert!(err.contains(says), "{words:?}: {err}");
     }
+    // What takes too long is marked where it was stopped.
+    std::fs::write(hub.path("filters/long.jq"), ".a == 1 and ([range(1e9)] | length > 3)\n").unwrap();
+    let (code, out, _) = hub.says(&["explain", "filters/long.jq"], r#"{"a": 1}"#);
+    let why = "exceeded its limit of 100,000 steps";
+    let lines = [
+        format!("! long the filter failed: {why}\n"),
+        format!("\n  decided at 1:14: [range(1e9)] | length > 3   {why}\n"),
+        format!("\n    │              ───────────────────────── ! {why}\n"),
+    ];
+    assert!(code == 1 && lines.iter().all(|line| out.contains(line)), "{out}");
     std::fs::write(hub.path("filters/none.jq"), ".a ==\n").unwrap();
     let (code, _, err) = hub.says(&["explain", "filters/none.jq"], "{}");
     assert!(code == 2 && err.contains("none.jq:1:"), "{err}");

@@ -347,6 +347,13 @@ fn zeros_have_their_reason() {
             json!(["new: none of 1 event is a result of its query, which may not have run yet"]),
         ),
         ("", probe("first_run = true\n"), vec![&other, &first], Value::Null),
+        // jq never runs: the index knows that it cannot match.
+        (
+            "[probe.q]\nfilter = '.type == \"osquery_result\"'\n",
+            "[probe.q]\nfilter = '.type == \"osquery_result\" and (.nope | startswith(\"x\"))'\n".to_owned(),
+            vec![&first, &other],
+            json!(["new: its filter failed at 2 of 2 events that reached it: cannot use null as string"]),
+        ),
     ] {
         let case = Case::new(old, &new);
         let input: String = events.iter().map(|event| format!("{event}\n")).collect();
@@ -397,6 +404,9 @@ fn what_the_hub_had_quarantined_is_off_on_the_old_side() {
     .unwrap();
     let (probes, summary) = plan(&["--since", "2026-01-06"], 1);
     assert_eq!(figures(&probes[0]), [0, 30, 30, 0, 0]);
+    // A recorded run leaves behind what it ran, as a hub does.
+    let own = hub.run(&["plan", "--data", "data2", "--since", "2026-01-06"]);
+    assert_eq!(read(&own, 1).0, probes);
     let failures = json!({"old": {"errors": 0, "limits": 10}, "new": {"errors": 0, "limits": 0}});
     assert_eq!((&probes[0]["failures"], &summary["from"]), (&failures, &json!("topic:events")));
     assert_eq!((&probes[0]["off_old"]["recorded"], &probes[0]["off_new"]), (&json!(true), &Value::Null));

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::agent::{Agent, record};
 use support::hub::{Hub, signal};
 
@@ -28,6 +28,18 @@ fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_confi
         let log = hub.log();
         log.contains("unknown key; did you mean `run`?") || log.contains("needs the key `run`")
     });
+    // Whoever asks is told of it, too.
+    let health = || {
+        let out = hub.run(&["status"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        let last = text.lines().last().map(|line| serde_json::from_str::<Value>(line).unwrap()).unwrap_or_default();
+        (out.status.code(), last)
+    };
+    let (code, told) = health();
+    let (start, why) = ("the configuration on disk is refused (", told["why"][0].as_str().unwrap_or_default());
+    assert!(code == Some(1) && why.starts_with(start) && why.contains("pipeline.toml:"), "{code:?} {told}");
+    let copy = std::fs::read_link(hub.path("data/config/current")).unwrap();
+    assert!(why.ends_with(&format!("; configuration {} runs", copy.display())), "{told}");
     for (name, pid) in hub.stages() {
         if name == "filter" || name == "normalize" {
             assert!(signal(pid, Signal::KILL));
@@ -43,6 +55,17 @@ fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_confi
     hub.wait("the mended file", 20, || {
         let _ = agent.log(&[record(2)]);
         hub.matched("new") > 0
+    });
+    hub.wait("health", 20, || hub.run(&["status"]).status.success());
+    // A file that was broken before the start is told of as well.
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+    hub.edit(|text| text + "\n[probe.broken]\nfilter = '.payload | nosuch('\n");
+    hub.start();
+    hub.wait("the copy to run", 30, || {
+        let out = hub.run(&["status"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        out.status.code() == Some(1)
+            && text.contains("{\"what\":\"health\",\"ok\":false,\"why\":[\"the configuration on disk is refused (")
     });
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }

@@ -7,13 +7,13 @@ use event::{Mistaken, Time, json};
 use memchr::memmem::Finder;
 use pipe::config::{Config, StageConf};
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
-use probe::{FilterSet, Found, Outcome, Why};
+use probe::{FilterSet, Found, Limits, Outcome, Why};
 use registry::db::{Schema, Tx};
 
 use crate::ask::{Answer, Manner, Purpose};
 use crate::failures::{self, Failures, Told};
 use crate::gates::Gates;
-use crate::metrics::ProbeMetrics;
+use crate::metrics::{ERROR, ProbeMetrics, TOO_LONG};
 use crate::note::{CrashNote, Notes, Run};
 use crate::pool::Pool;
 use crate::write::Writer;
@@ -21,8 +21,9 @@ use crate::{Args, mistaken, specs};
 
 /// Bytes of batches that share a commit, if they are there: its fsyncs cost the same for many lines.
 const COMMIT: usize = 16 << 20;
-/// Events that are looked at to find out why none reaches a probe that was named.
+/// Events that are looked at to find out why nothing comes of a probe that was named.
 const LOOKED_AT: u64 = 100_000;
+
 /// The stage with the probes of the configuration.
 pub struct Annotate {
     set: Arc<FilterSet>,
@@ -39,7 +40,7 @@ pub struct Annotate {
     metrics: Option<ProbeMetrics>,
     /// In a pipeline every event goes to `to`; at the shell only matches do, unless `--all`.
     shell: Option<Shell>,
-    /// Of probes that were named: whether any event reaches them.
+    /// Of probes that were named: why nothing came of them.
     gates: Option<Gates>,
     /// What the first line is, if it is no event.
     mistaken: Option<Mistaken>,
@@ -136,7 +137,7 @@ impl Annotate {
         let names: Vec<&str> = found.iter().filter_map(|f| self.names.get(f.probe)).map(String::as_str).collect();
         tracing::warn!("line {}: the event is too long to carry its matches: {}", line.number, names.join(" "));
         if let Some(metrics) = &self.metrics {
-            names.iter().for_each(|name| metrics.failed(name, "too_long"));
+            names.iter().for_each(|name| metrics.failed(name, TOO_LONG));
         }
     }
 
@@ -146,7 +147,7 @@ impl Annotate {
         for failure in &outcome.failures {
             let Some(spec) = self.set.spec(failure.probe) else { continue };
             let reason = match &failure.why {
-                Why::Failed(_) => "error",
+                Why::Failed(_) => ERROR,
                 Why::Exceeded(limit) => limit.as_str(),
             };
             if let Some(metrics) = &self.metrics {
@@ -158,9 +159,11 @@ impl Annotate {
                     let received = failures::received(line);
                     let (name, rev) = (spec.name.clone(), spec.rev.clone());
                     let id = json::get(line, "id").and_then(json::parse_str).unwrap_or_default().into_owned();
-                    let Some(kind) = self.failures.exceeded(tx, &name, &rev, &id, received)? else { continue };
+                    let why = Limits::default().exceeded(*limit);
+                    let say = self.failures.exceeded(tx, (&name, &rev), &why, &id, received)?;
+                    let Some(kind) = say else { continue };
                     off |= self.failures.is_off(&name, &rev);
-                    tracing::warn!("probe {name}: {kind}, exceeded its limit of {limit} at event {id}");
+                    tracing::warn!("probe {name}: {kind}, {why} at event {id}");
                     let told = Told { kind, probe: name, rev, event: id, reason: limit.to_string() };
                     let said = failures::event(&told, received);
                     if self.shell.as_ref().is_none_or(|s| s.all) {
@@ -281,6 +284,9 @@ impl Stage for Annotate {
                 Answer::Refused(reason, text) => out.refused(line, reason, text),
                 Answer::Line(answered) => {
                     let outcome = &answered.outcome;
+                    if let Some(gates) = &mut self.gates {
+                        outcome.found.iter().for_each(|found| gates.matched(found.probe));
+                    }
                     let bytes = answered.canonical.as_deref().unwrap_or(line.bytes);
                     if !outcome.failures.is_empty() && self.tell(bytes, outcome, out, state)? {
                         self.look_who_is_off();
@@ -320,12 +326,15 @@ impl Stage for Annotate {
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.set = match prepared {
+        let set = match prepared {
             Some((of, set)) if Arc::ptr_eq(&of, config) => Arc::new(set),
             _ => Arc::new(specs::rebuild(&self.set, config, &self.only)?),
         };
+        let old = std::mem::replace(&mut self.set, set);
         self.names = names(&self.set);
-        self.metrics.iter_mut().for_each(ProbeMetrics::forget_places);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.reloaded(&old, &self.set);
+        }
         // What was counted is about probes that are no more.
         self.gates = None;
         self.resume();
@@ -342,8 +351,14 @@ impl Stage for Annotate {
                 if let Some(what) = self.mistaken.filter(|_| self.found == 0) {
                     tracing::info!("line 1 is {}", what.advice("FILE"));
                 }
+                let name = |probe: usize| self.names.get(probe).map_or("", String::as_str);
                 for (probe, stopped) in self.gates.iter().flat_map(Gates::stopped) {
-                    tracing::info!("probe {}: {stopped}", self.names.get(probe).map_or("", String::as_str));
+                    tracing::info!("probe {}: {stopped}", name(probe));
+                }
+                let events = self.gates.iter().filter(|_| self.mistaken.is_none());
+                for (probe, failing) in events.flat_map(|gates| gates.failing(&self.set)) {
+                    let name = name(probe);
+                    tracing::info!("probe {name}: {failing}; {} shows where", failing.advice(name));
                 }
                 if self.found > 0 { Exit::Done } else { Exit::No }
             }
@@ -362,8 +377,8 @@ mod tests {
     fn each_probe_has_its_own_figures() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.toml");
-        let text = "version = 1\n[probe.one]\nfilter = 'if .n == 1 then {n} else empty end'\n[probe.sum]\nfilter = '.n + 1 > 9'\n[probe.none]\nfilter = 'false'\n";
-        std::fs::write(&file, text).unwrap();
+        let text_of = "version = 1\n[probe.one]\nfilter = 'if .n == 1 then {n} else empty end'\n[probe.sum]\nfilter = '.n + 1 > 9'\n[probe.none]\nfilter = 'false'\n";
+        std::fs::write(&file, text_of).unwrap();
         let config = Arc::new(Config::load(&file, None).unwrap().0);
         let mut stage = Annotate::for_shell(&config, vec![], &Args::default()).unwrap();
         let (mut db, metrics) = (Db::memory(&[failures::SCHEMA]).unwrap(), Metrics::new("f"));
@@ -386,6 +401,15 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains(r#"probe="none""#), "decided without jq");
+
+        // Another text begins anew; what is as it was goes on.
+        stage.metrics.as_ref().unwrap().failed("sum", ERROR);
+        std::fs::write(&file, text_of.replace("> 9", "> 8")).unwrap();
+        stage.reload(&Arc::new(Config::load(&file, None).unwrap().0)).unwrap();
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains(r#"zentral_probe_runs_total{probe="one",stage="f"} 2"#), "{text}");
+        let of_sum: Vec<&str> = text.lines().filter(|line| line.contains(r#"probe="sum""#)).collect();
+        assert!(of_sum.len() == 1 && of_sum[0].starts_with("zentral_probe_since_seconds{"), "{text}");
     }
 
     #[test]

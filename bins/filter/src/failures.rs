@@ -5,9 +5,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use event::{Event, Time, json};
+use event::{Event, Time, json, printable};
 use registry::db::{Db, DbError, Row, Schema, Tx};
 use serde_json::value::RawValue;
+
+use crate::tried::is_plain;
 
 /// After so many exceeded limits within [`WINDOW_MS`] a filter is quarantined until its text changes.
 pub(crate) const QUARANTINE_AFTER: i64 = 10;
@@ -23,6 +25,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         probe TEXT PRIMARY KEY, rev TEXT NOT NULL, exceeded BIGINT NOT NULL, said BIGINT NOT NULL, off TEXT);",
         "ALTER TABLE failures ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
         ALTER TABLE failures ADD COLUMN event TEXT NOT NULL DEFAULT '';",
+        "ALTER TABLE failures ADD COLUMN reason TEXT NOT NULL DEFAULT '';",
     ],
 };
 
@@ -59,12 +62,15 @@ struct Entry {
     off: Option<String>,
     /// Id of the event at which it was switched off.
     event: String,
+    /// What was said of the limit that it exceeded there.
+    reason: String,
 }
 
 impl Entry {
     fn new(rev: &str) -> Self {
         let strikes = Strikes::default();
-        Self { rev: rev.to_owned(), strikes, said: i64::MIN, off: None, event: String::new() }
+        let (event, reason) = (String::new(), String::new());
+        Self { rev: rev.to_owned(), strikes, said: i64::MIN, off: None, event, reason }
     }
 }
 
@@ -82,13 +88,14 @@ pub(crate) struct Told {
 
 impl Failures {
     pub(crate) fn load(tx: &mut Tx<'_>) -> Result<Self, DbError> {
-        let rows = tx.query("SELECT probe, rev, exceeded, said, off, since, event FROM failures", &[])?;
+        let rows = tx.query("SELECT probe, rev, exceeded, said, off, since, event, reason FROM failures", &[])?;
         let entry = |r: &Row| Entry {
             rev: r.text(1).to_owned(),
             strikes: Strikes { exceeded: r.int(2), since: r.int(5) },
             said: r.int(3),
             off: r.opt_text(4).map(str::to_owned),
             event: r.text(6).to_owned(),
+            reason: r.text(7).to_owned(),
         };
         Ok(Self(rows.iter().map(|r| (r.text(0).to_owned(), entry(r))).collect()))
     }
@@ -98,13 +105,13 @@ impl Failures {
         self.0.get(probe).is_some_and(|e| e.rev == rev && e.off.is_some())
     }
 
-    /// It exceeded a limit at an event. What is to be said of it, if anything: `filter_failed` at most once a minute of
-    /// `received`, `filter_quarantined` when it goes on.
+    /// It exceeded a limit, as `reason` says, at an event. What is to be said of it, if anything: `filter_failed` at most
+    /// once a minute of `received`, `filter_quarantined` when it goes on.
     pub(crate) fn exceeded(
         &mut self,
         tx: &mut Tx<'_>,
-        probe: &str,
-        rev: &str,
+        (probe, rev): (&str, &str),
+        reason: &str,
         event: &str,
         received: Time,
     ) -> Result<Option<&'static str>, DbError> {
@@ -115,7 +122,8 @@ impl Failures {
         let enough = entry.strikes.add(received);
         let minute = received.ms().div_euclid(SAY_MS);
         let say = if enough && entry.off.is_none() {
-            (entry.off, entry.event) = (Some("quarantined".into()), event.to_owned());
+            entry.off = Some("quarantined".into());
+            (entry.event, entry.reason) = (event.to_owned(), reason.to_owned());
             Some("filter_quarantined")
         } else if entry.said != minute {
             entry.said = minute;
@@ -170,6 +178,33 @@ pub struct Off {
     pub why: String,
     /// Id of the event at which that happened.
     pub event: String,
+    /// What was said of the limit that it exceeded there: `exceeded its limit of …`; empty if it is not known.
+    pub reason: String,
+}
+
+impl Off {
+    /// Why it is off.
+    pub fn words(&self) -> String {
+        let event = printable(&self.event);
+        match (self.why.as_str(), self.reason.as_str()) {
+            ("crash", _) => format!("it killed the process at event {event}"),
+            (why, "") => format!("{why} at event {event}"),
+            (why, reason) => {
+                format!("{why}, it {reason} {QUARANTINE_AFTER} times within an hour, last at event {event}")
+            }
+        }
+    }
+
+    /// What can be done about it.
+    pub fn remedy(&self) -> String {
+        match self.event.as_str() {
+            // A look at it would be the next crash.
+            id if self.why != "crash" && is_plain(id) => {
+                format!("change its text; `zentral explain {id} {}` shows where", self.probe)
+            }
+            _ => "change its text".to_owned(),
+        }
+    }
 }
 
 /// The filters that are off, by name, as another process reads them; none if nothing of `filter` is in the file.
@@ -181,17 +216,24 @@ pub fn off(state: &Path) -> Result<Vec<Off>, DbError> {
     if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = db.query("SELECT probe, rev, off, event FROM failures WHERE off IS NOT NULL ORDER BY probe", &[])?;
-    let text = |row: &Row, i| row.text(i).to_owned();
-    let off = |row| Off { probe: text(row, 0), rev: text(row, 1), why: text(row, 2), event: text(row, 3) };
+    // The file may be of a version before; whoever owns it brings it up to date.
+    let told = !db.query("SELECT 1 FROM pragma_table_info('failures') WHERE name = 'reason'", &[])?.is_empty();
+    let reason = if told { "reason" } else { "''" };
+    let sql = format!("SELECT probe, rev, off, event, {reason} FROM failures WHERE off IS NOT NULL ORDER BY probe");
+    let rows = db.query(&sql, &[])?;
+    let off = |row: &Row| {
+        let [probe, rev, why, event, reason] = [0, 1, 2, 3, 4].map(|i| row.text(i).to_owned());
+        Off { probe, rev, why, event, reason }
+    };
     Ok(rows.iter().map(off).collect())
 }
 
 fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
-    let sql = "INSERT INTO failures (probe, rev, exceeded, said, off, since, event) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    let sql = "INSERT INTO failures (probe, rev, exceeded, said, off, since, event, reason) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
                ON CONFLICT (probe) DO UPDATE SET rev = excluded.rev, exceeded = excluded.exceeded, \
-               said = excluded.said, off = excluded.off, since = excluded.since, event = excluded.event";
+               said = excluded.said, off = excluded.off, since = excluded.since, event = excluded.event, \
+               reason = excluded.reason";
     let values = [
         probe.into(),
         entry.rev.as_str().into(),
@@ -200,6 +242,7 @@ fn save(tx: &mut Tx<'_>, probe: &str, entry: &Entry) -> Result<(), DbError> {
         entry.off.clone().into(),
         entry.strikes.since.into(),
         entry.event.as_str().into(),
+        entry.reason.as_str().into(),
     ];
     tx.execute(sql, &values).map(|_| ())
 }
@@ -248,7 +291,8 @@ mod tests {
         let mut failures = Failures::default();
         let at = |db: &mut Db, failures: &mut Failures, ms: i64| {
             let mut tx = db.begin().unwrap();
-            let say = failures.exceeded(&mut tx, "p", "r1", "e", Time::from_ms(ms)).unwrap();
+            let say =
+                failures.exceeded(&mut tx, ("p", "r1"), "exceeded its limit of 9 x", "e", Time::from_ms(ms)).unwrap();
             tx.commit().unwrap();
             say
         };
@@ -265,8 +309,15 @@ mod tests {
         let mut failures = Failures::load(&mut tx).unwrap();
         assert!(failures.is_off("p", "r1") && !failures.is_off("p", "r2"));
         tx.commit().unwrap();
-        let (probe, rev, why, event) = ("p".into(), "r1".into(), "quarantined".into(), "e".into());
-        assert_eq!(off(&path).unwrap(), [Off { probe, rev, why, event }]);
+        let told = off(&path).unwrap();
+        let [probe, rev, why, event, reason] =
+            ["p", "r1", "quarantined", "e", "exceeded its limit of 9 x"].map(str::to_owned);
+        assert_eq!(told, [Off { probe, rev, why, event, reason }]);
+        assert_eq!(
+            told[0].words(),
+            "quarantined, it exceeded its limit of 9 x 10 times within an hour, last at event e"
+        );
+        assert_eq!(told[0].remedy(), "change its text; `zentral explain e p` shows where");
         assert_eq!(off(&dir.path().join("none")).unwrap(), []);
         let mut tx = db.begin().unwrap();
         assert_eq!(failures.resumed([("p", "r1"), ("q", "r2")].into_iter()), []);
@@ -277,5 +328,22 @@ mod tests {
         );
         failures.keep(&mut tx, &told[0]).unwrap();
         assert!(Failures::load(&mut tx).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("filter.db");
+        let before = Schema { name: "filter", migrations: &SCHEMA.migrations[..2] };
+        let mut db = Db::open(&path, &[before]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let row = "INSERT INTO failures (probe, rev, exceeded, said, off, since, event) VALUES ('p', 'r', 1, 0, $1, 0, '$(e)')";
+        tx.execute(row, &["quarantined".into()]).unwrap();
+        tx.commit().unwrap();
+        let told = off(&path).unwrap();
+        assert_eq!(
+            (told[0].words().as_str(), told[0].remedy().as_str()),
+            ("quarantined at event $(e)", "change its text")
+        );
     }
 }

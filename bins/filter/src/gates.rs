@@ -1,25 +1,36 @@
-//! Why a probe's filter was never asked: what stood before it, event after event. Counted by the engine itself, with
-//! probes that have the query and scope of those in question and let everything pass.
+//! Why nothing came of a probe: what stood before its filter, event after event, or that the filter fails. The first is
+//! counted by the engine itself, with probes that have the query and scope of those in question and let everything pass;
+//! for the second jq runs over the first events that reached the filter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use event::json;
 use probe::{FilterSet, NoModules, Quiet, Scope, Scratch, Spec};
 
+use crate::tried::{Failing, Room, Sample, Shared};
+
 /// Names of other queries that are told.
 const NAMES_MAX: usize = 3;
 
-/// Probes of whose filters it is not known yet that any event reaches them.
+/// Probes of which nothing has come yet.
 pub struct Gates {
+    /// Those with a query or scope, until enough events have reached their filters.
     waiting: Vec<Waiting>,
     set: Option<FilterSet>,
     scratch: Scratch,
     events: u64,
     most: u64,
+    /// Those that every event reaches, and the first events.
+    open: BTreeSet<usize>,
+    first: Sample,
+    /// Those that are no longer waited for, and the events that reached them.
+    reached: BTreeMap<usize, Sample>,
+    matched: BTreeSet<usize>,
+    room: Room,
 }
 
-/// A probe and how far the events came. Of a probe that is left out (an event reached its filter) nothing is kept.
+/// A probe and how far the events came.
 struct Waiting {
     probe: usize,
     spec: Spec,
@@ -27,6 +38,7 @@ struct Waiting {
     past_scope: u64,
     renamed: u64,
     names: BTreeSet<String>,
+    reached: Sample,
 }
 
 /// The probes that stand for each in the set: past its query, its scope too, the first run too; another query of its name.
@@ -35,26 +47,44 @@ const STEPS: usize = 4;
 impl Gates {
     /// Of these probes, known by their places; it looks at no more than `most` events.
     pub fn new<'s>(specs: impl Iterator<Item = (usize, &'s Spec)>, most: u64) -> Self {
-        let gated = specs.filter(|(_, spec)| spec.query_name.is_some() || !spec.scope.is_empty());
-        let waiting = gated.map(|(probe, spec)| Waiting {
+        let (gated, open): (Vec<_>, Vec<_>) =
+            specs.partition(|(_, spec)| spec.query_name.is_some() || !spec.scope.is_empty());
+        let waiting = gated.into_iter().map(|(probe, spec)| Waiting {
             probe,
             spec: spec.clone(),
             past_query: 0,
             past_scope: 0,
             renamed: 0,
             names: BTreeSet::new(),
+            reached: Sample::default(),
         });
         let waiting: Vec<Waiting> = waiting.collect();
-        Self { set: set(&waiting), waiting, scratch: Scratch::default(), events: 0, most }
+        Self {
+            set: set(&waiting),
+            waiting,
+            scratch: Scratch::default(),
+            events: 0,
+            most,
+            open: open.into_iter().map(|(probe, _)| probe).collect(),
+            first: Sample::default(),
+            reached: BTreeMap::new(),
+            matched: BTreeSet::new(),
+            room: Room::default(),
+        }
+    }
+
+    /// A probe chose an event: there is nothing to find out about it.
+    pub fn matched(&mut self, probe: usize) {
+        self.matched.insert(probe);
     }
 
     /// Looks at events, as long as there is anything to find out. On a thread that [`probe::with_stack`] started.
     pub fn see<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) {
-        if self.waiting.is_empty() || self.events >= self.most {
+        let enough = self.waiting.is_empty() && (self.open.is_empty() || self.first.is_full());
+        if enough || self.events >= self.most {
             return;
         }
-        let Self { waiting, set: Some(set), scratch, events, most } = self else { return };
-        let mut reached = BTreeSet::new();
+        let Self { waiting, set: Some(set), scratch, events, most, first, room, .. } = self else { return };
         let mut runner = set.runner(scratch).without_contexts();
         for line in lines {
             if *events >= *most {
@@ -64,27 +94,41 @@ impl Gates {
             let outcome = if canonical { runner.run(line, 0, &mut Quiet) } else { runner.naive(line, 0, &mut Quiet) };
             let Ok(outcome) = outcome else { continue };
             *events += 1;
+            let mut shared = Shared::new(line);
+            first.add(&mut shared, room);
             for found in outcome.found {
                 let Some(one) = waiting.get_mut(found.probe / STEPS) else { continue };
                 match found.probe % STEPS {
                     0 => one.past_query += 1,
                     1 => one.past_scope += 1,
-                    2 => drop(reached.insert(one.probe)),
+                    2 => one.reached.add(&mut shared, room),
                     _ => one.renamed(line),
                 }
             }
         }
         drop(runner);
-        if !reached.is_empty() {
-            self.waiting.retain(|one| !reached.contains(&one.probe));
+        let known = |one: &mut Waiting| one.reached.is_full() || self.matched.contains(&one.probe);
+        let known: Vec<Waiting> = self.waiting.extract_if(.., known).collect();
+        if !known.is_empty() {
+            self.reached.extend(known.into_iter().map(|one| (one.probe, one.reached)));
             self.set = self::set(&self.waiting);
         }
     }
 
-    /// What was found out: the probes whose filters no event reached, by place. Nothing if there was no event.
+    /// The probes whose filters fail, by place: those that chose nothing, at the first events that reached them. `set` has
+    /// the probes that were given.
+    pub fn failing(&self, set: &FilterSet) -> impl Iterator<Item = (usize, Failing)> {
+        let open = self.open.iter().map(|probe| (*probe, &self.first));
+        let waiting = self.waiting.iter().map(|one| (one.probe, &one.reached));
+        let all = open.chain(waiting).chain(self.reached.iter().map(|(probe, sample)| (*probe, sample)));
+        let silent = all.filter(|(probe, _)| !self.matched.contains(probe));
+        silent.filter_map(move |(probe, sample)| Some((probe, sample.failing(set, probe)?)))
+    }
+
+    /// The probes whose filters no event reached, by place, and why. Nothing if there was no event.
     pub fn stopped(&self) -> impl Iterator<Item = (usize, Stopped)> {
         let (events, limited) = (self.events, self.events >= self.most);
-        self.waiting.iter().filter(move |_| events > 0).map(move |one| {
+        self.waiting.iter().filter(move |one| events > 0 && one.reached.is_empty()).map(move |one| {
             let stopped = Stopped {
                 events,
                 limited,
@@ -174,7 +218,7 @@ impl fmt::Display for Stopped {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -221,5 +265,53 @@ mod tests {
         assert_eq!(said(&lines, 1), [first(1), first(3)]);
         lines.extend([result(own, "linux", 1), result("x", "windows", 0)]);
         assert_eq!((said(&lines, 100), said(&[], 100)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_jq_never_ran_is_tried() {
+        let event =
+            |id: &str, a: u32, s: &str| format!(r#"{{"id":"{id}","machine":{{"platform":"macos"}},"a":{a},"s":{s}}}"#);
+        let fails = r#".a == 1 and (.s | startswith("x"))"#;
+        let linux = Scope { platforms: vec!["linux".into()], ..Scope::default() };
+        let macos = Scope { platforms: vec!["macos".into()], ..Scope::default() };
+        let specs = [
+            Spec::bare("free", fails),
+            Spec { scope: macos, ..Spec::bare("scoped", fails) },
+            Spec { scope: linux, ..Spec::bare("stopped", fails) },
+            Spec::bare("right", ".a == 3"),
+            Spec::bare("matches", ".a == 1 or error"),
+            Spec::bare("loops", "def f: f; .a == 1 and f"),
+        ];
+        let mut lines = vec![event("$(x)", 2, "1"), event("e-1", 1, "null"), event("e-2", 1, "\"y\"")];
+        let said = |lines: &[String]| {
+            probe::with_stack(|| {
+                let set = FilterSet::build(specs.to_vec(), &NoModules).map_err(|_| "wrong").unwrap();
+                let mut gates = Gates::new(specs.iter().enumerate(), 1000);
+                gates.see(lines.iter().map(String::as_bytes));
+                gates.matched(4);
+                let mut scratch = Scratch::default();
+                let mut runner = set.runner(&mut scratch);
+                let ran = lines.iter().flat_map(|l| runner.run(l.as_bytes(), 0, &mut Quiet).unwrap().failures);
+                assert!(ran.into_iter().all(|failure| ![0, 1].contains(&failure.probe)), "or it is counted anyway");
+                let told = |(probe, f): (usize, Failing)| format!("{probe}: {f}; {}", f.advice("p"));
+                gates.failing(&set).map(told).collect::<Vec<_>>()
+            })
+            .unwrap()
+        };
+        let got = said(&lines);
+        assert_eq!(got.len(), 3, "{got:?}");
+        for (said, want) in got.iter().zip([
+            "0: its filter failed at 1 of 3 events that reached it: ",
+            "5: its filter failed at 2 of 3 events that reached it: exceeded its limit of ",
+            "1: its filter failed at 1 of 3 events that reached it: ",
+        ]) {
+            assert!(said.starts_with(want) && said.ends_with("; `grep e-1 FILE | zentral explain p`"), "{said}");
+        }
+        // Of many the first ones, and no id of a machine's own becomes a part of a command.
+        lines = (0..40).map(|_| event("$(x)", 1, "{}")).collect();
+        let got = said(&lines);
+        let want = "0: its filter failed at 16 of the first 16 events that reached it: ";
+        assert!(got[0].starts_with(want) && got[0].ends_with("; `zentral explain p < FILE`"), "{got:?}");
+        assert_eq!(said(&[event("a", 3, "1")]), Vec::<String>::new());
     }
 }

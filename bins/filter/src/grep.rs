@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use event::Mistaken;
 use pipe::{Exit, Line, Out, Stage, StageError};
-use probe::{FilterSet, Outcome, Spec, Why};
+use probe::{FilterSet, Limits, Outcome, Spec, Why};
 use registry::db::Tx;
 
 use crate::ask::{Answer, Manner, Purpose};
 use crate::note::CrashNote;
 use crate::pool::Pool;
+use crate::tried::{Failing, Room, Sample, Shared};
 use crate::{Args, mistaken};
+
+/// What a program of the command line is called.
+const EXPR: &str = "-e";
 
 /// The programs of `-e` and of files, as probes without anything else.
 pub(crate) fn programs(
@@ -18,7 +22,7 @@ pub(crate) fn programs(
     exprs: &[String],
     files: &[&String],
 ) -> Result<FilterSet, StageError> {
-    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare("-e", expr.as_str())).collect();
+    let mut specs: Vec<Spec> = exprs.iter().map(|expr| Spec::bare(EXPR, expr.as_str())).collect();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| StageError::usage(format!("{file}: {e}")))?;
         specs.push(Spec::bare(file, text));
@@ -45,6 +49,9 @@ pub(crate) struct Grep {
     failed: u64,
     said: u64,
     exceeded_said: u64,
+    /// The first lines, while nothing matches.
+    first: Sample,
+    room: Room,
     /// What the first line is, if it is no event.
     mistaken: Option<Mistaken>,
 }
@@ -68,6 +75,8 @@ impl Grep {
             failed: 0,
             said: 0,
             exceeded_said: 0,
+            first: Sample::default(),
+            room: Room::default(),
             mistaken: None,
         })
     }
@@ -83,11 +92,19 @@ impl Grep {
                 }
                 Why::Exceeded(limit) if self.exceeded_said < FAILURES_SAID => {
                     self.exceeded_said += 1;
-                    tracing::warn!("line {number}: filter_failed: exceeded its limit of {limit}");
+                    tracing::warn!("line {number}: filter_failed: {}", Limits::default().exceeded(*limit));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Programs that fail, by name, where events were given and nothing matched.
+    fn failing(&self) -> Vec<(&str, Failing)> {
+        let silent = self.found == 0 && !self.invert && self.mistaken.is_none();
+        let asked = 0..if silent { self.set.len() } else { 0 };
+        let name = |program| self.set.spec(program).map(|spec| spec.name.as_str());
+        asked.filter_map(|program| Some((name(program)?, self.first.failing(&self.set, program)?))).collect()
     }
 
     fn give(&mut self, line: &Line<'_>, chosen: bool, out: &mut Out) {
@@ -117,6 +134,12 @@ impl Stage for Grep {
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
         self.mistaken = mistaken(lines).or(self.mistaken);
+        for line in lines {
+            if self.first.is_full() {
+                break;
+            }
+            self.first.add(&mut Shared::new(line.bytes), &mut self.room);
+        }
         let mut asked = self.pool.ask(&self.set, self.manner, lines);
         while self.found < self.max
             && let Some((line, answer)) = self.pool.next(&mut asked)
@@ -146,7 +169,12 @@ impl Stage for Grep {
         if self.count {
             let _ = pipe::write_stdout(format!("{}\n", self.found).as_bytes());
         }
-        if self.failed > 0 {
+        let failing = self.failing();
+        for (name, failing) in &failing {
+            let shown = if *name == EXPR { String::new() } else { format!("; {} shows where", failing.advice(name)) };
+            tracing::info!("{name}: {failing}{shown}");
+        }
+        if self.failed > 0 && failing.is_empty() {
             let runs = if self.failed == 1 { "run" } else { "runs" };
             tracing::info!("{} {runs} of a filter failed (no match; --log debug shows why)", self.failed);
         }

@@ -12,6 +12,7 @@ mod metrics;
 mod note;
 mod pool;
 mod specs;
+mod tried;
 mod worker;
 mod write;
 
@@ -26,6 +27,7 @@ pub use annotate::Annotate;
 pub use failures::{Off, Strikes, off};
 pub use gates::{Gates, Stopped};
 pub use specs::{build, finding, findings, probe, spec};
+pub use tried::Failing;
 
 /// Command line of `filter`.
 #[derive(Debug, Clone, Default, clap::Args)]

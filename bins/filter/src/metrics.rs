@@ -1,9 +1,16 @@
 //! What the probes did, as metrics.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use event::Time;
 use pipe::Metrics;
-use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec};
+use probe::{FilterSet, Limit};
+use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec, IntGaugeVec};
+
+/// Why runs fail, but for the limits.
+pub(crate) const ERROR: &str = "error";
+pub(crate) const TOO_LONG: &str = "too_long";
 
 /// What the probes did since it was last asked. Of many probes few do anything in a while.
 #[derive(Debug, Default)]
@@ -63,6 +70,7 @@ pub(crate) struct ProbeMetrics {
     seconds: CounterVec,
     matches: IntCounterVec,
     failures: IntCounterVec,
+    since: IntGaugeVec,
     /// By place in the set: a series is looked up once, when there is first something to count.
     handles: Vec<Handles>,
 }
@@ -80,6 +88,7 @@ impl ProbeMetrics {
             seconds: metrics.seconds_counters("zentral_probe_seconds_total", "Time that jq took.", &["probe"]),
             matches: metrics.counters("zentral_probe_matches_total", "Events that a probe chose.", &["probe"]),
             failures: metrics.counters("zentral_probe_failures_total", "Runs that failed.", &["probe", "reason"]),
+            since: metrics.gauges("zentral_probe_since_seconds", "When a reload gave it its text.", &["probe"]),
             handles: Vec::new(),
         }
     }
@@ -108,8 +117,27 @@ impl ProbeMetrics {
         self.failures.with_label_values(&[probe, reason]).inc();
     }
 
-    /// Other probes stand in the places now.
-    pub(crate) fn forget_places(&mut self) {
+    /// Other probes stand in the places now. What was counted of a text that runs no more goes.
+    pub(crate) fn reloaded(&mut self, old: &FilterSet, new: &FilterSet) {
         self.handles.clear();
+        let (old, new) = (revs(old), revs(new));
+        for (probe, _) in old.iter().filter(|(probe, rev)| new.get(*probe) != Some(*rev)) {
+            // What was never counted is not there.
+            let _ = self.runs.remove_label_values(&[probe]);
+            let _ = self.seconds.remove_label_values(&[probe]);
+            let _ = self.matches.remove_label_values(&[probe]);
+            let _ = self.since.remove_label_values(&[probe]);
+            for reason in [ERROR, TOO_LONG].into_iter().chain(Limit::ALL.map(Limit::as_str)) {
+                let _ = self.failures.remove_label_values(&[probe, reason]);
+            }
+        }
+        for (probe, _) in new.iter().filter(|(probe, rev)| old.get(*probe) != Some(*rev)) {
+            self.since.with_label_values(&[probe]).set(Time::now().ms() / 1000);
+        }
     }
+}
+
+/// The text of each probe.
+fn revs(set: &FilterSet) -> HashMap<&str, &str> {
+    (0..set.len()).filter_map(|i| set.spec(i)).map(|spec| (spec.name.as_str(), spec.rev.as_str())).collect()
 }

@@ -151,5 +151,5 @@ fn at_the_shell_an_exceeded_limit_is_said() {
     let output = place.run(&["-e", "repeat(false)"], &ten);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    assert_eq!(said.matches("filter_failed: exceeded its limit of outputs").count(), 3, "{said}");
+    assert_eq!(said.matches("filter_failed: exceeded its limit of 100 outputs").count(), 3, "{said}");
 }

@@ -137,7 +137,8 @@ fn event(line: &[u8], out: &mut Vec<u8>, off: &mut Vec<Off>) {
                 Kind::SwitchedOff => "crash",
                 Kind::Failed | Kind::Resumed => return,
             };
-            off.push(Off { probe: word.probe, rev: word.rev, why: why.to_owned(), event: word.event });
+            let (why, reason) = (why.to_owned(), String::new());
+            off.push(Off { probe: word.probe, rev: word.rev, why, event: word.event, reason });
         }
         Err(e) => {
             out.truncate(before);

@@ -27,7 +27,8 @@ pub struct Args {
     pub probes: bool,
 }
 
-/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit or a filter is quarantined.
+/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit, a filter is quarantined or the
+/// configuration on disk is refused.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("status");
     crate::finish(look(global, args))

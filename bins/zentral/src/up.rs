@@ -42,7 +42,7 @@ pub struct Args {
     /// Only these stages
     #[arg(long, value_name = "STAGE", num_args = 1..)]
     pub only: Vec<String>,
-    /// Run the whole pipeline over these raw lines in a fresh data folder, actions dry, and stop
+    /// Run the whole pipeline over these raw lines or events in a fresh data folder, actions dry, and stop
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "only")]
     pub test: Vec<PathBuf>,
     /// Stop when stdin ends, and remove this folder if that was the reason: nobody else is left to do it

@@ -37,6 +37,29 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What is said of a run that exceeded one of them.
+    pub fn exceeded(&self, limit: Limit) -> String {
+        let figure = match limit {
+            Limit::Steps => format!("{} steps", grouped(self.steps)),
+            Limit::Bytes => format!("{} of memory", size(self.bytes)),
+            Limit::Depth => format!("{} of stack", size(self.depth)),
+            Limit::Outputs => format!("{} outputs", grouped(self.outputs)),
+            Limit::Cpu => format!("{} ms of CPU", self.cpu.as_millis()),
+        };
+        format!("exceeded its limit of {figure}")
+    }
+}
+
+/// `100,000`
+fn grouped(n: u64) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
+}
+
+fn size(bytes: usize) -> String {
+    if bytes < 1 << 20 { format!("{bytes} bytes") } else { format!("{} MiB", bytes >> 20) }
+}
+
 /// The bound that a run exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Limit {
@@ -53,6 +76,9 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Steps, Self::Bytes, Self::Depth, Self::Outputs, Self::Cpu];
+
     /// One word, fit for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -323,6 +349,14 @@ mod tests {
         }
         assert_eq!(guard(&limits, 1500, now), Ok(1.5));
         assert_eq!(guard(&Limits { bytes: 100, ..limits }, 0, || room(101)), Err(Stop::Limit(Limit::Bytes)));
+    }
+
+    #[test]
+    fn a_limit_is_said_with_its_figure() {
+        let limits = Limits { bytes: 1000, steps: 1_200_045, ..Limits::default() };
+        let said = Limit::ALL.map(|l| limits.exceeded(l));
+        let want = ["1,200,045 steps", "1000 bytes of memory", "32 MiB of stack", "100 outputs", "50 ms of CPU"];
+        assert_eq!(said, want.map(|figure| format!("exceeded its limit of {figure}")));
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn one(program: &Program, example: &Example, limits: &Limits) -> ExampleResult {
         Decision::Yes(None) => "match".into(),
         Decision::Yes(Some(context)) => context,
         Decision::Failed(text) => format!("error: {text}"),
-        Decision::Exceeded(limit) => format!("exceeded its limit of {limit}"),
+        Decision::Exceeded(limit) => limits.exceeded(limit),
     };
     let want = match &example.want {
         Want::Match(true) => "match".into(),

@@ -205,7 +205,7 @@ impl FilterSet {
     }
 
     /// What jq says of an event for a probe, whether or not the index would have asked.
-    pub(crate) fn decide(&self, probe: usize, event: &Val, now_ms: i64) -> Option<Decision> {
+    pub fn decide(&self, probe: usize, event: &Val, now_ms: i64) -> Option<Decision> {
         let code = &self.inner.probes.get(probe)?.code;
         Some(code.segment.bundle()?.decide(code.filter, event, now_ms, &self.limits))
     }

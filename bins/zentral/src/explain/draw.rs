@@ -9,6 +9,8 @@ use super::verdict::Look;
 
 /// Longest piece of a source line drawn at once, in characters.
 const WIDTH: usize = 100;
+/// Pieces more that are drawn of the line of the clause that decided, where it is longer.
+const MORE: usize = 2;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,15 @@ impl Came {
             Self::NotReached => "·",
         }
     }
+
+    fn painted(self, text: &str, paint: Paint) -> String {
+        match self {
+            Self::True => paint.good(text),
+            Self::False => paint.bad(text),
+            Self::Both | Self::Error => paint.odd(text),
+            Self::Value | Self::NotReached => paint.dim(text),
+        }
+    }
 }
 
 /// How it went with a clause.
@@ -122,10 +133,18 @@ pub fn words(clause: &Clause, seen: &Seen) -> String {
     printable(&words)
 }
 
+/// That what came of a clause is turned round, if it is.
+pub fn negation(clause: &Clause, seen: &Seen) -> &'static str {
+    if clause.negated && came(clause, seen) != Came::NotReached { " (negated by `not`)" } else { "" }
+}
+
 /// The source lines that hold clauses, each clause underlined below.
 pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
     let clauses: Vec<(&Clause, &Seen)> = look.clauses.clauses().iter().zip(&look.explained.seen).collect();
     let gutter = clauses.iter().map(|(c, _)| c.line).max().unwrap_or(0).to_string().len();
+    let margin = paint.dim(&format!("{:gutter$} │", ""));
+    let decided = look.explained.decided.and_then(|i| clauses.get(i));
+    let mut more = MORE;
     let mut out = String::new();
     for (number, line) in (1..).zip(source.lines()) {
         let here: Vec<_> = clauses.iter().filter(|(c, _)| c.line == number).collect();
@@ -137,36 +156,41 @@ pub fn draw(source: &str, look: &Look, paint: Paint) -> String {
         for (from, piece) in pieces(line) {
             let to = from + piece.chars().count();
             let begins = |c: &Clause| (from..to).contains(&(c.column - 1));
-            // The rest of a long clause says no more than its beginning.
-            if from > 0 && !here.iter().any(|(c, _)| begins(c)) {
+            let goes_on = |c: &Clause| c.line == number && c.column <= from && from < end(c);
+            let rest = decided.filter(|(c, _)| goes_on(c) && more > 0);
+            // The rest of a long clause says no more than its beginning, unless it decided.
+            if from > 0 && rest.is_none() && !here.iter().any(|(c, _)| begins(c)) {
                 if !std::mem::replace(&mut left_out, true) {
-                    let _ = writeln!(out, "  {} …", paint.dim(&format!("{:gutter$} │", "")));
+                    let _ = writeln!(out, "  {margin} …");
                 }
                 continue;
             }
             left_out = false;
             let _ = writeln!(out, "  {} {}", paint.dim(&format!("{label:>gutter$} │")), printable(piece.trim_end()));
             label.clear();
+            if let Some((clause, seen)) = rest {
+                more -= 1;
+                let under = "─".repeat(end(clause).min(from + piece.trim_end().chars().count()) - from);
+                let _ = writeln!(out, "  {margin} {}", came(clause, seen).painted(&under, paint));
+            }
             for (clause, seen) in here.iter().filter(|(c, _)| begins(c)) {
-                let first = clause.text.lines().next().unwrap_or_default().chars().count();
-                let width = first.min(to + 1 - clause.column).max(1);
+                let width = (end(clause).min(to) + 1 - clause.column).max(1);
                 let came = came(clause, seen);
-                let under = format!("{} {}", "─".repeat(width), came.mark());
-                let under = match came {
-                    Came::True => paint.good(&under),
-                    Came::False => paint.bad(&under),
-                    Came::Both | Came::Error => paint.odd(&under),
-                    Came::Value | Came::NotReached => paint.dim(&under),
-                };
+                let under = came.painted(&format!("{} {}", "─".repeat(width), came.mark()), paint);
                 let space = " ".repeat(clause.column - 1 - from);
-                let words = words(clause, seen);
+                let words = words(clause, seen) + negation(clause, seen);
                 let words = if came == Came::NotReached { paint.dim(&words) } else { words };
                 let gap = if words.is_empty() { "" } else { " " };
-                let _ = writeln!(out, "  {} {space}{under}{gap}{words}", paint.dim(&format!("{:gutter$} │", "")));
+                let _ = writeln!(out, "  {margin} {space}{under}{gap}{words}");
             }
         }
     }
     out
+}
+
+/// The column (from 0) behind what a clause has of its first line.
+fn end(clause: &Clause) -> usize {
+    clause.column - 1 + clause.text.lines().next().unwrap_or_default().chars().count()
 }
 
 /// A long line in pieces that fit, each with the column (from 0) at which it begins; broken at spaces where there are any.
@@ -198,7 +222,7 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use probe::clauses::Clauses;
     use probe::{Limits, NoModules, parse};
@@ -222,6 +246,8 @@ mod tests {
         let want = "  1 │ any(.[]; . == 2)\n    │     ─── → 1, 2 (2 of 2 true)\n    \
                     │          ────── ✓✗ . = 1, 2 (1 of 2 true)\n";
         assert_eq!(drawn("any(.[]; . == 2)", "[1,2,3]"), want);
+        let want = "  1 │ .a | startswith(\"x\") | not\n    │ ──────────────────── ✓ .a = \"xy\" (negated by `not`)\n";
+        assert_eq!(drawn(".a | startswith(\"x\") | not", r#"{"a":"xy"}"#), want);
         assert!(drawn(".a | tonumber > 1", r#"{"a":"\u001b[31m\u202ex"}"#).contains("! "));
     }
 
@@ -230,12 +256,30 @@ mod tests {
         let list: Vec<String> = (0..100).map(|n| format!("\"ü{n:06}\"")).collect();
         let drawn = drawn(&format!(".a | IN({}) and .b == 1", list.join(", ")), r#"{"a":"x"}"#);
         let lines: Vec<&str> = drawn.lines().collect();
-        assert!(lines.len() < 10 && lines.iter().all(|l| l.chars().count() < 120), "{drawn}");
+        assert!(lines.len() <= 10 && lines.iter().all(|l| l.chars().count() < 120), "{drawn}");
         assert_eq!(lines.iter().filter(|l| l.ends_with("│ …")).count(), 1, "{drawn}");
         let [above, last] = lines.last_chunk().unwrap();
         let column = last.chars().position(|c| c == '─').unwrap();
         assert_eq!(above.chars().skip(column).collect::<String>(), ".b == 1", "{drawn}");
         assert_eq!([cut("äöü", 3), cut("äöü", 2)], ["äöü", "äö…"]);
+    }
+
+    #[test]
+    fn of_the_clause_that_decided_more_is_drawn() {
+        let calls: Vec<String> = (0..16).map(|n| format!("ltrimstr(\"ü{n:06}\")")).collect();
+        let source = format!(".b == 1 and (.a | {} | tonumber > 5)", calls.join(" | "));
+        let lines = |event: &str| -> Vec<String> {
+            let drawn = drawn(&source, event);
+            drawn.lines().map(|line| line.chars().skip(6).collect()).collect()
+        };
+        let all = lines(r#"{"a":"x","b":1}"#);
+        assert_eq!(all.iter().filter(|l| l.starts_with("ltrimstr")).count(), MORE, "{all:#?}");
+        for rows in all.windows(2).filter(|rows| rows[0].starts_with("ltrimstr")) {
+            assert_eq!(rows[1], "─".repeat(rows[0].chars().count()), "{all:#?}");
+        }
+        assert_eq!(all.last().unwrap(), "…");
+        let all = lines(r#"{"a":"x","b":2}"#);
+        assert_eq!((all.len(), all.last().unwrap().as_str()), (4, "…"), "it was not reached: {all:#?}");
     }
 
     #[test]

@@ -68,14 +68,18 @@ pub struct Off {
     pub why: String,
     /// Id of the event at which that happened.
     pub event: String,
+    /// The same for people.
+    pub words: String,
 }
 
 /// The filters that are off, by (probe, rev): a changed text gets a new chance.
 pub fn switched_off(config: &Config) -> Result<BTreeMap<(String, String), Off>, StageError> {
     let mut all = BTreeMap::new();
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
-        for filter::Off { probe, rev, why, event } in filter::off(&config.state_file(stage))? {
-            all.insert((probe, rev), Off { stage: stage.name.clone(), why, event });
+        for off in filter::off(&config.state_file(stage))? {
+            let words = off.words();
+            let filter::Off { probe, rev, why, event, .. } = off;
+            all.insert((probe, rev), Off { stage: stage.name.clone(), why, event, words });
         }
     }
     Ok(all)

@@ -83,7 +83,7 @@ fn clause(clause: &Clause, seen: &Seen) -> Value {
         .collect();
     json!({
         "line": clause.line, "column": clause.column, "text": clause.text, "kind": clause.kind.as_str(),
-        "came": came(clause, seen).word(), "runs": seen.runs, "true": seen.truthy, "false": seen.falsy,
+        "negated": clause.negated, "came": came(clause, seen).word(), "runs": seen.runs, "true": seen.truthy, "false": seen.falsy,
         "empty": seen.empty, "errors": seen.errors, "error": seen.error, "values": seen.values, "operands": operands,
     })
 }

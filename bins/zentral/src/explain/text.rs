@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::deeds::Deed;
-use super::draw::{Paint, cut, draw, one_line, words};
+use super::draw::{Paint, cut, draw, negation, one_line, words};
 use super::find::RawLine;
 use super::gates::Outside;
 use super::verdict::{Says, Verdict};
@@ -118,9 +118,9 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
         if let Some(i) = look.explained.decided.filter(|_| matches!(says, Says::No | Says::Failed(_)))
             && let (Some(clause), Some(seen)) = (look.clauses.clauses().get(i), look.explained.seen.get(i))
         {
-            let place = format!("{}:{}", clause.line, clause.column);
-            let _ =
-                writeln!(out, "  decided at {place}: {}   {}", printable(&one_line(&clause.text)), words(clause, seen));
+            let (place, text) = (format!("{}:{}", clause.line, clause.column), printable(&one_line(&clause.text)));
+            let words = words(clause, seen) + negation(clause, seen);
+            let _ = writeln!(out, "  decided at {place}: {text}   {words}");
         }
         out.push_str(&draw(&spec.filter.text, look, paint));
     }
@@ -174,10 +174,7 @@ pub fn reason(says: &Says) -> String {
         Says::Matched { .. } => "matched".into(),
         Says::No => "the filter says no".into(),
         Says::Failed(text) => format!("the filter failed: {text}"),
-        Says::Off(off) if off.why == "crash" => {
-            format!("switched off in stage {}: it killed the process at event {}", off.stage, off.event)
-        }
-        Says::Off(off) => format!("{} in stage {} since event {}", off.why, off.stage, off.event),
+        Says::Off(off) => format!("{}; it runs again in stage {} when its text changes", off.words, off.stage),
         Says::FirstRun => {
             "the first run of its query, when everything is \"added\" (first_run = true would match it)".into()
         }

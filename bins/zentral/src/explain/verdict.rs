@@ -112,13 +112,14 @@ pub fn all(
         found.insert(hit.probe, Says::Matched { key: hit.key, context: hit.context });
     }
     let off = gates::switched_off(config)?;
+    let limits = Limits::default();
     let mut verdicts = Vec::with_capacity(specs.len());
     for (i, spec) in specs.into_iter().enumerate() {
         let gate = gate(&spec, subject, off.get(&(spec.name.clone(), spec.rev.clone())));
         let look = if gate.is_none() || asked {
             let clauses =
                 Clauses::new(&spec.filter.text, &spec.filter.name, &modules).map_err(|e| wrong(e.render()))?;
-            let explained = clauses.explain(subject.val, subject.now_ms, &Limits::default());
+            let explained = clauses.explain(subject.val, subject.now_ms, &limits);
             Some(Look { clauses, explained })
         } else {
             None
@@ -126,7 +127,7 @@ pub fn all(
         let says =
             gate.or_else(|| found.remove(&i)).unwrap_or_else(|| match look.as_ref().map(|l| &l.explained.decision) {
                 Some(Decision::Failed(text)) => Says::Failed(text.clone()),
-                Some(Decision::Exceeded(limit)) => Says::Failed(format!("exceeded its limit of {limit}")),
+                Some(Decision::Exceeded(limit)) => Says::Failed(limits.exceeded(*limit)),
                 _ => Says::No,
             });
         let then = subject.then(&spec.name);

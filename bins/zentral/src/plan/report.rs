@@ -100,18 +100,21 @@ impl Row {
                 notes.push(format!("{which}: {}", off_words(off)));
             }
         }
-        let stopped = |side: &Option<Counts>| side.as_ref().and_then(|c| c.stopped.as_ref()).map(stopped_words);
-        match (stopped(&self.old), stopped(&self.new)) {
-            (Some(old), Some(new)) if old == new => notes.push(new),
-            (old, new) => {
-                // Where there is one side only, it need not be named.
-                let one = self.old.is_none() || self.new.is_none();
-                let named = |which: &str, words: String| if one { words } else { format!("{which}: {words}") };
-                notes.extend(old.map(|words| named("old", words)));
-                notes.extend(new.map(|words| named("new", words)));
-            }
-        }
+        let stopped = |counts: &Counts| counts.stopped.as_ref().map(stopped_words);
+        let failing = |counts: &Counts| counts.failing.as_ref().map(ToString::to_string);
+        notes.extend(self.of_sides(stopped));
+        notes.extend(self.of_sides(failing));
         notes
+    }
+
+    /// What is said of both sides: once if it is the same.
+    fn of_sides(&self, say: impl Fn(&Counts) -> Option<String>) -> Vec<String> {
+        let [old, new] = [&self.old, &self.new].map(|side| side.as_ref().and_then(&say));
+        // Where there is one side only, it need not be named.
+        let one = self.old.is_none() || self.new.is_none() || old == new;
+        let named = |which: &str, words: String| if one { words } else { format!("{which}: {words}") };
+        let new = new.filter(|words| old.as_ref() != Some(words));
+        old.map(|words| named("old", words)).into_iter().chain(new.map(|words| named("new", words))).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use event::{Time, json};
-use filter::{Gates, Stopped};
+use filter::{Failing, Gates, Stopped};
 use probe::{Found, Spec, Why};
 
 use super::off::{Gate, Off};
@@ -54,6 +54,8 @@ pub struct Counts {
     pub off: Option<Off>,
     /// No event reached it.
     pub stopped: Option<Stopped>,
+    /// It chose nothing, and its filter fails.
+    pub failing: Option<Failing>,
 }
 
 /// What a side did.
@@ -116,6 +118,9 @@ pub fn run(
             for found in &outcome.found {
                 if let Some(counts) = probes.get_mut(found.probe) {
                     counts.matches += 1;
+                    if counts.matches == 1 {
+                        gates.matched(found.probe);
+                    }
                 }
                 if let Some(acts) = side.acts.get(found.probe) {
                     tally.ask(acts, received, actions);
@@ -140,6 +145,11 @@ pub fn run(
     for (place, stopped) in gates.stopped() {
         if let Some(counts) = probes.get_mut(place) {
             counts.stopped = Some(stopped);
+        }
+    }
+    for (place, failing) in gates.failing(&side.set) {
+        if let Some(counts) = probes.get_mut(place) {
+            counts.failing = Some(failing);
         }
     }
     for ((counts, pair), off) in probes.into_iter().zip(&side.pairs).zip(gate.told) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use event::printable;
+use filter::Off;
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
 use serde_json::{Value, json};
@@ -17,8 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Health {
     stages: Vec<Stage>,
-    /// (stage, probe, why) of filters that are switched off.
-    off: Vec<(String, String, String)>,
+    /// Filters that are switched off.
+    off: Vec<Off>,
+    /// What is said of files that are not in force.
+    refused: Option<String>,
     dead: u64,
 }
 
@@ -39,20 +43,25 @@ impl Health {
                 dead += dead_letters(config, stage)?;
             }
         }
-        Ok(Self { stages, off, dead })
+        let refused = up.and_then(|up| {
+            let why = printable(up.refused.as_ref()?);
+            Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
+        });
+        Ok(Self { stages, off, refused, dead })
     }
 
     /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
     pub fn off_of(&self, probe: &str) -> Option<&str> {
-        self.off.iter().find(|(_, p, _)| p == probe).map(|(_, _, why)| why.as_str())
+        self.off.iter().find(|off| off.probe == probe).map(|off| off.why.as_str())
     }
 
     /// What is wrong.
     pub fn ill(&self) -> Vec<String> {
         let stages = self.stages.iter().filter(|s| s.state != State::Running);
         let stages = stages.map(|s| format!("stage {} is not running", s.name));
-        let filters = self.off.iter().map(|(_, probe, why)| format!("the filter of probe {probe} is off: {why}"));
-        stages.chain(filters).collect()
+        let told = |off: &Off| format!("the filter of probe {} is off: {}; {}", off.probe, off.words(), off.remedy());
+        let filters = self.off.iter().map(told);
+        self.refused.iter().cloned().chain(stages).chain(filters).collect()
     }
 
     /// Stages as a table.
@@ -99,8 +108,9 @@ impl Health {
     pub fn records(&self, up: Option<&Up>) -> Vec<(&'static str, Value)> {
         let mut all = Vec::new();
         if let Some(up) = up {
-            let (pid, since, config, metrics) = (up.pid, up.since, &up.config, &up.metrics);
-            all.push(("up", json!({"pid": pid, "since": since, "config": config, "metrics": metrics})));
+            let Up { pid, since, config, refused, metrics, .. } = up;
+            let up = json!({"pid": pid, "since": since, "config": config, "refused": refused, "metrics": metrics});
+            all.push(("up", up));
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
         all.push(("dead", json!({"dead_letters": self.dead})));
@@ -124,11 +134,9 @@ fn alone(config: &Config, stage: &StageConf) -> Stage {
 }
 
 /// Filters that are off: the probe still has the text that was judged.
-fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<(String, String, String)>, StageError> {
-    let same =
-        |off: &filter::Off| config.probes.get(&off.probe).is_some_and(|p| filter::spec(config, p).rev == off.rev);
-    let off = filter::off(&config.state_file(stage))?.into_iter().filter(same);
-    Ok(off.map(|off| (stage.name.clone(), off.probe, off.why)).collect())
+fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<Off>, StageError> {
+    let same = |off: &Off| config.probes.get(&off.probe).is_some_and(|p| filter::spec(config, p).rev == off.rev);
+    Ok(filter::off(&config.state_file(stage))?.into_iter().filter(same).collect())
 }
 
 fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {

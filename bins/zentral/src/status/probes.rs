@@ -52,12 +52,16 @@ pub struct Probe {
     pub seconds: f64,
     /// Matches an hour.
     pub matches_per_hour: f64,
-    /// Runs of jq an event that was read.
-    pub runs_per_event: f64,
+    /// Runs of jq an event that was read; not known of a text that a reload brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_per_event: Option<f64>,
     /// Failures a run.
     pub failures_per_run: f64,
     /// Seconds of jq a second.
     pub load: f64,
+    /// Since when it has its text and these figures are counted, if not since the filter was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
     /// It is switched off, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
@@ -95,6 +99,11 @@ impl Probes {
         };
         let (runs, matches) = (sum("zentral_probe_runs_total"), sum("zentral_probe_matches_total"));
         let took = sum("zentral_probe_seconds_total");
+        let mut changed: BTreeMap<String, f64> = BTreeMap::new();
+        for (probe, at) in told.by_label("zentral_probe_since_seconds", "probe") {
+            let known = changed.entry(probe).or_insert(at);
+            *known = known.max(at);
+        }
         let of = |all: &BTreeMap<String, f64>, probe: &str| all.get(probe).copied().unwrap_or(0.0);
         let per = |n: f64, of: f64| if of > 0.0 { n / of } else { 0.0 };
         let decided = decided(config);
@@ -106,6 +115,8 @@ impl Probes {
                 let failed = failed.remove(name).unwrap_or_default();
                 let failures = failed.values().sum();
                 let off = health.off_of(name);
+                let since = changed.get(name).copied();
+                let seconds = since.map_or(seconds, |since| (now - since).max(0.0));
                 Probe {
                     probe: name.clone(),
                     decided: decided.get(name).copied(),
@@ -123,15 +134,16 @@ impl Probes {
                     failed,
                     seconds: took,
                     matches_per_hour: per(matches, seconds / 3600.0),
-                    runs_per_event: per(runs, events),
+                    runs_per_event: since.is_none().then(|| per(runs, events)),
                     load: per(took, seconds),
+                    since: since.map(time),
                     off: off.map(str::to_owned),
                 }
             })
             .collect();
         probes
             .sort_by(|a, b| b.seconds.total_cmp(&a.seconds).then(b.runs.cmp(&a.runs)).then(b.matches.cmp(&a.matches)));
-        let since = start.map(|start| Time::from_ms(i64::try_from(count(start * 1000.0)).unwrap_or(0)));
+        let since = start.map(time);
         Self { since, seconds, events: count(events), probes }
     }
 
@@ -141,7 +153,8 @@ impl Probes {
             Some(since) => format!("{} since {since}\n", plural(self.events, "event")),
             None => "no filter answers\n".to_owned(),
         };
-        let rows: Vec<Vec<String>> = self.probes.iter().map(row).collect();
+        let counted = self.since.is_some();
+        let rows: Vec<Vec<String>> = self.probes.iter().map(|probe| row(probe, counted)).collect();
         let head =
             ["probe", "decided by", "matches", "an hour", "runs", "of events", "seconds", "each", "failures", "state"];
         since + &table(&head, &rows)
@@ -158,7 +171,8 @@ impl Probes {
     }
 }
 
-fn row(p: &Probe) -> Vec<String> {
+/// Without a filter that counts there are no figures.
+fn row(p: &Probe, counted: bool) -> Vec<String> {
     let nothing = String::new;
     let when = |some: bool, text: String| if some { text } else { nothing() };
     let failed = p.failed.iter().map(|(reason, n)| format!("{n} {reason}")).collect::<Vec<_>>().join(", ");
@@ -172,16 +186,17 @@ fn row(p: &Probe) -> Vec<String> {
             Some("jq") => "jq at every event".into(),
             other => other.unwrap_or_default().to_owned(),
         },
-        p.matches.to_string(),
+        when(counted, p.matches.to_string()),
         when(p.matches > 0, format!("{:.1}", p.matches_per_hour)),
-        p.runs.to_string(),
-        when(p.runs > 0, format!("{:.1} %", p.runs_per_event * 100.0)),
-        format!("{:.3}", p.seconds),
+        when(counted, p.runs.to_string()),
+        p.runs_per_event.filter(|_| p.runs > 0).map_or_else(nothing, |share| format!("{:.1} %", share * 100.0)),
+        when(counted, format!("{:.3}", p.seconds)),
         when(p.runs > 0, format!("{each:.1} µs")),
         failed + &rate,
-        match p.state {
-            "on" => nothing(),
-            state => state.replace('_', " "),
+        match (p.state, p.since) {
+            ("on", None) => nothing(),
+            ("on", Some(since)) => format!("text since {since}"),
+            (state, _) => state.replace('_', " "),
         },
     ]
 }
@@ -205,6 +220,11 @@ fn decided(config: &Config) -> BTreeMap<String, &'static str> {
         Standing::Always => "jq",
     };
     (0..set.len()).filter_map(|i| Some((set.spec(i)?.name.clone(), word(set.standing(i)?)))).collect()
+}
+
+/// Seconds since 1970 as a time.
+fn time(seconds: f64) -> Time {
+    Time::from_ms(i64::try_from(count(seconds * 1000.0)).unwrap_or(0))
 }
 
 /// A counter of Prometheus's as what it is.

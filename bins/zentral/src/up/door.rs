@@ -238,7 +238,7 @@ mod tests {
         let main = dir.path().join("pipeline.toml");
         std::fs::write(&main, format!("version = 1\n[metrics]\nlisten = \"here:1\"\n{bearer}")).unwrap();
         let (config, _) = Config::load(&main, Some(dir.path())).expect("it is right");
-        let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), metrics: None, stages };
+        let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), refused: None, metrics: None, stages };
         Picture { up: Some(up), config: Some(config.into()) }
     }
 

@@ -1,11 +1,11 @@
-//! `up --test`: the whole pipeline over recorded raw lines, actions dry, until every topic is read. A pipeline as a test.
+//! `up --test`: the whole pipeline over recorded lines (raw ones, or events), actions dry, until every topic is read. A pipeline as a test.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use event::LINE_MAX;
+use event::{LINE_MAX, Mistaken};
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, Place, StageConf, StageKind, render};
 use pipe::fs::RealFs;
@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::child::Programs;
 use super::restarts::End;
-use super::source::Source;
-use super::{Args, home};
+use super::source::{Loaded, Source};
+use super::{Args, Copies, home};
 use crate::status::{Sums, report, sums, table};
 
 /// Rounds over all stages at most: what comes of an action is normalised, filtered and stored, and there it ends.
@@ -28,14 +28,19 @@ const READ_BYTES: usize = 1 << 20;
 
 /// Runs it: 0, 1 if a sum is off, 3 if a line was refused.
 pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, StageError> {
+    // Before a folder is made that the next try would find in its way.
+    args.test.iter().try_for_each(|path| taken(path))?;
     let (data, _gone_at_the_end) = fresh(source.data.as_deref())?;
     source.data = Some(data.clone());
     let loaded = source.load().map_err(|findings| {
         complain(&render(&findings));
         StageError::usage("the configuration is wrong")
     })?;
-    let config = loaded.config;
+    let Loaded { config, files } = loaded;
     let _lock = home::open(&data)?;
+    let copies = Copies::of(&data);
+    let copied = copies.make(&files).and_then(|copy| copies.switch(&copy));
+    copied.map_err(|e| StageError::state(format!("{}: {e}", copies.current().display())))?;
     let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| !s.runs(StageKind::Receive)).collect();
     stages.sort_by_key(|s| s.flow());
     for stage in &stages {
@@ -72,6 +77,20 @@ fn fresh(named: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), S
             let empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
             let text = || format!("--test needs a fresh data folder, and {} is not empty", dir.display());
             if empty { Ok((dir.to_owned(), None)) } else { Err(StageError::usage(text())) }
+        }
+    }
+}
+
+/// Refuses a file whose first line shows that `normalize` would refuse all of it.
+fn taken(path: &Path) -> Result<(), StageError> {
+    let broken = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
+    let mut line = Vec::new();
+    next_line(&mut BufReader::new(File::open(path).map_err(broken)?), &mut line).map_err(broken)?;
+    match Mistaken::of(&line) {
+        None | Some(Mistaken::Raw) => Ok(()),
+        Some(what) => {
+            let file = path.display().to_string();
+            Err(StageError::usage(format!("{file} line 1: {}", what.advice(&file))))
         }
     }
 }

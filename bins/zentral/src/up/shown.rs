@@ -73,6 +73,9 @@ pub struct Up {
     pub since: Time,
     /// The copy of the configuration that is in force.
     pub config: String,
+    /// Why the files of the configuration are not in force, if they are not: file, line and the first thing wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Address of the metrics, once it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,

@@ -43,6 +43,8 @@ pub enum Event {
         /// Because a file looks different.
         changed: bool,
     },
+    /// The files were read and found wrong: what was said.
+    Refused(String),
     /// Starts were recorded.
     Recorded {
         /// For a change of the configuration; else for one stage that could not before.
@@ -64,6 +66,8 @@ pub struct Supervisor {
     change: Option<Change>,
     /// Came while another change was under way.
     next: Option<(Box<Loaded>, bool, bool)>,
+    /// Why the files are not in force, if they are not.
+    refused: Option<String>,
     drain: Option<Drain>,
     door: Door,
     watch: Sender<()>,
@@ -85,6 +89,7 @@ impl Supervisor {
         let fail = |what: &'static str| move |e: std::io::Error| StageError::state(format!("{what}: {e}"));
         let (to_self, events) = channel();
         signals::listen(to_self.clone()).map_err(fail("signals"))?;
+        let refused = broken.as_deref().map(first_line);
         let watch = watch::start(source, loaded.clone(), broken, to_self.clone()).map_err(fail("watch"))?;
         let door = Door::open(&loaded.config).map_err(fail("run/up.sock"))?;
         let data = loaded.config.data.clone();
@@ -97,6 +102,7 @@ impl Supervisor {
             config: None,
             change: None,
             next: None,
+            refused,
             drain: None,
             door,
             watch,
@@ -148,7 +154,9 @@ impl Supervisor {
             }
             Event::ChildEnded => {}
             Event::Config { .. } | Event::Recorded { .. } if self.drain.is_some() => {}
+            Event::Refused(text) => self.refused = Some(first_line(&text)),
             Event::Config { loaded, asked, changed } => {
+                self.refused = None;
                 if self.change.is_some() {
                     let (was_asked, was_changed) = self.next.as_ref().map_or((false, false), |n| (n.1, n.2));
                     self.next = Some((loaded, asked || was_asked, changed || was_changed));
@@ -192,8 +200,13 @@ impl Supervisor {
     /// A new configuration, if it is one.
     fn reload(&mut self, loaded: Loaded, asked: bool, changed: bool) {
         if let Err(e) = self.apply(loaded, asked, changed) {
-            tracing::error!("not reloaded, the last good configuration goes on: {e}");
+            self.refuse(&e);
         }
+    }
+
+    fn refuse(&mut self, e: &std::io::Error) {
+        tracing::error!("not reloaded, the last good configuration goes on: {e}");
+        self.refused = Some(first_line(&e.to_string()));
     }
 
     fn apply(&mut self, loaded: Loaded, asked: bool, changed: bool) -> std::io::Result<()> {
@@ -229,7 +242,7 @@ impl Supervisor {
     fn switch(&mut self, recorded: Recorded) {
         let Some(change) = self.change.take() else { return };
         if let Err(e) = self.copies.switch(&change.copy) {
-            tracing::error!("not reloaded, the last good configuration goes on: {e}");
+            self.refuse(&e);
             self.workers.values_mut().for_each(Worker::try_again);
             return;
         }
@@ -303,11 +316,17 @@ impl Supervisor {
             pid: std::process::id(),
             since: self.since,
             config: self.copies.in_force().unwrap_or_default(),
+            refused: self.refused.clone(),
             metrics: self.door.address(),
             stages,
         };
         self.door.show(up, config);
     }
+}
+
+/// The first thing that is wrong, without the picture.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The earlier of two moments that may not be there.

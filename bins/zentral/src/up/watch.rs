@@ -67,7 +67,10 @@ impl Watch {
                     if asked || self.broken.as_ref() != Some(&text) {
                         tracing::error!("not reloaded, the last good configuration goes on:\n{text}");
                     }
-                    self.broken = Some(text);
+                    self.broken = Some(text.clone());
+                    if self.events.send(Event::Refused(text)).is_err() {
+                        return;
+                    }
                 }
             }
         }

@@ -237,12 +237,11 @@ impl TopicReader {
         Err(self.corrupt("no segment holds this position"))
     }
 
-    /// The beginning of the first segment whose last line came at most `ms` ago.
+    /// The beginning of the first segment whose last line may have come at most `ms` ago.
     fn first_since(&self, head: &Head, ms: i64) -> Result<Mark, Error> {
         let files = segment::list(self.fs.as_ref(), &self.dir)?;
-        let since = self.fs.now_ms().saturating_sub(ms);
-        let young = files.iter().find(|f| f.modified_ms >= since && f.first >= head.first.offset);
-        let Some(offset) = young.map(|f| f.first).filter(|first| *first < head.end.offset) else { return Ok(head.end) };
+        let young = segment::since(&files, head.first.offset, self.fs.now_ms().saturating_sub(ms));
+        let Some(offset) = young.filter(|first| *first < head.end.offset) else { return Ok(head.end) };
         let count = |from, to| count_between(self.fs.as_ref(), &self.dir, &files, from, to);
         let line = if offset - head.first.offset <= head.end.offset - offset {
             head.first.line + count(head.first.offset, offset)?

@@ -20,6 +20,9 @@ pub(super) const UNFINISHED: &str = ".tmp";
 const DIGITS: usize = 20;
 /// Bytes read at once by a scan.
 const SCAN_BYTES: usize = 512 << 10;
+/// How much earlier than its lines say a segment may have been written: the clock of files is coarse, and clocks are put
+/// right.
+pub(super) const MARGIN_MS: i64 = 3_600_000;
 
 /// A segment file as the folder lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,12 @@ fn parse(name: &str) -> Option<(u64, bool)> {
     };
     let first = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
     Some((first, packed))
+}
+
+/// The offset of the first segment that may hold lines received since then, of those from `first` on.
+pub(super) fn since(files: &[Listed], first: u64, since_ms: i64) -> Option<u64> {
+    let oldest = since_ms.saturating_sub(MARGIN_MS);
+    files.iter().find(|f| f.modified_ms >= oldest && f.first >= first).map(|f| f.first)
 }
 
 /// The segment files of a topic by first offset, the plain one of two before the compressed one; none if there is no

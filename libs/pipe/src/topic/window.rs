@@ -11,8 +11,6 @@ use event::{Time, received};
 use super::{Error, Mark, SEAL_BYTES, Start, TopicReader, segment};
 use crate::fs::Fs;
 
-/// How much earlier than its lines say a segment may have been written: clocks are put right.
-const MARGIN_MS: i64 = 3_600_000;
 /// Bytes read at a time.
 const CHUNK: usize = 512 << 10;
 /// After so many bytes received later than the window, the rest is too: what different stages write to one topic may
@@ -43,10 +41,9 @@ impl Window {
         let to = head.as_ref().map_or(0, |head| head.end.offset);
         if let (Some(since), Some(head)) = (since, head) {
             let files = segment::list(fs.as_ref(), dir)?;
-            let oldest = since.ms().saturating_sub(MARGIN_MS);
-            let young = files.iter().find(|f| f.modified_ms >= oldest && f.first >= head.first.offset);
+            let young = segment::since(&files, head.first.offset, since.ms());
             // Nobody asks for the numbers of lines here, and to count them would be to read them.
-            reader.seek(Mark { offset: young.map_or(to, |f| f.first.min(to)), line: 0 });
+            reader.seek(Mark { offset: young.map_or(to, |first| first.min(to)), line: 0 });
         }
         let from = reader.mark().offset;
         Ok(Self { reader, since, until, from, to, later: 0, lines: Vec::new() })

@@ -38,6 +38,14 @@ pub(super) enum Slot {
     Operand(usize, usize),
 }
 
+impl Slot {
+    /// The clause that it is of.
+    pub(super) fn clause(self) -> usize {
+        let (Self::Clause(clause) | Self::Operand(clause, _)) = self;
+        clause
+    }
+}
+
 pub(super) struct Cutter<'s, 'p> {
     places: Places<'s, 'p>,
     text: &'s str,
@@ -47,11 +55,14 @@ pub(super) struct Cutter<'s, 'p> {
     slots: Vec<Slot>,
     /// Within something that only makes a value.
     aside: bool,
+    /// An odd number of `not` turns round what comes of a condition.
+    negated: bool,
 }
 
 impl<'s, 'p> Cutter<'s, 'p> {
     pub(super) fn new(places: Places<'s, 'p>, text: &'s str, arena: &'s Arena) -> Self {
-        Self { places, text, arena, known: Known::default(), clauses: Vec::new(), slots: Vec::new(), aside: false }
+        let (known, clauses, slots) = (Known::default(), Vec::new(), Vec::new());
+        Self { places, text, arena, known, clauses, slots, aside: false, negated: false }
     }
 
     /// What was cut.
@@ -95,7 +106,7 @@ impl<'s, 'p> Cutter<'s, 'p> {
             }
             Term::IfThenElse(branches, otherwise) => {
                 for (condition, then) in branches {
-                    self.term(condition, For::Truth);
+                    self.apart(condition, For::Truth);
                     self.term(then, what);
                 }
                 if let Some(otherwise) = otherwise {
@@ -128,8 +139,15 @@ impl<'s, 'p> Cutter<'s, 'p> {
     fn deep(&mut self, term: &mut Tree<'s>, what: For) {
         let aside = self.aside;
         self.aside = aside || what == For::Value;
-        self.term(term, what);
+        self.apart(term, what);
         self.aside = aside;
+    }
+
+    /// As [`Self::term`], for what a `not` further out does not turn round.
+    fn apart(&mut self, term: &mut Tree<'s>, what: For) {
+        let negated = mem::take(&mut self.negated);
+        self.term(term, what);
+        self.negated = negated;
     }
 
     /// A chain `a | b | c`: a condition at its end takes in the plain terms that lead to what it judges.
@@ -155,13 +173,16 @@ impl<'s, 'p> Cutter<'s, 'p> {
         }
         leading.reverse();
         for part in &mut parts {
-            self.term(part, if what == For::Value { For::Value } else { For::Pipe });
+            self.apart(part, if what == For::Value { For::Value } else { For::Pipe });
         }
+        let negated = self.negated;
+        self.negated ^= nots.len() % 2 == 1;
         if leading.is_empty() {
             self.term(&mut last, what);
         } else {
             self.led(leading, &mut last);
         }
+        self.negated = negated;
         parts.push(last);
         parts.extend(nots.into_iter().rev());
         *term = join(parts);
@@ -222,7 +243,11 @@ impl<'s, 'p> Cutter<'s, 'p> {
             return self.wrap_clause(term, clause);
         }
         match term {
-            Term::Call("select" | "any" | "all", args) if args.len() == 1 => {
+            // What is not selected gives nothing, which no `not` turns round.
+            Term::Call("select", args) if args.len() == 1 => {
+                args.iter_mut().for_each(|condition| self.apart(condition, For::Truth));
+            }
+            Term::Call("any" | "all", args) if args.len() == 1 => {
                 args.iter_mut().for_each(|condition| self.term(condition, For::Truth));
             }
             Term::Call("any" | "all", args) if args.len() == 2 => {
@@ -309,6 +334,7 @@ impl<'s, 'p> Cutter<'s, 'p> {
             text,
             operands: Vec::new(),
             decides: !self.aside,
+            negated: self.negated && kind == Kind::Condition,
         });
         Some(self.clauses.len() - 1)
     }

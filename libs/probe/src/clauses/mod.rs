@@ -81,6 +81,8 @@ pub struct Clause {
     pub operands: Vec<String>,
     /// Whether it takes part in the decision; `false` where only a value is made that something else judges or shows.
     pub decides: bool,
+    /// An odd number of `not` stands behind it: where it is true it is against a match.
+    pub negated: bool,
 }
 
 /// What came of a clause over one event.
@@ -94,9 +96,9 @@ pub struct Seen {
     pub falsy: u64,
     /// Evaluations that ended without an output.
     pub empty: u64,
-    /// Evaluations that ended in an error.
+    /// Evaluations that ended in an error, or within which the run was stopped at a limit.
     pub errors: u64,
-    /// The first error's text.
+    /// The first error's text, or which limit it was.
     pub error: Option<String>,
     /// The first distinct outputs, as JSON, cut if they are long.
     pub values: Vec<String>,
@@ -153,14 +155,43 @@ impl Clauses {
     /// Decides about `event`, and tells what came of each clause.
     pub fn explain(&self, event: &Val, now_ms: i64, limits: &Limits) -> Explained {
         let decision = self.plain.decide(event, now_ms, limits);
-        let more = Limits {
-            steps: limits.steps.saturating_mul(MORE.into()),
-            cpu: limits.cpu.saturating_mul(MORE).saturating_add(Duration::from_millis(200)),
-            ..limits.clone()
+        let exceeded = if let Decision::Exceeded(limit) = decision { Some(limits.exceeded(limit)) } else { None };
+        let more = match exceeded {
+            // So that it is stopped as well, and about where the filter was.
+            Some(_) => limits.clone(),
+            None => Limits {
+                steps: limits.steps.saturating_mul(MORE.into()),
+                cpu: limits.cpu.saturating_mul(MORE).saturating_add(Duration::from_millis(200)),
+                ..limits.clone()
+            },
         };
         let run = |event: &Val| record::record(self.slots.len(), || self.wrapped.decide(0, event, now_ms, &more)).1;
         let records = on_big_stack(event, run).unwrap_or_default();
-        self.explained(decision, records)
+        let stopped = if exceeded.is_some() { self.stopped(&records) } else { Vec::new() };
+        let mut explained = self.explained(decision, records);
+        for clause in stopped {
+            if let Some(seen) = explained.seen.get_mut(clause) {
+                seen.errors += 1;
+                seen.error.clone_from(&exceeded);
+                explained.decided = Some(clause);
+            }
+        }
+        explained
+    }
+
+    /// The clauses within which a run was stopped, the innermost last; between clauses, as in the loop of `any`, the one
+    /// of which something came last.
+    fn stopped(&self, records: &[Record]) -> Vec<usize> {
+        let all = || self.slots.iter().zip(records);
+        let mut stopped: Vec<(usize, usize)> =
+            all().filter(|(_, r)| r.stopped > 0).map(|(slot, r)| (r.stopped, slot.clause())).collect();
+        stopped.sort_unstable();
+        stopped.dedup_by_key(|(_, clause)| *clause);
+        if stopped.is_empty() {
+            let latest = all().filter_map(|(slot, r)| Some((r.last?.0, slot.clause()))).max();
+            return latest.into_iter().map(|(_, clause)| clause).collect();
+        }
+        stopped.into_iter().map(|(_, clause)| clause).collect()
     }
 
     fn explained(&self, decision: Decision, records: Vec<Record>) -> Explained {

@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) values: Vec<String>,
     /// When anything came of it last, and what.
     pub(super) last: Option<(u64, Came)>,
+    /// The run was stopped while this was evaluated: how deep it lay among others of which that is true, from 1. 0: no.
+    pub(super) stopped: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(super) enum Came {
 struct Recorder {
     records: Vec<Record>,
     clock: u64,
+    /// What is being evaluated, each within the one before.
+    open: Vec<usize>,
 }
 
 thread_local! {
@@ -52,11 +56,34 @@ thread_local! {
 
 /// Writes down what `run` does with so many places.
 pub(super) fn record<T>(places: usize, run: impl FnOnce() -> T) -> (T, Vec<Record>) {
-    let recorder = Recorder { records: vec![Record::default(); places], clock: 0 };
+    let recorder = Recorder { records: vec![Record::default(); places], ..Recorder::default() };
     RECORDER.with(|r| *r.borrow_mut() = Some(recorder));
     let done = run();
-    let records = RECORDER.with(|r| r.borrow_mut().take()).map_or(Vec::new(), |r| r.records);
+    let Recorder { mut records, open, .. } = RECORDER.with(|r| r.borrow_mut().take()).unwrap_or_default();
+    for (depth, place) in (1..).zip(open) {
+        if let Some(record) = records.get_mut(place) {
+            record.stopped = depth;
+        }
+    }
     (done, records)
+}
+
+/// Evaluates a place. A run that is stopped does not come back from here.
+fn within<T>(place: usize, run: impl FnOnce() -> T) -> T {
+    note_open(|open| open.push(place));
+    let done = run();
+    note_open(|open| open.truncate(open.len().saturating_sub(1)));
+    done
+}
+
+fn note_open(change: impl FnOnce(&mut Vec<usize>)) {
+    budget::exempt(|| {
+        RECORDER.with(|r| {
+            if let Some(recorder) = r.borrow_mut().as_mut() {
+                change(&mut recorder.open);
+            }
+        });
+    });
 }
 
 /// Runs uncounted: looking at a filter does not make it dearer.
@@ -64,7 +91,7 @@ fn note(place: usize, write: impl FnOnce(&mut Record) -> Option<Came>) {
     budget::exempt(|| {
         RECORDER.with(|r| {
             let mut r = r.borrow_mut();
-            let Some(Recorder { records, clock }) = r.as_mut() else { return };
+            let Some(Recorder { records, clock, .. }) = r.as_mut() else { return };
             let Some(record) = records.get_mut(place) else { return };
             *clock += 1;
             if let Some(came) = write(record) {
@@ -74,15 +101,15 @@ fn note(place: usize, write: impl FnOnce(&mut Record) -> Option<Came>) {
     });
 }
 
-/// `outputs` as they are, each written down on its way.
-pub(crate) fn seen<'a>(place: &Val, outputs: ValXs<'a, Val>) -> ValXs<'a, Val> {
-    let Val::Int(place) = place else { return outputs };
+/// The outputs of `run` as they are, each written down on its way.
+pub(crate) fn seen<'a>(place: &Val, run: impl FnOnce() -> ValXs<'a, Val>) -> ValXs<'a, Val> {
+    let Val::Int(place) = place else { return run() };
     let place = usize::try_from(*place).unwrap_or(usize::MAX);
     note(place, |record| {
         record.runs += 1;
         None
     });
-    Box::new(Seen { place, outputs, came: false })
+    Box::new(Seen { place, outputs: within(place, run), came: false })
 }
 
 struct Seen<'a> {
@@ -96,7 +123,7 @@ impl<'a> Iterator for Seen<'a> {
     type Item = ValX<'a, Val>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let output = self.outputs.next();
+        let output = within(self.place, || self.outputs.next());
         match &output {
             Some(Ok(value)) => note(self.place, |record| Some(record.output(value))),
             Some(Err(e)) => note(self.place, |record| record.error(e)),

@@ -308,7 +308,7 @@ fn a_look_is_bounded_and_costs_the_filter_nothing() {
     let explained = explain(&forever, r#"{"a":1}"#);
     assert!(matches!(explained.decision, Decision::Exceeded(_)));
     assert_eq!((explained.seen[0].truthy, explained.seen[1].runs), (1, 1));
-    assert_eq!(explained.decided, Some(0));
+    assert_eq!(explained.decided, Some(1));
     // A filter that just fits is told of, though its wrapped form takes more steps.
     let tight = clauses("[range(6000)] | map(. == 5999) | any");
     let explained = explain(&tight, "{}");
@@ -321,6 +321,54 @@ fn a_look_is_bounded_and_costs_the_filter_nothing() {
     assert!(explained.seen[0].operands[0][0].len() < 1000);
     let many = explain(&clauses("any(.a[]; . == 0)"), &format!(r#"{{"a":{:?}}}"#, (1..500).collect::<Vec<_>>()));
     assert_eq!((many.seen[1].falsy, many.seen[1].operands[0].len()), (499, 5));
+}
+
+#[test]
+fn what_a_not_turns_round() {
+    for (filter, want) in [
+        (".a == 1 and (.b | startswith(\"x\") | not)", &[".b | startswith(\"x\")"][..]),
+        (".a | . == 1 or (. == 2 | not) | not", &[". == 1"]),
+        ("select(.a == 1 | not) | not", &[".a == 1"]),
+        ("select(.a == 1) | not", &[]),
+        ("any(.a[]; . == 1) | not", &[". == 1"]),
+        (".a | all(. == 1) | not", &[". == 1"]),
+        ("if .a == 1 then .b == 2 else .c end | not", &[".b == 2", ".c"]),
+        ("(.a == 1 | not) | not", &[]),
+        ("{x: (.a == 1 | not)}", &[".a == 1"]),
+        ("(.a == 1) as $x | $x | not", &["$x"]),
+        (".a // (.b == 1 | not)", &[".b == 1"]),
+        ("is_new | not", &["is_new"]),
+    ] {
+        let clauses = clauses(filter);
+        let negated: Vec<&str> = clauses.clauses().iter().filter(|c| c.negated).map(|c| c.text.as_str()).collect();
+        assert_eq!(negated, want, "{filter}");
+    }
+}
+
+#[test]
+fn the_clause_that_was_stopped() {
+    for (filter, want, also) in [
+        ("[range(1e9)] | length > 3", "[range(1e9)] | length > 3", &[][..]),
+        ("def f: f; .a == 1 and f", "f", &[]),
+        // In the loop between them: the one that gave something last.
+        (".a == 1 and any(range(1e9); . == -1)", "range(1e9)", &[]),
+        (
+            ".a == 1 | {x: ([range(1e9)] | length > 3)}",
+            "[range(1e9)] | length > 3",
+            &["{x: ([range(1e9)] | length > 3)}"],
+        ),
+        ("(.b | until(. == 1; .)) == 1", "(.b | until(. == 1; .)) == 1", &[]),
+    ] {
+        let clauses = clauses(filter);
+        let explained = explain(&clauses, r#"{"a":1,"b":2}"#);
+        let text = |i: usize| clauses.clauses()[i].text.as_str();
+        assert_eq!(explained.decided.map(text), Some(want), "{filter}: {:?}", told(&clauses, &explained));
+        let stopped: Vec<&str> =
+            (0..explained.seen.len()).filter(|i| explained.seen[*i].errors > 0).map(text).collect();
+        assert!(stopped.contains(&want) && also.iter().all(|text| stopped.contains(text)), "{filter}: {stopped:?}");
+        let why = explained.seen[explained.decided.unwrap()].error.as_deref();
+        assert_eq!(why, Some("exceeded its limit of 100,000 steps"), "{filter}");
+    }
 }
 
 #[test]

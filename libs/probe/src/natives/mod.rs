@@ -153,7 +153,7 @@ fn basic() -> Vec<Run> {
         (crate::clauses::SEEN, [Bind::Var(()), Bind::Fun(())].into(), |mut cv| {
             let (id, context) = cv.0.pop_fun();
             let place = cv.0.pop_var();
-            crate::clauses::seen(&place, id.run((context, cv.1)))
+            crate::clauses::seen(&place, move || id.run((context, cv.1)))
         }),
     ]
 }

@@ -174,13 +174,28 @@ fn age_counts_from_the_last_line_of_a_segment() {
     let listed: Vec<_> = segment::list(fs.as_ref(), dir).unwrap().iter().map(|s| (s.first, s.packed)).collect();
     assert_eq!(listed, [(0, true), (32, true), (48, false)]);
     // Compressing and a restart do not make them younger.
-    let first = |ms| TopicReader::open(fs.clone(), dir, Start::Age(ms)).unwrap().mark();
+    let age = |ms: i64| Start::Age(ms - segment::MARGIN_MS);
+    let first = |ms| TopicReader::open(fs.clone(), dir, age(ms)).unwrap().mark();
     assert_eq!((first(hour - 1), first(hour), first(hour + 1)), (mark(3), mark(2), mark(0)));
     let mut writer = open(&fs, dir, Kept::WholeLines);
     writer.sealed();
     writer.publish().unwrap();
     assert_eq!((aged(&mut writer, hour + 1).deleted, aged(&mut writer, hour).deleted), (0, 1));
     assert_eq!(writer.first(), mark(2));
+}
+
+#[test]
+fn a_file_that_is_a_little_older_than_its_lines_is_read_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = RealFs::shared();
+    let mut writer = open(&fs, dir.path(), Kept::WholeLines);
+    put(&mut writer, 0..1);
+    let path = segment::path(dir.path(), 0, false);
+    let late = std::time::SystemTime::now() - Duration::from_millis(50);
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(late).unwrap();
+    for age in [0, 10] {
+        assert_eq!(TopicReader::open(fs.clone(), dir.path(), Start::Age(age)).unwrap().mark(), mark(0));
+    }
 }
 
 #[test]
