@@ -9,6 +9,7 @@ mod bundles;
 mod desk;
 mod events;
 mod fields;
+mod log;
 mod preflight;
 mod rules;
 mod settings;
@@ -86,8 +87,8 @@ impl Source for Santa {
         translate::raw(raw)
     }
 
-    fn read_log(&self, _line: &[u8], _now: Time) -> Result<Vec<Event>, Refusal> {
-        Err(Refusal::new("not_santa", "logs of santad are not read yet"))
+    fn read_log(&self, line: &[u8], now: Time) -> Result<Vec<Event>, Refusal> {
+        Ok(vec![log::line(line, now)?.event()?])
     }
 
     fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
