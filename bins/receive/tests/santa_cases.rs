@@ -150,7 +150,7 @@ impl Driver {
         if enrolled {
             let before = if confirmed { table("") } else { String::new() };
             self.say(&source, &before);
-            Santad::new(&self.hub, &self.secret, values.machine, version).sync();
+            Santad::new(&self.secret, values.machine, version).sync(&mut self.hub.connect());
         }
         self.say(&source, &table(scope));
         (case.send(self, &values, None), values)
@@ -188,7 +188,7 @@ fn every_case_is_met_or_named() {
 impl Case {
     fn send(&self, driver: &Driver, values: &Values, cursor: Option<String>) -> Answer {
         let Request { method, path, headers, body, body_raw, transform } = &self.request;
-        let known = Santad::new(&driver.hub, &driver.secret, values.machine, "");
+        let known = Santad::new(&driver.secret, values.machine, "");
         let body = if let Some(cursor) = cursor { Some(serde_json::json!({"cursor": cursor})) } else { body.clone() };
         let mut text = match (&body, body_raw) {
             (_, Some(raw)) => raw.clone(),
@@ -217,7 +217,7 @@ impl Case {
             Some("zlib") => zlib(text.as_bytes()),
             Some(other) => panic!("{}: transform {other}", self.name),
         };
-        send(&driver.hub, method, &path, &bytes, &headers)
+        send(&mut driver.hub.connect(), method, &path, &bytes, &headers)
     }
 
     fn met(&self, answer: &Answer) -> Result<(), String> {
