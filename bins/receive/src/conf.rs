@@ -1,4 +1,6 @@
-//! What the configuration says to `receive`: `[stage.receive]` and `[source.osquery]`.
+//! What the configuration says to `receive`: `[stage.receive]`, `[source.osquery]`, `[source.santa]` and `[rules.*]`.
+
+pub mod santa;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ pub struct Conf {
     pub limits: Limits,
     /// What osquery agents are told.
     pub osquery: Osquery,
+    /// What Santa's agents are told.
+    pub santa: santa::Santa,
 }
 
 /// Files of the certificate.
@@ -104,6 +108,7 @@ impl Conf {
             proxies: Proxies::default(),
             limits: Limits::default(),
             osquery: Osquery::default(),
+            santa: santa::Santa::default(),
         };
         if let Some(stage) = stage {
             let mut table = stage.clone();
@@ -116,6 +121,7 @@ impl Conf {
             let kind = config.source_kind(name);
             match kind {
                 sources::osquery::NAME => conf.osquery = Osquery::read(&mut table),
+                sources::santa::NAME => conf.santa.read(&mut table, config),
                 _ => {
                     findings.extend(unknown(table, kind));
                     continue;
@@ -123,6 +129,7 @@ impl Conf {
             }
             findings.extend(table.finish());
         }
+        findings.extend(conf.santa.rules(config));
         if findings.is_empty() { Ok(conf) } else { Err(findings) }
     }
 

@@ -1,5 +1,7 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
+pub mod santa;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -70,6 +72,10 @@ impl sources::Desk for Desk {
             self.said().push((source, machine.to_owned(), kind));
         }
         due
+    }
+
+    fn santa(&self) -> Option<&dyn sources::santa::Desk> {
+        Some(self)
     }
 }
 

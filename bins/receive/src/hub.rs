@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
 use crate::conf::{Conf, Limits};
+use crate::desk;
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
@@ -29,6 +30,8 @@ pub struct Live {
     pub conf: Conf,
     /// What agents are told to do.
     pub agents: Agents,
+    /// The rules that Santa's agents are given.
+    pub rules: desk::santa::Served,
     /// Certificate and key; none with `--plain`.
     pub tls: Option<Arc<ServerConfig>>,
 }
@@ -54,6 +57,8 @@ pub struct Hub {
     /// A permit is an enrolment. Apart from the above: whoever sends long bodies keeps nobody from enrolling, for a body
     /// of an enrolment is never long.
     pub enrolments: Arc<Semaphore>,
+    /// What Santa's agents were given, as far as it is remembered.
+    pub santa: desk::santa::Memory,
     complained: AtomicI64,
     live: RwLock<Arc<Live>>,
     ids: Ids,
@@ -81,6 +86,7 @@ impl Hub {
             store: Store::new(store::STORE, store::SHARE),
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
+            santa: desk::santa::Memory::default(),
             complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),
             ids: Ids::new()?,

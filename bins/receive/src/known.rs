@@ -66,7 +66,7 @@ impl Known {
             return Ok(Some(machine));
         }
         let retired = self.retired.load(Ordering::Acquire);
-        let reader = lock(self.reader.as_ref().unwrap_or(&self.writer));
+        let reader = self.reader();
         let found = machines::by_node_key(&reader, source, key)?;
         drop(reader);
         let Some(machine) = found.map(|found| Arc::new(block(found))) else { return Ok(None) };
@@ -111,6 +111,11 @@ impl Known {
     /// The state, for what is written to it now and then.
     pub fn db(&self) -> MutexGuard<'_, Db> {
         lock(&self.writer)
+    }
+
+    /// The state, to look something up in.
+    pub fn reader(&self) -> MutexGuard<'_, Db> {
+        lock(self.reader.as_ref().unwrap_or(&self.writer))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

@@ -10,13 +10,14 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::Db;
-use registry::{machines, server_key};
+use registry::{machines, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
 use crate::Args;
 use crate::agents::Agents;
 use crate::conf::{Conf, TlsFiles};
+use crate::desk::santa::Served;
 use crate::heard::Heard;
 use crate::hub::{Hub, Live};
 use crate::known::Known;
@@ -248,15 +249,19 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
         Some(files) if !plain => Some(tls::config(files, tickets).map_err(|e| StageError::usage(format!("tls: {e}")))?),
         _ => None,
     };
-    Ok(Live { config, conf, agents, tls })
+    let rules = Served::new(&conf.santa);
+    Ok(Live { config, conf, agents, rules, tls })
 }
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA])?)) };
+    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA, santa::SCHEMA])?)) };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA])
+    let mut db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, santa::SCHEMA])
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+    let mut tx = db.begin()?;
+    santa::tidy(&mut tx)?;
+    tx.commit()?;
     Ok((Some(lock), db))
 }
 

@@ -9,5 +9,6 @@ pub mod enrolments;
 pub mod folder;
 pub mod machines;
 pub mod orders;
+pub mod santa;
 pub mod server_key;
 pub mod syntax;

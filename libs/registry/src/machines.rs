@@ -207,6 +207,12 @@ pub fn by_node_key(db: &Db, source: &str, node_key: &KeyHash) -> Result<Option<M
     Ok(db.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
 }
 
+/// The same within a transaction.
+pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<Option<Machine>, DbError> {
+    let sql = format!("{COLUMNS} WHERE node_key = $1 AND source = $2");
+    Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
+}
+
 /// When a machine was last heard, and when a line about a kind of its requests was last written (ms since 1970).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {

@@ -4,12 +4,14 @@ use crate::Source;
 
 // sources: begin
 pub mod osquery;
+pub mod santa;
 // sources: end
 
 /// Every source, by name.
 pub const ALL: &[&dyn Source] = &[
     // list: begin
     &osquery::SOURCE,
+    &santa::SOURCE,
     // list: end
 ];
 

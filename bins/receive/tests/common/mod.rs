@@ -9,6 +9,8 @@
     reason = "tests may panic, and each uses a part of this"
 )]
 
+pub mod santad;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

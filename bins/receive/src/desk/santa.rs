@@ -1,0 +1,304 @@
+//! What Santa's conversation asks: who speaks, what is for whom, and the ledger in `receive.db`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event::{Machine, Time};
+use pipe::topic::Class;
+use registry::db::{DbError, Tx};
+use registry::machines::{self, Enrolled, KeyHash};
+use registry::santa as state;
+use sha2::{Digest as _, Sha256};
+use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Ruleset, Session, Settings, Version};
+use sources::{MachineFacts, Unavailable};
+
+use super::{Desk, claim};
+use crate::conf::santa::{Rules, Santa};
+
+/// Machines remembered; the state knows all of them.
+const MACHINES_MAX: usize = 100_000;
+/// Sets of rules remembered; there is one for each group of machines, and a few on the way from one to the next.
+const RULESETS_MAX: usize = 1024;
+
+/// What was looked up of late, so that a sync that changes nothing touches no database.
+#[derive(Default)]
+pub struct Memory {
+    machines: Mutex<HashMap<KeyHash, Known>>,
+    rulesets: Mutex<HashMap<[u8; 32], Arc<Ruleset>>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    machine: machines::Machine,
+    ledger: Ledger,
+    /// The session of which every page was given.
+    given: Option<String>,
+}
+
+/// The rules that hold, and the sets made of them so far: one for each combination of tables and each step in what
+/// versions know.
+#[derive(Default)]
+pub struct Served {
+    rules: Vec<Rules>,
+    made: Mutex<HashMap<Group, Arc<Ruleset>>>,
+}
+
+/// Which tables are for it, and how many steps its version has made.
+type Group = (Vec<bool>, usize);
+
+impl Served {
+    /// Of what the configuration says.
+    pub fn new(conf: &Santa) -> Self {
+        Self { rules: conf.rules.clone(), made: Mutex::default() }
+    }
+
+    fn set(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
+        let within: Vec<bool> = self.rules.iter().map(|table| table.scope.holds(machine)).collect();
+        let steps = [Version::TEAM, Version::SIGNING, Version::CDHASH, Version::CEL];
+        let group = (within, steps.iter().filter(|step| version >= **step).count());
+        let mut made = lock(&self.made);
+        if let Some(set) = made.get(&group) {
+            return set.clone();
+        }
+        let tables = self.rules.iter().zip(&group.0).filter(|(_, within)| **within);
+        let rules = tables.flat_map(|(table, _)| &table.rules).filter(|rule| rule.is_known_to(version));
+        let set = Arc::new(Ruleset::new(rules.cloned().collect()));
+        if made.len() >= RULESETS_MAX {
+            made.clear();
+        }
+        made.insert(group, set.clone());
+        set
+    }
+}
+
+impl santa::Desk for Desk {
+    fn admits(&self, secret: &str) -> Result<(), Denied> {
+        match self.verify(santa::NAME, secret, Time::now().ms()) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(denied)) => Err(Denied::Refused(denied.reason())),
+            Err(why) => Err(self.lost("nobody can enrol", &why)),
+        }
+    }
+
+    fn client(&self, secret: &str, id: &str) -> Result<Option<Client>, Denied> {
+        let Some(key) = self.key(secret, id) else { return Err(Denied::Refused("secret_bad")) };
+        let known = self.known(&key).map_err(|why| self.lost("no machine can be looked up", &why))?;
+        Ok(known.map(|known| self.as_client(key, known)))
+    }
+
+    fn enrol(&self, secret: &str, id: &str, facts: &MachineFacts) -> Result<santa::Enrolled, Denied> {
+        if !self.hub.sink.has_room(Class::Source) {
+            return Err(Denied::Unavailable); // or a machine would be in that nobody is told about
+        }
+        self.take_in(secret, id, facts).map_err(|why| self.lost("nobody can enrol", &why))?
+    }
+
+    fn settings(&self, machine: &Machine) -> Settings {
+        let conf = &self.live.conf.santa;
+        machine.unit.as_ref().and_then(|unit| conf.units.get(unit)).unwrap_or(&conf.settings).clone()
+    }
+
+    fn rules(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
+        self.live.rules.set(machine, version)
+    }
+
+    fn kept(&self, hash: &[u8; 32]) -> Result<Arc<Ruleset>, Unavailable> {
+        if let Some(rules) = lock(&self.hub.santa.rulesets).get(hash) {
+            return Ok(rules.clone());
+        }
+        let text = state::rules(&self.hub.known.reader(), hash).map_err(|why| self.unavailable(&why))?;
+        let rules = text.as_deref().and_then(Ruleset::parse);
+        let rules = rules.ok_or_else(|| self.unavailable(&DbError::Other("a set of rules is lost".to_owned())))?;
+        Ok(self.remember(Arc::new(rules)))
+    }
+
+    fn keep(&self, client: &Client, ledger: &Ledger, rules: &[&Ruleset]) -> Result<(), Unavailable> {
+        let before = client.ledger.session.as_ref().map_or("", |session| &session.id);
+        let texts: Vec<([u8; 32], &str)> = rules.iter().map(|rules| (rules.hash(), rules.text())).collect();
+        let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), &texts))?;
+        let mut machines = lock(&self.hub.santa.machines);
+        if !kept {
+            machines.remove(&client.key); // what was remembered is not what holds
+            return Err(Unavailable);
+        }
+        if let Some(known) = machines.get_mut(&client.key) {
+            (known.ledger, known.given) = (ledger.clone(), None);
+        }
+        drop(machines);
+        for rules in rules {
+            self.remember(Arc::new(Ruleset::clone(rules)));
+        }
+        Ok(())
+    }
+
+    fn gave(&self, client: &Client) {
+        if let Some(known) = lock(&self.hub.santa.machines).get_mut(&client.key) {
+            known.given = client.ledger.session.as_ref().map(|session| session.id.clone());
+        }
+    }
+
+    fn was_given(&self, client: &Client) -> bool {
+        let machines = lock(&self.hub.santa.machines);
+        let given = machines.get(&client.key).and_then(|known| known.given.as_ref());
+        client.ledger.session.as_ref().is_some_and(|session| given == Some(&session.id))
+    }
+
+    fn bundle(&self, hash: &str) -> Result<Option<bool>, Unavailable> {
+        state::bundle(&self.hub.known.reader(), hash).map_err(|why| self.unavailable(&why))
+    }
+
+    fn await_bundle(&self, bundle: &Bundle) -> Result<(), Unavailable> {
+        self.change(|tx| state::await_bundle(tx, &bundle.hash, bundle.count, &bundle.about))
+    }
+
+    fn collect(&self, members: &[Member]) -> Result<Vec<(Bundle, Vec<String>)>, Unavailable> {
+        let members: Vec<(&str, &str, &str)> =
+            members.iter().map(|m| (m.bundle.as_str(), m.file.as_str(), m.about.as_str())).collect();
+        let whole = self.change(|tx| state::collect(tx, &members))?;
+        Ok(whole.into_iter().map(|(hash, count, about, binaries)| (Bundle { hash, count, about }, binaries)).collect())
+    }
+
+    fn told(&self, hashes: &[String]) -> Result<(), Unavailable> {
+        self.change(|tx| hashes.iter().try_for_each(|hash| state::told(tx, hash)))
+    }
+}
+
+impl Desk {
+    /// Where a machine lies in the state: by the enrolment that its secret is of, whichever copy of it, and by the id that it
+    /// gives itself. None: the secret is none of ours.
+    fn key(&self, secret: &str, id: &str) -> Option<KeyHash> {
+        let (enrolment, _) = self.hub.key.open(secret)?;
+        let mut hash = Sha256::new();
+        for part in [santa::NAME, &enrolment, &id.to_ascii_lowercase()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        Some(hash.finalize().into())
+    }
+
+    fn known(&self, key: &KeyHash) -> Result<Option<Known>, DbError> {
+        if let Some(known) = lock(&self.hub.santa.machines).get(key) {
+            return Ok(Some(known.clone()));
+        }
+        let reader = self.hub.known.reader();
+        let Some(machine) = machines::by_node_key(&reader, santa::NAME, key)? else { return Ok(None) };
+        let ledger = read(state::ledger(&reader, key)?);
+        drop(reader);
+        let mut machines = lock(&self.hub.santa.machines);
+        if machines.len() >= MACHINES_MAX {
+            machines.clear();
+        }
+        // Whoever was faster knows better.
+        Ok(Some(machines.entry(*key).or_insert(Known { machine, ledger, given: None }).clone()))
+    }
+
+    fn as_client(&self, key: KeyHash, known: Known) -> Client {
+        let m = &known.machine;
+        let facts = MachineFacts {
+            serial_number: m.serial.clone(),
+            hardware_uuid: m.uuid.clone(),
+            hostname: m.hostname.clone(),
+            platform: m.platform.clone(),
+            os_version: m.os_version.clone(),
+            agent_version: m.agent_version.clone(),
+        };
+        Client { key, machine: self.block(known.machine), facts, ledger: known.ledger }
+    }
+
+    fn take_in(
+        &self,
+        secret: &str,
+        id: &str,
+        facts: &MachineFacts,
+    ) -> Result<Result<santa::Enrolled, Denied>, DbError> {
+        let now = Time::now().ms();
+        let Some(key) = self.key(secret, id) else { return Ok(Err(Denied::Refused("secret_bad"))) };
+        // A machine that is in needs no leave to say what is new about it.
+        let (claim, quota) = match self.known(&key)? {
+            Some(Known { machine, .. }) => (again(facts, machine), None),
+            None => match self.verify(santa::NAME, secret, now)? {
+                Ok(enrolment) => (claim(facts, &enrolment), enrolment.quota),
+                Err(denied) => return Ok(Err(Denied::Refused(denied.reason()))),
+            },
+        };
+        let always = self.live.conf.santa.reenrol_always;
+        let mut db = self.hub.known.db();
+        let mut tx = db.begin()?;
+        let (done, new) = state::enrol(&mut tx, claim, id, quota, always, &key, now)?;
+        tx.commit()?;
+        drop(db);
+        Ok(match done {
+            Enrolled::UsedUp => Err(Denied::Refused("secret_used_up")),
+            Enrolled::Conflict { known, why } => Ok(santa::Enrolled::Conflict { known: self.block(known), why }),
+            Enrolled::Done { retired, .. } => {
+                let mut machines = lock(&self.hub.santa.machines);
+                machines.remove(&key);
+                retired.map(|retired| machines.remove(&retired));
+                drop(machines);
+                let known =
+                    self.known(&key)?.ok_or_else(|| DbError::Other("what was written is not there".to_owned()))?;
+                Ok(santa::Enrolled::Done { client: self.as_client(key, known), new, again: retired.is_some() })
+            }
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError>) -> Result<T, Unavailable> {
+        let mut db = self.hub.known.db();
+        let done = db.begin().and_then(|mut tx| {
+            let done = change(&mut tx)?;
+            tx.commit().map(|()| done)
+        });
+        done.map_err(|why| self.unavailable(&why))
+    }
+
+    fn remember(&self, rules: Arc<Ruleset>) -> Arc<Ruleset> {
+        let mut rulesets = lock(&self.hub.santa.rulesets);
+        if rulesets.len() >= RULESETS_MAX {
+            rulesets.clear();
+        }
+        rulesets.entry(rules.hash()).or_insert(rules).clone()
+    }
+
+    fn unavailable(&self, why: &DbError) -> Unavailable {
+        self.hub.complain("what Santa was given cannot be kept or looked up", why);
+        Unavailable
+    }
+
+    fn lost(&self, what: &str, why: &DbError) -> Denied {
+        self.hub.complain(what, why);
+        Denied::Unavailable
+    }
+}
+
+/// What a machine says now that is in already, by the same enrolment.
+fn again(facts: &MachineFacts, known: machines::Machine) -> machines::Machine {
+    let facts = facts.clone();
+    machines::Machine {
+        serial: facts.serial_number.or(known.serial),
+        uuid: facts.hardware_uuid.or(known.uuid),
+        hostname: facts.hostname.or(known.hostname),
+        platform: facts.platform.or(known.platform),
+        os_version: facts.os_version.or(known.os_version),
+        agent_version: facts.agent_version.or(known.agent_version),
+        ..known
+    }
+}
+
+fn stored(ledger: &Ledger) -> state::Ledger {
+    let session = ledger.session.as_ref().map(|s| (s.id.clone(), s.kind.name().to_owned(), s.staged, s.plan));
+    state::Ledger { session, confirmed: ledger.confirmed }
+}
+
+fn read(ledger: state::Ledger) -> Ledger {
+    let session = ledger.session.map(|(id, kind, staged, plan)| {
+        // A kind of a newer program: all again.
+        let kind = Kind::of(&kind).unwrap_or(Kind::Clean);
+        Session { id, kind, staged, plan }
+    });
+    Ledger { session, confirmed: ledger.confirmed }
+}
+
+/// A panic elsewhere leaves nothing half done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

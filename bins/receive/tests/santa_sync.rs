@@ -1,0 +1,264 @@
+//! Santa's agents against the real program: whoever dies between whichever stages, in the end each machine has the rules
+//! that are for it, and the hub knows it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::santad::Santad;
+use common::{Conn, Hub, body, wait};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// How far a machine comes, and whether it dies there or goes on after the rules have changed.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    upto: Stage,
+    dies: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Nothing,
+    Preflight,
+    Page,
+    Downloaded,
+    Applied,
+    Postflight,
+}
+
+fn ways() -> Vec<Way> {
+    let between = [Stage::Preflight, Stage::Page, Stage::Downloaded, Stage::Applied];
+    let mut ways = vec![Way { upto: Stage::Nothing, dies: true }, Way { upto: Stage::Postflight, dies: true }];
+    ways.extend(between.iter().flat_map(|upto| [true, false].map(|dies| Way { upto: *upto, dies })));
+    ways
+}
+
+struct Machine {
+    santad: Santad,
+    /// Where it has stopped and goes on.
+    at: Stage,
+    ways: Vec<Way>,
+}
+
+impl Machine {
+    fn go(&mut self, hub: &mut Conn, way: Way) {
+        if way.upto == Stage::Nothing {
+            return;
+        }
+        if self.at == Stage::Nothing {
+            self.santad.preflight(hub);
+            self.at = Stage::Preflight;
+        }
+        if self.at < Stage::Page && way.upto >= Stage::Page {
+            self.santad.whole = self.santad.page(hub);
+        }
+        if self.at < Stage::Downloaded && way.upto >= Stage::Downloaded {
+            while !self.santad.whole {
+                self.santad.whole = self.santad.page(hub);
+            }
+        }
+        if self.at < Stage::Applied && way.upto >= Stage::Applied {
+            self.santad.apply(hub);
+        }
+        if way.upto == Stage::Postflight {
+            self.santad.postflight(hub, self.santad.told.len());
+        }
+        self.at = if way.dies { Stage::Nothing } else { self.at.max(way.upto) };
+    }
+}
+
+fn hex(n: u32) -> String {
+    format!("{n:064x}")
+}
+
+/// `a` blocks the rule with the number 10, `A` allows it.
+fn rules(words: &str) -> (String, BTreeMap<(String, String), String>) {
+    let mut wanted = BTreeMap::new();
+    let rule = |letter: char| {
+        let id = hex(letter.to_digit(36).unwrap());
+        let policy = if letter.is_ascii_uppercase() { "ALLOWLIST" } else { "BLOCKLIST" };
+        wanted.insert(("BINARY".to_owned(), id.clone()), policy.to_owned());
+        format!("{{ type = \"BINARY\", id = \"{id}\", policy = \"{policy}\" }}")
+    };
+    let all: Vec<String> = words.chars().map(rule).collect();
+    (format!("[rules.r]\nrules = [ {} ]\n", all.join(", ")), wanted)
+}
+
+struct Changing {
+    hub: Hub,
+    reloads: usize,
+}
+
+impl Changing {
+    fn new(words: &str) -> Self {
+        Self { hub: Hub::new("", &Self::text(words)), reloads: 0 }
+    }
+
+    fn text(words: &str) -> String {
+        format!("[unit.berlin]\n[source.santa]\nbatch_size = 2\n{}", rules(words).0)
+    }
+
+    fn reload(&mut self, words: &str) {
+        self.hub.configure("", &Self::text(words));
+        self.hub.signal(Signal::HUP);
+        self.reloads += 1;
+        wait("a reload", || (self.hub.log().matches("reloaded").count() >= self.reloads).then_some(()));
+    }
+}
+
+#[test]
+fn whoever_dies_whenever_has_the_right_rules_in_the_end() {
+    let mut changing = Changing::new("aBc");
+    let (_, secret) = changing.hub.enrolment("berlin", "santa", None, None);
+    let mut machines = Vec::new();
+    for first in [Stage::Nothing, Stage::Postflight] {
+        for second in ways() {
+            for third in ways() {
+                let n = u32::try_from(machines.len()).unwrap();
+                let version = if n % 2 == 0 { "2026.2" } else { "2023.9" };
+                let ways = vec![Way { upto: first, dies: true }, second, third];
+                machines.push(Machine { santad: Santad::new(&secret, n, version), at: Stage::Nothing, ways });
+            }
+        }
+    }
+    // A rule changes, one goes, one comes; then it is all the other way round, and back again.
+    for (phase, words) in ["aBc", "Acd", "BE"].into_iter().enumerate() {
+        match phase {
+            0 => {}
+            1 => changing.reload(words),
+            _ => {
+                changing.hub.kill();
+                changing.hub.configure("", &Changing::text(words));
+                changing.hub.start();
+            }
+        }
+        let mut hub = changing.hub.connect();
+        machines.iter_mut().for_each(|machine| machine.go(&mut hub, machine.ways[phase]));
+    }
+    for words in ["aBc", ""] {
+        changing.hub.kill();
+        changing.hub.configure("", &Changing::text(words));
+        changing.hub.start();
+        let mut hub = changing.hub.connect();
+        let wanted = rules(words).1;
+        for machine in &mut machines {
+            // Whoever had stopped goes on and ends where it was led; then comes the next sync.
+            machine.go(&mut hub, Way { upto: Stage::Postflight, dies: true });
+            machine.santad.sync(&mut hub);
+            assert_eq!(machine.santad.rules, wanted, "{:?} {words}", machine.ways);
+            assert_eq!(machine.santad.sync(&mut hub), 0, "{:?}: the hub knows that it has them", machine.ways);
+            assert!(!machine.santad.clean);
+        }
+    }
+}
+
+#[test]
+fn a_clean_sync_gives_all_even_if_that_is_nothing() {
+    let mut changing = Changing::new("aBcd");
+    let (_, secret) = changing.hub.enrolment("berlin", "santa", None, None);
+    let mut santad = Santad::new(&secret, 1, "2025.6");
+    santad.rules.insert(("BINARY".into(), hex(1)), "BLOCKLIST".into()); // of another server
+    assert_eq!(santad.sync(&mut changing.hub.connect()), 4);
+    assert_eq!(santad.rules, rules("aBcd").1);
+    // Its database is lost: it says so by saying nothing.
+    santad.rules.clear();
+    assert_eq!(santad.sync(&mut changing.hub.connect()), 4);
+    assert_eq!(santad.rules, rules("aBcd").1);
+    changing.reload("");
+    santad.asks_clean = true;
+    assert_eq!(santad.sync(&mut changing.hub.connect()), 1, "one rule that takes away what nobody has");
+    assert!(santad.rules.is_empty() && !santad.asks_clean);
+    assert_eq!(santad.sync(&mut changing.hub.connect()), 0);
+    // Another's cursor, or one of yesterday, begins again.
+    changing.reload("aBcd");
+    santad.preflight(&mut changing.hub.connect());
+    santad.cursor = json!("0123456789abcdef-0.2");
+    assert!(!santad.page(&mut changing.hub.connect()));
+    assert_eq!(santad.told.len(), 2);
+    santad.apply(&mut changing.hub.connect());
+    assert_eq!(santad.rules, rules("aBcd").1);
+}
+
+#[test]
+fn a_machine_is_who_it_was() {
+    let hub = Hub::new("", "[unit.berlin]\n[unit.paris]\n");
+    let (enrolment, secret) = hub.enrolment("berlin", "santa", Some(2), None);
+    let (_, paris) = hub.enrolment("paris", "santa", None, None);
+    let (_, osquery) = hub.enrolment("berlin", "osquery", None, None);
+    let conn = &mut hub.connect();
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    ada.sync(conn);
+    let mut status = |santad: &Santad| santad.ask(conn, "preflight", &santad.said()).status;
+    let with = |secret: &str, n: u32, serial: u32| {
+        let serial = Santad::new(secret, serial, "2025.6").serial;
+        Santad { serial, ..Santad::new(secret, n, "2025.6") }
+    };
+    assert_eq!(status(&with(&secret, 1, 2)), 403, "its id with another serial number");
+    assert_eq!(status(&with(&secret, 2, 1)), 403, "its serial number with another id");
+    assert_eq!(status(&with(&paris, 1, 1)), 403, "from another unit");
+    assert_eq!(status(&with(&osquery, 1, 1)), 403, "the secret of another source");
+    assert_eq!(status(&with(&secret, 2, 2)), 200);
+    assert_eq!(status(&with(&secret, 3, 3)), 403, "used up");
+    // Whoever is in stays in; the secret that it has is all it will ever have.
+    registry::enrolments::revoke(&mut hub.registry(), &enrolment.id).unwrap();
+    assert_eq!(status(&with(&secret, 1, 1)), 200);
+    assert_eq!(status(&with(&secret, 4, 4)), 403, "revoked");
+    let lines = hub.lines();
+    let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    let why: Vec<Value> = of("conflict").iter().map(|line| body(line)["why"].clone()).collect();
+    assert_eq!(why, ["hardware", "hardware", "unit"]);
+    assert!(of("conflict").iter().all(|line| line.machine.serial_number.as_deref() == Some("ZTST00000001")));
+    assert_eq!(of("enroll").len(), 2);
+    assert_eq!(of("preflight").len(), 2, "said once in ten minutes");
+    assert_eq!(of("postflight").len(), 1);
+    let text = std::fs::read_to_string(hub.path("data/topics/raw/00000000000000000000.ndjson")).unwrap_or_default();
+    for secret in [&secret, &paris, &osquery] {
+        assert!(!text.contains(secret.as_str()) && !hub.log().contains(secret.as_str()), "a secret is in a log");
+    }
+}
+
+#[test]
+fn events_are_lines_and_bundles_are_joined() {
+    let hub = Hub::new("", "[unit.berlin]\n[source.santa]\nenable_bundles = true\n");
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    let (bundle, hash) = ("ef".repeat(32), |n: u32| hex(n));
+    let blocked = json!({"events": [
+        {"file_sha256": hash(1), "decision": "BLOCK_UNKNOWN", "execution_time": 1_767_686_405.25, "file_bundle_hash": bundle,
+            "file_bundle_binary_count": 2, "file_bundle_name": "Ex"},
+        {"file_sha256": hash(9), "decision": "ALLOW_BINARY", "execution_time": 1_767_686_406}],
+        "file_access_events": [{"rule_name": "r", "access_time": 1_767_686_407.5}],
+        "auditEvents": [{"standalone_mode_rule_creation": {"timestamp": 1_767_686_408}}]});
+    ada.preflight(conn);
+    assert_eq!(ada.ask(conn, "eventupload", &blocked).body, json!({}), "it does not know yet that bundles are wanted");
+    ada.apply(conn);
+    ada.postflight(conn, ada.told.len());
+    let wanted = json!({"event_upload_bundle_binaries": [bundle]});
+    assert_eq!(ada.ask(conn, "eventupload", &blocked).body, wanted);
+    let binary = |n: u32| json!({"decision": "BUNDLE_BINARY", "file_sha256": hash(n), "file_bundle_hash": bundle, "file_name": "x"});
+    assert_eq!(ada.ask(conn, "eventupload", &json!({"events": [binary(1)]})).body, json!({}));
+    assert_eq!(ada.ask(conn, "eventupload", &blocked).body, wanted, "one is missing");
+    assert_eq!(ada.ask(conn, "eventupload", &json!({"events": [binary(2), binary(1)]})).body, json!({}));
+    assert_eq!(ada.ask(conn, "eventupload", &blocked).body, json!({}), "all are known");
+    let lines = hub.lines();
+    let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    assert_eq!([of("event").len(), of("file_access").len(), of("audit").len()], [11, 4, 4]);
+    let ids: std::collections::BTreeSet<&str> = of("event").iter().map(|line| line.id.as_str()).collect();
+    // Those of bundles have no time: sent again they are events of their own.
+    assert_eq!(ids.len(), 5, "what is sent again is the same event");
+    let whole: Vec<Value> = of("bundle").iter().map(|line| body(line)).collect();
+    let binary = |n: u32| json!({"file_sha256": hash(n), "file_name": "x"});
+    let want = json!({"file_bundle_hash": bundle, "file_bundle_name": "Ex", "file_bundle_binary_count": 2,
+        "binaries": [binary(1), binary(2)]});
+    assert_eq!(whole, [want]);
+}
