@@ -3,10 +3,13 @@
 //! One owner a file (only `registry.db` has several writers). Each statement is written once, in SQL that SQLite and
 //! PostgreSQL both take; no type of the database driver leaves this crate.
 
+pub mod changes;
 pub mod db;
 pub mod enrolments;
 pub mod folder;
+pub mod inventory;
 pub mod machines;
 pub mod orders;
 pub mod server_key;
 pub mod syntax;
+pub mod tags;
