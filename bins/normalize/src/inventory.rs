@@ -4,7 +4,7 @@
 mod events;
 mod silence;
 
-use event::inventory::{Merged, Snapshot, Told, diff, merge};
+use event::inventory::{Merged, Snapshot, diff};
 use event::{Event, Machine, Raw, Time};
 use registry::db::{DbError, Tx};
 use registry::inventory::{self as state, Kept, Past, Whole};
@@ -62,7 +62,7 @@ impl Inventory {
         }
         for key in state::due(tx, minute)? {
             let learned = state::whole(tx, &key)?.map_or(minute, |whole| whole.learned);
-            let merged = merged(tx, &key)?;
+            let merged = state::merged(tx, &key)?;
             events.extend(say(tx, &key, &merged, learned, minute)?);
         }
         if new_day {
@@ -128,7 +128,7 @@ impl Inventory {
 
     /// Puts the machine together anew and says it, or notes that it is to be said. True: its block is another.
     fn renew(&self, tx: &mut Tx<'_>, key: &str, now: Time, events: &mut Vec<Event>) -> Result<bool, DbError> {
-        let (merged, known) = (merged(tx, key)?, state::whole(tx, key)?);
+        let (merged, known) = (state::merged(tx, key)?, state::whole(tx, key)?);
         let is_new = known.as_ref().is_none_or(|known| known.block != merged.machine);
         let said = known.map_or(i64::MIN, |known| known.said);
         let next = said.saturating_add(SAY_EVERY_MS);
@@ -146,15 +146,6 @@ fn say(tx: &mut Tx<'_>, key: &str, merged: &Merged, learned: Time, now: Time) ->
     let whole = Whole { block: merged.machine.clone(), learned, said: now.ms(), due: 0 };
     state::put_whole(tx, key, &whole)?;
     Ok(events::machine(key, merged, &state::sightings(tx, Some(key))?, now))
-}
-
-fn merged(tx: &mut Tx<'_>, key: &str) -> Result<Merged, DbError> {
-    let (kept, seen) = (state::snapshots(tx, key)?, state::sightings(tx, Some(key))?);
-    let seen = |source: &str| seen.iter().find(|s| s.source == source).map(|s| s.seen);
-    let told = |kept: &'_ Kept| seen(&kept.snapshot.source).unwrap_or(kept.snapshot.taken);
-    let told: Vec<Told<'_>> =
-        kept.iter().map(|kept| Told { kind: &kept.kind, seen: told(kept), snapshot: &kept.snapshot }).collect();
-    Ok(merge(&told))
 }
 
 /// The snapshot is the line's: its source is, and so is its machine, whose key is the one that all its lines have.

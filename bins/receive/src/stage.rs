@@ -10,7 +10,7 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::Db;
-use registry::{machines, server_key};
+use registry::{changes, machines, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -120,6 +120,7 @@ impl Stage {
             if self.process.signals.take_reload() {
                 self.reload();
             }
+            self.hub.look();
             if flushed.elapsed() >= FLUSH_EVERY {
                 flushed = Instant::now();
                 self.flush();
@@ -252,10 +253,10 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA])?)) };
+    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA, changes::OBEYED])?)) };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA])
+    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, changes::OBEYED])
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     Ok((Some(lock), db))
 }

@@ -14,6 +14,10 @@ pub const SCHEMA: Schema = Schema {
                    machine TEXT NOT NULL, line BYTEA NOT NULL);"],
 };
 
+/// For the state file of whoever obeys changes without reading them as an input: how far it came.
+pub const OBEYED: Schema =
+    Schema { name: "obeyed", migrations: &["CREATE TABLE obeyed (one BIGINT PRIMARY KEY, n BIGINT NOT NULL);"] };
+
 /// The type of the event by which everything that is known of a machine goes.
 pub const FORGOTTEN: &str = "machine_forgotten";
 
@@ -71,6 +75,17 @@ pub fn forgotten(db: &Db, after: u64) -> Result<Vec<String>, DbError> {
     let sql = "SELECT machine FROM changes WHERE n > $1 AND type = $2 ORDER BY n";
     let rows = db.query(sql, &[after.into(), FORGOTTEN.into()])?;
     Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// The number of the last change that was obeyed.
+pub fn obeyed(tx: &mut Tx<'_>) -> Result<u64, DbError> {
+    Ok(tx.query("SELECT n FROM obeyed", &[])?.first().map_or(0, |row| row.uint(0)))
+}
+
+/// Writes that down.
+pub fn set_obeyed(tx: &mut Tx<'_>, n: u64) -> Result<(), DbError> {
+    let sql = "INSERT INTO obeyed (one, n) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET n = excluded.n";
+    tx.execute(sql, &[n.into()]).map(|_| ())
 }
 
 /// A file of an older version has no such table until somebody changes something.

@@ -3,7 +3,7 @@
 
 use std::io::Read as _;
 
-use event::inventory::{Change, Snapshot};
+use event::inventory::{Change, Merged, Snapshot, Told, merge};
 use event::{Machine, Time};
 
 use crate::db::{Db, DbError, Row, Schema, Tx, Value};
@@ -191,6 +191,16 @@ pub fn past(tx: &mut impl Reader, machine: &str) -> Result<Vec<Past>, DbError> {
     tx.rows(sql, &[machine.into()])?.iter().map(past).collect()
 }
 
+/// The machine as its sources tell it together, with where each part comes from.
+pub fn merged(tx: &mut impl Reader, machine: &str) -> Result<Merged, DbError> {
+    let (kept, seen) = (snapshots(tx, machine)?, sightings(tx, Some(machine))?);
+    let seen = |source: &str| seen.iter().find(|s| s.source == source).map(|s| s.seen);
+    let told = |kept: &'_ Kept| seen(&kept.snapshot.source).unwrap_or(kept.snapshot.taken);
+    let told: Vec<Told<'_>> =
+        kept.iter().map(|kept| Told { kind: &kept.kind, seen: told(kept), snapshot: &kept.snapshot }).collect();
+    Ok(merge(&told))
+}
+
 /// The machine as a whole.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Whole {
@@ -223,6 +233,13 @@ pub fn put_whole(tx: &mut Tx<'_>, machine: &str, whole: &Whole) -> Result<(), Db
     let block = serde_json::to_string(&whole.block).map_err(|e| DbError::Other(e.to_string()))?;
     let values = [machine.into(), block.into(), whole.learned.ms().into(), whole.said.into(), whole.due.into()];
     tx.execute(sql, &values).map(|_| ())
+}
+
+/// The blocks of all machines as a whole, by key.
+pub fn blocks(tx: &mut impl Reader) -> Result<Vec<(String, Machine)>, DbError> {
+    let rows = tx.rows("SELECT machine, block FROM merged ORDER BY machine", &[])?;
+    let block = |row: &Row| (row.text(0).to_owned(), serde_json::from_str(row.text(1)).unwrap_or_default());
+    Ok(rows.iter().map(block).collect())
 }
 
 /// Machines that are to be said again by now.
