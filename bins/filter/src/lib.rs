@@ -91,7 +91,7 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
     let config = &process.config;
     let (files, names): (Vec<&String>, Vec<&String>) =
         args.what.iter().partition(|w| w.ends_with(".jq") || !pipe::config::is_name(w));
-    let matches = args.matches.as_ref().map(|m| Place::parse(m)).transpose().map_err(StageError::usage)?;
+    let matches = args.matches.as_ref().map(|m| Place::output(m)).transpose().map_err(StageError::usage)?;
     let main = process.main_output();
     if !args.expr.is_empty() || !files.is_empty() {
         if !names.is_empty() {

@@ -2,6 +2,7 @@
 
 mod direct;
 mod given;
+mod inventory;
 mod log;
 mod machines;
 mod rows;

@@ -35,7 +35,7 @@ impl Stage for Log {
                     if let Some(given) = &self.given {
                         events.iter_mut().for_each(|event| complete(event, given));
                     }
-                    put(&events, line, out, &mut buffer, tx)?;
+                    put(&events, "empty", line, out, &mut buffer, tx)?;
                 }
                 Err(e) => out.refused(line, e.reason, e.text),
             }

@@ -1,12 +1,14 @@
-//! What is known of each machine, learned from its enrolments, so that its events carry more than its key.
+//! What is known of each machine, learned from its enrolments and its inventory, so that its events carry more than its
+//! key. Of the version of the operating system and the host name the younger of the two holds.
 //!
-//! Tags and groups are not remembered: they change, every line says those of its own time, and a tag that was taken away
-//! must not come back.
+//! Tags, and groups that a line says, are not remembered: they change, every line says those of its own time, and a tag
+//! that was taken away must not come back.
 
 use std::collections::HashMap;
 
 use event::{Machine, Raw};
 use registry::db::{DbError, Schema, Tx};
+use registry::inventory;
 use sources::MachineFacts;
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -17,9 +19,17 @@ pub(crate) const SCHEMA: Schema = Schema {
 /// Machines kept in memory; beyond it the cache starts again from the state.
 const CACHE_MAX: usize = 20_000;
 
-/// The machines, by key; a cache over the table.
+/// The machines, by key; a cache over the tables.
 #[derive(Debug, Default)]
-pub(crate) struct Machines(HashMap<String, Option<Machine>>);
+pub(crate) struct Machines(HashMap<String, Option<Known>>);
+
+/// What is known of a machine.
+#[derive(Debug, Default)]
+struct Known {
+    machine: Machine,
+    /// Its inventory is younger than its enrolment, from which its lines have what they say.
+    inventory: Option<Machine>,
+}
 
 impl Machines {
     /// Takes in what a raw line tells of its machine. An older line than the one held changes nothing.
@@ -39,21 +49,64 @@ impl Machines {
         let sql = "INSERT INTO machines (key, machine, received) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET \
                    machine = excluded.machine, received = excluded.received \
                    WHERE machines.received <= excluded.received";
-        if tx.execute(sql, &[key.as_str().into(), text.into(), raw.received.ms().into()])? > 0 {
-            self.put(key, Some(machine));
+        tx.execute(sql, &[key.as_str().into(), text.into(), raw.received.ms().into()])?;
+        self.0.remove(&key);
+        if let (Some(_), Some(old)) = (&machine.serial_number, &machine.hardware_uuid) {
+            // It may have been known by this before it told its serial number.
+            tx.execute("DELETE FROM machines WHERE key = $1", &[old.into()])?;
+            inventory::rename(tx, old, &key)?;
+            self.0.remove(old);
         }
         Ok(())
+    }
+
+    /// What is known of this machine is another now.
+    pub(crate) fn renewed(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
+    /// Nothing is known of it any more.
+    pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
+        self.0.remove(key);
+        tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
+        inventory::forget(tx, key)
+    }
+
+    fn load(tx: &mut Tx<'_>, key: &str) -> Result<Option<Known>, DbError> {
+        let rows = tx.query("SELECT machine, received FROM machines WHERE key = $1", &[key.into()])?;
+        let enrolled = rows.first().map(|row| (serde_json::from_str::<Machine>(row.text(0)).ok(), row.int(1)));
+        let whole = inventory::whole(tx, key)?;
+        Ok(match (enrolled, whole) {
+            (None, None) => None,
+            (Some((machine, _)), None) => machine.map(|machine| Known { machine, inventory: None }),
+            (None, Some(whole)) => Some(Known { machine: whole.block, inventory: None }),
+            (Some((machine, received)), Some(whole)) => {
+                let mut machine = machine.unwrap_or_default();
+                machine.user = whole.block.user.clone();
+                machine.groups = whole.block.groups.clone();
+                let younger = whole.learned.ms() >= received;
+                Some(Known { inventory: younger.then_some(whole.block), machine })
+            }
+        })
     }
 
     /// Fills in what the event's machine block does not say itself.
     pub(crate) fn complete(&mut self, tx: &mut Tx<'_>, machine: &mut Machine) -> Result<(), DbError> {
         let Some(key) = machine.key().map(str::to_owned) else { return Ok(()) };
         if !self.0.contains_key(&key) {
-            let rows = tx.query("SELECT machine FROM machines WHERE key = $1", &[key.as_str().into()])?;
-            let known = rows.first().and_then(|r| serde_json::from_str(r.text(0)).ok());
+            let known = Self::load(tx, &key)?;
             self.put(key.clone(), known);
         }
-        let Some(Some(known)) = self.0.get(&key) else { return Ok(()) };
+        let Some(Some(Known { machine: known, inventory })) = self.0.get(&key) else { return Ok(()) };
+        if let Some(younger) = inventory {
+            for (have, known) in
+                [(&mut machine.hostname, &younger.hostname), (&mut machine.os_version, &younger.os_version)]
+            {
+                if known.is_some() && !is_key(have.as_ref(), &key) {
+                    have.clone_from(known);
+                }
+            }
+        }
         for (have, known) in [
             (&mut machine.serial_number, &known.serial_number),
             (&mut machine.hardware_uuid, &known.hardware_uuid),
@@ -61,20 +114,28 @@ impl Machines {
             (&mut machine.platform, &known.platform),
             (&mut machine.os_version, &known.os_version),
             (&mut machine.unit, &known.unit),
+            (&mut machine.user, &known.user),
         ] {
             if have.is_none() {
                 have.clone_from(known);
             }
         }
+        let more: Vec<String> = known.groups.iter().filter(|g| !machine.groups.contains(g)).cloned().collect();
+        machine.groups.extend(more);
         Ok(())
     }
 
-    fn put(&mut self, key: String, machine: Option<Machine>) {
+    fn put(&mut self, key: String, machine: Option<Known>) {
         if self.0.len() >= CACHE_MAX {
             self.0.clear();
         }
         self.0.insert(key, machine);
     }
+}
+
+/// Whether this is what the machine is known by.
+fn is_key(name: Option<&String>, key: &str) -> bool {
+    name.is_some_and(|name| name == key)
 }
 
 #[cfg(test)]
@@ -103,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_newest_enrolment_counts_and_survives_a_restart() {
-        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let block = json!({"serial_number": "C02", "unit": "berlin", "tags": ["old"], "groups": ["g"]});
@@ -130,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_a_line_says_itself_is_kept_and_others_are_left_alone() {
-        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let known = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "unit": "berlin"}));

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, json};
 use pipe::config::Config;
 use pipe::{Context, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
+use crate::inventory::{Inventory, SILENT, Taken};
 use crate::machines::{Machines, SCHEMA};
 
 /// Bytes of raw lines that share a commit when they are there already.
@@ -16,6 +18,9 @@ const COMMIT_BYTES: usize = 16 << 20;
 /// The stage.
 pub struct Normalize {
     machines: Option<Machines>,
+    inventory: Option<Inventory>,
+    /// The name of the stage, whose table says when a machine is silent.
+    name: String,
     config: Option<Arc<Config>>,
     direct: Direct,
     buffer: Vec<u8>,
@@ -24,7 +29,14 @@ pub struct Normalize {
 impl Normalize {
     /// `state`: remember machines, so that later lines of one carry its host name, platform, unit.
     pub fn new(state: bool) -> Self {
-        Self { machines: state.then(Machines::default), config: None, direct: Direct::default(), buffer: Vec::new() }
+        Self {
+            machines: state.then(Machines::default),
+            inventory: state.then(|| Inventory::new(SILENT)),
+            name: String::new(),
+            config: None,
+            direct: Direct::default(),
+            buffer: Vec::new(),
+        }
     }
 
     fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -64,7 +76,8 @@ impl Normalize {
                 return Ok(());
             }
         };
-        let kind = self.config.as_ref().map_or(raw.source.as_str(), |config| config.source_kind(&raw.source));
+        let config = self.config.clone();
+        let kind = config.as_ref().map_or(raw.source.as_str(), |config| config.source_kind(&raw.source));
         let Some(source) = sources::by_name(kind) else {
             out.refused(line, "unknown_source", format!("there is no source `{}`", raw.source));
             return Ok(());
@@ -76,16 +89,69 @@ impl Normalize {
                 self.direct.forget();
             }
         }
-        match source.translate(&raw) {
-            Ok(mut events) => {
-                for event in &mut events {
-                    if let Some(machine) = event.machine.take() {
-                        event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
-                    }
-                }
-                put(&events, line, out, &mut self.buffer, tx)?;
+        let due = match &mut self.inventory {
+            Some(inventory) => inventory.tick(tx, raw.received)?,
+            None => Vec::new(),
+        };
+        write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
+        let told = source.translate(&raw).and_then(|events| match source.snapshot(&raw) {
+            Some(Err(e)) => Err(e),
+            Some(Ok(snapshot)) => Ok((events, Some(snapshot))),
+            None => Ok((events, None)),
+        });
+        match told {
+            Ok((mut events, snapshot)) => {
+                let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
+                put(&self.completed(events, tx)?, nothing, line, out, &mut self.buffer, tx)?;
             }
             Err(e) => out.refused(line, e.reason, e.text),
+        }
+        Ok(())
+    }
+
+    /// What the line tells of the inventory; why it gives nothing, if it gives nothing.
+    fn take(
+        &mut self,
+        raw: &Raw,
+        kind: &str,
+        snapshot: Option<Snapshot>,
+        events: &mut Vec<Event>,
+        tx: &mut Tx<'_>,
+    ) -> Result<&'static str, StageError> {
+        let (Some(inventory), Some(machines)) = (&self.inventory, &mut self.machines) else { return Ok("empty") };
+        let Some(snapshot) = snapshot else {
+            inventory.sight(tx, raw)?;
+            return Ok("empty");
+        };
+        Ok(match inventory.take(tx, raw, kind, snapshot, events)? {
+            Taken::New { machine: Some(key) } => {
+                machines.renewed(&key);
+                self.direct.forget();
+                "empty"
+            }
+            Taken::New { machine: None } => "empty",
+            Taken::Same => "unchanged",
+            Taken::Older => "older",
+            Taken::Nobody => "no_machine",
+        })
+    }
+
+    /// Events with what is known of their machines.
+    fn completed(&mut self, mut events: Vec<Event>, tx: &mut Tx<'_>) -> Result<Vec<Event>, StageError> {
+        for event in &mut events {
+            if let Some(machine) = event.machine.take() {
+                event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
+            }
+        }
+        Ok(events)
+    }
+
+    /// What an event says that the hub was told to do.
+    fn obey(&mut self, event: &Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let key = event.machine.as_ref().and_then(Machine::key);
+        if let (Some(machines), Some(key), "machine_forgotten") = (&mut self.machines, key, event.type_.as_str()) {
+            machines.forget(tx, key)?;
+            self.direct.forget();
         }
         Ok(())
     }
@@ -108,7 +174,8 @@ impl Normalize {
                 if let Some(payload) = text.and_then(|t| serde_json::value::RawValue::from_string(t).ok()) {
                     event.payload = payload;
                 }
-                put(&[event], line, out, &mut self.buffer, tx)
+                self.obey(&event, tx)?;
+                put(&[event], "empty", line, out, &mut self.buffer, tx)
             }
         }
     }
@@ -142,26 +209,18 @@ pub(crate) fn add_tags_of_unit(machine: &mut Machine, config: &Config) {
     }
 }
 
-/// The events of one line; a line that gives none was an empty batch.
+/// The events of one line; `nothing` is why it gives none, if it does.
 pub(crate) fn put(
     events: &[Event],
+    nothing: &'static str,
     line: &Line<'_>,
     out: &mut Out,
     buffer: &mut Vec<u8>,
     tx: &mut Tx<'_>,
 ) -> Result<(), StageError> {
     if events.is_empty() {
-        out.ignored("empty");
-        return Ok(());
-    }
-    let mut whole = true;
-    for event in events {
-        buffer.clear();
-        event.write(buffer);
-        whole &= out.line(0, buffer).is_ok();
-        out.relieve(tx)?;
-    }
-    if whole {
+        out.ignored(nothing);
+    } else if write(events, out, buffer, tx)? {
         out.done();
     } else {
         out.refused(line, "too_long", TOO_LONG);
@@ -169,14 +228,26 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// Writes events; false: one of them was too long for a line.
+fn write(events: &[Event], out: &mut Out, buffer: &mut Vec<u8>, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+    let mut whole = true;
+    for event in events {
+        buffer.clear();
+        event.write(buffer);
+        whole &= out.line(0, buffer).is_ok();
+        out.relieve(tx)?;
+    }
+    Ok(whole)
+}
+
 impl Stage for Normalize {
-    fn schema(&self) -> Option<Schema> {
-        Some(SCHEMA)
+    fn schemas(&self) -> Vec<Schema> {
+        vec![SCHEMA, registry::inventory::SCHEMA]
     }
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
-        self.config = Some(context.config.clone());
-        Ok(())
+        self.name.clone_from(&context.name);
+        self.reload(&context.config)
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
@@ -193,6 +264,10 @@ impl Stage for Normalize {
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         self.config = Some(config.clone());
         self.direct.forget();
+        if let Some(inventory) = &mut self.inventory {
+            let said = config.stage(&self.name).and_then(|stage| stage.silent);
+            inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
+        }
         Ok(())
     }
 }
@@ -221,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_tag_goes_when_it_is_taken_away() {
-        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, registry::inventory::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut stage = Normalize::new(true);
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {

@@ -47,6 +47,7 @@ impl sources::Desk for Desk {
         if node_key.len() != NODE_KEY_LEN {
             return Speaker::Unknown;
         }
+        self.hub.look();
         match self.hub.known.by_key(source, &hash(node_key), |machine| self.block(machine)) {
             Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
             Ok(None) => Speaker::Unknown,
@@ -97,6 +98,7 @@ impl Desk {
     }
 
     fn try_enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Result<Enrolment, DbError> {
+        self.hub.look();
         let now = Time::now().ms();
         let enrolment = match self.verify(source, secret, now)? {
             Ok(enrolment) => enrolment,
@@ -127,10 +129,12 @@ impl Desk {
         }
     }
 
-    /// The machine block of raw lines: tags of its enrolment and of its unit.
+    /// The machine block of raw lines: tags of its enrolment, of its unit, and those that people gave it.
     fn block(&self, machine: machines::Machine) -> Machine {
+        let by_hand = self.hub.by_hand.tags(machine.key());
         let mut tags = machine.tags;
-        for tag in self.live.config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags) {
+        let of_unit = self.live.config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags);
+        for tag in of_unit.chain(&by_hand) {
             if !tags.contains(tag) {
                 tags.push(tag.clone());
             }

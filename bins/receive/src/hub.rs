@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::agents::Agents;
 use crate::conf::{Conf, Limits};
 use crate::desk;
+use crate::hand::ByHand;
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
@@ -46,6 +47,8 @@ pub struct Hub {
     pub heard: Heard,
     /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
     pub registry: PathBuf,
+    /// What people say of machines.
+    pub by_hand: ByHand,
     /// What enrolment secrets are computed from.
     pub key: ServerKey,
     /// Counters.
@@ -80,6 +83,7 @@ impl Hub {
             sink,
             known,
             heard,
+            by_hand: ByHand::new(&registry),
             registry,
             key,
             meters,
@@ -102,6 +106,13 @@ impl Hub {
     pub fn change(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         self.known.forget();
+    }
+
+    /// Looks at what people say of machines. If that cannot be read, what they said before holds.
+    pub fn look(&self) {
+        if let Err(why) = self.by_hand.look(&self.known) {
+            self.complain("tags cannot be looked up", &why);
+        }
     }
 
     /// The bounds that hold now.

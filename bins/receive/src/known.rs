@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
+use registry::changes;
 use registry::db::{Db, DbError};
 use registry::machines::{self, Enrolled, KeyHash};
 
@@ -99,6 +100,29 @@ impl Known {
             cache.old.remove(old);
         }
         Ok(done)
+    }
+
+    /// Forgets the machines that were forgotten by hand since the last time, durably; `last` is the number of the last
+    /// change that there is, `forgotten` tells the machines after a number.
+    pub fn obey(&self, last: u64, forgotten: impl FnOnce(u64) -> Result<Vec<String>, DbError>) -> Result<(), DbError> {
+        let mut db = lock(&self.writer);
+        let mut tx = db.begin()?;
+        let done = changes::obeyed(&mut tx)?;
+        if done == last {
+            return Ok(());
+        }
+        // Of a registry that was put back: what it has was obeyed.
+        let keys = if done < last { forgotten(done)? } else { Vec::new() };
+        for key in &keys {
+            machines::forget(&mut tx, key)?;
+        }
+        changes::set_obeyed(&mut tx, last)?;
+        tx.commit()?;
+        drop(db);
+        if !keys.is_empty() {
+            self.forget();
+        }
+        Ok(())
     }
 
     /// Forgets what was remembered: units have other tags now.

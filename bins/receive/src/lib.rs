@@ -6,6 +6,7 @@ mod body;
 mod conf;
 mod desk;
 mod guard;
+mod hand;
 mod heard;
 mod hub;
 mod known;

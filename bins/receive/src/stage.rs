@@ -9,8 +9,8 @@ use pipe::cli::{Global, Process, complain};
 use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
-use registry::db::Db;
-use registry::{machines, santa, server_key};
+use registry::db::{Db, Schema};
+use registry::{changes, machines, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -121,6 +121,7 @@ impl Stage {
             if self.process.signals.take_reload() {
                 self.reload();
             }
+            self.hub.look();
             if flushed.elapsed() >= FLUSH_EVERY {
                 flushed = Instant::now();
                 self.flush();
@@ -253,11 +254,14 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
     Ok(Live { config, conf, agents, rules, tls })
 }
 
+/// The tables of `receive.db`.
+const SCHEMAS: &[Schema] = &[machines::SCHEMA, changes::OBEYED, santa::SCHEMA];
+
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA, santa::SCHEMA])?)) };
+    let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let mut db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, santa::SCHEMA])
+    let mut db = Db::open(file, &[&[state::SCHEMA], SCHEMAS].concat())
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     let mut tx = db.begin()?;
     santa::tidy(&mut tx)?;

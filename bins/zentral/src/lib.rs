@@ -12,6 +12,7 @@ mod explain;
 mod import;
 mod init;
 mod joined;
+mod machine;
 mod plan;
 mod progress;
 mod replay;
@@ -74,6 +75,11 @@ enum Command {
         #[command(subcommand)]
         what: enrol::Args,
     },
+    /// What is known of machines
+    Machine {
+        #[command(subcommand)]
+        what: machine::Args,
+    },
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
@@ -125,6 +131,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
+        Command::Machine { what } => machine::run(global, what),
         Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),

@@ -174,7 +174,8 @@ impl Process {
             if from.is_empty() && !kinds.contains(&StageKind::Receive) {
                 from.push(Place::Standard);
             }
-            to = Some(args.to.as_ref().map_or(Ok(Place::Standard), place)?);
+            let output = |text: &String| Place::output(text).map_err(StageError::usage);
+            to = Some(args.to.as_ref().map_or(Ok(Place::Standard), output)?);
             if let Some(name) = &args.as_ {
                 if !crate::config::is_name(name) {
                     return Err(StageError::usage(format!("`{name}` is no name ([a-z0-9][a-z0-9-]{{0,62}})")));

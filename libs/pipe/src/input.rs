@@ -1,4 +1,6 @@
-//! Inputs of a loop: stdin, or a reader of a topic with its position.
+//! Inputs of a loop: stdin, a reader of a topic with its position, or what was changed in the registry.
+
+mod changes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use event::received;
 
+use self::changes::Changes;
 use crate::fs::Fs;
 use crate::state::Position;
 use crate::stdio::{Block, Stdin};
@@ -34,7 +37,14 @@ enum Kind {
         lines: u64,
     },
     /// The chunk is copied out, so that the reader is free to be moved when it stumbles.
-    Topic { reader: Box<TopicReader>, chunk: Vec<u8> },
+    Topic {
+        reader: Box<TopicReader>,
+        chunk: Vec<u8>,
+    },
+    Changes {
+        changes: Changes,
+        chunk: Vec<u8>,
+    },
 }
 
 /// What an input gave.
@@ -91,8 +101,17 @@ impl Input {
         Ok(Self { name, position, kind: Kind::Topic { reader: Box::new(reader), chunk: Vec::new() }, stop_at: None })
     }
 
+    /// What was changed in the registry, from the recorded number on.
+    pub(crate) fn changes(file: &Path, name: String, recorded: Option<Position>) -> Self {
+        let kind = Kind::Changes { changes: Changes::new(file), chunk: Vec::new() };
+        Self { name, position: recorded.unwrap_or_default(), kind, stop_at: None }
+    }
+
     /// With `--once`: what is there now is the end.
     pub(crate) fn stop_at_end(&mut self) -> Result<(), StageError> {
+        if let Kind::Changes { changes, .. } = &mut self.kind {
+            self.stop_at = Some(changes.last()?);
+        }
         if let Kind::Topic { reader, .. } = &mut self.kind {
             let head = reader.head().map_err(|e| StageError::state(format!("{}: {e}", self.name)))?;
             self.stop_at = Some(head.map_or(0, |h| h.end.offset));
@@ -104,7 +123,7 @@ impl Input {
     pub(crate) fn lag(&mut self) -> Option<(u64, u64)> {
         match &mut self.kind {
             Kind::Topic { reader, .. } => reader.lag().ok(),
-            Kind::Stdin { .. } => None,
+            Kind::Stdin { .. } | Kind::Changes { .. } => None,
         }
     }
 
@@ -128,6 +147,20 @@ impl Input {
                 };
                 *taken = block.lines().len().max(1);
                 Ok(Read::Lines { bytes: block.lines(), first: *lines + 1, too_long: &block.too_long })
+            }
+            Kind::Changes { changes, chunk } => {
+                let after = self.position.mark.line;
+                if self.stop_at.is_some_and(|end| after >= end) {
+                    return Ok(Read::End);
+                }
+                let lines = changes.read(after, self.stop_at.unwrap_or(u64::MAX), chunk)?;
+                if lines == 0 {
+                    return Ok(Read::Nothing);
+                }
+                let line = after + lines;
+                self.position.mark = Mark { offset: line, line };
+                self.position.read += lines;
+                Ok(Read::Lines { bytes: chunk, first: after + 1, too_long: &[] })
             }
             Kind::Topic { reader, chunk: buffer } => {
                 if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {

@@ -66,6 +66,7 @@ impl Sink {
         let (orders, waiting) = sync_channel(WAITING_MAX);
         let target = match to {
             Place::Standard => Target::Stdout,
+            Place::Changes => return Err(StageError::usage(format!("{to} is an input"))),
             Place::Topic(name) => {
                 let db = match &state {
                     Some(file) => Db::open(file, &[state::SCHEMA]),

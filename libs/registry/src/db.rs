@@ -306,6 +306,15 @@ impl Tx<'_> {
     }
 }
 
+/// Whether a file that is only looked at has the tables of this schema.
+pub fn has_schema(db: &Db, schema: &Schema) -> Result<bool, DbError> {
+    let none = db.query("SELECT 1 FROM sqlite_master WHERE name = 'schemas'", &[])?.is_empty();
+    if none {
+        return Ok(false);
+    }
+    Ok(!db.query("SELECT 1 FROM schemas WHERE name = $1", &[schema.name.into()])?.is_empty())
+}
+
 fn rows(mut statement: CachedStatement<'_>, params: Params<'_>) -> Result<Vec<Row>, DbError> {
     bind(&mut statement, params)?;
     let columns = statement.column_count();

@@ -4,11 +4,14 @@
 //! PostgreSQL both take; no type of the database driver leaves this crate.
 
 pub mod columns;
+pub mod changes;
 pub mod db;
 pub mod enrolments;
 pub mod folder;
+pub mod inventory;
 pub mod machines;
 pub mod orders;
 pub mod santa;
 pub mod server_key;
 pub mod syntax;
+pub mod tags;

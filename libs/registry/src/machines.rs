@@ -213,6 +213,38 @@ pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<
     Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
 }
 
+/// The machine of this key is no more: its node keys open nothing, and it counts in no quota.
+pub fn forget(tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
+    tx.execute("DELETE FROM enrolled WHERE machine = $1", &[key.into()])?;
+    tx.execute("DELETE FROM heard WHERE machine = $1", &[key.into()]).map(|_| ())
+}
+
+/// A machine of one source, and when that heard it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The source.
+    pub source: String,
+    /// The machine.
+    pub machine: Machine,
+    /// When it enrolled, in ms since 1970.
+    pub enrolled: i64,
+    /// When it was last heard, in ms since 1970.
+    pub last_seen: i64,
+}
+
+/// All machines that may speak.
+pub fn list(db: &Db) -> Result<Vec<Listed>, DbError> {
+    let sql = COLUMNS.replace("node_key FROM", "node_key, source, enrolled, last_seen FROM") + " ORDER BY key, source";
+    let listed = |row: &Row| Listed {
+        source: row.text(10).to_owned(),
+        machine: read(row),
+        enrolled: row.int(11),
+        last_seen: row.int(12),
+    };
+    Ok(db.query(&sql, &[])?.iter().map(listed).collect())
+}
+
 /// When a machine was last heard, and when a line about a kind of its requests was last written (ms since 1970).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{Settings, joined};
 use crate::topic::Class;
 
+/// A machine is not called silent sooner.
+const SILENT_MIN: Duration = Duration::from_secs(30 * 60);
+
 /// Which program a stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageKind {
@@ -55,6 +58,9 @@ impl StageKind {
     }
 }
 
+/// What was changed in the registry, as an input.
+const CHANGES: &str = "registry:changes";
+
 /// Where lines come from or go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -62,18 +68,24 @@ pub enum Place {
     Standard,
     /// A disk topic.
     Topic(String),
+    /// What was changed in the registry; only to be read.
+    Changes,
 }
 
 impl Place {
-    /// `-` or `topic:NAME`.
+    /// `-`, `topic:NAME` or `registry:changes`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Standard);
         }
+        if text == CHANGES {
+            return Ok(Self::Changes);
+        }
         match text.split_once(':') {
             Some(("topic", name)) if super::is_name(name) => Ok(Self::Topic(name.to_owned())),
             Some(("topic", name)) => Err(format!("`{name}` is no name of a topic ([a-z0-9][a-z0-9-]{{0,62}})")),
-            Some(("kafka" | "registry", _)) => Err(format!("`{text}` is not supported by this version")),
+            Some(("kafka", _)) => Err(format!("`{text}` is not supported by this version")),
+            Some(("registry", _)) => Err(format!("of the registry there is only `{CHANGES}`")),
             _ => Err(format!("`{text}` is neither - nor topic:NAME")),
         }
     }
@@ -82,7 +94,15 @@ impl Place {
     pub fn topic(&self) -> Option<&str> {
         match self {
             Self::Topic(name) => Some(name),
-            Self::Standard => None,
+            Self::Standard | Self::Changes => None,
+        }
+    }
+
+    /// As an output: whatever can be written to.
+    pub fn output(text: &str) -> Result<Self, String> {
+        match Self::parse(text)? {
+            Self::Changes => Err(format!("`{CHANGES}` is written by whoever changes something, not by a stage")),
+            place => Ok(place),
         }
     }
 }
@@ -92,6 +112,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Standard => f.write_str("-"),
             Self::Topic(name) => write!(f, "topic:{name}"),
+            Self::Changes => f.write_str(CHANGES),
         }
     }
 }
@@ -121,6 +142,8 @@ pub struct StageConf {
     pub matches: Option<Place>,
     /// At a topic's limit.
     pub lag: Lag,
+    /// Of a stage that normalises: a machine of which a source has not heard for so long is silent.
+    pub silent: Option<Duration>,
     /// Where a new reader starts: `first`, `last` or an age; none: the kind's default.
     pub start: Option<String>,
     /// All keys of the table; those above are marked as known.
@@ -159,8 +182,12 @@ impl StageConf {
         let mut places = |key: &str| {
             let texts = table.strings(key);
             let mut all = Vec::new();
+            let parse = if key == "from" { Place::parse } else { Place::output };
             for text in &texts {
-                match Place::parse(text) {
+                match parse(text) {
+                    Ok(Place::Changes) if all.contains(&Place::Changes) => {
+                        table.fail_word(key, text, format!("`{text}` stands here twice"));
+                    }
                     Ok(Place::Standard) => table.fail(key, "a stage of a pipeline reads and writes topics, not -"),
                     Ok(place) => all.push(place),
                     Err(why) => table.fail(key, why),
@@ -186,6 +213,10 @@ impl StageConf {
             table.fail("start", "`start` is \"first\", \"last\" or an age such as \"7d\"");
         }
         let Some(kinds) = kinds else { return (None, table) };
+        let silent = if kinds.contains(&StageKind::Normalize) { table.duration("silent") } else { None };
+        if silent.is_some_and(|after| after < SILENT_MIN) {
+            table.fail("silent", "at least 30m: what tells that a machine speaks is said every 10 minutes");
+        }
         let runs = |kind| kinds.contains(&kind);
         if runs(StageKind::Receive) && !from.is_empty() {
             table.fail("from", "receive listens and reads no topic");
@@ -203,7 +234,7 @@ impl StageConf {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, from, to, matches, lag, start, settings }), table)
+        (Some(Self { name, kinds, from, to, matches, lag, silent, start, settings }), table)
     }
 }
 

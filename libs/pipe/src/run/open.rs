@@ -25,6 +25,7 @@ impl Loop {
             outputs.push(match place {
                 None => Output::None,
                 Some(Place::Standard) => Output::Stdout,
+                Some(place @ Place::Changes) => return Err(StageError::usage(format!("{place} is an input"))),
                 Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
             });
         }
@@ -79,6 +80,11 @@ fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option
 fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Input, StageError> {
     let mut input = match place {
         Place::Standard => Input::stdin(job.signals.waker.clone())?,
+        Place::Changes => {
+            let name = place.to_string();
+            let recorded = state::position(db, &name)?;
+            Input::changes(&job.config.data.join("registry.db"), name, recorded)
+        }
         Place::Topic(topic) => {
             let name = place.to_string();
             let start = job.start.as_deref().unwrap_or("first");

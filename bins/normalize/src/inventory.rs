@@ -1,0 +1,177 @@
+//! What sources tell of machines: the last snapshot of each is kept, and what changed becomes events, in the transaction
+//! of the line that told it.
+
+mod events;
+mod silence;
+
+use event::inventory::{Merged, Snapshot, diff};
+use event::{Event, Machine, Raw, Time};
+use registry::db::{DbError, Tx};
+use registry::inventory::{self as state, Kept, Past, Whole};
+
+use silence::Clock;
+pub(crate) use silence::SILENT;
+
+/// The whole machine is said at most this often, in ms.
+const SAY_EVERY_MS: i64 = 3_600_000;
+/// A snapshot is never younger than its receipt by more than this, in ms; what says so has a wrong clock.
+const AHEAD_MS: i64 = 600_000;
+/// How long what changed is kept, in ms: 30 days.
+const PAST_MS: i64 = 30 * 86_400_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    clock: Clock,
+}
+
+/// What came of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Something is new.
+    New {
+        /// The key of the machine, if what all its events say of it has changed.
+        machine: Option<String>,
+    },
+    /// It says what the one before said.
+    Same,
+    /// A younger one was there before.
+    Older,
+    /// It does not name its machine.
+    Nobody,
+}
+
+impl Inventory {
+    /// `silent_ms`: a machine of which a source has not heard for so long is silent.
+    pub(crate) fn new(silent_ms: i64) -> Self {
+        Self { clock: Clock::new(silent_ms) }
+    }
+
+    /// From now on machines are silent after so long.
+    pub(crate) fn silent_after(&mut self, ms: i64) {
+        self.clock.silent_ms = ms;
+    }
+
+    /// A line was received then: what has become due since the one before is said.
+    pub(crate) fn tick(&mut self, tx: &mut Tx<'_>, received: Time) -> Result<Vec<Event>, DbError> {
+        let Some((minute, new_day)) = self.clock.turn(tx, received)? else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        for sighting in self.clock.silent(tx, minute)? {
+            let block = state::whole(tx, &sighting.machine)?.map(|whole| whole.block);
+            events.extend(events::silent(&sighting, block, self.clock.silent_ms, minute));
+        }
+        for key in state::due(tx, minute)? {
+            let learned = state::whole(tx, &key)?.map_or(minute, |whole| whole.learned);
+            let merged = state::merged(tx, &key)?;
+            events.extend(say(tx, &key, &merged, learned, minute)?);
+        }
+        if new_day {
+            state::forget_past(tx, Time::from_ms(minute.ms() - PAST_MS))?;
+        }
+        Ok(events)
+    }
+
+    /// A line of the machine was read that holds no snapshot.
+    pub(crate) fn sight(&self, tx: &mut Tx<'_>, raw: &Raw) -> Result<(), DbError> {
+        let Some(key) = raw.machine.key() else { return Ok(()) };
+        state::sight(tx, key, &raw.source, raw.received)
+    }
+
+    /// Takes in a snapshot; `kind` is that of its source. What is new is added to `events`.
+    pub(crate) fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        raw: &Raw,
+        kind: &str,
+        mut new: Snapshot,
+        events: &mut Vec<Event>,
+    ) -> Result<Taken, DbError> {
+        named(&mut new, raw);
+        let Some(key) = new.machine.key().map(str::to_owned) else { return Ok(Taken::Nobody) };
+        if new.taken.ms() > raw.received.ms().saturating_add(AHEAD_MS) {
+            new.taken = raw.received;
+        }
+        new.tidy();
+        let (hash, source) = (new.hash(), new.source.clone());
+        state::sight(tx, &key, &source, new.taken.min(raw.received))?;
+        let old = match state::last(tx, &key, &source)? {
+            Some((taken, _)) if taken > new.taken => return Ok(Taken::Older),
+            Some((_, before)) if before == hash => {
+                state::again(tx, &key, &source, new.taken, &hash)?;
+                return Ok(Taken::Same);
+            }
+            Some(_) => state::snapshot(tx, &key, &source)?.map(|kept| kept.snapshot),
+            None => None,
+        };
+        let before = events.len();
+        let (snapshot, changes) = match &old {
+            None => {
+                events::added(raw, &new, events);
+                (new, Vec::new())
+            }
+            Some(old) => {
+                let new = new.over(old);
+                let changes = diff(old, &new);
+                events.extend(changes.iter().filter_map(|change| events::changed(raw, change)));
+                (new, changes)
+            }
+        };
+        let past = Past { source, taken: snapshot.taken, received: raw.received, changes };
+        state::keep(tx, &key, &Kept { kind: kind.to_owned(), hash: hash.to_vec(), snapshot })?;
+        if events.len() == before {
+            return Ok(Taken::Same);
+        }
+        state::remember(tx, &key, &past)?;
+        let machine = self.renew(tx, &key, raw.received, events)?;
+        Ok(Taken::New { machine: machine.then_some(key) })
+    }
+
+    /// Puts the machine together anew and says it, or notes that it is to be said. True: its block is another.
+    fn renew(&self, tx: &mut Tx<'_>, key: &str, now: Time, events: &mut Vec<Event>) -> Result<bool, DbError> {
+        let (merged, known) = (state::merged(tx, key)?, state::whole(tx, key)?);
+        let is_new = known.as_ref().is_none_or(|known| known.block != merged.machine);
+        let said = known.map_or(i64::MIN, |known| known.said);
+        let next = said.saturating_add(SAY_EVERY_MS);
+        if next <= now.ms() {
+            events.extend(say(tx, key, &merged, now, now)?);
+        } else {
+            state::put_whole(tx, key, &Whole { block: merged.machine, learned: now, said, due: next })?;
+        }
+        Ok(is_new)
+    }
+}
+
+/// Says the whole machine, as it was `learned` to be.
+fn say(tx: &mut Tx<'_>, key: &str, merged: &Merged, learned: Time, now: Time) -> Result<Option<Event>, DbError> {
+    let whole = Whole { block: merged.machine.clone(), learned, said: now.ms(), due: 0 };
+    state::put_whole(tx, key, &whole)?;
+    Ok(events::machine(key, merged, &state::sightings(tx, Some(key))?, now))
+}
+
+/// The snapshot is the line's: its source is, and so is its machine, whose key is the one that all its lines have.
+fn named(new: &mut Snapshot, raw: &Raw) {
+    new.source.clone_from(&raw.source);
+    let (of, line) = (&mut new.machine, &raw.machine);
+    if line.key().is_some() {
+        of.serial_number.clone_from(&line.serial_number);
+        if line.hardware_uuid.is_some() || line.serial_number.is_none() {
+            of.hardware_uuid.clone_from(&line.hardware_uuid);
+        }
+        if line.serial_number.is_none() && line.hardware_uuid.is_none() {
+            of.hostname.clone_from(&line.hostname);
+        }
+    }
+    if of.unit.is_none() {
+        of.unit.clone_from(&line.unit);
+    }
+    of.tags = Vec::new();
+}
+
+/// A machine of which nothing but its key is known.
+fn of_key(key: &str) -> Machine {
+    Machine { serial_number: Some(key.to_owned()), ..Machine::default() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;

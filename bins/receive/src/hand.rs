@@ -1,0 +1,113 @@
+//! What people say of machines, in `registry.db`: tags that they give them, and machines that are to be forgotten. Looked
+//! at with each request, so that the next answer an agent gets is another.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use registry::changes;
+use registry::db::{Db, DbError};
+use registry::tags::{self, Tags};
+
+use crate::known::Known;
+
+/// Tags by hand as they are now.
+pub struct ByHand {
+    file: PathBuf,
+    open: Mutex<Option<Open>>,
+    tags: RwLock<Arc<Tags>>,
+}
+
+/// The file, which others write, and which may be put back from a backup.
+struct Open {
+    db: Db,
+    inode: u64,
+    /// As it was last read.
+    version: Option<i64>,
+}
+
+impl ByHand {
+    /// Of this file, which may not be there yet.
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default() }
+    }
+
+    /// Looks whether something was changed, and if so does what it asks for.
+    pub fn look(&self, known: &Known) -> Result<(), DbError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
+        if open.as_ref().map(|open| open.inode) != inode {
+            *open = match inode {
+                Some(inode) => Db::open_read_only(&self.file)?.map(|db| Open { db, inode, version: None }),
+                None => None,
+            };
+        }
+        let Some(open) = open.as_mut() else { return Ok(()) };
+        let version = open.db.version()?;
+        if open.version == Some(version) {
+            return Ok(());
+        }
+        let told = Arc::new(tags::all(&open.db)?);
+        let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
+        if before != told {
+            known.forget();
+        }
+        known.obey(changes::last(&open.db)?, |after| changes::forgotten(&open.db, after))?;
+        open.version = Some(version);
+        Ok(())
+    }
+
+    /// The tags of the machine of this key.
+    pub fn tags(&self, key: &str) -> Vec<String> {
+        self.tags.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use event::{Machine, Time};
+    use registry::db::Schema;
+    use registry::machines;
+
+    use super::*;
+
+    const STATE: [Schema; 2] = [machines::SCHEMA, changes::OBEYED];
+
+    #[test]
+    fn what_is_said_by_hand_holds_at_once_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, state) = (dir.path().join("registry.db"), dir.path().join("receive.db"));
+        let known = || Known::new(Db::open(&state, &STATE).unwrap(), Some(&state)).unwrap();
+        let mut hub = (known(), ByHand::new(&file));
+        let enrol = |known: &Known, key: u8| {
+            let claim = machines::Machine { serial: Some("C02".into()), unit: "u".into(), ..Default::default() };
+            known.enrol("osquery", claim, None, false, &[key; 32], 1).unwrap();
+        };
+        let find = |(known, by_hand): &(Known, ByHand), key: u8| {
+            by_hand.look(known).unwrap();
+            let block = |m: machines::Machine| Machine { tags: by_hand.tags(m.key()), ..Machine::default() };
+            known.by_key("osquery", &[key; 32], block).unwrap().map(|machine| machine.tags.clone())
+        };
+        let change = |what: &str| {
+            let mut db = Db::open(&file, &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+            let mut tx = db.begin().unwrap();
+            let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
+            match what {
+                "forget" => changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), Time::now()).unwrap(),
+                tag => assert!(tags::add(&mut tx, "C02", tag, machine, Time::now()).unwrap()),
+            }
+            tx.commit().unwrap();
+        };
+        enrol(&hub.0, 1);
+        assert_eq!(find(&hub, 1), Some(vec![]), "there is no registry yet");
+        change("vip");
+        assert_eq!(find(&hub, 1), Some(vec!["vip".to_owned()]));
+        change("forget");
+        assert_eq!(find(&hub, 1), None);
+        enrol(&hub.0, 2);
+        assert!(find(&hub, 2).is_some(), "it may come back");
+        hub = (known(), ByHand::new(&file));
+        assert!(find(&hub, 2).is_some(), "and is not forgotten again after a restart");
+    }
+}

@@ -1,0 +1,178 @@
+//! `zentral machine`: what is known of machines, the tags that people give them, and how one is forgotten.
+
+mod known;
+mod print;
+
+use std::io::IsTerminal as _;
+
+use event::{Machine, Time};
+use pipe::cli::{Global, complain};
+use pipe::config::{Config, Place, StageKind, is_name};
+use pipe::{Exit, StageError};
+use registry::db::{Db, DbError, Tx};
+use registry::{changes, enrolments, tags};
+use serde_json::{Map, Value, json};
+
+use known::Known;
+
+/// What is asked of `machine`.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Args {
+    /// List machines
+    List(ListArgs),
+    /// Show all that is known of a machine
+    Show {
+        /// Serial number, hardware UUID or host name
+        key: String,
+        /// JSON, even on a terminal
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a machine tags, or take them away
+    Tag(TagArgs),
+    /// Forget a machine: its node keys, its inventory, its tags
+    Forget {
+        /// Serial number, hardware UUID or host name
+        key: String,
+    },
+}
+
+/// Command line of `machine list`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ListArgs {
+    /// Only those that this jq program chooses; it sees what `machine show` tells, but for the history
+    #[arg(long = "where", value_name = "JQ")]
+    pub where_: Option<String>,
+    /// As a table for spreadsheets
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// One JSON object a line, also on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Command line of `machine tag`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TagArgs {
+    /// Serial number, hardware UUID or host name
+    pub key: String,
+    /// Tags to give; a `+` before one is allowed
+    #[arg(value_name = "TAG", required_unless_present = "remove")]
+    pub add: Vec<String>,
+    /// Tags to take away that were given by hand
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub remove: Vec<String>,
+}
+
+/// Does it.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("machine");
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let done = probe::with_stack(|| match args {
+        Args::List(args) => list(&config, args),
+        Args::Show { key, json } => show(&config, key, *json),
+        Args::Tag(args) => tag(&config, args),
+        Args::Forget { key } => forget(&config, key),
+    });
+    crate::finish(done.unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}")))))
+}
+
+fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let modules = |path: &str| config.module(path);
+    let compile = |text: &String| {
+        probe::compile(text, "--where", &modules).map_err(|e| StageError::usage(format!("\n{}", e.render())))
+    };
+    let program = args.where_.as_ref().map(compile).transpose()?;
+    let mut printer = print::Printer::new(args.csv, std::io::stdout().is_terminal() && !args.json)?;
+    let mut found = false;
+    for key in known.keys() {
+        let line = known.line(key);
+        if let Some(program) = &program {
+            let mut whole = line.clone();
+            whole.extend(known.parts(key)?);
+            let text = Value::Object(whole).to_string();
+            let Ok(whole) = probe::parse(text.as_bytes()) else { continue };
+            let decision = program.decide(&whole, Time::now().ms(), &probe::Limits::default());
+            if !matches!(decision, probe::Decision::Yes(_)) {
+                continue;
+            }
+        }
+        found = true;
+        printer.line(&line)?;
+    }
+    Ok(if found { Exit::Done } else { Exit::No })
+}
+
+fn show(config: &Config, key: &str, json: bool) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let mut whole = known.line(&key);
+    whole.extend(known.parts(&key)?);
+    whole.insert("history".into(), known.history(&key)?);
+    let text = if json || !std::io::stdout().is_terminal() {
+        Value::Object(whole).to_string() + "\n"
+    } else {
+        print::shown(&whole)
+    };
+    pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+fn tag(config: &Config, args: &TagArgs) -> Result<Exit, StageError> {
+    let add: Vec<&str> = args.add.iter().map(|tag| tag.strip_prefix('+').unwrap_or(tag)).collect();
+    if let Some(odd) = add.iter().copied().chain(args.remove.iter().map(String::as_str)).find(|tag| !is_name(tag)) {
+        return Err(StageError::usage(format!("`{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
+    }
+    let known = Known::open(config)?;
+    let Some(key) = known.find(&args.key)? else { return Ok(unknown(&args.key)) };
+    let machine = known.block(&key);
+    change(config, |tx, now| {
+        for tag in &add {
+            tags::add(tx, &key, tag, machine.clone(), now)?;
+        }
+        for tag in &args.remove {
+            tags::remove(tx, &key, tag, machine.clone(), now)?;
+        }
+        Ok(())
+    })?;
+    let line = Known::open(config)?.line(&key);
+    let line: Map<String, Value> = line.into_iter().filter(|(key, _)| matches!(key.as_str(), "key" | "tags")).collect();
+    pipe::write_stdout(format!("{}\n", Value::Object(line)).as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+fn forget(config: &Config, key: &str) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let machine = Machine { tags: Vec::new(), ..known.block(&key) };
+    change(config, |tx, now| {
+        tags::forget(tx, &key)?;
+        changes::say(tx, changes::FORGOTTEN, machine, &json!({"key": key}), now)
+    })?;
+    let mut normalize = config.stages.iter().filter(|stage| stage.runs(StageKind::Normalize));
+    if !normalize.any(|stage| stage.from.contains(&Place::Changes)) {
+        complain("no stage that normalizes reads `registry:changes`: what the inventory knows of the machine stays");
+    }
+    Ok(Exit::Done)
+}
+
+fn unknown(key: &str) -> Exit {
+    complain(&format!("there is no machine `{key}`; see `zentral machine list`"));
+    Exit::No
+}
+
+/// Changes `registry.db`, beside a running `up` or without one.
+fn change(config: &Config, what: impl FnOnce(&mut Tx<'_>, Time) -> Result<(), DbError>) -> Result<(), StageError> {
+    let fail = |e: DbError| StageError::state(format!("registry.db: {e}"));
+    registry::folder::make_private(&config.data)
+        .map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
+    let schemas = [enrolments::SCHEMA, tags::SCHEMA, changes::SCHEMA];
+    let mut db = Db::open(&config.data.join("registry.db"), &schemas).map_err(fail)?;
+    let mut tx = db.begin().map_err(fail)?;
+    what(&mut tx, Time::now()).map_err(fail)?;
+    tx.commit().map_err(fail)
+}

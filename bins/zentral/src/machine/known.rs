@@ -1,0 +1,176 @@
+//! What the state of the hub knows of machines: who may speak (`receive.db`), the inventory (`normalize.db`), tags by hand
+//! (`registry.db`). Read only, beside a running `up` or without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use event::{Machine, Time};
+use pipe::StageError;
+use pipe::config::Config;
+use registry::db::{Db, DbError, Schema, has_schema};
+use registry::{inventory, machines, tags};
+use serde_json::{Map, Value, json};
+
+/// All machines.
+pub struct Known {
+    machines: BTreeMap<String, One>,
+    inventory: Option<Db>,
+}
+
+/// One machine.
+#[derive(Debug, Default)]
+struct One {
+    block: Machine,
+    /// When each source saw it: first, last.
+    sources: BTreeMap<String, (Time, Time)>,
+}
+
+impl Known {
+    /// As it is now.
+    pub fn open(config: &Config) -> Result<Self, StageError> {
+        let state = config.data.join("state");
+        let mut all: BTreeMap<String, One> = BTreeMap::new();
+        let inventory = look(&state.join("normalize.db"), &inventory::SCHEMA)?;
+        if let Some(db) = &inventory {
+            for (key, block) in read(inventory::blocks(&mut &*db))? {
+                all.entry(key).or_default().block = block;
+            }
+            for s in read(inventory::sightings(&mut &*db, None))? {
+                all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
+            }
+        }
+        if let Some(db) = look(&state.join("receive.db"), &machines::SCHEMA)? {
+            for listed in read(machines::list(&db))? {
+                let one = all.entry(listed.machine.key().to_owned()).or_default();
+                let (enrolled, heard) = (Time::from_ms(listed.enrolled), Time::from_ms(listed.last_seen));
+                let seen = one.sources.entry(listed.source).or_insert((enrolled, heard));
+                *seen = (seen.0.min(enrolled), seen.1.max(heard));
+                fill(&mut one.block, listed.machine);
+            }
+        }
+        if let Some(db) = look(&config.data.join("registry.db"), &tags::SCHEMA)? {
+            for (key, tags) in read(tags::all(&db))? {
+                // Tags of a machine that nobody knows yet wait for it.
+                if let Some(one) = all.get_mut(&key) {
+                    one.block.tags.extend(tags);
+                }
+            }
+        }
+        for (key, one) in &mut all {
+            let unit = one.block.unit.as_ref().and_then(|unit| config.units.get(unit));
+            one.block.tags.extend(unit.iter().flat_map(|unit| unit.tags.clone()));
+            one.block.tags.sort();
+            one.block.tags.dedup();
+            if one.block.key().is_none() {
+                one.block.serial_number = Some(key.clone());
+            }
+        }
+        Ok(Self { machines: all, inventory })
+    }
+
+    /// The keys of all.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.machines.keys()
+    }
+
+    /// The key of the machine that is called so: by its key, else by its hardware UUID or host name if only one has it.
+    pub fn find(&self, name: &str) -> Result<Option<String>, StageError> {
+        if self.machines.contains_key(name) {
+            return Ok(Some(name.to_owned()));
+        }
+        let is = |value: &Option<String>| value.as_ref().is_some_and(|value| value.eq_ignore_ascii_case(name));
+        let called =
+            |one: &One| is(&one.block.serial_number) || is(&one.block.hardware_uuid) || is(&one.block.hostname);
+        let found: Vec<&String> = self.machines.iter().filter(|(_, one)| called(one)).map(|(key, _)| key).collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [key] => Ok(Some((*key).clone())),
+            [a, b, ..] => Err(StageError::usage(format!("several machines are called `{name}`: {a}, {b}"))),
+        }
+    }
+
+    /// Its block in events.
+    pub fn block(&self, key: &str) -> Machine {
+        self.machines.get(key).map(|one| one.block.clone()).unwrap_or_default()
+    }
+
+    /// What `machine list` tells of it.
+    pub fn line(&self, key: &str) -> Map<String, Value> {
+        let mut line = Map::new();
+        let Some(one) = self.machines.get(key) else { return line };
+        line.insert("key".into(), key.into());
+        if let Ok(Value::Object(block)) = serde_json::to_value(&one.block) {
+            line.extend(block);
+        }
+        let sources: BTreeSet<&String> = one.sources.keys().collect();
+        line.insert("sources".into(), json!(sources));
+        line.insert("first_seen".into(), json!(one.sources.values().map(|(first, _)| first).min()));
+        line.insert("last_seen".into(), json!(one.sources.values().map(|(_, last)| last).max()));
+        line
+    }
+
+    /// What its sources tell: of each field who told it, of each source when, and all things by kind.
+    pub fn parts(&self, key: &str) -> Result<Map<String, Value>, StageError> {
+        let mut parts = Map::new();
+        let seen = self.machines.get(key).map(|one| &one.sources);
+        let mut seen: BTreeMap<String, Value> = seen
+            .into_iter()
+            .flatten()
+            .map(|(source, (first, last))| (source.clone(), json!({"first_seen": first, "last_seen": last})))
+            .collect();
+        let Some(db) = &self.inventory else {
+            parts.insert("seen".into(), json!(seen));
+            return Ok(parts);
+        };
+        for kept in read(inventory::snapshots(&mut &*db, key))? {
+            if let Some(Value::Object(of)) = seen.get_mut(&kept.snapshot.source) {
+                of.insert("taken".into(), json!(kept.snapshot.taken));
+                of.insert("counts".into(), json!(kept.snapshot.counts()));
+            }
+        }
+        let merged = read(inventory::merged(&mut &*db, key))?;
+        let things: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.objects)).collect();
+        let told: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.sources)).collect();
+        parts.insert("seen".into(), json!(seen));
+        parts.insert("fields".into(), json!(merged.fields));
+        parts.insert("told_by".into(), json!(told));
+        parts.insert("parts".into(), json!(things));
+        Ok(parts)
+    }
+
+    /// What changed on it in the last 30 days, oldest first.
+    pub fn history(&self, key: &str) -> Result<Value, StageError> {
+        let Some(db) = &self.inventory else { return Ok(json!([])) };
+        let past = read(inventory::past(&mut &*db, key))?;
+        let one = |past: &inventory::Past| json!({"source": past.source, "taken": past.taken, "received": past.received, "changes": past.changes});
+        Ok(past.iter().map(one).collect())
+    }
+}
+
+/// What its enrolment says, where the inventory says nothing.
+fn fill(block: &mut Machine, enrolled: machines::Machine) {
+    for (have, known) in [
+        (&mut block.serial_number, enrolled.serial),
+        (&mut block.hardware_uuid, enrolled.uuid),
+        (&mut block.hostname, enrolled.hostname),
+        (&mut block.platform, enrolled.platform),
+        (&mut block.os_version, enrolled.os_version),
+        (&mut block.unit, Some(enrolled.unit).filter(|unit| !unit.is_empty())),
+    ] {
+        if have.is_none() {
+            *have = known;
+        }
+    }
+    block.tags.extend(enrolled.tags);
+}
+
+/// A state file with these tables; none if it is not there, or of an older version.
+fn look(file: &Path, schema: &Schema) -> Result<Option<Db>, StageError> {
+    let fail = |e| StageError::state(format!("{}: {e}", file.display()));
+    let Some(db) = Db::open_read_only(file).map_err(fail)? else { return Ok(None) };
+    Ok(has_schema(&db, schema).map_err(fail)?.then_some(db))
+}
+
+fn read<T>(result: Result<T, DbError>) -> Result<T, StageError> {
+    result.map_err(|e| StageError::state(format!("state: {e}")))
+}

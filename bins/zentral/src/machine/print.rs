@@ -1,0 +1,140 @@
+//! Machines for people, for programs and for spreadsheets.
+
+use event::printable;
+use pipe::StageError;
+use serde_json::{Map, Value};
+
+/// The columns for spreadsheets.
+const COLUMNS: [&str; 13] = [
+    "key",
+    "serial_number",
+    "hardware_uuid",
+    "hostname",
+    "platform",
+    "os_version",
+    "unit",
+    "tags",
+    "groups",
+    "user",
+    "sources",
+    "first_seen",
+    "last_seen",
+];
+
+/// Prints machines, one after the other.
+pub enum Printer {
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values (RFC 4180).
+    Csv,
+    /// For a terminal.
+    Table,
+}
+
+impl Printer {
+    /// Begins.
+    pub fn new(csv: bool, table: bool) -> Result<Self, StageError> {
+        let (printer, head) = match (csv, table) {
+            (true, _) => (Self::Csv, COLUMNS.join(",") + "\r\n"),
+            (_, true) => {
+                (Self::Table, row(["KEY", "HOST NAME", "PLATFORM", "OS", "UNIT", "LAST SEEN", "SOURCES", "TAGS"]))
+            }
+            _ => (Self::Json, String::new()),
+        };
+        put(&head)?;
+        Ok(printer)
+    }
+
+    /// A machine.
+    pub fn line(&mut self, line: &Map<String, Value>) -> Result<(), StageError> {
+        let of = |key: &str| line.get(key).map(text).unwrap_or_default();
+        put(&match self {
+            Self::Json => format!("{}\n", Value::Object(line.clone())),
+            Self::Csv => COLUMNS.map(|key| cell(&of(key))).join(",") + "\r\n",
+            Self::Table => {
+                let seen: String = of("last_seen").chars().take(19).collect();
+                let columns = ["key", "hostname", "platform", "os_version", "unit"].map(of);
+                let [key, name, platform, os, unit] = &columns;
+                row([key, name, platform, os, unit, &seen, &of("sources"), &of("tags")])
+            }
+        })
+    }
+}
+
+fn put(text: &str) -> Result<(), StageError> {
+    if text.is_empty() { Ok(()) } else { pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error) }
+}
+
+/// Lists stand as words in one cell.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// A cell: quoted where it must be. What a spreadsheet would take for a formula is text: names of machines come from
+/// outside.
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+fn row(columns: [&str; 8]) -> String {
+    let [key, name, platform, os, unit, seen, sources, tags] =
+        columns.map(|text| printable(if text.is_empty() { "-" } else { text }));
+    format!("{key:<20} {name:<24} {platform:<8} {os:<10} {unit:<12} {seen:<19}  {sources:<16} {tags}\n")
+}
+
+/// All that is known of a machine, for a terminal: its fields, how many things it has, and what changed of late.
+pub fn shown(whole: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    let fields = whole.get("fields").and_then(Value::as_object);
+    for (key, value) in whole.iter().filter(|(_, value)| !value.is_object() && !has_objects(value)) {
+        let by = fields.and_then(|fields| fields.get(key)).map(|by| format!("  ({})", text(by))).unwrap_or_default();
+        out += &printable(&format!("{key:<16} {}{by}", text(value)));
+        out.push('\n');
+    }
+    for (kind, things) in whole.get("parts").and_then(Value::as_object).into_iter().flatten() {
+        let by = whole.get("told_by").and_then(|told| told.get(kind)).map(text).unwrap_or_default();
+        let n = things.as_array().map_or(0, Vec::len);
+        out += &printable(&format!("{kind:<24} {n:>6}  ({by})"));
+        out.push('\n');
+    }
+    for past in whole.get("history").and_then(Value::as_array).into_iter().flatten() {
+        let of = |key: &str| past.get(key).map(text).unwrap_or_default();
+        for change in past.get("changes").and_then(Value::as_array).into_iter().flatten() {
+            let what = |key: &str| change.get(key).map(text).unwrap_or_default();
+            let line =
+                format!("{}  {}  {} {} {}", of("received"), of("source"), what("kind"), what("action"), what("object"));
+            out += &printable(&line.chars().take(160).collect::<String>());
+            out.push('\n');
+        }
+    }
+    out
+}
+
+fn has_objects(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.iter().any(Value::is_object) || list.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_text_and_nothing_else() {
+        for (text, want) in [
+            ("mac", "mac"),
+            ("Ada's \"Mac\", old", "\"Ada's \"\"Mac\"\", old\""),
+            ("=cmd|' /c calc'!A0", "'=cmd|' /c calc'!A0"),
+            ("-1", "'-1"),
+            ("a\nb", "\"a\nb\""),
+        ] {
+            assert_eq!(cell(text), want);
+        }
+    }
+}

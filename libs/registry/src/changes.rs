@@ -1,0 +1,94 @@
+//! What was changed in the registry, as events: a row each, written in the transaction that makes the change and read as
+//! the input `registry:changes` (design § 3). Writers take turns, so the numbers become visible in order.
+
+use event::{Event, Machine, Time, VERSION, id};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value};
+
+use crate::db::{Db, DbError, Schema, Tx};
+
+/// The table of changes, in `registry.db`.
+pub const SCHEMA: Schema = Schema {
+    name: "changes",
+    migrations: &["CREATE TABLE changes (n BIGINT PRIMARY KEY, at BIGINT NOT NULL, type TEXT NOT NULL, \
+                   machine TEXT NOT NULL, line BYTEA NOT NULL);"],
+};
+
+/// For the state file of whoever obeys changes without reading them as an input: how far it came.
+pub const OBEYED: Schema =
+    Schema { name: "obeyed", migrations: &["CREATE TABLE obeyed (one BIGINT PRIMARY KEY, n BIGINT NOT NULL);"] };
+
+/// The type of the event by which everything that is known of a machine goes.
+pub const FORGOTTEN: &str = "machine_forgotten";
+
+/// Says that something was changed about a machine. `machine`: what is known of it.
+pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
+    let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;
+    let n = rows.first().map_or(1, |row| row.int(0));
+    let key = machine.key().unwrap_or_default().to_owned();
+    let payload = to_raw_value(payload).map_err(|e| DbError::Other(e.to_string()))?;
+    let event = Event {
+        v: VERSION,
+        id: id::event_id(now.ms(), "zentral", &key, format!("{n} {type_}{}", payload.get()).as_bytes(), 0),
+        type_: type_.to_owned(),
+        time: now,
+        received: now,
+        source: "zentral".to_owned(),
+        tags: vec!["inventory".to_owned()],
+        machine: Some(machine),
+        request: None,
+        objects: Vec::new(),
+        cause: None,
+        probes: Vec::new(),
+        extra: Map::new(),
+        payload,
+    };
+    let mut line = Vec::new();
+    event.write(&mut line);
+    let sql = "INSERT INTO changes (n, at, type, machine, line) VALUES ($1, $2, $3, $4, $5)";
+    tx.execute(sql, &[n.into(), now.ms().into(), type_.into(), key.into(), line.into()]).map(|_| ())
+}
+
+/// The number of the last change.
+pub fn last(db: &Db) -> Result<u64, DbError> {
+    if !is_there(db)? {
+        return Ok(0);
+    }
+    Ok(db.query("SELECT COALESCE(MAX(n), 0) FROM changes", &[])?.first().map_or(0, |row| row.uint(0)))
+}
+
+/// The lines after number `after`, at most `limit`, each with its number.
+pub fn since(db: &Db, after: u64, limit: u64) -> Result<Vec<(u64, Vec<u8>)>, DbError> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT n, line FROM changes WHERE n > $1 ORDER BY n LIMIT $2";
+    let rows = db.query(sql, &[after.into(), limit.into()])?;
+    Ok(rows.iter().map(|row| (row.uint(0), row.blob(1).to_vec())).collect())
+}
+
+/// The machines that were forgotten after change number `after`.
+pub fn forgotten(db: &Db, after: u64) -> Result<Vec<String>, DbError> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT machine FROM changes WHERE n > $1 AND type = $2 ORDER BY n";
+    let rows = db.query(sql, &[after.into(), FORGOTTEN.into()])?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// The number of the last change that was obeyed.
+pub fn obeyed(tx: &mut Tx<'_>) -> Result<u64, DbError> {
+    Ok(tx.query("SELECT n FROM obeyed", &[])?.first().map_or(0, |row| row.uint(0)))
+}
+
+/// Writes that down.
+pub fn set_obeyed(tx: &mut Tx<'_>, n: u64) -> Result<(), DbError> {
+    let sql = "INSERT INTO obeyed (one, n) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET n = excluded.n";
+    tx.execute(sql, &[n.into()]).map(|_| ())
+}
+
+/// A file of an older version has no such table until somebody changes something.
+fn is_there(db: &Db) -> Result<bool, DbError> {
+    crate::db::has_schema(db, &SCHEMA)
+}
