@@ -10,8 +10,10 @@ mod line;
 mod reply;
 mod route;
 mod scan;
+pub mod secret;
 mod skip;
 pub mod sources;
+mod whole;
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
-pub use sources::{ALL, by_name, osquery};
+pub use sources::{ALL, by_name, jamf, osquery, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {
@@ -37,6 +39,11 @@ pub trait Source: Sync {
 
     /// Whether whoever is told "busy" comes again. Who does not is the last to hear it.
     fn comes_again(&self) -> bool {
+        true
+    }
+
+    /// Whether machines enrol with it. Who does not is let in by the secret of its table.
+    fn enrols(&self) -> bool {
         true
     }
 
@@ -110,6 +117,16 @@ pub trait Desk {
     /// Notes that this machine spoke (`last_seen`). True if a line about the request itself is due: at most one per
     /// machine, source, kind and 10 minutes, and none while there is no room for it.
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool;
+
+    /// The Jamf servers that may call.
+    fn jamf(&self) -> &[jamf::Caller] {
+        &[]
+    }
+
+    /// The webhook of this name.
+    fn webhook(&self, _name: &str) -> Option<&webhook::Hook> {
+        None
+    }
 }
 
 /// What came of an enrolment.

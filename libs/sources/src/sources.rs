@@ -3,13 +3,17 @@
 use crate::Source;
 
 // sources: begin
+pub mod jamf;
 pub mod osquery;
+pub mod webhook;
 // sources: end
 
 /// Every source, by name.
 pub const ALL: &[&dyn Source] = &[
     // list: begin
+    &jamf::SOURCE,
     &osquery::SOURCE,
+    &webhook::SOURCE,
     // list: end
 ];
 
