@@ -71,6 +71,14 @@ impl sources::Desk for Desk {
         }
         due
     }
+
+    fn jamf(&self) -> &[sources::jamf::Caller] {
+        &self.live.callers.jamf
+    }
+
+    fn webhook(&self, name: &str) -> Option<&sources::webhook::Hook> {
+        self.live.callers.webhooks.get(name)
+    }
 }
 
 impl Desk {

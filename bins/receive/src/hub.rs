@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
-use crate::conf::{Conf, Limits};
+use crate::conf::{Callers, Conf, Limits};
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
@@ -29,6 +29,8 @@ pub struct Live {
     pub conf: Conf,
     /// What agents are told to do.
     pub agents: Agents,
+    /// Who calls without being an agent.
+    pub callers: Callers,
     /// Certificate and key; none with `--plain`.
     pub tls: Option<Arc<ServerConfig>>,
 }

@@ -243,12 +243,13 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
 
 fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Tickets>>) -> Result<Live, StageError> {
     let agents = Agents::new(&config, &conf.osquery).map_err(|f| StageError::usage(render(&[f])))?;
+    let callers = conf.hooks.open().map_err(|f| StageError::usage(render(&f)))?;
     let tickets = tickets.map(|tickets| tickets as Arc<dyn ProducesTickets>);
     let tls = match &conf.tls {
         Some(files) if !plain => Some(tls::config(files, tickets).map_err(|e| StageError::usage(format!("tls: {e}")))?),
         _ => None,
     };
-    Ok(Live { config, conf, agents, tls })
+    Ok(Live { config, conf, agents, callers, tls })
 }
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {

@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Ok((config, files)) => {
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
+                all.extend(receive::check_secrets(&config));
                 all.extend(doubtful::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
