@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use event::{Event, Machine, Raw, json};
-use pipe::config::Config;
+use pipe::config::{Config, render};
 use pipe::{Context, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
 use crate::machines::{Machines, SCHEMA};
+use crate::programs::{Programs, Why};
 
 /// Bytes of raw lines that share a commit when they are there already.
 const COMMIT_BYTES: usize = 16 << 20;
@@ -17,6 +18,7 @@ const COMMIT_BYTES: usize = 16 << 20;
 pub struct Normalize {
     machines: Option<Machines>,
     config: Option<Arc<Config>>,
+    programs: Programs,
     direct: Direct,
     buffer: Vec<u8>,
 }
@@ -24,7 +26,13 @@ pub struct Normalize {
 impl Normalize {
     /// `state`: remember machines, so that later lines of one carry its host name, platform, unit.
     pub fn new(state: bool) -> Self {
-        Self { machines: state.then(Machines::default), config: None, direct: Direct::default(), buffer: Vec::new() }
+        Self {
+            machines: state.then(Machines::default),
+            config: None,
+            programs: Programs::default(),
+            direct: Direct::default(),
+            buffer: Vec::new(),
+        }
     }
 
     fn one(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -78,6 +86,10 @@ impl Normalize {
         }
         match source.translate(&raw) {
             Ok(mut events) => {
+                if let Err((reason, why)) = self.shape(&raw.source, &mut events) {
+                    out.refused(line, reason, why);
+                    return Ok(());
+                }
                 for event in &mut events {
                     if let Some(machine) = event.machine.take() {
                         event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
@@ -87,6 +99,26 @@ impl Normalize {
             }
             Err(e) => out.refused(line, e.reason, e.text),
         }
+        Ok(())
+    }
+
+    /// What the programs of the source's table make of its events.
+    fn shape(&self, source: &str, events: &mut Vec<Event>) -> Result<(), Why> {
+        let mut kept = Vec::with_capacity(events.len());
+        for mut event in events.drain(..) {
+            if self.programs.apply(source, &mut event)? {
+                kept.push(event);
+            }
+        }
+        *events = kept;
+        Ok(())
+    }
+
+    /// Another configuration holds from now on.
+    fn configure(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        self.programs = Programs::read(config).map_err(|found| StageError::usage(render(&found)))?;
+        self.config = Some(config.clone());
+        self.direct.forget();
         Ok(())
     }
 
@@ -175,8 +207,7 @@ impl Stage for Normalize {
     }
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
-        self.config = Some(context.config.clone());
-        Ok(())
+        self.configure(&context.config)
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
@@ -191,9 +222,7 @@ impl Stage for Normalize {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        self.config = Some(config.clone());
-        self.direct.forget();
-        Ok(())
+        self.configure(config)
     }
 }
 

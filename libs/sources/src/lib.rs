@@ -27,6 +27,7 @@ pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
+pub use sources::osquery::translate::believed;
 pub use sources::{ALL, by_name, jamf, osquery, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.

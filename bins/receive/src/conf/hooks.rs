@@ -228,7 +228,7 @@ mod tests {
         let jamf = callers.jamf.first().unwrap();
         assert_eq!((jamf.name.as_str(), jamf.header.as_str()), ("jamf-prod", "authorization"));
         assert!(jamf.secret.is(b"12345678") && jamf.own_users == ["hub"]);
-        let Lock::Signed(signature) = &callers.webhooks["door"].lock else { unreachable!("it is signed") };
+        let Lock::Signed(signature) = &callers.webhooks.get("door").unwrap().lock else { unreachable!("it is signed") };
         assert_eq!((signature.header.as_str(), signature.algorithm), ("x-signature", Algorithm::Sha512));
         assert_eq!(signature.moment, Some(("x-time".to_owned(), Duration::from_secs(60))));
         assert_eq!(signature.signs, Signs::parse("{timestamp}.{body}", true).unwrap());

@@ -141,7 +141,7 @@ fn readings(text: &str) -> Vec<Vec<u8>> {
 fn hex(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    if bytes.len() % 2 == 0 && bytes.iter().all(u8::is_ascii_hexdigit) {
+    if bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_hexdigit) {
         bytes.chunks(2).map(byte).collect()
     } else {
         None
