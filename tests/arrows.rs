@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("probe", &["event"]),
     ("pipe", &["event", "registry"]),
     ("receive", &["event", "registry", "sources", "pipe"]),
-    ("normalize", &["event", "registry", "sources", "pipe"]),
+    ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "probe", "pipe"]),
     ("store", &["event", "registry", "probe", "pipe"]),

@@ -5,6 +5,7 @@ mod given;
 mod inventory;
 mod log;
 mod machines;
+mod programs;
 mod rows;
 mod stage;
 
@@ -72,4 +73,9 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
 /// What is wrong with a `[stage.*]` table of this kind.
 pub fn check(_: &Config, conf: &StageConf) -> Vec<Finding> {
     conf.settings.clone().finish()
+}
+
+/// What is wrong with the programs of `[source.*]` tables that this stage runs.
+pub fn check_sources(config: &Config) -> Vec<Finding> {
+    programs::Programs::read(config).err().unwrap_or_default()
 }

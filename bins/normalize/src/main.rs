@@ -14,6 +14,10 @@ struct Cli {
     args: normalize::Args,
 }
 
+// The bounds of programs (`[source.NAME]` of the kind webhook) count what is allocated.
+#[global_allocator]
+static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     normalize::run(&cli.global, &cli.args).into()

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, json};
-use pipe::config::Config;
+use pipe::config::{Config, render};
 use pipe::{Context, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
 use crate::inventory::{Inventory, SILENT, Taken};
 use crate::machines::{Machines, SCHEMA};
+use crate::programs::{Programs, Why};
 
 /// Bytes of raw lines that share a commit when they are there already.
 const COMMIT_BYTES: usize = 16 << 20;
@@ -22,6 +23,7 @@ pub struct Normalize {
     /// The name of the stage, whose table says when a machine is silent.
     name: String,
     config: Option<Arc<Config>>,
+    programs: Programs,
     direct: Direct,
     buffer: Vec<u8>,
 }
@@ -34,6 +36,7 @@ impl Normalize {
             inventory: state.then(|| Inventory::new(SILENT)),
             name: String::new(),
             config: None,
+            programs: Programs::default(),
             direct: Direct::default(),
             buffer: Vec::new(),
         }
@@ -101,6 +104,10 @@ impl Normalize {
         });
         match told {
             Ok((mut events, snapshot)) => {
+                if let Err((reason, why)) = self.shape(&raw.source, &mut events) {
+                    out.refused(line, reason, why);
+                    return Ok(());
+                }
                 let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
                 put(&self.completed(events, tx)?, nothing, line, out, &mut self.buffer, tx)?;
             }
@@ -152,6 +159,30 @@ impl Normalize {
         if let (Some(machines), Some(key), "machine_forgotten") = (&mut self.machines, key, event.type_.as_str()) {
             machines.forget(tx, key)?;
             self.direct.forget();
+        }
+        Ok(())
+    }
+
+    /// What the programs of the source's table make of its events.
+    fn shape(&self, source: &str, events: &mut Vec<Event>) -> Result<(), Why> {
+        let mut kept = Vec::with_capacity(events.len());
+        for mut event in events.drain(..) {
+            if self.programs.apply(source, &mut event)? {
+                kept.push(event);
+            }
+        }
+        *events = kept;
+        Ok(())
+    }
+
+    /// Another configuration holds from now on.
+    fn configure(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        self.programs = Programs::read(config).map_err(|found| StageError::usage(render(&found)))?;
+        self.config = Some(config.clone());
+        self.direct.forget();
+        if let Some(inventory) = &mut self.inventory {
+            let said = config.stage(&self.name).and_then(|stage| stage.silent);
+            inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
         }
         Ok(())
     }
@@ -247,7 +278,7 @@ impl Stage for Normalize {
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
         self.name.clone_from(&context.name);
-        self.reload(&context.config)
+        self.configure(&context.config)
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
@@ -262,13 +293,7 @@ impl Stage for Normalize {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        self.config = Some(config.clone());
-        self.direct.forget();
-        if let Some(inventory) = &mut self.inventory {
-            let said = config.stage(&self.name).and_then(|stage| stage.silent);
-            inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
-        }
-        Ok(())
+        self.configure(config)
     }
 }
 

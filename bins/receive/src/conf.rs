@@ -2,6 +2,8 @@
 
 pub mod santa;
 
+mod hooks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::proxies::Proxies;
 use crate::store;
+
+pub use hooks::{Callers, Hooks};
 
 /// Where a body over it is split while it streams, if nothing else is said.
 const INFLATED: u64 = 64 << 20;
@@ -47,6 +51,8 @@ pub struct Conf {
     pub osquery: Osquery,
     /// What Santa's agents are told.
     pub santa: santa::Santa,
+    /// Who calls: Jamf servers and webhooks.
+    pub hooks: Hooks,
 }
 
 /// Files of the certificate.
@@ -109,6 +115,7 @@ impl Conf {
             limits: Limits::default(),
             osquery: Osquery::default(),
             santa: santa::Santa::default(),
+            hooks: Hooks::default(),
         };
         if let Some(stage) = stage {
             let mut table = stage.clone();
@@ -119,7 +126,12 @@ impl Conf {
             let mut table = source.clone();
             let _ = table.str("kind");
             let kind = config.source_kind(name);
+            if kind != name && sources::by_name(name).is_some() {
+                table.fail("", format!("`{name}` is the name of another kind of source"));
+            }
             match kind {
+                sources::jamf::NAME => conf.hooks.jamf(&mut table),
+                sources::webhook::NAME => conf.hooks.webhook(&mut table),
                 sources::osquery::NAME => conf.osquery = Osquery::read(&mut table),
                 sources::santa::NAME => conf.santa.read(&mut table, config),
                 _ => {
@@ -267,6 +279,12 @@ pub fn check(config: &Config) -> Vec<Finding> {
         Err(more) => findings.extend(more),
     }
     findings
+}
+
+/// Which secrets of callers cannot be looked up here. They are no part of the configuration: this is for `check`, on the
+/// machine that has them.
+pub fn check_secrets(config: &Config) -> Vec<Finding> {
+    Conf::read(config, None).map_or_else(|_| Vec::new(), |conf| conf.hooks.open().err().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -78,6 +78,14 @@ impl sources::Desk for Desk {
     fn santa(&self) -> Option<&dyn sources::santa::Desk> {
         Some(self)
     }
+
+    fn jamf(&self) -> &[sources::jamf::Caller] {
+        &self.live.callers.jamf
+    }
+
+    fn webhook(&self, name: &str) -> Option<&sources::webhook::Hook> {
+        self.live.callers.webhooks.get(name)
+    }
 }
 
 impl Desk {

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
-use crate::conf::{Conf, Limits};
+use crate::conf::{Callers, Conf, Limits};
 use crate::desk;
 use crate::hand::ByHand;
 use crate::heard::Heard;
@@ -33,6 +33,8 @@ pub struct Live {
     pub agents: Agents,
     /// The rules that Santa's agents are given.
     pub rules: desk::santa::Served,
+    /// Who calls without being an agent.
+    pub callers: Callers,
     /// Certificate and key; none with `--plain`.
     pub tls: Option<Arc<ServerConfig>>,
 }

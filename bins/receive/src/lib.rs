@@ -26,7 +26,7 @@ use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
 use pipe::config::{Config, Finding, StageKind};
 
-pub use conf::check;
+pub use conf::{check, check_secrets};
 
 /// Flags of `receive`.
 #[derive(Debug, Clone, Default, clap::Args)]

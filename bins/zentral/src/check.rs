@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Ok((config, files)) => {
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
+                all.extend(receive::check_secrets(&config));
                 all.extend(doubtful::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
@@ -94,6 +95,7 @@ pub fn load(path: &std::path::Path, data: Option<&std::path::Path>) -> Result<(C
 pub fn whole(config: &Config) -> Vec<Finding> {
     let shared = Arc::new(config.clone());
     let mut all = receive::check(config);
+    all.append(&mut normalize::check_sources(config));
     let mut filters_checked = false;
     for stage in &config.stages {
         // Stages that may be joined have no keys of their own, so none of them calls another's key unknown.

@@ -138,8 +138,8 @@ pub fn create(config: &Config, args: &NewArgs) -> Result<(Enrolment, String), St
         (None, 1) => config.units.keys().next().map_or(&args.source, |unit| unit),
         (None, _) => return Err(StageError::usage(format!("say --unit: one of {}", units()))),
     };
-    if sources::by_name(&args.source).is_none() {
-        let known: Vec<&str> = sources::ALL.iter().map(|s| s.name()).collect();
+    if !sources::by_name(&args.source).is_some_and(|source| source.enrols()) {
+        let known: Vec<&str> = sources::ALL.iter().filter(|s| s.enrols()).map(|s| s.name()).collect();
         let text = format!("`{}` is no source that machines enrol with; there is {}", args.source, known.join(", "));
         return Err(StageError::usage(text));
     }

@@ -10,8 +10,10 @@ mod line;
 mod reply;
 mod route;
 mod scan;
+pub mod secret;
 mod skip;
 pub mod sources;
+mod whole;
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -25,7 +27,8 @@ pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
-pub use sources::{ALL, by_name, osquery, santa};
+pub use sources::osquery::translate::believed;
+pub use sources::{ALL, by_name, jamf, osquery, santa, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {
@@ -37,6 +40,11 @@ pub trait Source: Sync {
 
     /// Whether whoever is told "busy" comes again. Who does not is the last to hear it.
     fn comes_again(&self) -> bool {
+        true
+    }
+
+    /// Whether machines enrol with it. Who does not is let in by the secret of its table.
+    fn enrols(&self) -> bool {
         true
     }
 
@@ -113,6 +121,16 @@ pub trait Desk {
 
     /// What Santa asks; none if the hub does not speak with it.
     fn santa(&self) -> Option<&dyn santa::Desk> {
+        None
+    }
+
+    /// The Jamf servers that may call.
+    fn jamf(&self) -> &[jamf::Caller] {
+        &[]
+    }
+
+    /// The webhook of this name.
+    fn webhook(&self, _name: &str) -> Option<&webhook::Hook> {
         None
     }
 }

@@ -3,15 +3,19 @@
 use crate::Source;
 
 // sources: begin
+pub mod jamf;
 pub mod osquery;
 pub mod santa;
+pub mod webhook;
 // sources: end
 
 /// Every source, by name.
 pub const ALL: &[&dyn Source] = &[
     // list: begin
+    &jamf::SOURCE,
     &osquery::SOURCE,
     &santa::SOURCE,
+    &webhook::SOURCE,
     // list: end
 ];
 

@@ -103,7 +103,7 @@ pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError
         let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
         let mut found = None;
         scan(config, topic, start, &at.to_string(), |offset, line| {
-            if is(line, "received", received) && gives(line, id) {
+            if is(line, "received", received) && gives(config, line, id) {
                 let text = String::from_utf8_lossy(line).into_owned();
                 found = serde_json::value::RawValue::from_string(text).ok().map(|line| (offset, line));
             }
@@ -117,10 +117,10 @@ pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError
 }
 
 /// Does this raw line become the event, or one of several?
-fn gives(line: &[u8], id: &str) -> bool {
+fn gives(config: &Config, line: &[u8], id: &str) -> bool {
     let Ok(raw) = Raw::parse(line) else { return false };
-    let translated =
-        || sources::by_name(&raw.source).and_then(|source| source.translate(&raw).ok()).unwrap_or_default();
+    let source = || sources::by_name(config.source_kind(&raw.source));
+    let translated = || source().and_then(|source| source.translate(&raw).ok()).unwrap_or_default();
     raw.id == id || translated().iter().any(|event| event.id == id)
 }
 
