@@ -56,7 +56,7 @@ impl sources::Desk for Desk {
     }
 
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable> {
-        self.live.agents.config(machine.platform.as_deref(), machine.unit.as_deref()).map_err(|why| {
+        self.live.agents.config(machine).map_err(|why| {
             self.hub.complain("an agent's configuration cannot be made", &why);
             Unavailable
         })

@@ -242,7 +242,7 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
 }
 
 fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Tickets>>) -> Result<Live, StageError> {
-    let agents = Agents::new(&config, &conf.osquery).map_err(|f| StageError::usage(render(&[f])))?;
+    let agents = Agents::new(&config, &conf).map_err(|f| StageError::usage(render(&[f])))?;
     let tickets = tickets.map(|tickets| tickets as Arc<dyn ProducesTickets>);
     let tls = match &conf.tls {
         Some(files) if !plain => Some(tls::config(files, tickets).map_err(|e| StageError::usage(format!("tls: {e}")))?),

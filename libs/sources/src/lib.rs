@@ -7,6 +7,7 @@ mod body;
 mod cut;
 mod inflate;
 mod line;
+pub mod relaxed;
 mod reply;
 mod route;
 mod scan;

@@ -7,8 +7,13 @@
 mod config;
 mod enrol;
 mod facts;
+mod files;
+mod flags;
+mod inventory;
 mod log;
 mod logged;
+mod pack;
+mod query;
 pub(crate) mod time;
 mod translate;
 
@@ -21,10 +26,13 @@ use crate::{
     Speaker,
 };
 
-pub use config::{
-    CONFIG_DEPTH_MAX, CONFIG_MAX, INTERVALS, QUERY_PREFIX, QuerySpec, build_config, is_cli_only, query_name,
-};
+pub use config::{CONFIG_DEPTH_MAX, CONFIG_MAX, DECORATOR_STEP, Decorators, QuerySpec, Settings, Told, build_config};
+pub use files::{FileCategory, FilePaths};
+pub use flags::{PACK_DELIMITER, is_cli_only, pack_query_name};
+pub use inventory::{Inventory, NAME as INVENTORY};
 pub use logged::log_line;
+pub use pack::{Flaw, Pack, query_name_flaw};
+pub use query::{INTERVALS, QUERY_PREFIX, Query, query_name};
 
 /// The name of this source.
 pub const NAME: &str = "osquery";
