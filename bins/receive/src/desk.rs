@@ -1,10 +1,13 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
+mod osquery;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Machine, Time};
+use pipe::config::Config;
 use pipe::topic::Class;
 use registry::db::{Db, DbError};
 use registry::enrolments::{self, Denied};
@@ -45,7 +48,7 @@ impl sources::Desk for Desk {
         if node_key.len() != NODE_KEY_LEN {
             return Speaker::Unknown;
         }
-        match self.hub.known.by_key(source, &hash(node_key), |machine| self.block(machine)) {
+        match self.hub.known.by_key(source, &hash(node_key), |machine| block(machine, &self.live.config)) {
             Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
             Ok(None) => Speaker::Unknown,
             Err(why) => {
@@ -60,6 +63,10 @@ impl sources::Desk for Desk {
             self.hub.complain("an agent's configuration cannot be made", &why);
             Unavailable
         })
+    }
+
+    fn osquery(&self) -> Option<&dyn sources::osquery::Desk> {
+        Some(self)
     }
 
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool {
@@ -103,10 +110,10 @@ impl Desk {
         let always = self.live.conf.osquery.reenrol_always;
         Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
             Enrolled::Done { machine, retired } => {
-                Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }
+                Enrolment::Accepted { node_key, machine: block(machine, &self.live.config), again: retired.is_some() }
             }
             Enrolled::UsedUp => Enrolment::Refused("secret_used_up"),
-            Enrolled::Conflict { known, why } => Enrolment::Conflict { known: self.block(known), why },
+            Enrolled::Conflict { known, why } => Enrolment::Conflict { known: block(known, &self.live.config), why },
         })
     }
 
@@ -120,25 +127,25 @@ impl Desk {
             None => Ok(Err(Denied::Bad)),
         }
     }
+}
 
-    /// The machine block of raw lines: tags of its enrolment and of its unit.
-    fn block(&self, machine: machines::Machine) -> Machine {
-        let mut tags = machine.tags;
-        for tag in self.live.config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags) {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
+/// The machine block of raw lines: tags of its enrolment and of its unit.
+pub fn block(machine: machines::Machine, config: &Config) -> Machine {
+    let mut tags = machine.tags;
+    for tag in config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags) {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
         }
-        Machine {
-            serial_number: machine.serial,
-            hardware_uuid: machine.uuid,
-            hostname: machine.hostname,
-            platform: machine.platform,
-            os_version: machine.os_version,
-            unit: Some(machine.unit).filter(|unit| !unit.is_empty()),
-            tags,
-            ..Machine::default()
-        }
+    }
+    Machine {
+        serial_number: machine.serial,
+        hardware_uuid: machine.uuid,
+        hostname: machine.hostname,
+        platform: machine.platform,
+        os_version: machine.os_version,
+        unit: Some(machine.unit).filter(|unit| !unit.is_empty()),
+        tags,
+        ..Machine::default()
     }
 }
 

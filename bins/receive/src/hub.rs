@@ -14,6 +14,7 @@ use crate::conf::{Conf, Limits};
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
+use crate::queries::Queries;
 use crate::store::{self, Store};
 
 /// Long bodies, and enrolments, worked on beside the other requests at a time.
@@ -41,6 +42,8 @@ pub struct Hub {
     pub known: Known,
     /// Who spoke.
     pub heard: Heard,
+    /// Live queries.
+    pub queries: Queries,
     /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
     pub registry: PathBuf,
     /// What enrolment secrets are computed from.
@@ -65,6 +68,7 @@ impl Hub {
         sink: pipe::Sink,
         known: Known,
         heard: Heard,
+        queries: Queries,
         registry: PathBuf,
         key: ServerKey,
         meters: Meters,
@@ -75,6 +79,7 @@ impl Hub {
             sink,
             known,
             heard,
+            queries,
             registry,
             key,
             meters,

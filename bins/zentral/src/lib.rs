@@ -14,6 +14,7 @@ mod init;
 mod joined;
 mod plan;
 mod progress;
+mod query;
 mod replay;
 mod run;
 mod search;
@@ -74,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         what: enrol::Args,
     },
+    /// Ask osquery agents now
+    Query(query::Args),
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
@@ -125,6 +128,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
+        Command::Query(args) => query::run(global, args),
         Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),

@@ -6,6 +6,7 @@
 pub mod db;
 pub mod enrolments;
 pub mod folder;
+pub mod live;
 pub mod machines;
 pub mod orders;
 pub mod server_key;

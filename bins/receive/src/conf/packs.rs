@@ -121,7 +121,7 @@ fn query(table: &mut Settings) -> Query {
     let mut query = Query { sql: table.required_str("sql").unwrap_or_default(), ..Query::default() };
     if let Some(time) = table.duration("interval") {
         // What is beyond every bound, and what is no whole second, osquery does not take.
-        let whole = (time.subsec_nanos() == 0).then_some(time.as_secs()).unwrap_or_default();
+        let whole = if time.subsec_nanos() == 0 { time.as_secs() } else { 0 };
         query.interval_s = u32::try_from(whole).unwrap_or(u32::MAX);
     }
     query.snapshot = table.bool("snapshot").unwrap_or(false);
