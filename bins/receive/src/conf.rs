@@ -1,20 +1,23 @@
-//! What the configuration says to `receive`: `[stage.receive]`, `[source.osquery]`, `[source.santa]` and `[rules.*]`.
+//! What the configuration says to `receive`: `[stage.receive]`, its sources, their packs and rules.
 
 pub mod santa;
 
 mod hooks;
+mod osquery;
+mod packs;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pipe::config::{Config, Finding, Settings};
-use serde_json::{Map, Value};
 
 use crate::proxies::Proxies;
 use crate::store;
 
 pub use hooks::{Callers, Hooks};
+pub use osquery::Osquery;
+pub use packs::Served;
 
 /// Where a body over it is split while it streams, if nothing else is said.
 const INFLATED: u64 = 64 << 20;
@@ -53,6 +56,10 @@ pub struct Conf {
     pub santa: santa::Santa,
     /// Who calls: Jamf servers and webhooks.
     pub hooks: Hooks,
+    /// Packs of osquery.
+    pub packs: Vec<Served>,
+    /// What is odd about all this and does no harm.
+    pub warnings: Vec<Finding>,
 }
 
 /// Files of the certificate.
@@ -93,17 +100,6 @@ impl Default for Limits {
     }
 }
 
-/// `[source.osquery]`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Osquery {
-    /// Flags that agents are given.
-    pub options: Map<String, Value>,
-    /// Queries whose first row decorates every result.
-    pub decorators: Vec<String>,
-    /// Machines may enrol again with other hardware or from another unit.
-    pub reenrol_always: bool,
-}
-
 impl Conf {
     /// Reads both tables; `stage` is none for a tool at a shell, whose flags say the rest.
     pub fn read(config: &Config, stage: Option<&Settings>) -> Result<Self, Vec<Finding>> {
@@ -116,6 +112,8 @@ impl Conf {
             osquery: Osquery::default(),
             santa: santa::Santa::default(),
             hooks: Hooks::default(),
+            packs: packs::read(config, &mut findings),
+            warnings: Vec::new(),
         };
         if let Some(stage) = stage {
             let mut table = stage.clone();
@@ -132,7 +130,7 @@ impl Conf {
             match kind {
                 sources::jamf::NAME => conf.hooks.jamf(&mut table),
                 sources::webhook::NAME => conf.hooks.webhook(&mut table),
-                sources::osquery::NAME => conf.osquery = Osquery::read(&mut table),
+                sources::osquery::NAME => conf.osquery = Osquery::read(&mut table, &mut conf.warnings),
                 sources::santa::NAME => conf.santa.read(&mut table, config),
                 _ => {
                     findings.extend(unknown(table, kind));
@@ -198,49 +196,6 @@ fn unknown(mut table: Settings, kind: &str) -> impl Iterator<Item = Finding> {
     table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key"))
 }
 
-impl Osquery {
-    fn read(table: &mut Settings) -> Self {
-        let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
-        if reenrol == Some("approve") {
-            table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
-        }
-        let reenrol_always = reenrol == Some("always");
-        let mut read = Self { reenrol_always, ..Self::default() };
-        if let Some(mut options) = table.table("options") {
-            for flag in options.keys() {
-                if sources::osquery::is_cli_only(&flag) {
-                    options.fail(&flag, "osquery takes this flag from its command line only");
-                }
-                if let Some(value) = value(&mut options, &flag) {
-                    read.options.insert(flag, value);
-                }
-            }
-            table.absorb(options);
-        }
-        // A list is what is loaded at the agent's start.
-        if table.has("decorators") && table.clone().table("decorators").is_some() {
-            if let Some(mut decorators) = table.table("decorators") {
-                read.decorators = decorators.strings("load");
-                for key in ["always", "interval"] {
-                    if decorators.has(key) {
-                        decorators.fail(key, "is not supported by this version; `load` is");
-                        let _ = decorators.clone().strings(key);
-                    }
-                }
-                table.absorb(decorators);
-            }
-        } else {
-            read.decorators = table.strings("decorators");
-        }
-        for key in ["inventory", "file_paths", "carves"] {
-            if table.has(key) {
-                table.fail(key, "is not supported by this version");
-            }
-        }
-        read
-    }
-}
-
 fn time(table: &mut Settings, key: &str, limit: &mut Duration) {
     match table.duration(key) {
         Some(time) if time > Duration::ZERO && time <= TIME_MAX => *limit = time,
@@ -249,17 +204,11 @@ fn time(table: &mut Settings, key: &str, limit: &mut Duration) {
     }
 }
 
-/// A flag's value is a truth value, a whole number or a string; which of them, the table has to be asked.
-fn value(table: &mut Settings, key: &str) -> Option<Value> {
-    if let Some(b) = table.clone().bool(key) {
-        table.bool(key);
-        return Some(b.into());
-    }
-    if let Some(n) = table.clone().int(key) {
-        table.int(key);
-        return Some(n.into());
-    }
-    table.str(key).map(Value::String)
+/// What is odd about a key and does no harm.
+fn warning(table: &Settings, key: &str, text: &str) -> Option<Finding> {
+    let mut table = table.clone();
+    table.fail(key, text);
+    table.finish().into_iter().find(|finding| finding.text == text).map(Finding::warning)
 }
 
 /// All that is wrong with what the configuration says to `receive`, as far as it can be told without opening a port:
@@ -275,7 +224,10 @@ pub fn check(config: &Config) -> Vec<Finding> {
         findings.extend(table.finish());
     }
     match Conf::read(config, first) {
-        Ok(conf) => findings.extend(crate::agents::Agents::new(config, &conf.osquery).err()),
+        Ok(conf) => {
+            findings.extend(crate::agents::Agents::new(config, &conf).err());
+            findings.extend(conf.warnings);
+        }
         Err(more) => findings.extend(more),
     }
     findings
@@ -290,6 +242,8 @@ pub fn check_secrets(config: &Config) -> Vec<Finding> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
+    use pipe::config::Level;
+
     use super::*;
 
     fn config(text: &str) -> Config {
@@ -321,9 +275,9 @@ mod tests {
             }
         );
         assert!(conf.tls.unwrap().key.ends_with("b"));
-        assert_eq!(conf.osquery.decorators, ["select 1"]);
+        assert_eq!(conf.osquery.settings.decorators.load, ["select 1"]);
         assert!(conf.osquery.reenrol_always);
-        let options = serde_json::to_string(&conf.osquery.options).unwrap();
+        let options = serde_json::to_string(&conf.osquery.settings.options).unwrap();
         assert_eq!(options, r#"{"logger_tls_period":10,"host_identifier":"uuid","disable_logging":true}"#);
         assert!(check(&config).is_empty());
     }
@@ -355,17 +309,39 @@ mod tests {
                 "`never` is none of same-hardware, always",
             ),
             ("[source.osquery]\noptions = { x = 1.5 }\n", "source.osquery.options.x", "found a fraction"),
-            (
-                "[source.osquery]\noptions = { config_path = \"x\" }\n",
-                "source.osquery.options.config_path",
-                "command line",
-            ),
-            (
-                "[source.osquery]\ndecorators = { load = [\"a\"], always = [\"b\"] }\n",
-                "source.osquery.decorators.always",
-                "not supported",
-            ),
             ("[source.osquery]\ncarves = { max = \"1 GiB\" }\n", "source.osquery.carves", "not supported"),
+            ("[source.osquery]\ninventory = \"8d\"\n", "source.osquery.inventory", "from 1s to 7d"),
+            ("[source.osquery]\ninventory = { often = \"1h\" }\n", "source.osquery.inventory.often", "unknown key"),
+            ("[source.osquery]\nfile_paths.a = { exclude = [\"b\"] }\n", "source.osquery.file_paths.a", "`paths`"),
+            ("[source.osquery]\nfile_paths = [\"b\"]\n", "source.osquery.file_paths", "expected a table"),
+            (
+                "[source.osquery]\ndecorators.interval.90s = [\"b\"]\n",
+                "source.osquery.decorators.interval.90s",
+                "whole minutes",
+            ),
+            (
+                "[source.osquery]\nauto_table_construction.t = { query = \"select 1\", path = \"/x\" }\n",
+                "source.osquery.auto_table_construction.t.columns",
+                "1 to 1000 `columns`",
+            ),
+            ("[source.osquery]\noptions = { pack_delimiter = 7 }\n", "source.osquery.options.pack_delimiter", "string"),
+            ("[pack.a]\n", "pack.a", "`file` or `queries`"),
+            ("[pack.a]\nfile = \"none.conf\"\n", "pack.a.file", "no such file"),
+            ("[pack.a]\nfile = \"x\"\nshard = 5\n", "pack.a.shard", "in the file of the pack"),
+            ("[pack.a]\nqueries.b = { interval = \"1h\" }\n", "pack.a.queries.b", "needs the key `sql`"),
+            ("[pack.a]\nqueries.b = { sql = \" \" }\n", "pack.a.queries.b.sql", "is empty"),
+            (
+                "[pack.a]\nqueries.b = { sql = \"select 1\", interval = \"1ms\" }\n",
+                "pack.a.queries.b.interval",
+                "is not within",
+            ),
+            ("[pack.a]\nshard = 101\nqueries.b.sql = \"select 1\"\n", "pack.a.shard", "101"),
+            ("[pack.a]\nplattform = \"x\"\nqueries.b.sql = \"select 1\"\n", "pack.a.plattform", "did you mean"),
+            (
+                "[pack.a]\nscope = { units = [\"x\"] }\nqueries.b.sql = \"select 1\"\n",
+                "pack.a.scope",
+                "there is no unit `x`",
+            ),
             ("[source.osqery]\nx = 1\n", "source.osqery", "not supported"),
             ("[probe.a]\nfilter = \".\"\nquery = { sql = \" \" }\n", "", "query of probe a: is empty"),
         ] {
@@ -373,5 +349,36 @@ mod tests {
             let hit = found.iter().any(|f| f.starts_with(&format!("{key} ")) && f.contains(says));
             assert!(hit, "{text}: {found:?}");
         }
+    }
+    /// A flag that osquery would ignore is left out, and that is said.
+    #[test]
+    fn a_flag_of_the_command_line_is_a_warning() {
+        let config = config("[source.osquery]\noptions = { disable_carver = \"FaLse\", x = 1 }\n");
+        let conf = Conf::read(&config, None).unwrap();
+        assert_eq!(conf.osquery.settings.options.keys().collect::<Vec<_>>(), ["x"]);
+        let found = check(&config);
+        let [only] = found.as_slice() else { unreachable!("{found:?}") };
+        assert_eq!((only.level, only.key.as_str()), (Level::Warning, "source.osquery.options.disable_carver"));
+    }
+
+    #[test]
+    fn a_pack_lies_in_a_file_of_osquerys() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipeline.toml");
+        std::fs::write(&path, "version = 1\n[pack.it]\nfile = \"it.conf\"\nscope = { platforms = [\"linux\"] }\n")
+            .unwrap();
+        let with = |pack: &str| {
+            std::fs::write(dir.path().join("it.conf"), pack).unwrap();
+            Config::load(&path, None).unwrap().0
+        };
+        let good = with("{ // a note\n\"queries\": {\"a\": {\"query\": \"select 1\", \"interval\": \"60\"}}}");
+        let conf = Conf::read(&good, None).unwrap();
+        assert_eq!((conf.packs[0].name.as_str(), conf.packs[0].pack.queries["a"].interval_s), ("it", 60));
+        assert!(check(&good).is_empty());
+        let bad = with("{\"queries\": {\n  \"a\": {\"query\": \"select 1\",\n   \"interval\": 0}}}");
+        let found = check(&bad);
+        let [only] = found.as_slice() else { unreachable!("{found:?}") };
+        assert_eq!((only.line, only.column, only.key.as_str()), (3, 4, "pack.it.queries.a.interval"));
+        assert!(only.file.ends_with("it.conf"), "{only}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
+mod osquery;
 pub mod santa;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Machine, Time};
+use pipe::config::Config;
 use pipe::topic::Class;
 use registry::db::{Db, DbError};
 use registry::enrolments::{self, Denied};
@@ -48,7 +50,8 @@ impl sources::Desk for Desk {
             return Speaker::Unknown;
         }
         self.hub.look();
-        match self.hub.known.by_key(source, &hash(node_key), |machine| self.block(machine)) {
+        let block = |machine: machines::Machine| self.block(machine);
+        match self.hub.known.by_key(source, &hash(node_key), block) {
             Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
             Ok(None) => Speaker::Unknown,
             Err(why) => {
@@ -59,10 +62,14 @@ impl sources::Desk for Desk {
     }
 
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable> {
-        self.live.agents.config(machine.platform.as_deref(), machine.unit.as_deref()).map_err(|why| {
+        self.live.agents.config(machine).map_err(|why| {
             self.hub.complain("an agent's configuration cannot be made", &why);
             Unavailable
         })
+    }
+
+    fn osquery(&self) -> Option<&dyn sources::osquery::Desk> {
+        Some(self)
     }
 
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool {
@@ -137,26 +144,29 @@ impl Desk {
         }
     }
 
-    /// The machine block of raw lines: tags of its enrolment, of its unit, and those that people gave it.
     fn block(&self, machine: machines::Machine) -> Machine {
         let by_hand = self.hub.by_hand.tags(machine.key());
-        let mut tags = machine.tags;
-        let of_unit = self.live.config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags);
-        for tag in of_unit.chain(&by_hand) {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
+        block(machine, &self.live.config, &by_hand)
+    }
+}
+
+/// The machine block of raw lines: tags of its enrolment, of its unit, and those that people gave it.
+pub fn block(machine: machines::Machine, config: &Config, by_hand: &[String]) -> Machine {
+    let mut tags = machine.tags;
+    for tag in config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags).chain(by_hand) {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
         }
-        Machine {
-            serial_number: machine.serial,
-            hardware_uuid: machine.uuid,
-            hostname: machine.hostname,
-            platform: machine.platform,
-            os_version: machine.os_version,
-            unit: Some(machine.unit).filter(|unit| !unit.is_empty()),
-            tags,
-            ..Machine::default()
-        }
+    }
+    Machine {
+        serial_number: machine.serial,
+        hardware_uuid: machine.uuid,
+        hostname: machine.hostname,
+        platform: machine.platform,
+        os_version: machine.os_version,
+        unit: Some(machine.unit).filter(|unit| !unit.is_empty()),
+        tags,
+        ..Machine::default()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::hand::ByHand;
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
+use crate::queries::Queries;
 use crate::store::{self, Store};
 
 /// Long bodies, and enrolments, worked on beside the other requests at a time.
@@ -47,6 +48,8 @@ pub struct Hub {
     pub known: Known,
     /// Who spoke.
     pub heard: Heard,
+    /// Live queries.
+    pub queries: Queries,
     /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
     pub registry: PathBuf,
     /// What people say of machines.
@@ -75,6 +78,7 @@ impl Hub {
         sink: pipe::Sink,
         known: Known,
         heard: Heard,
+        queries: Queries,
         registry: PathBuf,
         key: ServerKey,
         meters: Meters,
@@ -86,6 +90,7 @@ impl Hub {
             known,
             heard,
             by_hand: ByHand::new(&registry),
+            queries,
             registry,
             key,
             meters,

@@ -12,12 +12,14 @@ mod hub;
 mod known;
 mod meters;
 mod proxies;
+mod queries;
 mod request;
 mod serve;
 mod stage;
 mod store;
 mod tickets;
 mod tls;
+mod whom;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ use pipe::cli::{Global, StageArgs};
 use pipe::config::{Config, Finding, StageKind};
 
 pub use conf::{check, check_secrets};
+pub use whom::Whom;
 
 /// Flags of `receive`.
 #[derive(Debug, Clone, Default, clap::Args)]

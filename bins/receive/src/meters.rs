@@ -13,6 +13,8 @@ pub struct Meters {
     seconds: Histogram,
     /// `zentral_records_total`
     pub records: IntCounterVec,
+    /// `zentral_live_answers_total{outcome}`
+    pub answers: IntCounterVec,
     /// `zentral_connections`
     pub connections: IntGauge,
     /// `zentral_connections_refused_total{reason}`
@@ -28,6 +30,7 @@ impl Meters {
             refused: metrics.counters("zentral_requests_refused_total", "Requests not taken.", &["reason"]),
             seconds: metrics.seconds("zentral_request_seconds", "From the head of a request to its answer."),
             records: metrics.counters("zentral_records_total", "Records of agents taken.", &["source"]),
+            answers: metrics.counters("zentral_live_answers_total", "Answers to live queries.", &["outcome"]),
             connections: metrics.gauges("zentral_connections", "Open connections.", &[]).with_label_values(&NONE),
             closed: metrics.counters("zentral_connections_refused_total", "Connections cut.", &["reason"]),
         }

@@ -10,7 +10,7 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
-use registry::{changes, machines, santa, server_key};
+use registry::{changes, live, machines, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ use crate::heard::Heard;
 use crate::hub::{Hub, Live};
 use crate::known::Known;
 use crate::meters::Meters;
+use crate::queries::Queries;
 use crate::tickets::Tickets;
 use crate::{serve, tls};
 
@@ -77,6 +78,8 @@ impl Stage {
         }
         let heard = Heard::default();
         heard.load(&db, now)?;
+        let queries = Queries::default();
+        queries.load(&db, now)?;
         let known = Known::new(db, process.state())?;
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
@@ -89,7 +92,7 @@ impl Stage {
         let key = server_key(&process)
             .map_err(|e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display())))?;
         let (meters, registry) = (Meters::new(&process.metrics), config.data.join("registry.db"));
-        let hub = Hub::new(sink, known, heard, registry, key, meters, live)
+        let hub = Hub::new(sink, known, heard, queries, registry, key, meters, live)
             .map_err(|e| StageError::state(format!("no random numbers: {e}")))?;
         Ok(Self { process, args: args.clone(), hub: hub.into(), tickets, failed, _lock: lock })
     }
@@ -170,6 +173,7 @@ impl Stage {
     fn flush(&self) {
         let (mut db, now) = (self.hub.known.db(), Time::now().ms());
         let flushed = self.hub.heard.flush(&mut db, now);
+        let flushed = flushed.and(self.hub.queries.flush(&mut db, now));
         let turned = self.tickets.as_ref().map_or(Ok(()), |tickets| tickets.turn(&mut db, now));
         if let Err(e) = flushed.and(turned) {
             tracing::warn!("what was heard is not written down: {e}");
@@ -244,7 +248,7 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
 }
 
 fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Tickets>>) -> Result<Live, StageError> {
-    let agents = Agents::new(&config, &conf.osquery).map_err(|f| StageError::usage(render(&[f])))?;
+    let agents = Agents::new(&config, &conf).map_err(|f| StageError::usage(render(&[f])))?;
     let callers = conf.hooks.open().map_err(|f| StageError::usage(render(&f)))?;
     let tickets = tickets.map(|tickets| tickets as Arc<dyn ProducesTickets>);
     let tls = match &conf.tls {
@@ -256,7 +260,7 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] = &[machines::SCHEMA, changes::OBEYED, santa::SCHEMA];
+const SCHEMAS: &[Schema] = &[machines::SCHEMA, changes::OBEYED, live::DELIVERIES, santa::SCHEMA];
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
     let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };

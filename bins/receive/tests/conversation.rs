@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const PROBES: &str = "[unit.berlin]\ntags = [\"office\"]\n[unit.paris]\n\
-    [source.osquery]\noptions = { logger_tls_period = 3 }\ndecorators = [\"select 9\"]\n\
+    [source.osquery]\ninventory = \"off\"\noptions = { logger_tls_period = 3 }\ndecorators = [\"select 9\"]\n\
     [probe.mac]\nfilter = \".\"\nscope = { platforms = [\"macos\"], units = [\"berlin\"] }\nquery = { sql = \"select 1\", interval = \"30s\" }\n\
     [probe.linux]\nfilter = \".\"\nscope = { platforms = [\"linux\"] }\nquery = { sql = \"select 2\" }\n\
     [probe.paris]\nfilter = \".\"\nscope = { units = [\"paris\"] }\nquery = { sql = \"select 3\" }\n";

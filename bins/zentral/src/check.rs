@@ -87,7 +87,7 @@ fn line(f: &Finding) -> String {
 pub fn load(path: &std::path::Path, data: Option<&std::path::Path>) -> Result<(Config, Files), Vec<Finding>> {
     let (config, files) = Config::load(path, data)?;
     let findings = whole(&config);
-    if findings.is_empty() { Ok((config, files)) } else { Err(findings) }
+    if findings.iter().any(|f| f.level == Level::Error) { Err(findings) } else { Ok((config, files)) }
 }
 
 /// What the programs of all stages find wrong with their tables; what they read on the way is remembered by the files

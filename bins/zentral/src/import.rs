@@ -8,8 +8,6 @@ mod cond;
 mod draft;
 mod examples;
 mod fleet;
-mod json;
-mod node;
 mod pack;
 mod query;
 mod toml;
@@ -26,6 +24,7 @@ use pipe::cli::{Global, complain};
 use pipe::config::{Config, is_name};
 use pipe::{Exit, StageError};
 use serde_json::json;
+use sources::relaxed::{json, node};
 
 use self::draft::{Draft, Import, Names, Ready};
 use self::fleet::Fleet;

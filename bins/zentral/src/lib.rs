@@ -15,6 +15,7 @@ mod joined;
 mod machine;
 mod plan;
 mod progress;
+mod query;
 mod replay;
 mod run;
 mod search;
@@ -80,6 +81,8 @@ enum Command {
         #[command(subcommand)]
         what: machine::Args,
     },
+    /// Ask osquery agents now
+    Query(query::Args),
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
@@ -132,6 +135,7 @@ pub fn main() -> Exit {
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
         Command::Machine { what } => machine::run(global, what),
+        Command::Query(args) => query::run(global, args),
         Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),

@@ -9,6 +9,7 @@ pub mod db;
 pub mod enrolments;
 pub mod folder;
 pub mod inventory;
+pub mod live;
 pub mod machines;
 pub mod orders;
 pub mod santa;

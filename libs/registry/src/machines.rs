@@ -245,6 +245,12 @@ pub fn list(db: &Db) -> Result<Vec<Listed>, DbError> {
     Ok(db.query(&sql, &[])?.iter().map(listed).collect())
 }
 
+/// Every machine of a source, by key.
+pub fn all(db: &Db, source: &str) -> Result<Vec<Machine>, DbError> {
+    let sql = format!("{COLUMNS} WHERE source = $1 ORDER BY key");
+    Ok(db.query(&sql, &[source.into()])?.iter().map(read).collect())
+}
+
 /// When a machine was last heard, and when a line about a kind of its requests was last written (ms since 1970).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {

@@ -7,6 +7,7 @@ mod body;
 mod cut;
 mod inflate;
 mod line;
+pub mod relaxed;
 mod reply;
 mod route;
 mod scan;
@@ -114,6 +115,11 @@ pub trait Desk {
 
     /// The bytes of the osquery configuration for this machine: the same bytes until something in it changes.
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable>;
+
+    /// What osquery asks beside this; none: the hub asks its agents nothing.
+    fn osquery(&self) -> Option<&dyn osquery::Desk> {
+        None
+    }
 
     /// Notes that this machine spoke (`last_seen`). True if a line about the request itself is due: at most one per
     /// machine, source, kind and 10 minutes, and none while there is no room for it.

@@ -5,10 +5,16 @@
 //! other than 200 is for people and proxies. Facts: osquery's `plugins/remote` and `plugins/logger/tls_logger.cpp`.
 
 mod config;
+mod distributed;
 mod enrol;
 pub(crate) mod facts;
+mod files;
+mod flags;
+mod inventory;
 mod log;
 mod logged;
+mod pack;
+mod query;
 pub(crate) mod time;
 pub(crate) mod translate;
 
@@ -17,14 +23,18 @@ use std::io::BufRead;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::{
-    Desk, Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source,
-    Speaker,
+    Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source,
+    Speaker, Unavailable,
 };
 
-pub use config::{
-    CONFIG_DEPTH_MAX, CONFIG_MAX, INTERVALS, QUERY_PREFIX, QuerySpec, build_config, is_cli_only, query_name,
-};
+pub use config::{CONFIG_DEPTH_MAX, CONFIG_MAX, DECORATOR_STEP, Decorators, QuerySpec, Settings, Told, build_config};
+pub use distributed::{Asked, GIVEN_MAX, Given};
+pub use files::{FileCategory, FilePaths};
+pub use flags::{PACK_DELIMITER, is_cli_only, pack_query_name};
+pub use inventory::{Inventory, NAME as INVENTORY};
 pub use logged::log_line;
+pub use pack::{Flaw, Pack, query_name_flaw};
+pub use query::{INTERVALS, QUERY_PREFIX, Query, query_name};
 
 /// The name of this source.
 pub const NAME: &str = "osquery";
@@ -70,7 +80,13 @@ impl Source for Osquery {
         &ROUTES
     }
 
-    fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        body: &mut dyn BufRead,
+        desk: &dyn crate::Desk,
+        sink: &mut dyn Sink,
+    ) -> Reply {
         match request.method {
             "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
             "OPTIONS" => Reply::ok(DONE).with("Allow", "POST, OPTIONS"),
@@ -95,8 +111,31 @@ impl Source for Osquery {
     }
 }
 
+/// What this source asks of the hub beside what every source asks.
+pub trait Desk {
+    /// The live queries that this machine is to be given now, at most so many; they count as given.
+    fn given(&self, _machine: &Machine, _most: usize) -> Result<Vec<Given>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    /// The query that this machine was given under this name, which counts as answered. None: it is no name of its.
+    fn asked(&self, _machine: &Machine, _name: &str) -> Option<Asked> {
+        None
+    }
+}
+
+/// The desk of a hub that asks nothing.
+struct Nothing;
+
+impl Desk for Nothing {}
+
 /// `Err` is a reply, too: the one that ends the conversation early.
-fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Result<Reply, Reply> {
+fn post(
+    request: &Request<'_>,
+    body: &mut dyn BufRead,
+    desk: &dyn crate::Desk,
+    sink: &mut dyn Sink,
+) -> Result<Reply, Reply> {
     if body.fill_buf().is_ok_and(<[u8]>::is_empty) {
         return Err(Reply::error(400, "empty_body", "body is empty"));
     }
@@ -112,13 +151,13 @@ fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &m
         READ => {
             let machine = speaker(desk, &small(request, body, sink)?)?;
             heard(request, &machine, "distributed_read", desk, sink);
-            Ok(Reply::ok(ReplyBody::Fixed("{\"queries\":{}}")))
+            distributed::read(&machine, desk.osquery().unwrap_or(&Nothing))
         }
         WRITE => {
-            // No live query has been given out, so what comes is of none that we know: heard, and that is all.
-            let machine = speaker(desk, &small(request, body, sink)?)?;
-            heard(request, &machine, "distributed_write", desk, sink);
-            Ok(Reply::ok(DONE))
+            let object = small(request, body, sink)?;
+            let machine = speaker(desk, &object)?;
+            let due = desk.heard(NAME, &machine, "distributed_write");
+            distributed::write(request, &machine, &object, due, desk.osquery().unwrap_or(&Nothing), sink)
         }
         CARVE_START | CARVE_CONTINUE => Err(Reply::error(404, "not_found", "this hub takes no file carves")),
         _ => Err(Reply::error(404, "not_found", "no such path")),
@@ -156,7 +195,7 @@ fn not_an_object() -> Reply {
 }
 
 /// Who sent this object.
-fn speaker(desk: &dyn Desk, object: &[u8]) -> Result<Machine, Reply> {
+fn speaker(desk: &dyn crate::Desk, object: &[u8]) -> Result<Machine, Reply> {
     match json::get(object, "node_key") {
         None => Err(Reply::error(400, "missing_key", "node_key is missing")),
         Some(value) => match json::parse_str(value) {
@@ -166,7 +205,7 @@ fn speaker(desk: &dyn Desk, object: &[u8]) -> Result<Machine, Reply> {
     }
 }
 
-fn known(desk: &dyn Desk, node_key: &str) -> Result<Machine, Reply> {
+fn known(desk: &dyn crate::Desk, node_key: &str) -> Result<Machine, Reply> {
     match desk.speaker(NAME, node_key) {
         Speaker::Known(machine) => Ok(machine),
         Speaker::Unknown => Err(node_invalid("node_invalid")),
@@ -181,7 +220,7 @@ fn node_invalid(reason: &'static str) -> Reply {
 
 /// Notes the request, and writes a line about it if one is due. That there is no room for that line is no reason to
 /// leave the agent without its answer.
-fn heard(request: &Request<'_>, machine: &Machine, kind: &'static str, desk: &dyn Desk, sink: &mut dyn Sink) {
+fn heard(request: &Request<'_>, machine: &Machine, kind: &'static str, desk: &dyn crate::Desk, sink: &mut dyn Sink) {
     if desk.heard(NAME, machine, kind) {
         let mut lines = Lines::new(NAME, request, machine);
         said(&mut lines, kind);

@@ -210,8 +210,8 @@ impl<'t> Reader<'t> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
+    use super::super::node::Spot;
     use super::*;
-    use crate::import::node::Spot;
 
     fn json(text: &str) -> serde_json::Value {
         let read = read(text).unwrap();

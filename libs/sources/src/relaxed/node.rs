@@ -8,41 +8,57 @@ pub const DEPTH_MAX: usize = 64;
 /// A value and the line it stands on, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
+    /// The line.
     pub line: usize,
+    /// What stands there.
     pub value: Value,
 }
 
 /// A number is kept as it is written. Keys are unique: readers keep the first (as osquery does) and name the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
+    /// `null`.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A number as it is written.
     Number(String),
+    /// A string.
     Text(String),
+    /// Items in order.
     List(Vec<Node>),
+    /// Members in order.
     Map(Vec<(String, Node)>),
 }
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
+    /// Line, from 1.
     pub line: usize,
+    /// Column in characters, from 1.
     pub column: usize,
+    /// A lower-case fragment.
     pub text: String,
 }
 
 /// The documents of a file, and the keys that stood twice: line and key.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Documents {
+    /// What each says.
     pub roots: Vec<Node>,
+    /// The keys that stood there before: line and key.
     pub twice: Vec<(usize, String)>,
 }
 
 /// A node and the way to it: `FILE:LINE: a.b[2]`.
 #[derive(Debug, Clone)]
 pub struct Spot<'a> {
+    /// The file as people write its path.
     pub file: Rc<str>,
+    /// The way to it: `a.b[2]`.
     pub path: String,
+    /// What stands there.
     pub node: &'a Node,
 }
 
@@ -84,10 +100,12 @@ impl<'a> Spot<'a> {
         members.iter().map(|(key, node)| (key.as_str(), self.below(key, node))).collect()
     }
 
+    /// Whether it is a map.
     pub fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
     }
 
+    /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.node.value, Value::List(_))
     }
@@ -103,6 +121,7 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// The text of a string.
     pub fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),

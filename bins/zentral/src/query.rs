@@ -1,0 +1,120 @@
+//! `zentral query`: a query for osquery agents now, its rows as they come.
+
+mod watch;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use event::Time;
+use pipe::cli::Global;
+use pipe::config::{Config, Place, StageKind, parse_duration};
+use pipe::fs::RealFs;
+use pipe::topic::{self, Start, TopicReader};
+use pipe::{Exit, Signals, StageError};
+use receive::Whom;
+use registry::db::{Db, DbError};
+use registry::{live, syntax, tags};
+
+use self::watch::{Form, Watch};
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+/// How often it is looked for more.
+const POLL: Duration = Duration::from_millis(20);
+/// The longest time that may be waited.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Command line of `query`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The SQL
+    pub sql: String,
+    /// Machines that are asked: platforms, units, tags, not_platforms, not_units, not_tags or machines, such as tags=office,lab
+    /// (repeats; all of it must hold) [default: all]
+    #[arg(long, value_name = "LIST=A,B")]
+    pub scope: Vec<String>,
+    /// How long to wait for answers
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub wait: String,
+    /// The most machines that are asked: the first that come
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+    /// One JSON object a line, also on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks, and prints what comes.
+pub fn run(global: &Global, args: &Args) -> Exit {
+    global.start_log("query");
+    match global.load() {
+        Ok(config) => crate::finish(query(&config, args)),
+        Err(exit) => exit,
+    }
+}
+
+fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
+    let wait = parse_duration(&args.wait).filter(|wait| *wait > Duration::ZERO && *wait <= WAIT_MAX);
+    let wait = wait.ok_or_else(|| StageError::usage(format!("--wait `{}` is no time such as 30s or 5m", args.wait)))?;
+    if args.max == Some(0) {
+        return Err(StageError::usage("--max 0 asks nobody"));
+    }
+    syntax::check(&args.sql).map_err(|e| StageError::usage(format!("the SQL is wrong: {}", e.text)))?;
+    let whom = Whom::of_words(&args.scope, config).map_err(|why| StageError::usage(format!("--scope: {why}")))?;
+    let receive = config.stages.iter().find(|stage| stage.runs(StageKind::Receive));
+    let receive = receive.ok_or_else(|| StageError::usage("the pipeline has no `receive`: there is nobody to ask"))?;
+    let Some(topic) = receive.to.as_ref().and_then(Place::topic) else {
+        return Err(StageError::usage("`receive` writes to no topic: its answers could not be read"));
+    };
+    let (state, mut registry) = (config.state_file(receive), crate::enrol::open(config)?);
+    let at = |e: DbError| StageError::state(format!("{}: {e}", state.display()));
+    let known = Db::open_read_only(&state).map_err(at)?;
+    let by_hand = tags::all(&registry).map_err(|e| StageError::state(format!("registry.db: {e}")))?;
+    let meant = known.map(|db| whom.machines(config, &db, &by_hand, "osquery"));
+    let meant = meant.transpose().map_err(at)?.unwrap_or_default();
+    if meant.is_empty() {
+        tracing::error!("no machine that osquery enrolled is in scope: nobody was asked");
+        return Ok(Exit::No);
+    }
+    let names: BTreeMap<String, Option<String>> =
+        meant.into_iter().filter_map(|m| Some((m.key()?.to_owned(), m.hostname.clone()))).collect();
+    let dir = config.topic_dir(topic);
+    let fail = |e: topic::Error| StageError::state(e.to_string());
+    let mut reader = TopicReader::open(RealFs::shared(), &dir, Start::Last).map_err(fail)?;
+    let signals = Signals::listen().map_err(|e| StageError::state(e.to_string()))?;
+    let now = Time::now().ms();
+    let until = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+    let text = serde_json::to_string(&whom).map_err(|e| StageError::state(e.to_string()))?;
+    let state_error = |e: DbError| StageError::state(format!("registry.db: {e}"));
+    let id = live::ask(&mut registry, &args.sql, &text, until, args.max, now).map_err(state_error)?;
+    let form = if args.json || !std::io::stdout().is_terminal() { Form::Lines } else { Form::People };
+    let mut watch = Watch::new(id.clone(), names, args.max, form);
+    let seen = follow(&mut reader, &mut watch, &signals, Instant::now() + wait);
+    // Nobody is asked for whom nobody waits, whatever ended it.
+    live::cancel(&mut registry, &id, Time::now().ms()).map_err(state_error)?;
+    seen?;
+    let given = Db::open_read_only(&state).map_err(at)?.map(|db| live::deliveries(&db, now)).transpose().map_err(at)?;
+    let given = given.unwrap_or_default().into_iter().filter(|one| one.query == id).map(|one| one.machine);
+    watch.end(&given.collect())
+}
+
+/// Until all have answered, time is up, or somebody has had enough.
+fn follow(reader: &mut TopicReader, watch: &mut Watch, signals: &Signals, end: Instant) -> Result<(), StageError> {
+    let fail = |e: topic::Error| StageError::state(e.to_string());
+    while !signals.stopping() && !watch.is_done() && Instant::now() < end {
+        match reader.read(CHUNK) {
+            Ok(Some(chunk)) => {
+                for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
+                    watch.line(line.trim_ascii_end());
+                }
+                watch.flush()?;
+            }
+            Ok(None) | Err(topic::Error::NotReady(_)) => {
+                signals.waker.wait(POLL);
+            }
+            Err(e) => crate::cat::pass_over(reader, e).map_err(fail)?,
+        }
+    }
+    Ok(())
+}

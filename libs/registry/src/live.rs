@@ -1,0 +1,198 @@
+//! Live queries: the command line asks in `registry.db`, `receive` hands out and remembers to whom in `receive.db`.
+
+use crate::db::{Db, DbError, Row, Schema, Tx};
+use crate::enrolments::ServerKey;
+
+/// The table of `registry.db`.
+pub const QUERIES: Schema = Schema {
+    name: "live",
+    migrations: &["CREATE TABLE live_queries (
+            id TEXT PRIMARY KEY, sql TEXT NOT NULL, scope TEXT NOT NULL, until BIGINT NOT NULL, max BIGINT,
+            cancelled BIGINT, created BIGINT NOT NULL);"],
+};
+/// The table of `receive.db`.
+pub const DELIVERIES: Schema = Schema {
+    name: "live_deliveries",
+    migrations: &["CREATE TABLE live_deliveries (
+            query TEXT NOT NULL, machine TEXT NOT NULL, given BIGINT NOT NULL, answered BIGINT,
+            PRIMARY KEY (query, machine));"],
+};
+/// Live queries that may wait at a time.
+pub const OPEN_MAX: usize = 1000;
+/// How long ended ones are kept, in ms.
+const KEPT_MS: i64 = 7 * 86_400_000;
+/// Hex digits of a query's id: 12 of the ms since 1970 when it was made, and 8 random ones.
+const ID_LEN: usize = 20;
+/// Hex digits of the mark of a delivery.
+const MARK_LEN: usize = 8;
+
+/// A live query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Its id.
+    pub id: String,
+    /// The SQL.
+    pub sql: String,
+    /// The machines that are asked, as JSON.
+    pub scope: String,
+    /// When it ends (ms since 1970).
+    pub until: i64,
+    /// The most machines that are asked.
+    pub max: Option<u64>,
+}
+
+/// Asks; the id of the query. Ended ones are forgotten on the way.
+pub fn ask(db: &mut Db, sql: &str, scope: &str, until: i64, max: Option<u64>, now: i64) -> Result<String, DbError> {
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
+    let id = format!("{:012x}{:08x}", now.max(0) & 0xffff_ffff_ffff, u32::from_ne_bytes(random));
+    let mut tx = db.begin()?;
+    tx.execute("DELETE FROM live_queries WHERE until < $1", &[(now - KEPT_MS).into()])?;
+    let open = "SELECT COUNT(*) FROM live_queries WHERE until > $1 AND cancelled IS NULL";
+    if tx.query(open, &[now.into()])?.first().is_some_and(|row| row.uint(0) >= OPEN_MAX as u64) {
+        return Err(DbError::Other(format!("{OPEN_MAX} live queries wait already")));
+    }
+    tx.execute(
+        "INSERT INTO live_queries (id, sql, scope, until, max, created) VALUES ($1, $2, $3, $4, $5, $6)",
+        &[id.as_str().into(), sql.into(), scope.into(), until.into(), max.into(), now.into()],
+    )?;
+    tx.commit()?;
+    Ok(id)
+}
+
+/// Nobody more is asked.
+pub fn cancel(db: &mut Db, id: &str, now: i64) -> Result<(), DbError> {
+    let mut tx = db.begin()?;
+    tx.execute("UPDATE live_queries SET cancelled = $2 WHERE id = $1", &[id.into(), now.into()])?;
+    tx.commit()
+}
+
+/// The queries that wait for machines, oldest first. A registry in which nobody ever asked has none.
+pub fn open(db: &Db, now: i64) -> Result<Vec<Query>, DbError> {
+    if db.query("SELECT 1 FROM schemas WHERE name = $1", &[QUERIES.name.into()])?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT id, sql, scope, until, max FROM live_queries WHERE until > $1 AND cancelled IS NULL ORDER BY id";
+    let query = |row: &Row| Query {
+        id: row.text(0).to_owned(),
+        sql: row.text(1).to_owned(),
+        scope: row.text(2).to_owned(),
+        until: row.int(3),
+        max: row.opt_int(4).and_then(|max| u64::try_from(max).ok()),
+    };
+    Ok(db.query(sql, &[now.into()])?.iter().map(query).collect())
+}
+
+/// When a query was made (ms since 1970), as its id says.
+pub fn made(id: &str) -> Option<i64> {
+    i64::from_str_radix(id.get(..12)?, 16).ok()
+}
+
+/// The name under which a machine is given a query: nobody else can name it.
+pub fn name(key: &ServerKey, query: &str, machine: &str) -> String {
+    format!("{query}-{}", mark(key, query, machine))
+}
+
+/// The query that this name is of, if it was given to this machine.
+pub fn named<'n>(key: &ServerKey, name: &'n str, machine: &str) -> Option<&'n str> {
+    let (query, theirs) = name.split_once('-')?;
+    if query.len() != ID_LEN || theirs.len() != MARK_LEN || !query.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (mark(key, query, machine) == theirs).then_some(query)
+}
+
+fn mark(key: &ServerKey, query: &str, machine: &str) -> String {
+    key.mark(&["live", query, machine]).iter().take(MARK_LEN / 2).map(|b| format!("{b:02x}")).collect()
+}
+
+/// That a machine was given a query, and whether it has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The query.
+    pub query: String,
+    /// The machine key.
+    pub machine: String,
+    /// When (ms since 1970).
+    pub given: i64,
+    /// When it answered.
+    pub answered: Option<i64>,
+}
+
+/// Writes deliveries down; those given before `since` are forgotten.
+pub fn deliver(tx: &mut Tx<'_>, all: &[Delivery], since: i64) -> Result<(), DbError> {
+    let sql = "INSERT INTO live_deliveries (query, machine, given, answered) VALUES ($1, $2, $3, $4) \
+               ON CONFLICT (query, machine) DO UPDATE SET given = excluded.given, answered = excluded.answered";
+    for one in all {
+        let values = [one.query.as_str().into(), one.machine.as_str().into(), one.given.into(), one.answered.into()];
+        tx.execute(sql, &values)?;
+    }
+    tx.execute("DELETE FROM live_deliveries WHERE given < $1", &[since.into()]).map(|_| ())
+}
+
+/// The deliveries since `since`.
+pub fn deliveries(db: &Db, since: i64) -> Result<Vec<Delivery>, DbError> {
+    let sql = "SELECT query, machine, given, answered FROM live_deliveries WHERE given >= $1";
+    let delivery = |row: &Row| Delivery {
+        query: row.text(0).to_owned(),
+        machine: row.text(1).to_owned(),
+        given: row.int(2),
+        answered: row.opt_int(3),
+    };
+    Ok(db.query(sql, &[since.into()])?.iter().map(delivery).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_waits_until_it_ends() {
+        let mut db = Db::memory(&[QUERIES]).unwrap();
+        let ask = |db: &mut Db, sql, until, now| ask(db, sql, "{}", until, Some(5), now).unwrap();
+        let (a, b) = (ask(&mut db, "select 1", 100, 10), ask(&mut db, "select 2", 200, 11));
+        assert_eq!((made(&a), a.len()), (Some(10), ID_LEN));
+        let waiting = |db: &Db, now| open(db, now).unwrap().into_iter().map(|q| q.sql).collect::<Vec<_>>();
+        assert_eq!(waiting(&db, 50), ["select 1", "select 2"]);
+        assert_eq!(waiting(&db, 150), ["select 2"]);
+        cancel(&mut db, &b, 20).unwrap();
+        assert_eq!(waiting(&db, 50), ["select 1"]);
+        ask(&mut db, "select 3", KEPT_MS + 300, KEPT_MS + 201);
+        assert_eq!(db.query("SELECT 1 FROM live_queries", &[]).unwrap().len(), 1, "ended ones go");
+        assert!(open(&Db::memory(&[]).unwrap(), 0).unwrap().is_empty());
+        for _ in 1..OPEN_MAX {
+            ask(&mut db, "select 4", KEPT_MS * 2, KEPT_MS + 201);
+        }
+        assert!(super::ask(&mut db, "x", "{}", KEPT_MS * 2, None, KEPT_MS + 202).is_err());
+    }
+
+    #[test]
+    fn a_name_is_of_one_machine() {
+        let (key, other) = (ServerKey([1; 32]), ServerKey([2; 32]));
+        let id = "0123456789ab01234567";
+        let own = name(&key, id, "C02");
+        assert_eq!(named(&key, &own, "C02"), Some(id));
+        assert_eq!(named(&key, &own, "C03"), None);
+        assert_eq!(named(&other, &own, "C02"), None);
+        for foreign in ["", "1", "999999", "-", &own.replace('-', ""), &format!("{own}0"), &format!("x{own}")] {
+            assert_eq!(named(&key, foreign, "C02"), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn deliveries_are_kept_for_a_while() {
+        let mut db = Db::memory(&[DELIVERIES]).unwrap();
+        let one = |given, answered| Delivery { query: "q".into(), machine: "m".into(), given, answered };
+        for (delivery, since) in [(one(5, None), 0), (one(5, Some(7)), 5)] {
+            let mut tx = db.begin().unwrap();
+            deliver(&mut tx, std::slice::from_ref(&delivery), since).unwrap();
+            tx.commit().unwrap();
+            assert_eq!(deliveries(&db, 5).unwrap(), [delivery]);
+        }
+        let mut tx = db.begin().unwrap();
+        deliver(&mut tx, &[], 6).unwrap();
+        tx.commit().unwrap();
+        assert!(deliveries(&db, 0).unwrap().is_empty());
+    }
+}
