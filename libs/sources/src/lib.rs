@@ -25,7 +25,7 @@ pub use line::{ENVELOPE_MAX, Lines, RECORD_MAX};
 pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
-pub use sources::{ALL, by_name, osquery};
+pub use sources::{ALL, by_name, munki, osquery};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {
@@ -110,6 +110,11 @@ pub trait Desk {
     /// Notes that this machine spoke (`last_seen`). True if a line about the request itself is due: at most one per
     /// machine, source, kind and 10 minutes, and none while there is no room for it.
     fn heard(&self, source: &'static str, machine: &Machine, kind: &'static str) -> bool;
+
+    /// What only Munki asks.
+    fn munki(&self) -> Option<&dyn munki::Desk> {
+        None
+    }
 }
 
 /// What came of an enrolment.

@@ -3,12 +3,14 @@
 use crate::Source;
 
 // sources: begin
+pub mod munki;
 pub mod osquery;
 // sources: end
 
 /// Every source, by name.
 pub const ALL: &[&dyn Source] = &[
     // list: begin
+    &munki::SOURCE,
     &osquery::SOURCE,
     // list: end
 ];

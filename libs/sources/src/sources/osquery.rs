@@ -6,11 +6,11 @@
 
 mod config;
 mod enrol;
-mod facts;
+pub(crate) mod facts;
 mod log;
 mod logged;
 pub(crate) mod time;
-mod translate;
+pub(crate) mod translate;
 
 use std::io::BufRead;
 

@@ -95,7 +95,7 @@ pub(super) fn log_line(line: &[u8], now: Time) -> Result<Vec<Event>, Refusal> {
 }
 
 /// The time of an event, and whether the source's clock was not believed.
-fn believed(ms: Option<i64>, received: Time) -> (Time, bool) {
+pub(crate) fn believed(ms: Option<i64>, received: Time) -> (Time, bool) {
     let Some(ms) = ms else { return (received, false) };
     let believable = received.ms().saturating_sub(BEFORE_MS)..=received.ms().saturating_add(AFTER_MS);
     if believable.contains(&ms) { (Time::from_ms(ms), false) } else { (received, true) }
