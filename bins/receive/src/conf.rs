@@ -1,4 +1,6 @@
-//! What the configuration says to `receive`: `[stage.receive]` and `[source.osquery]`.
+//! What the configuration says to `receive`: `[stage.receive]` and `[source.*]`.
+
+mod munki;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +8,8 @@ use std::time::Duration;
 
 use pipe::config::{Config, Finding, Settings};
 use serde_json::{Map, Value};
+
+pub use munki::Munki;
 
 use crate::proxies::Proxies;
 use crate::store;
@@ -43,6 +47,8 @@ pub struct Conf {
     pub limits: Limits,
     /// What osquery agents are told.
     pub osquery: Osquery,
+    /// What Munki's scripts are told.
+    pub munki: Munki,
 }
 
 /// Files of the certificate.
@@ -104,6 +110,7 @@ impl Conf {
             proxies: Proxies::default(),
             limits: Limits::default(),
             osquery: Osquery::default(),
+            munki: Munki::default(),
         };
         if let Some(stage) = stage {
             let mut table = stage.clone();
@@ -116,6 +123,7 @@ impl Conf {
             let kind = config.source_kind(name);
             match kind {
                 sources::osquery::NAME => conf.osquery = Osquery::read(&mut table),
+                sources::munki::NAME => conf.munki = Munki::read(config, &mut table),
                 _ => {
                     findings.extend(unknown(table, kind));
                     continue;
@@ -181,12 +189,7 @@ fn unknown(mut table: Settings, kind: &str) -> impl Iterator<Item = Finding> {
 
 impl Osquery {
     fn read(table: &mut Settings) -> Self {
-        let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
-        if reenrol == Some("approve") {
-            table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
-        }
-        let reenrol_always = reenrol == Some("always");
-        let mut read = Self { reenrol_always, ..Self::default() };
+        let mut read = Self { reenrol_always: reenrol_always(table), ..Self::default() };
         if let Some(mut options) = table.table("options") {
             for flag in options.keys() {
                 if sources::osquery::is_cli_only(&flag) {
@@ -220,6 +223,15 @@ impl Osquery {
         }
         read
     }
+}
+
+/// Whether machines may enrol again with other hardware or from another unit.
+fn reenrol_always(table: &mut Settings) -> bool {
+    let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
+    if reenrol == Some("approve") {
+        table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
+    }
+    reenrol == Some("always")
 }
 
 fn time(table: &mut Settings, key: &str, limit: &mut Duration) {

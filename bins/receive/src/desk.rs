@@ -1,5 +1,7 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
+mod munki;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -11,6 +13,8 @@ use registry::enrolments::{self, Denied};
 use registry::machines::{self, Enrolled, KeyHash};
 use sha2::{Digest as _, Sha256};
 use sources::{Enrolment, MachineFacts, Speaker, Unavailable};
+
+pub use munki::Posting;
 
 use crate::hub::{Hub, Live};
 
@@ -71,6 +75,10 @@ impl sources::Desk for Desk {
         }
         due
     }
+
+    fn munki(&self) -> Option<&dyn sources::munki::Desk> {
+        Some(self)
+    }
 }
 
 impl Desk {
@@ -100,7 +108,10 @@ impl Desk {
         getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
         let node_key = URL_SAFE_NO_PAD.encode(random);
         let claim = claim(facts, &enrolment);
-        let always = self.live.conf.osquery.reenrol_always;
+        let always = match source {
+            sources::munki::NAME => self.live.conf.munki.reenrol_always,
+            _ => self.live.conf.osquery.reenrol_always,
+        };
         Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
             Enrolled::Done { machine, retired } => {
                 Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }

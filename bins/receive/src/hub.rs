@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
 use crate::conf::{Conf, Limits};
+use crate::desk::Posting;
 use crate::heard::Heard;
 use crate::known::Known;
 use crate::meters::Meters;
@@ -54,6 +55,8 @@ pub struct Hub {
     /// A permit is an enrolment. Apart from the above: whoever sends long bodies keeps nobody from enrolling, for a body
     /// of an enrolment is never long.
     pub enrolments: Arc<Semaphore>,
+    /// The machines of which a post of Munki's is being worked on.
+    pub posting: Posting,
     complained: AtomicI64,
     live: RwLock<Arc<Live>>,
     ids: Ids,
@@ -81,6 +84,7 @@ impl Hub {
             store: Store::new(store::STORE, store::SHARE),
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
+            posting: Posting::default(),
             complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),
             ids: Ids::new()?,

@@ -66,7 +66,7 @@ impl Known {
             return Ok(Some(machine));
         }
         let retired = self.retired.load(Ordering::Acquire);
-        let reader = lock(self.reader.as_ref().unwrap_or(&self.writer));
+        let reader = self.reader();
         let found = machines::by_node_key(&reader, source, key)?;
         drop(reader);
         let Some(machine) = found.map(|found| Arc::new(block(found))) else { return Ok(None) };
@@ -106,6 +106,11 @@ impl Known {
         let mut cache = self.cache();
         self.retired.fetch_add(1, Ordering::AcqRel);
         *cache = Cache::default();
+    }
+
+    /// The state, to be looked at.
+    pub fn reader(&self) -> MutexGuard<'_, Db> {
+        lock(self.reader.as_ref().unwrap_or(&self.writer))
     }
 
     /// The state, for what is written to it now and then.

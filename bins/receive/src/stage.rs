@@ -10,7 +10,7 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::Db;
-use registry::{machines, server_key};
+use registry::{machines, munki, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -252,10 +252,10 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA])?)) };
+    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA, munki::SCHEMA])?)) };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA])
+    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, munki::SCHEMA])
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     Ok((Some(lock), db))
 }

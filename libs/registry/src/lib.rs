@@ -7,6 +7,7 @@ pub mod db;
 pub mod enrolments;
 pub mod folder;
 pub mod machines;
+pub mod munki;
 pub mod orders;
 pub mod server_key;
 pub mod syntax;
