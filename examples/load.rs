@@ -113,7 +113,8 @@ async fn enrol(cli: &Cli, tls: &TlsConnector, secret: &str) {
     let body = json!({"enroll_secret": secret, "host_identifier": "bench-1", "platform_type": "9", "host_details": {
         "system_info": {"hardware_serial": "BENCH0000001", "hostname": "bench-1", "uuid": "4C4C4544-0031-4A10-8052-B5C04F4E3132"},
         "os_version": {"name": "Debian", "platform": "debian", "major": "12", "version": "12"}}});
-    let (status, reply) = post(&mut to, "/public/osquery/enroll", Bytes::from(body.to_string()), false).await.expect("a reply");
+    let (status, reply) =
+        post(&mut to, "/public/osquery/enroll", Bytes::from(body.to_string()), false).await.expect("a reply");
     let key = reply.get("node_key").and_then(Value::as_str).unwrap_or_else(|| panic!("not enrolled: {status} {reply}"));
     println!("{}", json!({ "node_key": key }));
 }

@@ -3,6 +3,7 @@
 pub mod santa;
 
 mod hooks;
+mod munki;
 mod osquery;
 mod packs;
 
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pipe::config::{Config, Finding, Settings};
+
+pub use munki::Munki;
 
 use crate::proxies::Proxies;
 use crate::store;
@@ -60,6 +63,8 @@ pub struct Conf {
     pub packs: Vec<Served>,
     /// What is odd about all this and does no harm.
     pub warnings: Vec<Finding>,
+    /// What Munki's scripts are told.
+    pub munki: Munki,
 }
 
 /// Files of the certificate.
@@ -114,6 +119,7 @@ impl Conf {
             hooks: Hooks::default(),
             packs: packs::read(config, &mut findings),
             warnings: Vec::new(),
+            munki: Munki::default(),
         };
         if let Some(stage) = stage {
             let mut table = stage.clone();
@@ -131,6 +137,7 @@ impl Conf {
                 sources::jamf::NAME => conf.hooks.jamf(&mut table),
                 sources::webhook::NAME => conf.hooks.webhook(&mut table),
                 sources::osquery::NAME => conf.osquery = Osquery::read(&mut table, &mut conf.warnings),
+                sources::munki::NAME => conf.munki = Munki::read(config, &mut table),
                 sources::santa::NAME => conf.santa.read(&mut table, config),
                 _ => {
                     findings.extend(unknown(table, kind));
@@ -194,6 +201,15 @@ impl Conf {
 fn unknown(mut table: Settings, kind: &str) -> impl Iterator<Item = Finding> {
     table.fail("", format!("the source `{kind}` is not supported by this version"));
     table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key"))
+}
+
+/// Whether machines may enrol again with other hardware or from another unit.
+fn reenrol_always(table: &mut Settings) -> bool {
+    let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
+    if reenrol == Some("approve") {
+        table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
+    }
+    reenrol == Some("always")
 }
 
 fn time(table: &mut Settings, key: &str, limit: &mut Duration) {

@@ -1,5 +1,6 @@
 //! What a source may ask about who speaks (design § 6): registry and state behind [`sources::Desk`].
 
+mod munki;
 mod osquery;
 pub mod santa;
 
@@ -15,6 +16,8 @@ use registry::enrolments::{self, Denied};
 use registry::machines::{self, Enrolled, KeyHash};
 use sha2::{Digest as _, Sha256};
 use sources::{Enrolment, MachineFacts, Speaker, Unavailable};
+
+pub use munki::Posting;
 
 use crate::hub::{Hub, Live};
 
@@ -93,6 +96,10 @@ impl sources::Desk for Desk {
     fn webhook(&self, name: &str) -> Option<&sources::webhook::Hook> {
         self.live.callers.webhooks.get(name)
     }
+
+    fn munki(&self) -> Option<&dyn sources::munki::Desk> {
+        Some(self)
+    }
 }
 
 impl Desk {
@@ -123,7 +130,10 @@ impl Desk {
         getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
         let node_key = URL_SAFE_NO_PAD.encode(random);
         let claim = claim(facts, &enrolment);
-        let always = self.live.conf.osquery.reenrol_always;
+        let always = match source {
+            sources::munki::NAME => self.live.conf.munki.reenrol_always,
+            _ => self.live.conf.osquery.reenrol_always,
+        };
         Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
             Enrolled::Done { machine, retired } => {
                 Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }

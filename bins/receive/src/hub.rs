@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
 use crate::conf::{Callers, Conf, Limits};
-use crate::desk;
+use crate::desk::{self, Posting};
 use crate::hand::ByHand;
 use crate::heard::Heard;
 use crate::known::Known;
@@ -67,6 +67,8 @@ pub struct Hub {
     pub enrolments: Arc<Semaphore>,
     /// What Santa's agents were given, as far as it is remembered.
     pub santa: desk::santa::Memory,
+    /// The machines of which a post of Munki's is being worked on.
+    pub posting: Posting,
     complained: AtomicI64,
     live: RwLock<Arc<Live>>,
     ids: Ids,
@@ -98,6 +100,7 @@ impl Hub {
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
             santa: desk::santa::Memory::default(),
+            posting: Posting::default(),
             complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),
             ids: Ids::new()?,

@@ -132,14 +132,14 @@ impl Known {
         *cache = Cache::default();
     }
 
+    /// The state, to be looked at.
+    pub fn reader(&self) -> MutexGuard<'_, Db> {
+        lock(self.reader.as_ref().unwrap_or(&self.writer))
+    }
+
     /// The state, for what is written to it now and then.
     pub fn db(&self) -> MutexGuard<'_, Db> {
         lock(&self.writer)
-    }
-
-    /// The state, to look something up in.
-    pub fn reader(&self) -> MutexGuard<'_, Db> {
-        lock(self.reader.as_ref().unwrap_or(&self.writer))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

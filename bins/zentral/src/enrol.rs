@@ -253,9 +253,6 @@ fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
     if found.revoked {
         return Err(StageError::usage(format!("enrolment `{}` is revoked", found.id)));
     }
-    if found.source != sources::osquery::NAME {
-        return Err(StageError::usage(format!("there is no package for {} yet", found.source)));
-    }
     let secret = key(config)?.secret(&found.id, found.generation);
     let script = package::script(config, &found, &secret)?;
     let Some(path) = &args.output else { return print(&script) };

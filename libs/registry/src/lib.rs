@@ -3,14 +3,15 @@
 //! One owner a file (only `registry.db` has several writers). Each statement is written once, in SQL that SQLite and
 //! PostgreSQL both take; no type of the database driver leaves this crate.
 
-pub mod columns;
 pub mod changes;
+pub mod columns;
 pub mod db;
 pub mod enrolments;
 pub mod folder;
 pub mod inventory;
 pub mod live;
 pub mod machines;
+pub mod munki;
 pub mod orders;
 pub mod santa;
 pub mod server_key;

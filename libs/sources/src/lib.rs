@@ -29,7 +29,7 @@ pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
 pub use sources::osquery::translate::believed;
-pub use sources::{ALL, by_name, jamf, osquery, santa, webhook};
+pub use sources::{ALL, by_name, jamf, munki, osquery, santa, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {
@@ -137,6 +137,11 @@ pub trait Desk {
 
     /// The webhook of this name.
     fn webhook(&self, _name: &str) -> Option<&webhook::Hook> {
+        None
+    }
+
+    /// What only Munki asks.
+    fn munki(&self) -> Option<&dyn munki::Desk> {
         None
     }
 }

@@ -4,6 +4,7 @@ use crate::Source;
 
 // sources: begin
 pub mod jamf;
+pub mod munki;
 pub mod osquery;
 pub mod santa;
 pub mod webhook;
@@ -13,6 +14,7 @@ pub mod webhook;
 pub const ALL: &[&dyn Source] = &[
     // list: begin
     &jamf::SOURCE,
+    &munki::SOURCE,
     &osquery::SOURCE,
     &santa::SOURCE,
     &webhook::SOURCE,

@@ -32,11 +32,7 @@ impl Default for Osquery {
 impl Osquery {
     /// Reads the table; what is odd and does no harm goes to `warnings`.
     pub(super) fn read(table: &mut Settings, warnings: &mut Vec<Finding>) -> Self {
-        let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
-        if reenrol == Some("approve") {
-            table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
-        }
-        let mut read = Self { reenrol_always: reenrol == Some("always"), ..Self::default() };
+        let mut read = Self { reenrol_always: super::reenrol_always(table), ..Self::default() };
         read.options(table, warnings);
         read.settings.decorators = decorators(table);
         read.settings.file_paths = file_paths(table);
@@ -67,7 +63,7 @@ impl Osquery {
 }
 
 /// A flag's value is a truth value, a whole number or a string; which of them, the table has to be asked.
-fn value(table: &mut Settings, key: &str) -> Option<Value> {
+pub(super) fn value(table: &mut Settings, key: &str) -> Option<Value> {
     if let Some(b) = table.clone().bool(key) {
         table.bool(key);
         return Some(b.into());

@@ -1,6 +1,6 @@
-//! `enrol package --format sh`: a script that makes the osqueryd of a machine speak to this hub.
+//! `enrol package --format sh`: a script that makes the agent of a machine speak to this hub.
 //!
-//! Names of flags and paths: osquery 5, its packages for Linux (`/etc/osquery`, `osqueryd.service`) and macOS
+//! Names of osquery's flags and paths: osquery 5, its packages for Linux (`/etc/osquery`, `osqueryd.service`) and macOS
 //! (`/var/osquery`, `io.osquery.agent`); protocols § 1.1.
 
 use std::path::PathBuf;
@@ -30,6 +30,32 @@ pub fn script(config: &Config, enrolment: &Enrolment, secret: &str) -> Result<St
     let (host, port, path) = init::parse_url(url).map_err(StageError::usage)?;
     let hub = port.map_or(host.clone(), |port| format!("{host}:{port}"));
     let ca = authorities(config)?;
+    // What goes into the script is checked letter by letter: a host, numbers, a plain path, base64 and a secret of
+    // letters, digits, `.`, `-` and `_`. Nothing in it means anything to a shell, least of all inside <<'…'.
+    let text = match enrolment.source.as_str() {
+        sources::osquery::NAME => osquery(&hub, &path, ca),
+        sources::munki::NAME => munki(&format!("https://{hub}{path}"), ca),
+        other => return Err(StageError::usage(format!("there is no package for {other} yet"))),
+    };
+    Ok(text
+        .replace("@ID@", &enrolment.id)
+        .replace("@UNIT@", &enrolment.unit)
+        .replace("@URL@", url)
+        .replace("@SECRET@\n", &format!("{secret}\n")))
+}
+
+/// Scripts of ours between Munki and the hub, and what they need to know.
+fn munki(base: &str, ca: Option<String>) -> String {
+    let ca = ca.map_or_else(String::new, |pem| format!("put 600 \"$home/ca.pem\" <<'ZENTRAL_END'\n{pem}{END}\n\n"));
+    MUNKI
+        .replace("@BASE@", base)
+        .replace("@CA@\n", &ca)
+        .replace("@AGENT@\n", include_str!("munki/agent.sh"))
+        .replace("@HOOKS@\n", include_str!("munki/hook.sh"))
+}
+
+/// Flags of osqueryd.
+fn osquery(hub: &str, path: &str, ca: Option<String>) -> String {
     let mut flags = vec![
         // The agent knows the file by this line, too: `#` begins a comment.
         "# zentral".to_owned(),
@@ -56,15 +82,9 @@ pub fn script(config: &Config, enrolment: &Enrolment, secret: &str) -> Result<St
         endpoint("distributed_tls_write_endpoint", "distributed/write"),
         format!("--distributed_interval={DISTRIBUTED_INTERVAL_S}"),
     ]);
-    // What goes into the script is checked letter by letter: a host, numbers, a plain path, base64 and a secret of
-    // letters, digits, `.`, `-` and `_`. Nothing in it means anything to a shell, least of all inside <<'…'.
-    Ok(SCRIPT
-        .replace("@ID@", &enrolment.id)
-        .replace("@UNIT@", &enrolment.unit)
-        .replace("@URL@", url)
-        .replace("@SECRET@\n", &format!("{secret}\n"))
+    OSQUERY
         .replace("@CA@\n", &ca.map_or_else(String::new, |pem| format!("{CA_BEGIN}{pem}{END}\n\n")))
-        .replace("@FLAGS@\n", &format!("{}\n", flags.join("\n"))))
+        .replace("@FLAGS@\n", &format!("{}\n", flags.join("\n")))
 }
 
 /// The certificates of `ca.pem` beside the hub's own, written anew; none if there is no such file: then the hub has a
@@ -101,4 +121,5 @@ fn authorities(config: &Config) -> Result<Option<String>, StageError> {
 
 const CA_BEGIN: &str = "put 644 zentral-ca.pem <<'ZENTRAL_END'\n";
 const END: &str = "ZENTRAL_END";
-const SCRIPT: &str = include_str!("package.sh");
+const OSQUERY: &str = include_str!("package.sh");
+const MUNKI: &str = include_str!("munki.sh");

@@ -1,0 +1,252 @@
+//! The scripts that a Mac runs, under dash and with stand-ins for the tools of macOS, against the real hub.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+#[allow(dead_code, reason = "each test uses a part of it")]
+#[path = "support/hub.rs"]
+mod hub;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hub::Hub;
+use serde_json::Value;
+
+/// What the tools of macOS print here.
+const TOOLS: [(&str, &str); 14] = [
+    ("uname", "case $1 in -s) echo Darwin ;; -m) echo arm64 ;; *) echo Darwin ;; esac"),
+    (
+        "ioreg",
+        "printf '    \"IOPlatformUUID\" = \"4C4C4544-0031-4A10-8052-B5C04F4E3132\"\\n    \"IOPlatformSerialNumber\" = \"%s\"\\n' \"${MAC_SERIAL-C02MAC0001}\"",
+    ),
+    ("sw_vers", "case $1 in -productVersion) echo 14.1.2 ;; *) echo 23B92 ;; esac"),
+    ("scutil", "printf 'Ada\\342\\200\\231s \"Mac\" \\\\ 1\\n'"),
+    (
+        "sysctl",
+        "case $2 in hw.model) echo Mac15,6 ;; hw.memsize) echo 34359738368 ;; hw.*) echo 8 ;; *) echo 'Apple M3' ;; esac",
+    ),
+    ("ifconfig", "case $1 in -l) echo lo0 en0 ;; *) printf '%s: flags\\n\\tether aa:bb:cc:dd:ee:ff\\n' \"$1\" ;; esac"),
+    ("ipconfig", "case $2 in en0) echo 10.0.0.7 ;; *) exit 1 ;; esac"),
+    (
+        "diskutil",
+        "printf '<plist version=\"1.0\"><dict><key>DeviceIdentifier</key><string>disk3s1s1</string><key>TotalSize</key><integer>994662584320</integer></dict></plist>'",
+    ),
+    ("fdesetup", "echo 'FileVault is On.'"),
+    ("stat", "echo ada"),
+    ("hostname", "echo adas-mac.local"),
+    ("zsh", "exec sh \"$@\""),
+    ("plutil", "exec python3 \"$MAC_TOOLS/plist.py\" plutil \"$@\""),
+    ("PlistBuddy", "exec python3 \"$MAC_TOOLS/plist.py\" buddy \"$@\""),
+];
+
+/// A Mac below a folder.
+struct Mac {
+    dir: tempfile::TempDir,
+}
+
+impl Mac {
+    fn new() -> Self {
+        let mac = Self { dir: tempfile::tempdir().unwrap() };
+        for (name, does) in TOOLS {
+            mac.program(&format!("bin/{name}"), does);
+        }
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/macos/plist.py"), mac.path("bin/plist.py")).unwrap();
+        mac
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    fn program(&self, name: &str, does: &str) {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn report(&self, name: &str, text: &[u8]) {
+        fs::write(self.path(&format!("root/Library/Managed Installs/{name}")), text).unwrap();
+    }
+
+    fn command(&self, script: &Path) -> Command {
+        let shell = if Path::new("/bin/dash").exists() { "/bin/dash" } else { "/bin/sh" };
+        let mut command = Command::new(shell);
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        command.arg(script).env("ZENTRAL_ROOT", self.path("root")).env("ZENTRAL_PATH", &path).env("PATH", &path);
+        command.env("MAC_TOOLS", self.path("bin")).env("TMPDIR", self.path("tmp/x").parent().unwrap());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, script: &Path, args: &[&str]) -> String {
+        let out = self.command(script).args(args).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stderr).unwrap()
+    }
+
+    /// What Munki runs before or after it does something.
+    fn hook(&self, name: &str) -> Output {
+        let out = self.command(&self.path(&format!("root/usr/local/munki/{name}"))).arg("auto").output().unwrap();
+        assert!(fs::read_dir(self.path("tmp/x").parent().unwrap()).unwrap().next().is_none(), "nothing is left behind");
+        out
+    }
+
+    #[track_caller]
+    fn hooks(&self) {
+        for name in ["preflight", "postflight"] {
+            let out = self.hook(name);
+            assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(0), ""), "{name}");
+        }
+    }
+}
+
+/// A package of the hub's for this source.
+fn package(hub: &Hub, source: &str) -> PathBuf {
+    let made: Value = serde_json::from_str(&hub.ok(&["enrol", "new", "--source", source])).unwrap();
+    hub.ok(&["enrol", "package", made["id"].as_str().unwrap(), "--format", "sh", "-o", "enrol.sh"]);
+    hub.path("enrol.sh")
+}
+
+fn events(hub: &Hub, filter: &str) -> Vec<Value> {
+    let lines = hub.ok(&["cat", "events", "--where", filter]);
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn raws(hub: &Hub, kind: &str) -> Vec<Value> {
+    let lines = hub.ok(&["cat", "raw", "--where", &format!(".kind == \"{kind}\"")]);
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const SCRIPTS: &str = "[source.munki]\ncollected_condition_keys = [\"machine_type\"]\n\
+    principal_user_detection = { sources = [\"logged_in_user\"] }\nscripts = [\n\
+    { name = \"text\", source = \"text.zsh\", expect = \"two\\nlines\" }, { name = \"number\", source = \"number.zsh\", expect = 7 },\n\
+    { name = \"truth\", source = \"truth.zsh\", expect = true }, { name = \"broken\", source = \"broken.zsh\", expect = \"\" } ]\n";
+
+const REPORT: &str = include_str!("../libs/sources/tests/data/munki6.plist");
+
+#[test]
+fn munki_tells_what_it_does() {
+    let mut hub = Hub::new(SCRIPTS);
+    for (name, text) in
+        [("text", "printf 'two\\nlines\\n'"), ("number", "echo ' 8'"), ("truth", "echo 1"), ("broken", "exit 3")]
+    {
+        fs::write(hub.path(&format!("{name}.zsh")), text).unwrap();
+    }
+    hub.start();
+    hub.wait("a port", 60, || std::net::TcpStream::connect(("127.0.0.1", hub.port)).is_ok());
+    let script = package(&hub, "munki");
+    let mac = Mac::new();
+    // What was there is called, with its argument; what it says is what Munki hears.
+    mac.program("root/usr/local/munki/preflight", "echo \"$1\" >>\"$ZENTRAL_ROOT/before\"");
+    assert!(mac.run(&script, &[]).contains("the preflight of before"));
+    let archived = REPORT.replace("2026-01-06", "2026-01-05").replace("Firefox", "Editor");
+    mac.report("Archives/ManagedInstallReport-2026-01-05-080000.plist", archived.as_bytes());
+    mac.report("ManagedInstallReport.plist", REPORT.as_bytes());
+    let apps = "<plist version=\"1.0\"><array><dict><key>path</key><string>/Applications/Firefox.app</string>\
+        <key>bundleid</key><string>org.mozilla.firefox</string></dict></array></plist>";
+    mac.report("ApplicationInventory.plist", apps.as_bytes());
+    mac.hooks();
+    assert_eq!(fs::read_to_string(mac.path("root/before")).unwrap(), "auto\n");
+    hub.wait("the events", 60, || events(&hub, ".type == \"munki_removal\"").len() == 2);
+    let installed: Vec<Value> =
+        events(&hub, ".type == \"munki_install\"").iter().map(|e| e["payload"]["name"].clone()).collect();
+    assert_eq!(installed, ["Firefox", "Editor"]);
+    let statuses: Vec<String> = events(&hub, ".type == \"munki_script_check_status_updated\"")
+        .iter()
+        .map(|e| format!("{} {}", e["payload"]["name"].as_str().unwrap(), e["payload"]["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(statuses, ["text OK", "number FAILED", "truth OK", "broken UNKNOWN"]);
+    let snapshot = raws(&hub, "snapshot").remove(0)["body"].clone();
+    assert_eq!(snapshot["system_info"]["computer_name"], "Ada\u{2019}s \"Mac\" \\ 1");
+    assert_eq!(
+        (&snapshot["os_version"]["patch"], &snapshot["disks"][0]["size"]),
+        (&2.into(), &994_662_584_320_i64.into())
+    );
+    assert_eq!(snapshot["network_interfaces"][0]["address"], "10.0.0.7");
+    assert_eq!(snapshot["osx_app_instances"][0]["bundleid"], "org.mozilla.firefox");
+    assert_eq!(
+        (&snapshot["principal_user"]["principal_name"], &snapshot["managed_installs"][0][0]),
+        (&"ada".into(), &"Firefox".into())
+    );
+
+    // The next run tells only what is new: nothing, then the report that is. One that is cut off in the middle waits.
+    mac.hooks();
+    mac.report("Archives/ManagedInstallReport-2026-01-06-080000.plist", REPORT.as_bytes());
+    mac.report("ManagedInstallReport.plist", REPORT.replace("2026-01-06", "2026-01-07").as_bytes());
+    mac.hooks();
+    mac.report(
+        "Archives/ManagedInstallReport-2026-01-07-080000.plist",
+        REPORT.replace("2026-01-06", "2026-01-07").as_bytes(),
+    );
+    mac.report("ManagedInstallReport.plist", &REPORT.as_bytes()[..500]);
+    mac.hooks();
+    hub.wait("all posts", 60, || raws(&hub, "snapshot").len() == 4);
+    assert_eq!(raws(&hub, "report").len(), 3);
+    assert!(raws(&hub, "item").is_empty());
+
+    // A clone of the disk is another machine: it enrols anew.
+    let out = mac
+        .command(&mac.path("root/usr/local/munki/preflight"))
+        .arg("auto")
+        .env("MAC_SERIAL", "C02MAC0002")
+        .output()
+        .unwrap();
+    assert_eq!((out.status.code(), out.stderr.len()), (Some(0), 0), "{out:?}");
+    assert_eq!(raws(&hub, "enroll").len(), 2);
+
+    // Again: nothing more is kept aside, the token stays; and all of it goes away again.
+    let token = fs::read(mac.path("root/usr/local/zentral/munki/token")).unwrap();
+    assert!(!mac.run(&script, &[]).contains("of before"));
+    assert_eq!(fs::read(mac.path("root/usr/local/zentral/munki/token")).unwrap(), token);
+    mac.run(&script, &["--uninstall"]);
+    assert!(fs::read_to_string(mac.path("root/usr/local/munki/preflight")).unwrap().contains("before"));
+    let left: Vec<_> = fs::read_dir(mac.path("root/usr/local/munki/x").parent().unwrap())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["preflight"]);
+    assert!(!mac.path("root/usr/local/zentral/munki").exists());
+}
+
+#[test]
+fn munki_never_waits_for_the_hub() {
+    let hub = Hub::new(""); // not started: nobody listens
+    let script = package(&hub, "munki");
+    let mac = Mac::new();
+    mac.program("root/usr/local/munki/preflight", "exit 7");
+    mac.run(&script, &[]);
+    let begun = std::time::Instant::now();
+    let out = mac.hook("preflight");
+    assert_eq!(out.status.code(), Some(7), "what was there says no");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("does not enrol"), "{out:?}");
+    assert_eq!(mac.hook("postflight").status.code(), Some(0));
+    assert!(begun.elapsed().as_secs() < 30);
+    for (name, does) in [("ioreg", "exit 1"), ("curl", "exit 2"), ("plutil", "exit 1"), ("mktemp", "exit 1")] {
+        mac.program(&format!("bin/{name}"), does);
+        for hook in ["preflight", "postflight"] {
+            let out = mac.hook(hook);
+            assert_eq!(out.status.code(), Some(if hook == "preflight" { 7 } else { 0 }), "{name} {hook} {out:?}");
+        }
+    }
+    // A secret of a hub that is not this one is said to nobody else: its authority is pinned.
+    let pinned = fs::read_to_string(mac.path("root/usr/local/zentral/munki/ca.pem")).unwrap();
+    assert_eq!(pinned.replace('\r', ""), fs::read_to_string(hub.path("tls/ca.pem")).unwrap().replace('\r', ""));
+    let mode =
+        |name: &str| fs::metadata(mac.path(&format!("root/usr/local/{name}"))).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("zentral/munki"), mode("zentral/munki/secret"), mode("munki/preflight")), (0o700, 0o600, 0o755));
+}
+
+#[test]
+fn all_scripts_are_shell() {
+    for entry in ["enrol/package.sh", "enrol/munki.sh", "enrol/munki/agent.sh", "enrol/munki/hook.sh"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bins/zentral/src").join(entry);
+        assert!(Command::new("sh").arg("-n").arg(&path).status().unwrap().success(), "{entry}");
+        if let Ok(out) = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output() {
+            assert!(out.status.success(), "{entry}: {}", String::from_utf8_lossy(&out.stdout));
+        }
+    }
+}
