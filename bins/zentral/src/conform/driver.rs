@@ -85,7 +85,10 @@ impl Program {
     }
 
     fn ask(&mut self, question: &Value) -> Result<Said, String> {
-        let gone = |e: std::io::Error| format!("the driver: {e}");
+        let gone = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::BrokenPipe => "the driver has ended".to_owned(),
+            _ => format!("the driver: {e}"),
+        };
         let stdin = self.stdin.as_mut().ok_or("the driver has no stdin")?;
         stdin.write_all(format!("{question}\n").as_bytes()).and_then(|()| stdin.flush()).map_err(gone)?;
         let mut line = String::new();
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn a_program_answers_line_by_line() {
         let script =
-            r#"read a; echo '{"values":{"A":"1"}}'; read b; echo '{"error":"no such word"}'; read c; echo '[]'"#;
+            r#"read a; echo '{"values":{"A":"1"}}'; read b; echo '{"error":"no such word"}'; read c; echo '7'"#;
         let mut driver = Program::start(script).unwrap();
         let text = json!({"name": "a", "area": "b", "source": "c", "request": {"method": "GET", "path": "/"},
             "expect": {"status": 200}});

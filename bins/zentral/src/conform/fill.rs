@@ -12,6 +12,16 @@ pub type Values = BTreeMap<String, String>;
 /// Values of fewer letters are not hidden in reports: they would hide half of the text.
 const HIDDEN_MIN: usize = 8;
 
+/// The placeholder that every case may use without anybody's help, …
+const LONG: &str = "LONG_10K";
+/// … and how many letters it stands for.
+const LONG_LETTERS: usize = 10 << 10;
+
+/// The values that every case begins with.
+pub fn built_in() -> Values {
+    [(LONG.to_owned(), "A".repeat(LONG_LETTERS))].into()
+}
+
 /// The names of the placeholders in a text.
 fn names(text: &str, into: &mut BTreeSet<String>) {
     let mut rest = text;
@@ -48,6 +58,7 @@ pub fn placeholders(case: &Case) -> BTreeSet<String> {
     for name in case.take.keys().chain(case.then.iter().flat_map(|step| step.take.keys())) {
         found.remove(name);
     }
+    found.remove(LONG);
     found
 }
 

@@ -62,7 +62,8 @@ impl<'a> Runner<'a> {
         if !before.is_empty() {
             placeholders.retain(|name| !name.starts_with("CURSOR_"));
         }
-        run.values = self.driver.prepare(&Ask { case, needs: &needs, placeholders: &placeholders })?;
+        run.values = fill::built_in();
+        run.values.extend(self.driver.prepare(&Ask { case, needs: &needs, placeholders: &placeholders })?);
         for one in before {
             self.exchange(one, &one.request, &one.expect, run).map_err(|why| format!("before, {}: {why}", one.name))?;
         }

@@ -73,13 +73,7 @@ pub static PIECES: [Piece; 22] = [
             "principal_user_detection = { sources = [\"company_portal\"], domains = [\"example.com\"] }",
         )],
     ),
-    piece(
-        "jamf",
-        &[(
-            "source.conform-jamf",
-            "kind = \"jamf\"\nurl = \"https://jss.example.com\"\nclient = { id = \"c\", secret = { file = \"jamf.secret\" } }\nwebhook = { secret = { file = \"jamf.secret\" } }",
-        )],
-    ),
+    piece("jamf", &[("source.conform-jamf", "kind = \"jamf\"\nwebhook = { secret = { file = \"jamf.secret\" } }")]),
     piece(
         "webhook-hmac",
         &[(

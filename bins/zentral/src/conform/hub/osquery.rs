@@ -173,9 +173,12 @@ fn pack(f: &mut Fixture<'_>) -> Result<(), String> {
 
 /// A live query for the machines with a tag, and of a platform if one is named.
 fn start(f: &mut Fixture<'_>, sql: &str, tag: &str, platform: &str, more: &[&str]) -> Result<(), String> {
-    let platforms = if platform.is_empty() { String::new() } else { format!(", platforms = [\"{platform}\"]") };
-    let scope = format!("{{ tags = [\"{tag}\"]{platforms} }}");
-    f.hub.goes_on(&[&["query", sql, "--scope", &scope, "--wait", LIVE], more].concat())
+    let (tags, platforms) = (format!("tags={tag}"), format!("platforms={platform}"));
+    let mut words = vec!["query", sql, "--wait", LIVE, "--scope", &tags];
+    if !platform.is_empty() {
+        words.extend(["--scope", &platforms]);
+    }
+    f.hub.goes_on(&[&words, more].concat())
 }
 
 /// One live query, and the id by which the machine was given it.

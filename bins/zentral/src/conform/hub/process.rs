@@ -136,7 +136,7 @@ impl Process {
 
     /// What `check` finds of the configuration with these lines behind it; nothing of it comes into force.
     pub fn would_find(&self, more: &str) -> Result<Vec<Value>, String> {
-        let text = config::text(self.port, &self.taken, &self.now.0, more);
+        let text = config::text(self.port, &self.taken, &self.now.0, &format!("{}{more}", self.now.1));
         self.write("tried.toml", &text)?;
         let found = self.findings("tried.toml");
         let _ = fs::remove_file(self.path("tried.toml"));

@@ -79,7 +79,7 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
 /// Puts a set of rules into force: type, identifier, policy and program of each.
 fn rule(f: &mut Fixture<'_>, scope: &str, rules: &[(&str, &str, &str, &str)]) -> Result<(), String> {
     let one = |(kind, id, policy, cel): &(&str, &str, &str, &str)| {
-        let cel = if cel.is_empty() { String::new() } else { format!(", cel = \"{cel}\"") };
+        let cel = if cel.is_empty() { String::new() } else { format!(", cel_expr = \"{cel}\"") };
         format!("{{ type = \"{kind}\", id = \"{id}\", policy = \"{policy}\"{cel} }}")
     };
     let rules = rules.iter().map(one).collect::<Vec<_>>().join(", ");

@@ -12,10 +12,9 @@ use crate::conform::client::Answer;
 use crate::conform::fill::{self, Values};
 
 /// Our keys by theirs.
-const KEYS: [(&str, &str); 6] = [
+const KEYS: [(&str, &str); 5] = [
     ("id", "target_identifier"),
     ("type", "target_type"),
-    ("cel", "cel_expr"),
     ("kind", "backend"),
     ("scope", "serial_numbers"),
     ("url", "http_post_kwargs.url"),
@@ -76,8 +75,8 @@ fn rule(hub: &Process, body: &Value) -> Result<Answer, String> {
 }
 
 fn in_our_words(rule: &Value, kind: &str, id: &str) -> Map<String, Value> {
-    let same = ["policy", "custom_msg", "custom_url", "description"];
-    let known = same.iter().map(|key| (*key, *key)).chain([(kind, "type"), (id, "id"), ("cel_expr", "cel")]);
+    let same = ["policy", "custom_msg", "custom_url", "description", "cel_expr"];
+    let known = same.iter().map(|key| (*key, *key)).chain([(kind, "type"), (id, "id")]);
     known.filter_map(|(theirs, ours)| Some((ours.to_owned(), rule.get(theirs)?.clone()))).collect()
 }
 
@@ -106,8 +105,10 @@ fn found(hub: &Process, more: &str, table: &str) -> Result<Answer, String> {
         let key = word(finding, "key");
         let own = key.strip_prefix(table).unwrap_or(key).trim_start_matches('.');
         // A key that is missing has no place: it stands in the text.
-        let missing = word(finding, "text").strip_prefix("needs the key `").and_then(|rest| rest.split('`').next());
-        let own = missing.filter(|_| own.is_empty()).unwrap_or(own);
+        let missing = word(finding, "text").split_once("needs the key `").and_then(|(_, rest)| rest.split('`').next());
+        let own = missing.unwrap_or(own);
+        // Two rules for one thing are a mistake of the target, and not of how it is written.
+        let own = if word(finding, "text").contains("rule for this") { "target" } else { own };
         let theirs: Vec<&str> = own
             .split('.')
             .filter(|part| part.parse::<usize>().is_err())
