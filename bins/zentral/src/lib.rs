@@ -5,6 +5,7 @@
 mod ca;
 mod cat;
 mod check;
+mod conform;
 mod demo;
 mod docs;
 mod enrol;
@@ -85,6 +86,8 @@ enum Command {
     Query(query::Args),
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
+    /// Put request cases to a server that claims to understand agents
+    Conform(conform::Args),
     /// Make a pipeline.toml with certificates and a first probe
     Init(init::Args),
     /// Make probes and filters of Zentral's probes and osquery's packs
@@ -137,6 +140,7 @@ pub fn main() -> Exit {
         Command::Machine { what } => machine::run(global, what),
         Command::Query(args) => query::run(global, args),
         Command::Demo(args) => demo::run(global, args),
+        Command::Conform(args) => conform::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),
         Command::State { what } => verify::run(global, what),

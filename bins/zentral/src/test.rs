@@ -2,7 +2,7 @@
 
 mod add;
 mod file;
-mod report;
+pub mod report;
 mod update;
 
 use std::collections::BTreeMap;

@@ -166,12 +166,12 @@ impl Report {
 }
 
 /// As a description: after a bare `#` a directive such as TODO would follow, which excuses what is not ok.
-fn described(text: &str) -> String {
+pub fn described(text: &str) -> String {
     printable(text).replace('\\', "\\\\").replace('#', "\\#")
 }
 
 /// As a value in YAML, on one line: an object or list as it is, any other text as a string of JSON.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let value = serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array());
     printable(&value.unwrap_or_else(|| text.into()).to_string())
 }
