@@ -3,12 +3,11 @@
 use std::io::BufRead;
 
 use event::{Body, Machine, Raw, json};
-use serde_json::Value;
 
 use super::desk::{Client, Enrolled};
-use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, sync};
+use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, proto, sync};
 use crate::osquery::facts;
-use crate::{Lines, MachineFacts, Reply, ReplyBody, Sink};
+use crate::{Lines, MachineFacts, Reply, Sink};
 
 /// Answers a preflight.
 pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Reply, Reply> {
@@ -30,8 +29,9 @@ pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn
     let confirmed = confirmed.map(|hash| asking.desk.kept(&hash)).transpose().map_err(|_| Reply::busy())?;
     let kind = sync::kind(&client, &object, confirmed.as_deref());
     let (client, _) = sync::begin(asking, client, kind, sink)?;
-    let told = asking.desk.settings(&client.machine).told(client.version(), kind);
-    Ok(Reply { records: 1, ..Reply::ok(ReplyBody::Own(Value::from(told).to_string().into_bytes())) })
+    let settings = asking.desk.settings(&client.machine);
+    let reply = asking.ok(|| settings.told(client.version(), kind).into(), || proto::preflight(&settings, kind));
+    Ok(Reply { records: 1, ..reply })
 }
 
 /// What the machine says of itself; four of these no agent leaves out.
