@@ -19,6 +19,7 @@ mod translate;
 
 use std::io::BufRead;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time};
 use serde_json::Value;
 
@@ -101,6 +102,10 @@ impl Source for Santa {
 
     fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
         preflight::of_raw(raw)
+    }
+
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        preflight::snapshot(raw).map(Ok)
     }
 }
 
