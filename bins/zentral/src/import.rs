@@ -165,7 +165,7 @@ fn single<'a>(at: &Spot<'a>, stem: &str, given: &BTreeSet<String>, fleet: &mut F
     } else if at.get("queries").is_some() {
         pack::pack(at, name, &query::Around::default(), import);
     } else if at.get("rules").is_some() {
-        import.refuse(at, "is a set of Santa rules: this version has no rules");
+        import.refuse(at, "is a set of Santa rules, which are not imported: write them as [rules.NAME]");
     } else {
         import.refuse(at, "is neither a probe of Zentral's, nor a pack or a configuration of osquery's");
     }

@@ -181,3 +181,24 @@ fn a_record_is_an_event_and_its_own_payload() {
     assert_eq!(translate("odd", &json!({})).err(), Some("kind"));
     assert_eq!(translate("event", &json!({"cut": {"bytes": 9, "sha256": "ab", "head": "x"}})).err(), Some("too_long"));
 }
+
+#[test]
+fn a_preflight_tells_of_its_machine() {
+    let body = json!({"serial_num": "ZTST0000A014", "machine_id": "0F2C7A6E-5B1D-5E0C-8D54-3C1F7F0A0014", "hostname": "mac",
+        "osVersion": "15.5", "os_build": "24F74", "model_identifier": "Mac15,6", "santa_version": "2025.6"});
+    let line = |kind: &str| {
+        let line = json!({"v": 1, "id": "x", "source": "santa", "kind": kind, "received": "2026-01-06T08:00:10Z",
+            "machine": {"serial_number": "ZTST0000A014", "unit": "berlin"}, "body": body});
+        Raw::parse(line.to_string().as_bytes()).unwrap()
+    };
+    let facts = SOURCE.facts(&line("preflight")).unwrap();
+    assert_eq!((facts.os_version.as_deref(), facts.agent_version.as_deref()), (Some("15.5"), Some("2025.6")));
+    assert_eq!(facts.platform.as_deref(), Some("macos"));
+    let snapshot = SOURCE.snapshot(&line("preflight")).unwrap().unwrap();
+    assert_eq!(snapshot.machine.unit.as_deref(), Some("berlin"));
+    let parts = serde_json::to_value(&snapshot.parts).unwrap();
+    let want = json!({"os_version": [{"version": "15.5", "build": "24F74", "name": "macOS"}],
+        "system_info": [{"computer_name": "mac", "hardware_model": "Mac15,6", "hardware_serial": "ZTST0000A014"}]});
+    assert_eq!(parts, want);
+    assert!(SOURCE.snapshot(&line("event")).is_none() && SOURCE.facts(&line("postflight")).is_none());
+}

@@ -11,6 +11,7 @@ mod events;
 mod fields;
 mod log;
 mod preflight;
+mod proto;
 mod rules;
 mod settings;
 mod sync;
@@ -18,7 +19,9 @@ mod translate;
 
 use std::io::BufRead;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time};
+use serde_json::Value;
 
 pub use desk::{Bundle, Client, Denied, Desk, Enrolled, Ledger, Member, Session};
 pub use rules::{Policy, Rule, RuleType, Ruleset, Version, identifier_flaw};
@@ -57,6 +60,12 @@ static ROUTES: [Route; 10] = [
 
 const DONE: ReplyBody = ReplyBody::Fixed("{}");
 
+/// Whether a request is protobuf; its reply is then, too.
+fn is_proto(request: &Request<'_>) -> bool {
+    let named = request.headers.get("content-type").unwrap_or_default();
+    named.split(';').next().is_some_and(|named| named.trim().eq_ignore_ascii_case(proto::TYPE))
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Santa;
@@ -94,6 +103,10 @@ impl Source for Santa {
     fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
         preflight::of_raw(raw)
     }
+
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        preflight::snapshot(raw).map(Ok)
+    }
 }
 
 /// One request with whom it asks.
@@ -116,7 +129,7 @@ fn post(
     let (secret, id) = who(request)?;
     let asking = Asking { request, secret, id, hub, desk };
     match request.route.kind {
-        "preflight" if id == DOCTOR => desk.admits(secret).map(|()| Reply::ok(DONE)).map_err(denied),
+        "preflight" if id == DOCTOR => desk.admits(secret).map(|()| asking.done()).map_err(denied),
         "preflight" => preflight::answer(&asking, body, sink),
         "eventupload" => {
             let client = asking.client()?;
@@ -163,6 +176,20 @@ fn denied(denied: Denied) -> Reply {
 }
 
 impl Asking<'_> {
+    /// 200 in the form of the request.
+    fn ok(&self, json: impl FnOnce() -> Value, proto: impl FnOnce() -> Vec<u8>) -> Reply {
+        if is_proto(self.request) {
+            Reply::ok(ReplyBody::Own(proto())).of_type(proto::TYPE)
+        } else {
+            Reply::ok(ReplyBody::Own(json().to_string().into_bytes()))
+        }
+    }
+
+    /// 200, and that is all.
+    fn done(&self) -> Reply {
+        if is_proto(self.request) { self.ok(Value::default, proto::nothing) } else { Reply::ok(DONE) }
+    }
+
     /// The machine, which has been here before.
     fn client(&self) -> Result<Client, Reply> {
         let known = self.desk.client(self.secret, self.id).map_err(denied)?;

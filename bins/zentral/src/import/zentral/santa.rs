@@ -1,4 +1,4 @@
-//! Zentral's probes with Santa rules: the rules cannot be said in this version, what the probe watches can.
+//! Zentral's probes with Santa rules: the rules are not imported, what the probe watches is.
 
 use serde_json::Value as Json;
 
@@ -20,7 +20,10 @@ pub fn cond(body: &Spot<'_>, import: &mut Import) -> Result<Option<Cond>, Refusa
     if any.is_empty() {
         return no(&rules, "has no rules");
     }
-    import.refuse(&rules, "rules of Santa cannot be said in this version; the filter for their events is imported");
+    import.refuse(
+        &rules,
+        "rules of Santa are not imported: write them as [rules.NAME]; the filter for their events is imported",
+    );
     let kind = if decided { Cond::All(Vec::new()) } else { Cond::event_type("santa_event") };
     Ok(Some(kind.and(match any.len() {
         1 => any.remove(0),

@@ -5,8 +5,8 @@ use std::io::BufRead;
 use event::json;
 
 use super::desk::Client;
-use super::{Asking, NAME, fields};
-use crate::{Lines, RECORDS_MAX, Reply, ReplyBody, Sink};
+use super::{Asking, NAME, fields, proto};
+use crate::{Lines, RECORDS_MAX, Reply, Sink};
 
 /// The lists of an upload, what their records are called in raw lines, and which field holds their time.
 const LISTS: [(&str, &str, &str); 3] = [
@@ -41,14 +41,12 @@ pub(super) fn answer(
     }
     lines.flush(sink, true).map_err(|_| Reply::busy())?;
     let wanted = super::bundles::wanted(asking, client, &records, sink)?;
-    let body = match wanted.as_slice() {
-        [] => super::DONE,
-        wanted => {
-            let reply = serde_json::json!({"event_upload_bundle_binaries": wanted});
-            ReplyBody::Own(reply.to_string().into_bytes())
-        }
+    let reply = if wanted.is_empty() {
+        asking.done()
+    } else {
+        asking.ok(|| serde_json::json!({"event_upload_bundle_binaries": wanted}), || proto::upload(wanted.clone()))
     };
-    Ok(Reply { records: records.len(), ..Reply::ok(body) })
+    Ok(Reply { records: records.len(), ..reply })
 }
 
 /// The time of a record in ms since 1970, if it names one: seconds, with a fraction. An audit event has it one level

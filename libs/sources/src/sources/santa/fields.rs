@@ -29,6 +29,9 @@ pub(super) fn read(
         }
         return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
     }
+    if super::is_proto(request) {
+        bytes = super::proto::request(request.route.kind, &bytes).map_err(|why| Reply::error(400, "not_proto", why))?;
+    }
     let mut object = Vec::with_capacity(bytes.len());
     json::canonical(&bytes, &mut object)
         .map_err(|e| Reply::error(400, "not_json", &format!("body is not JSON: {e}")))?;

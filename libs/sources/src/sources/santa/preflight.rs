@@ -2,13 +2,14 @@
 
 use std::io::BufRead;
 
+use event::inventory::Snapshot;
 use event::{Body, Machine, Raw, json};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::desk::{Client, Enrolled};
-use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, sync};
+use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, proto, sync};
 use crate::osquery::facts;
-use crate::{Lines, MachineFacts, Reply, ReplyBody, Sink};
+use crate::{Lines, MachineFacts, Reply, Sink};
 
 /// Answers a preflight.
 pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Reply, Reply> {
@@ -30,8 +31,9 @@ pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn
     let confirmed = confirmed.map(|hash| asking.desk.kept(&hash)).transpose().map_err(|_| Reply::busy())?;
     let kind = sync::kind(&client, &object, confirmed.as_deref());
     let (client, _) = sync::begin(asking, client, kind, sink)?;
-    let told = asking.desk.settings(&client.machine).told(client.version(), kind);
-    Ok(Reply { records: 1, ..Reply::ok(ReplyBody::Own(Value::from(told).to_string().into_bytes())) })
+    let settings = asking.desk.settings(&client.machine);
+    let reply = asking.ok(|| settings.told(client.version(), kind).into(), || proto::preflight(&settings, kind));
+    Ok(Reply { records: 1, ..reply })
 }
 
 /// What the machine says of itself; four of these no agent leaves out.
@@ -85,6 +87,29 @@ pub(super) fn of_raw(raw: &Raw) -> Option<MachineFacts> {
         }
         _ => None,
     }
+}
+
+/// What a preflight tells of the machine itself.
+pub(super) fn snapshot(raw: &Raw) -> Option<Snapshot> {
+    let Body::Json(body) = &raw.body else { return None };
+    let (object, facts) = (body.get().as_bytes(), of_raw(raw)?);
+    let part = |pairs: &[(&str, &str)]| {
+        let told = pairs.iter().filter_map(|(name, field)| {
+            Some(((*name).to_owned(), Value::from(facts::name(&fields::text(object, field)?)?)))
+        });
+        told.collect::<Map<String, Value>>()
+    };
+    let mut system = part(&[("computer_name", "hostname"), ("hardware_model", "model_identifier")]);
+    system.extend(facts.serial_number.clone().map(|serial| ("hardware_serial".to_owned(), serial.into())));
+    let mut version = part(&[("version", "os_version"), ("build", "os_build")]);
+    version.insert("name".to_owned(), "macOS".into());
+    let parts = [("os_version", version), ("system_info", system)];
+    Some(Snapshot {
+        source: raw.source.clone(),
+        taken: raw.received,
+        machine: Machine { unit: raw.machine.unit.clone(), ..facts.machine() },
+        parts: parts.into_iter().map(|(kind, part)| (kind.to_owned(), vec![part])).collect(),
+    })
 }
 
 /// Takes the machine in, or takes down what is new about it.

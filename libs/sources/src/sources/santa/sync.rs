@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::desk::{Client, Ledger, Session};
 use super::fields;
 use super::rules::{Policy, Rule, RuleType, Ruleset, Version};
-use super::{Asking, DONE};
-use crate::{Reply, ReplyBody, Sink};
+use super::{Asking, proto};
+use crate::{Reply, Sink};
 
 /// What becomes of the rules that a machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,18 +128,23 @@ pub(super) fn rules(asking: &Asking<'_>, client: Client, object: &[u8], sink: &m
     };
     let rules = plan.as_ref().map(Ruleset::rules).unwrap_or_default();
     let (from, upto) = (at.min(rules.len()), at.saturating_add(page).min(rules.len()));
-    let version = client.version();
-    let told: Vec<Value> = rules.get(from..upto).unwrap_or_default().iter().map(|rule| rule.told(version)).collect();
-    let mut reply = serde_json::Map::new();
-    reply.insert("rules".into(), told.into());
-    match &client.ledger.session {
-        Some(session) if upto < rules.len() => {
-            reply.insert("cursor".into(), format!("{}.{upto}", session.id).into());
-        }
-        Some(_) => asking.desk.gave(&client),
-        None => {}
+    let page = rules.get(from..upto).unwrap_or_default();
+    let session = client.ledger.session.as_ref();
+    let cursor = session.filter(|_| upto < rules.len()).map(|session| format!("{}.{upto}", session.id));
+    if session.is_some() && cursor.is_none() {
+        asking.desk.gave(&client);
     }
-    Ok(Reply::ok(ReplyBody::Own(Value::from(reply).to_string().into_bytes())))
+    let json = || {
+        let told: Vec<Value> = page.iter().map(|rule| rule.told(client.version())).collect();
+        match &cursor {
+            Some(cursor) => serde_json::json!({"rules": told, "cursor": cursor}),
+            None => serde_json::json!({"rules": told}),
+        }
+    };
+    Ok(match page {
+        [] => asking.ok(json, proto::nothing),
+        page => asking.ok(json, || proto::download(page, cursor.clone())),
+    })
 }
 
 /// The plan from its first page on: that of the open session if nothing has changed since it began.
@@ -182,7 +187,7 @@ pub(super) fn postflight(
         let ledger = Ledger { session: None, confirmed: staged };
         asking.desk.keep(&client, &ledger, &[]).map_err(|_| Reply::busy())?;
     }
-    Ok(Reply { records: 1, ..Reply::ok(DONE) })
+    Ok(Reply { records: 1, ..asking.done() })
 }
 
 /// Whether a machine says that it has no rules of ours.
