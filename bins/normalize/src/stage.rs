@@ -84,8 +84,7 @@ impl Normalize {
         };
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
-            machines.learn(tx, &raw, facts.as_ref())?;
-            if facts.is_some() {
+            if machines.learn(tx, &raw, facts.as_ref())? {
                 self.direct.forget();
             }
         }
