@@ -9,6 +9,7 @@ use pipe::{Context, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
+use crate::geo::Geo;
 use crate::inventory::{Inventory, SILENT, Taken};
 use crate::machines::{Machines, SCHEMA};
 
@@ -135,9 +136,10 @@ impl Normalize {
         })
     }
 
-    /// Events with what is known of their machines.
+    /// Events with what is known of their machines, and where they came from.
     fn completed(&mut self, mut events: Vec<Event>, tx: &mut Tx<'_>) -> Result<Vec<Event>, StageError> {
         for event in &mut events {
+            event.request.iter_mut().for_each(|request| self.direct.geo.add(request));
             if let Some(machine) = event.machine.take() {
                 event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
             }
@@ -261,10 +263,14 @@ impl Stage for Normalize {
     }
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
+        let stage = config.stage(&self.name);
+        // What cannot be read leaves the old configuration in force.
+        let geo = stage.and_then(|stage| stage.geo.as_deref()).map(Geo::open).transpose();
+        self.direct.locate(geo.map_err(StageError::usage)?.unwrap_or_default());
         self.config = Some(config.clone());
         self.direct.forget();
         if let Some(inventory) = &mut self.inventory {
-            let said = config.stage(&self.name).and_then(|stage| stage.silent);
+            let said = stage.and_then(|stage| stage.silent);
             inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
         }
         Ok(())
