@@ -6,6 +6,7 @@ use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, json};
 use pipe::config::Config;
 use pipe::{Context, Line, Out, Stage, StageError};
+use registry::changes;
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
@@ -102,6 +103,10 @@ impl Normalize {
         match told {
             Ok((mut events, snapshot)) => {
                 let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
+                // `receive` says the tags of those who enrol with it; who was pulled, or calls for others, has none.
+                if raw.request.is_none() || !source.comes_again() {
+                    add_tags_by_hand(self.machines.is_some(), &mut events, tx)?;
+                }
                 put(&self.completed(events, tx)?, nothing, line, out, &mut self.buffer, tx)?;
             }
             Err(e) => out.refused(line, e.reason, e.text),
@@ -149,10 +154,21 @@ impl Normalize {
 
     /// What an event says that the hub was told to do.
     fn obey(&mut self, event: &Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let key = event.machine.as_ref().and_then(Machine::key);
-        if let (Some(machines), Some(key), "machine_forgotten") = (&mut self.machines, key, event.type_.as_str()) {
-            machines.forget(tx, key)?;
-            self.direct.forget();
+        let (Some(machines), Some(key)) = (&mut self.machines, event.machine.as_ref().and_then(Machine::key)) else {
+            return Ok(());
+        };
+        match event.type_.as_str() {
+            changes::FORGOTTEN => {
+                machines.forget(tx, key)?;
+                self.direct.forget();
+            }
+            changes::TAGGED => {
+                let of = |name| json::get(event.payload.get().as_bytes(), name).and_then(json::parse_str);
+                if let (Some(action), Some(tag)) = (of("action"), of("tag")) {
+                    registry::inventory::tag(tx, key, &tag, action == "added")?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -199,6 +215,16 @@ fn complete(
         add_tags_of_unit(&mut machine, config);
     }
     Ok(machine)
+}
+
+fn add_tags_by_hand(state: bool, events: &mut [Event], tx: &mut Tx<'_>) -> Result<(), StageError> {
+    for machine in events.iter_mut().filter(|_| state).filter_map(|event| event.machine.as_mut()) {
+        let Some(key) = machine.key() else { continue };
+        let by_hand = registry::inventory::by_hand(tx, key)?;
+        let more: Vec<String> = by_hand.into_iter().filter(|tag| !machine.tags.contains(tag)).collect();
+        machine.tags.extend(more);
+    }
+    Ok(())
 }
 
 pub(crate) fn add_tags_of_unit(machine: &mut Machine, config: &Config) {
