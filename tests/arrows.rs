@@ -20,13 +20,14 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 7] = [
     ("rusqlite", &["registry"]),
     ("jaq-core", &["probe"]),
     ("tantivy", &["store"]),
     ("lettre", &["act"]),
     ("reqwest", &["act"]),
     ("rcgen", &["zentral"]),
+    ("maxminddb", &["normalize"]),
 ];
 
 fn manifests() -> BTreeMap<String, toml::Table> {

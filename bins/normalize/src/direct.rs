@@ -8,6 +8,8 @@ use event::json::Shape;
 use event::{EventTexts, LINE_MAX, Machine, Request, Time};
 use serde::Serialize;
 
+use crate::geo::Geo;
+
 /// Bytes of the texts that are kept of each kind; beyond it they are learned anew. Enough for 20,000 usual machines.
 const KEPT_MAX: usize = 8 << 20;
 /// What a kept text takes beside itself and what becomes of it, about.
@@ -23,6 +25,8 @@ pub(crate) struct Direct {
     machines: Texts,
     /// What becomes of its request.
     requests: Texts,
+    /// Where its address is.
+    pub(crate) geo: Geo,
 }
 
 /// What came of a line.
@@ -49,7 +53,7 @@ impl Direct {
         let Some(raw) = Parts::of(&self.shape, line) else { return Ok(Way::Long) };
         let request = match self.requests.find(raw.request) {
             Some(place) => place,
-            None => match request(raw.request) {
+            None => match request(raw.request, &self.geo) {
                 Some(text) => self.requests.keep(raw.request, text),
                 None => return Ok(Way::Long),
             },
@@ -76,6 +80,12 @@ impl Direct {
         };
         event.write(out);
         Ok(Way::Written)
+    }
+
+    /// Addresses are elsewhere from now on.
+    pub(crate) fn locate(&mut self, geo: Geo) {
+        self.geo = geo;
+        self.requests = Texts::default();
     }
 
     /// Something was learned of a machine, or the configuration is another.
@@ -136,11 +146,12 @@ fn machine(text: &[u8]) -> Option<Machine> {
 }
 
 /// The text of a request as an event has it; none within if it has none.
-fn request(text: &[u8]) -> Option<Option<Vec<u8>>> {
+fn request(text: &[u8], geo: &Geo) -> Option<Option<Vec<u8>>> {
     if text.len() > TEXT_MAX {
         return None;
     }
-    let request: Option<Request> = serde_json::from_slice(text).ok()?;
+    let mut request: Option<Request> = serde_json::from_slice(text).ok()?;
+    request.iter_mut().for_each(|request| geo.add(request));
     Some(request.as_ref().map(written))
 }
 
@@ -299,6 +310,21 @@ mod tests {
             String::from_utf8(out).unwrap().contains(&format!("\"hostname\":\"{name}\""))
         };
         assert!(with("one", false) && !with("two", false) && with("two", true));
+    }
+
+    #[test]
+    fn an_address_has_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("city.mmdb");
+        std::fs::write(&path, crate::geo::tests::file()).unwrap();
+        let mut direct = Direct::default();
+        let line = line("result", NOW, ",\"request\":{\"ip\":\"203.0.113.9\"}", RECORD);
+        let mut has_place = |geo: Option<Geo>| {
+            geo.into_iter().for_each(|geo| direct.locate(geo));
+            short(&mut direct, &line).unwrap().contains(r#""request":{"ip":"203.0.113.9","geo":{"country":"DE","#)
+        };
+        assert!(!has_place(None) && has_place(Some(Geo::open(&path).unwrap())) && has_place(None));
+        assert!(!has_place(Some(Geo::default())), "what was kept is forgotten");
     }
 
     #[test]

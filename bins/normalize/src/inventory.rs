@@ -57,7 +57,8 @@ impl Inventory {
         let Some((minute, new_day)) = self.clock.turn(tx, received)? else { return Ok(Vec::new()) };
         let mut events = Vec::new();
         for sighting in self.clock.silent(tx, minute)? {
-            let block = state::whole(tx, &sighting.machine)?.map(|whole| whole.block);
+            let block = state::whole(tx, &sighting.machine)?.map_or_else(|| of_key(&sighting.machine), |w| w.block);
+            let block = Machine { tags: state::tags(tx, &sighting.machine)?, ..block };
             events.extend(events::silent(&sighting, block, self.clock.silent_ms, minute));
         }
         for key in state::due(tx, minute)? {
@@ -74,7 +75,7 @@ impl Inventory {
     /// A line of the machine was read that holds no snapshot.
     pub(crate) fn sight(&self, tx: &mut Tx<'_>, raw: &Raw) -> Result<(), DbError> {
         let Some(key) = raw.machine.key() else { return Ok(()) };
-        state::sight(tx, key, &raw.source, raw.received)
+        state::sight(tx, key, &raw.source, raw.received, &raw.machine.tags)
     }
 
     /// Takes in a snapshot; `kind` is that of its source. What is new is added to `events`.
@@ -93,7 +94,7 @@ impl Inventory {
         }
         new.tidy();
         let (hash, source) = (new.hash(), new.source.clone());
-        state::sight(tx, &key, &source, new.taken.min(raw.received))?;
+        state::sight(tx, &key, &source, new.taken.min(raw.received), &raw.machine.tags)?;
         let old = match state::last(tx, &key, &source)? {
             Some((taken, _)) if taken > new.taken => return Ok(Taken::Older),
             Some((_, before)) if before == hash => {
@@ -145,7 +146,8 @@ impl Inventory {
 fn say(tx: &mut Tx<'_>, key: &str, merged: &Merged, learned: Time, now: Time) -> Result<Option<Event>, DbError> {
     let whole = Whole { block: merged.machine.clone(), learned, said: now.ms(), due: 0 };
     state::put_whole(tx, key, &whole)?;
-    Ok(events::machine(key, merged, &state::sightings(tx, Some(key))?, now))
+    let block = Machine { tags: state::tags(tx, key)?, ..merged.machine.clone() };
+    Ok(events::machine(key, block, merged, &state::sightings(tx, Some(key))?, now))
 }
 
 /// The snapshot is the line's: its source is, and so is its machine, whose key is the one that all its lines have.

@@ -1,6 +1,7 @@
 //! The stage `normalize`: raw lines, events, or an agent's own log become events of one shape.
 
 mod direct;
+mod geo;
 mod given;
 mod inventory;
 mod log;
@@ -72,7 +73,11 @@ fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
 
 /// What is wrong with a `[stage.*]` table of this kind.
 pub fn check(_: &Config, conf: &StageConf) -> Vec<Finding> {
-    conf.settings.clone().finish()
+    let mut table = conf.settings.clone();
+    if let Some(Err(why)) = conf.geo.as_deref().map(geo::Geo::open) {
+        table.fail("geo", why);
+    }
+    table.finish()
 }
 
 /// What is wrong with the programs of `[source.*]` tables that this stage runs.

@@ -24,7 +24,7 @@ const CACHE_MAX: usize = 20_000;
 pub(crate) struct Machines(HashMap<String, Option<Known>>);
 
 /// What is known of a machine.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Known {
     machine: Machine,
     /// Its inventory is younger than its enrolment, from which its lines have what they say.
@@ -32,9 +32,10 @@ struct Known {
 }
 
 impl Machines {
-    /// Takes in what a raw line tells of its machine. An older line than the one held changes nothing.
-    pub(crate) fn learn(&mut self, tx: &mut Tx<'_>, raw: &Raw, facts: Option<&MachineFacts>) -> Result<(), DbError> {
-        let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else { return Ok(()) };
+    /// Takes in what a raw line tells of its machine. An older line than the one held changes nothing. True: its events say
+    /// something else from now on.
+    pub(crate) fn learn(&mut self, tx: &mut Tx<'_>, raw: &Raw, facts: Option<&MachineFacts>) -> Result<bool, DbError> {
+        let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else { return Ok(false) };
         let mut machine = Machine { tags: Vec::new(), groups: Vec::new(), ..raw.machine.clone() };
         let fill = |have: &mut Option<String>, new: &Option<String>| {
             if let Some(new) = new {
@@ -49,7 +50,11 @@ impl Machines {
         let sql = "INSERT INTO machines (key, machine, received) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET \
                    machine = excluded.machine, received = excluded.received \
                    WHERE machines.received <= excluded.received";
+        let before = Self::load(tx, &key)?;
         tx.execute(sql, &[key.as_str().into(), text.into(), raw.received.ms().into()])?;
+        if before == Self::load(tx, &key)? {
+            return Ok(false);
+        }
         self.0.remove(&key);
         if let (Some(_), Some(old)) = (&machine.serial_number, &machine.hardware_uuid) {
             // It may have been known by this before it told its serial number.
@@ -57,7 +62,7 @@ impl Machines {
             inventory::rename(tx, old, &key)?;
             self.0.remove(old);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is known of this machine is another now.

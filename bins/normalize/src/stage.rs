@@ -6,9 +6,11 @@ use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, json};
 use pipe::config::{Config, render};
 use pipe::{Context, Line, Out, Stage, StageError};
+use registry::changes;
 use registry::db::{Schema, Tx};
 
 use crate::direct::{Direct, Way};
+use crate::geo::Geo;
 use crate::inventory::{Inventory, SILENT, Taken};
 use crate::machines::{Machines, SCHEMA};
 use crate::programs::{Programs, Why};
@@ -87,8 +89,7 @@ impl Normalize {
         };
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
-            machines.learn(tx, &raw, facts.as_ref())?;
-            if facts.is_some() {
+            if machines.learn(tx, &raw, facts.as_ref())? {
                 self.direct.forget();
             }
         }
@@ -109,6 +110,10 @@ impl Normalize {
                     return Ok(());
                 }
                 let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
+                // `receive` says the tags of those who enrol with it; who was pulled, or calls for others, has none.
+                if raw.request.is_none() || !source.comes_again() {
+                    add_tags_by_hand(self.machines.is_some(), &mut events, tx)?;
+                }
                 put(&self.completed(events, tx)?, nothing, line, out, &mut self.buffer, tx)?;
             }
             Err(e) => out.refused(line, e.reason, e.text),
@@ -143,9 +148,10 @@ impl Normalize {
         })
     }
 
-    /// Events with what is known of their machines.
+    /// Events with what is known of their machines, and where they came from.
     fn completed(&mut self, mut events: Vec<Event>, tx: &mut Tx<'_>) -> Result<Vec<Event>, StageError> {
         for event in &mut events {
+            event.request.iter_mut().for_each(|request| self.direct.geo.add(request));
             if let Some(machine) = event.machine.take() {
                 event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
             }
@@ -155,10 +161,21 @@ impl Normalize {
 
     /// What an event says that the hub was told to do.
     fn obey(&mut self, event: &Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let key = event.machine.as_ref().and_then(Machine::key);
-        if let (Some(machines), Some(key), "machine_forgotten") = (&mut self.machines, key, event.type_.as_str()) {
-            machines.forget(tx, key)?;
-            self.direct.forget();
+        let (Some(machines), Some(key)) = (&mut self.machines, event.machine.as_ref().and_then(Machine::key)) else {
+            return Ok(());
+        };
+        match event.type_.as_str() {
+            changes::FORGOTTEN => {
+                machines.forget(tx, key)?;
+                self.direct.forget();
+            }
+            changes::TAGGED => {
+                let of = |name| json::get(event.payload.get().as_bytes(), name).and_then(json::parse_str);
+                if let (Some(action), Some(tag)) = (of("action"), of("tag")) {
+                    registry::inventory::tag(tx, key, &tag, action == "added")?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -177,11 +194,16 @@ impl Normalize {
 
     /// Another configuration holds from now on.
     fn configure(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
-        self.programs = Programs::read(config).map_err(|found| StageError::usage(render(&found)))?;
+        let stage = config.stage(&self.name);
+        // What cannot be read leaves the old configuration in force.
+        let programs = Programs::read(config).map_err(|found| StageError::usage(render(&found)))?;
+        let geo = stage.and_then(|stage| stage.geo.as_deref()).map(Geo::open).transpose();
+        self.direct.locate(geo.map_err(StageError::usage)?.unwrap_or_default());
+        self.programs = programs;
         self.config = Some(config.clone());
         self.direct.forget();
         if let Some(inventory) = &mut self.inventory {
-            let said = config.stage(&self.name).and_then(|stage| stage.silent);
+            let said = stage.and_then(|stage| stage.silent);
             inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
         }
         Ok(())
@@ -229,6 +251,16 @@ fn complete(
         add_tags_of_unit(&mut machine, config);
     }
     Ok(machine)
+}
+
+fn add_tags_by_hand(state: bool, events: &mut [Event], tx: &mut Tx<'_>) -> Result<(), StageError> {
+    for machine in events.iter_mut().filter(|_| state).filter_map(|event| event.machine.as_mut()) {
+        let Some(key) = machine.key() else { continue };
+        let by_hand = registry::inventory::by_hand(tx, key)?;
+        let more: Vec<String> = by_hand.into_iter().filter(|tag| !machine.tags.contains(tag)).collect();
+        machine.tags.extend(more);
+    }
+    Ok(())
 }
 
 pub(crate) fn add_tags_of_unit(machine: &mut Machine, config: &Config) {

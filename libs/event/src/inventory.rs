@@ -33,9 +33,14 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// In the one form that is kept and compared: things sorted and each once, their keys sorted, nothing empty in them.
-    /// Neither the order in which a source tells things nor its habit of saying `""` is a change.
+    /// Neither the order in which a source tells things nor its habit of saying `""` is a change; nor is what never rests,
+    /// such as the free space of a disk.
     pub fn tidy(&mut self) {
-        for objects in self.parts.values_mut() {
+        self.parts.retain(|kind, _| kinds::restless(kind) != Some(&[]));
+        for (kind, objects) in &mut self.parts {
+            for key in kinds::restless(kind).unwrap_or_default() {
+                objects.iter_mut().for_each(|object| _ = object.shift_remove(*key));
+            }
             let texts: BTreeMap<String, Map<String, Value>> = std::mem::take(objects)
                 .into_iter()
                 .map(tidy)

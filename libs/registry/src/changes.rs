@@ -21,6 +21,9 @@ pub const OBEYED: Schema =
 /// The type of the event by which everything that is known of a machine goes.
 pub const FORGOTTEN: &str = "machine_forgotten";
 
+/// The type of the event by which a machine gets a tag or loses it.
+pub const TAGGED: &str = "machine_tag";
+
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
     let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;

@@ -16,7 +16,8 @@ pub const SCHEMA: Schema = Schema {
             hash BYTEA NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (machine, source));
         CREATE TABLE sightings (
             machine TEXT NOT NULL, source TEXT NOT NULL, first BIGINT NOT NULL, seen BIGINT NOT NULL,
-            silent BIGINT NOT NULL, PRIMARY KEY (machine, source));
+            silent BIGINT NOT NULL, tags TEXT NOT NULL, PRIMARY KEY (machine, source));
+        CREATE TABLE by_hand (machine TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (machine, tag));
         CREATE INDEX sightings_seen ON sightings (silent, seen);
         CREATE TABLE history (
             machine TEXT NOT NULL, source TEXT NOT NULL, taken BIGINT NOT NULL, received BIGINT NOT NULL,
@@ -31,7 +32,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Tables with a row or more per machine.
-const OF_MACHINES: [&str; 4] = ["snapshots", "sightings", "history", "merged"];
+const OF_MACHINES: [&str; 5] = ["snapshots", "sightings", "by_hand", "history", "merged"];
 /// zstd's own default: a snapshot shrinks to about a tenth.
 const LEVEL: i32 = 3;
 /// A snapshot came out of a line; one that says it is longer than some of those is damaged.
@@ -61,6 +62,8 @@ pub struct Sighting {
     pub seen: Time,
     /// It was said to be silent since.
     pub silent: bool,
+    /// The tags that it had then.
+    pub tags: Vec<String>,
 }
 
 /// Changes of one snapshot, as they are kept.
@@ -76,18 +79,49 @@ pub struct Past {
     pub changes: Vec<Change>,
 }
 
-/// A source saw a machine.
-pub fn sight(tx: &mut Tx<'_>, machine: &str, source: &str, at: Time) -> Result<(), DbError> {
-    let sql = "INSERT INTO sightings (machine, source, first, seen, silent) VALUES ($1, $2, $3, $3, 0) \
-               ON CONFLICT (machine, source) DO UPDATE SET seen = excluded.seen, silent = 0 \
+/// A source saw a machine, which had these tags.
+pub fn sight(tx: &mut Tx<'_>, machine: &str, source: &str, at: Time, tags: &[String]) -> Result<(), DbError> {
+    let sql = "INSERT INTO sightings (machine, source, first, seen, silent, tags) VALUES ($1, $2, $3, $3, 0, $4) \
+               ON CONFLICT (machine, source) DO UPDATE SET seen = excluded.seen, silent = 0, tags = excluded.tags \
                WHERE sightings.seen < excluded.seen";
-    tx.execute(sql, &[machine.into(), source.into(), at.ms().into()]).map(|_| ())
+    tx.execute(sql, &[machine.into(), source.into(), at.ms().into(), tags.join(",").into()]).map(|_| ())
+}
+
+/// A machine was given a tag by hand, or it was taken away.
+pub fn tag(tx: &mut Tx<'_>, machine: &str, tag: &str, given: bool) -> Result<(), DbError> {
+    let values = [machine.into(), tag.into()];
+    if given {
+        let sql = "INSERT INTO by_hand (machine, tag) VALUES ($1, $2) ON CONFLICT (machine, tag) DO NOTHING";
+        return tx.execute(sql, &values).map(|_| ());
+    }
+    tx.execute("DELETE FROM by_hand WHERE machine = $1 AND tag = $2", &values)?;
+    for seen in sightings(tx, Some(machine))?.into_iter().filter(|seen| seen.tags.iter().any(|had| had == tag)) {
+        let rest: Vec<String> = seen.tags.into_iter().filter(|had| had != tag).collect();
+        let sql = "UPDATE sightings SET tags = $3 WHERE machine = $1 AND source = $2";
+        tx.execute(sql, &[machine.into(), seen.source.into(), rest.join(",").into()])?;
+    }
+    Ok(())
+}
+
+/// The tags that a machine was given by hand.
+pub fn by_hand(tx: &mut Tx<'_>, machine: &str) -> Result<Vec<String>, DbError> {
+    let rows = tx.query("SELECT tag FROM by_hand WHERE machine = $1 ORDER BY tag", &[machine.into()])?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// The tags of a machine as they were last said, by its lines and by hand.
+pub fn tags(tx: &mut Tx<'_>, machine: &str) -> Result<Vec<String>, DbError> {
+    let mut tags = by_hand(tx, machine)?;
+    tags.extend(sightings(tx, Some(machine))?.into_iter().flat_map(|seen| seen.tags));
+    tags.sort();
+    tags.dedup();
+    Ok(tags)
 }
 
 /// Those who have not been seen since `before` and of whom that was not said yet; from now on it is said.
 pub fn fall_silent(tx: &mut Tx<'_>, before: Time) -> Result<Vec<Sighting>, DbError> {
     let sql = "UPDATE sightings SET silent = 1 WHERE silent = 0 AND seen < $1 \
-               RETURNING machine, source, first, seen, silent";
+               RETURNING machine, source, first, seen, silent, tags";
     let mut all: Vec<Sighting> = tx.query(sql, &[before.ms().into()])?.iter().map(sighting).collect();
     all.sort_by(|a, b| (a.seen, &a.machine, &a.source).cmp(&(b.seen, &b.machine, &b.source)));
     Ok(all)
@@ -100,12 +134,13 @@ fn sighting(row: &Row) -> Sighting {
         first: Time::from_ms(row.int(2)),
         seen: Time::from_ms(row.int(3)),
         silent: row.int(4) != 0,
+        tags: row.text(5).split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
     }
 }
 
 /// When and by whom machines were seen; all machines without `machine`.
 pub fn sightings(tx: &mut impl Reader, machine: Option<&str>) -> Result<Vec<Sighting>, DbError> {
-    let sql = "SELECT machine, source, first, seen, silent FROM sightings WHERE $1 IS NULL OR machine = $1 \
+    let sql = "SELECT machine, source, first, seen, silent, tags FROM sightings WHERE $1 IS NULL OR machine = $1 \
                ORDER BY machine, source";
     Ok(tx.rows(sql, &[machine.into()])?.iter().map(sighting).collect())
 }
@@ -271,6 +306,9 @@ pub fn rename(tx: &mut Tx<'_>, from: &str, to: &str) -> Result<(), DbError> {
         );
         tx.execute(&sql, &[from.into(), to.into()])?;
     }
+    let sql = "UPDATE by_hand SET machine = $2 WHERE machine = $1 AND NOT EXISTS \
+               (SELECT 1 FROM by_hand AS other WHERE other.machine = $2 AND other.tag = by_hand.tag)";
+    tx.execute(sql, &[from.into(), to.into()])?;
     tx.execute("UPDATE history SET machine = $2 WHERE machine = $1", &[from.into(), to.into()])?;
     let sql = "UPDATE merged SET machine = $2 WHERE machine = $1 AND NOT EXISTS \
                (SELECT 1 FROM merged AS other WHERE other.machine = $2)";

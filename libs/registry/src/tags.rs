@@ -23,7 +23,7 @@ pub fn add(tx: &mut Tx<'_>, key: &str, tag: &str, machine: Machine, now: Time) -
     let sql = "INSERT INTO machine_tags (machine, tag, at) VALUES ($1, $2, $3) ON CONFLICT (machine, tag) DO NOTHING";
     let done = tx.execute(sql, &[key.into(), tag.into(), now.ms().into()])? > 0;
     if done {
-        changes::say(tx, "machine_tag", machine, &json!({"action": "added", "tag": tag}), now)?;
+        changes::say(tx, changes::TAGGED, machine, &json!({"action": "added", "tag": tag}), now)?;
     }
     Ok(done)
 }
@@ -32,7 +32,7 @@ pub fn add(tx: &mut Tx<'_>, key: &str, tag: &str, machine: Machine, now: Time) -
 pub fn remove(tx: &mut Tx<'_>, key: &str, tag: &str, machine: Machine, now: Time) -> Result<bool, DbError> {
     let done = tx.execute("DELETE FROM machine_tags WHERE machine = $1 AND tag = $2", &[key.into(), tag.into()])? > 0;
     if done {
-        changes::say(tx, "machine_tag", machine, &json!({"action": "removed", "tag": tag}), now)?;
+        changes::say(tx, changes::TAGGED, machine, &json!({"action": "removed", "tag": tag}), now)?;
     }
     Ok(done)
 }

@@ -6,8 +6,6 @@ use registry::inventory::Sighting;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::of_key;
-
 /// Who speaks when it is the hub itself.
 const HUB: &str = "zentral";
 /// A payload is not longer, so that the line around it has room.
@@ -64,7 +62,7 @@ fn of_line(raw: &Raw, type_: &str, payload: &Value, objects: Vec<String>) -> Opt
 }
 
 /// The machine as a whole. If it does not fit into a line, the longest kinds are only counted.
-pub(super) fn machine(key: &str, merged: &Merged, sightings: &[Sighting], now: Time) -> Option<Event> {
+pub(super) fn machine(key: &str, block: Machine, merged: &Merged, sightings: &[Sighting], now: Time) -> Option<Event> {
     let seen = |s: &Sighting| json!({"source": s.source, "first_seen": s.first, "last_seen": s.seen});
     let counts: Map<String, Value> =
         merged.parts.iter().map(|(kind, part)| (kind.clone(), part.objects.len().into())).collect();
@@ -84,22 +82,22 @@ pub(super) fn machine(key: &str, merged: &Merged, sightings: &[Sighting], now: T
         "counts": counts,
         "parts": parts,
     });
-    of_hub(key, "inventory_machine", Some(merged.machine.clone()), now, now, &payload)
+    of_hub(key, "inventory_machine", block, now, now, &payload)
 }
 
 /// A machine has not been heard by a source for long. It has been silent since then, whenever that was noticed.
-pub(super) fn silent(sighting: &Sighting, block: Option<Machine>, after_ms: i64, now: Time) -> Option<Event> {
+pub(super) fn silent(sighting: &Sighting, block: Machine, after_ms: i64, now: Time) -> Option<Event> {
     let payload = json!({"source": sighting.source, "last_seen": sighting.seen});
     let since = Time::from_ms(sighting.seen.ms().saturating_add(after_ms));
     of_hub(&sighting.machine, "machine_silent", block, since, now, &payload)
 }
 
-fn of_hub(key: &str, type_: &str, block: Option<Machine>, time: Time, now: Time, payload: &Value) -> Option<Event> {
+fn of_hub(key: &str, type_: &str, block: Machine, time: Time, now: Time, payload: &Value) -> Option<Event> {
     let payload = to_raw_value(payload).ok()?;
     let content = format!("{type_}{}", payload.get());
     Some(Event {
         id: id::event_id(time.ms(), HUB, key, content.as_bytes(), 0),
-        machine: Some(block.unwrap_or_else(|| of_key(key))),
+        machine: Some(block),
         ..event(type_, time, now, payload)
     })
 }

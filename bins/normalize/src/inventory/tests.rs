@@ -156,6 +156,35 @@ fn silence_is_said_once_and_a_pause_is_nobody_elses() {
 }
 
 #[test]
+fn what_the_hub_says_itself_has_the_tags_that_were_last_said() {
+    let mut hub = Hub::new();
+    hub.heard(0, "C02");
+    let mut tx = hub.0.begin().unwrap();
+    let tags = |tx: &mut Tx<'_>| state::tags(tx, "C02").unwrap();
+    let said = ["vip".to_owned(), "office".to_owned()];
+    state::sight(&mut tx, "C02", "osquery", Time::from_ms(START + 1), &said).unwrap();
+    for _ in 0..2 {
+        state::tag(&mut tx, "C02", "lab", true).unwrap();
+    }
+    assert_eq!(tags(&mut tx), ["lab", "office", "vip"]);
+    state::tag(&mut tx, "C02", "vip", false).unwrap();
+    assert_eq!(
+        (tags(&mut tx), state::by_hand(&mut tx, "C02").unwrap()),
+        (vec!["lab".into(), "office".into()], vec!["lab".into()])
+    );
+    tx.commit().unwrap();
+    let silent =
+        (0..=SILENT / MINUTE + 10).step_by(10).find_map(|minute| hub.line(minute, "C03", "osquery", None).0.pop());
+    let machine = silent.unwrap().machine.unwrap();
+    assert_eq!((machine.key(), machine.tags.join(" ").as_str()), (Some("C02"), "lab office"));
+    let mut tx = hub.0.begin().unwrap();
+    state::rename(&mut tx, "C02", "C04").unwrap();
+    assert_eq!(state::tags(&mut tx, "C04").unwrap(), ["lab", "office"]);
+    state::forget(&mut tx, "C04").unwrap();
+    assert_eq!(state::tags(&mut tx, "C04").unwrap(), [""; 0]);
+}
+
+#[test]
 fn what_was_known_by_its_uuid_is_known_by_its_serial_number() {
     let mut hub = Hub::new();
     let apps = json!({"osx_app": [{"bundle_id": "a", "version": "1"}]});

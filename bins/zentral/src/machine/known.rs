@@ -102,6 +102,9 @@ impl Known {
         if let Ok(Value::Object(block)) = serde_json::to_value(&one.block) {
             line.extend(block);
         }
+        for list in ["tags", "groups"] {
+            line.entry(list).or_insert_with(|| json!([]));
+        }
         let sources: BTreeSet<&String> = one.sources.keys().collect();
         line.insert("sources".into(), json!(sources));
         line.insert("first_seen".into(), json!(one.sources.values().map(|(first, _)| first).min()));

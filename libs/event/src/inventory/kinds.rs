@@ -16,16 +16,18 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ("system_info", &[]),
     ("network_interface", &["interface", "mac"]),
     ("disk", &["name"]),
+    ("mount", &["path", "device"]),
     ("osx_app", &["bundle_id", "bundle_path", "path"]),
     ("program", &["name", "install_location"]),
     ("deb_package", &["name", "arch"]),
     ("rpm_package", &["name", "arch"]),
     ("ios_app", &["bundle_id", "name"]),
     ("android_app", &["package_name", "name"]),
-    ("certificate", &["sha_256", "sha_1"]),
+    ("certificate", &["sha_256", "sha_1", "sha1"]),
     ("profile", &["identifier"]),
     ("extension", &["browser", "identifier", "profile", "user"]),
     ("user", &["username"]),
+    ("local_group", &["groupname"]),
     ("group", &["reference", "name"]),
     ("principal_user", &["source", "unique_id"]),
     ("business_unit", &["reference", "name"]),
@@ -34,9 +36,22 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ("teamviewer", &["teamviewer_id"]),
     ("extension_attribute", &["name"]),
     ("extra_facts", &[]),
+    ("managed_install", &["name"]),
     ("ec2_instance_metadata", &[]),
     ("ec2_instance_tag", &["key"]),
 ];
+
+/// What is another at each look, and therefore no change: of a kind these keys are not kept; no keys: nothing of it is.
+const RESTLESS: &[(&str, &[&str])] = &[
+    ("uptime", &[]),
+    ("disk", &["free_space", "available", "percentage_used"]),
+    ("mount", &["blocks_available", "blocks_free", "inodes_free"]),
+];
+
+/// The keys of a kind that are not kept, if there are any.
+pub(super) fn restless(kind: &str) -> Option<&'static [&'static str]> {
+    RESTLESS.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys)
+}
 
 /// Kinds of which each source knows its own: of the machine as a whole it is all of them. Of every other kind the source
 /// that comes first tells all.

@@ -59,6 +59,20 @@ fn each_kind_has_its_own_identity() {
 }
 
 #[test]
+fn what_never_rests_is_no_change() {
+    let of = |n: u64| {
+        let disk = json!([{"name": "C:", "size": 9, "free_space": n}]);
+        snapshot(
+            "osquery",
+            1,
+            json!({"uptime": [{"total_seconds": n}], "disk": disk, "mount": [{"path": "/", "blocks_free": n}]}),
+        )
+    };
+    assert_eq!((of(1), of(1).hash()), (of(2), of(2).hash()));
+    assert_eq!(of(1).counts(), [("disk", 1), ("mount", 1)].into());
+}
+
+#[test]
 fn what_is_said_of_the_machine_is_a_thing_too() {
     let of = |hostname: Option<&str>, os: &str, parts: Value| {
         let mut s = snapshot("jamf", 1, parts);

@@ -1,5 +1,6 @@
 //! `[stage.*]`, `[topics]` and `[topic.*]`: what runs, what it reads and writes, and how much is kept.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Settings, joined};
@@ -144,6 +145,8 @@ pub struct StageConf {
     pub lag: Lag,
     /// Of a stage that normalises: a machine of which a source has not heard for so long is silent.
     pub silent: Option<Duration>,
+    /// Of a stage that normalises: the file that says where addresses are.
+    pub geo: Option<PathBuf>,
     /// Where a new reader starts: `first`, `last` or an age; none: the kind's default.
     pub start: Option<String>,
     /// All keys of the table; those above are marked as known.
@@ -213,7 +216,8 @@ impl StageConf {
             table.fail("start", "`start` is \"first\", \"last\" or an age such as \"7d\"");
         }
         let Some(kinds) = kinds else { return (None, table) };
-        let silent = if kinds.contains(&StageKind::Normalize) { table.duration("silent") } else { None };
+        let normalizes = kinds.contains(&StageKind::Normalize);
+        let (silent, geo) = if normalizes { (table.duration("silent"), table.path("geo")) } else { (None, None) };
         if silent.is_some_and(|after| after < SILENT_MIN) {
             table.fail("silent", "at least 30m: what tells that a machine speaks is said every 10 minutes");
         }
@@ -234,7 +238,7 @@ impl StageConf {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, from, to, matches, lag, silent, start, settings }), table)
+        (Some(Self { name, kinds, from, to, matches, lag, silent, geo, start, settings }), table)
     }
 }
 
