@@ -45,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Listen to agents
     Receive(receive::Args),
+    /// Ask other servers what they know of machines
+    Pull(pull::Args),
     /// Make events of one shape
     Normalize(normalize::Args),
     /// Choose events with jq
@@ -112,6 +114,7 @@ pub fn main() -> Exit {
         Command::Up(args) => up::run(global, args, |config, _| check::whole(config)),
         Command::Run(args) => run::run(global, args),
         Command::Receive(args) => receive::run(global, args),
+        Command::Pull(args) => pull::run(global, args),
         Command::Normalize(args) => normalize::run(global, args),
         Command::Filter(args) => filter::run(global, args),
         Command::Act(args) => act::run(global, args),

@@ -34,7 +34,9 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
         complain(&render(&findings));
         StageError::usage("the configuration is wrong")
     })?;
-    let config = loaded.config;
+    let mut config = loaded.config;
+    // The files stand for all sources: nobody else is asked.
+    config.stages.retain(|stage| !stage.runs(StageKind::Pull));
     let _lock = home::open(&data)?;
     let mut stages: Vec<&StageConf> = config.stages.iter().filter(|s| !s.runs(StageKind::Receive)).collect();
     stages.sort_by_key(|s| s.flow());
