@@ -1,4 +1,4 @@
-//! `[source.NAME]` with `kind = "jamf"`, as far as it says how the server is asked.
+//! `[source.NAME]` of the kinds that can be asked, as far as it says how.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ pub struct Conf {
     pub name: String,
     /// Its address, without a slash at its end.
     pub url: String,
-    /// Who asks: the number of an API client, and its secret.
-    pub client: (String, Secret),
+    /// Who asks.
+    pub keys: Keys,
     /// How often all machines are asked for.
     pub every: Duration,
     /// The unit of each site.
@@ -34,19 +34,86 @@ pub struct Conf {
     pub ca: Option<PathBuf>,
 }
 
+/// What a server knows us by.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// An API client.
+    Jamf {
+        /// Its number.
+        id: String,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// A pair of keys.
+    Sal {
+        /// The one that is shown.
+        public: Secret,
+        /// The one that is not.
+        private: Secret,
+    },
+    /// A key of the account.
+    Watchman {
+        /// That key.
+        key: Secret,
+    },
+}
+
+/// The kinds that can be asked, each with the key of its table that says who asks.
+const KINDS: [(&str, &str); 3] =
+    [(sources::jamf::NAME, "client"), (sources::sal::NAME, "keys"), (sources::watchman::NAME, "api_key")];
+
+/// The key that says who asks a source of this kind; none: it cannot be asked.
+fn asked_with(kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(name, _)| *name == kind).map(|(_, key)| *key)
+}
+
+impl Keys {
+    /// Whether all secrets can be looked up. The error names a variable or a file, never a value.
+    pub fn resolve(&self) -> Result<(), String> {
+        match self {
+            Self::Jamf { secret, .. } => secret.resolve(),
+            Self::Sal { public, private } => public.resolve().and_then(|_| private.resolve()),
+            Self::Watchman { key } => key.resolve(),
+        }
+        .map(|_| ())
+    }
+
+    fn read(kind: &str, table: &mut Settings) -> Option<Self> {
+        let secret = |table: &mut Settings, key: &str| match table.has(key) {
+            true => table.secret(key),
+            false => table.required_str(key).map(Secret::Literal),
+        };
+        match kind {
+            sources::watchman::NAME => Some(Self::Watchman { key: secret(table, "api_key")? }),
+            sources::sal::NAME => {
+                let mut keys = table.table("keys")?;
+                let (public, private) = (secret(&mut keys, "public"), secret(&mut keys, "private"));
+                table.absorb(keys);
+                Some(Self::Sal { public: public?, private: private? })
+            }
+            _ => {
+                let mut client = table.table("client")?;
+                let (id, secret) = (client.required_str("id"), secret(&mut client, "secret"));
+                table.absorb(client);
+                Some(Self::Jamf { id: id?, secret: secret? })
+            }
+        }
+    }
+}
+
 impl Conf {
     /// Of this source.
     pub fn of(config: &Config, name: &str) -> Result<Self, StageError> {
         let missing = || StageError::usage(format!("the configuration has no source `{name}`"));
         let mut table = config.sources.get(name).ok_or_else(missing)?.clone();
         let kind = config.source_kind(name);
-        if kind != sources::jamf::NAME {
+        let Some(key) = asked_with(kind) else {
             return Err(StageError::usage(format!("`{name}` is of the kind {kind}, which nobody can be asked for")));
+        };
+        if !table.has(key) {
+            table.fail("", format!("needs the keys `url` and `{key}`: without them there is nobody to ask"));
         }
-        if !table.has("client") {
-            table.fail("", "needs the keys `url` and `client` = { id, secret }: without them there is nobody to ask");
-        }
-        match (Self::read(config, &mut table), findings(table)) {
+        match (Self::read(config, &mut table), findings(kind, table)) {
             (Some(conf), found) if found.is_empty() => Ok(conf),
             (_, found) => Err(crate::wrong(&found)),
         }
@@ -67,18 +134,14 @@ impl Conf {
                 None
             }
         });
-        let mut client = table.table("client")?;
-        let id = client.required_str("id");
-        let secret = match client.has("secret") {
-            true => client.secret("secret"),
-            false => client.required_str("secret").map(Secret::Literal),
-        };
-        table.absorb(client);
-        if !table.has("url") {
+        let _ = table.str("kind");
+        let (kind, name) = (config.source_kind(table.name()).to_owned(), table.name().to_owned());
+        let keys = Keys::read(&kind, table);
+        if !table.has("url") && asked_with(&kind).is_some_and(|key| table.has(key)) {
             let _ = table.required_str("url");
         }
-        let (name, every) = (table.name().to_owned(), every.unwrap_or(EVERY));
-        Some(Self { name, url: url?, client: (id?, secret?), every, units, ca })
+        let every = every.unwrap_or(EVERY);
+        Some(Self { name, url: url?, keys: keys?, every, units, ca })
     }
 }
 
@@ -115,27 +178,32 @@ fn address(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// Unknown keys are the other reader's to tell: `receive` reads this table, too.
-fn findings(table: Settings) -> Vec<Finding> {
+/// Unknown keys of a Jamf server are the other reader's to tell: `receive` reads that table, too.
+fn findings(kind: &str, table: Settings) -> Vec<Finding> {
     let mut found = table.finish();
-    found.retain(|finding| !(finding.text.starts_with("unknown key") && finding.key.matches('.').count() == 2));
+    let theirs = |found: &Finding| found.text.starts_with("unknown key") && found.key.matches('.').count() == 2;
+    found.retain(|finding| kind != sources::jamf::NAME || !theirs(finding));
     found
 }
 
 /// What is wrong with all such tables.
 pub fn check(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (_, settings) in config.sources.iter().filter(|(name, _)| config.source_kind(name) == sources::jamf::NAME) {
-        let mut table = settings.clone();
+    for (name, settings) in &config.sources {
+        let (kind, mut table) = (config.source_kind(name), settings.clone());
+        let Some(key) = asked_with(kind) else { continue };
+        if !table.has(key) && kind != sources::jamf::NAME {
+            table.fail("", format!("needs the keys `url` and `{key}`: nothing but asking is known of {kind}"));
+        }
         let _ = Conf::read(config, &mut table);
-        found.extend(findings(table));
+        found.extend(findings(kind, table));
     }
     for stage in &config.stages {
         let Some(name) = stage.source.as_ref().filter(|name| config.sources.contains_key(*name)) else { continue };
-        let asked = config.sources.get(name).is_some_and(|table| table.has("client"));
-        if config.source_kind(name) != sources::jamf::NAME || !asked {
+        let key = asked_with(config.source_kind(name));
+        if !key.is_some_and(|key| config.sources.get(name).is_some_and(|table| table.has(key))) {
             let mut table = stage.settings.clone();
-            table.fail("run", format!("`{name}` cannot be asked: it is no jamf with `url` and `client`"));
+            table.fail("run", format!("`{name}` cannot be asked: its table does not say whom, and who asks"));
             found.extend(table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
         }
     }
@@ -148,9 +216,9 @@ pub fn check_secrets(config: &Config) -> Vec<Finding> {
     for stage in config.stages.iter().filter(|stage| stage.source.is_some()) {
         let Some(settings) = stage.source.as_ref().and_then(|name| config.sources.get(name)) else { continue };
         let Some(conf) = Conf::read(config, &mut settings.clone()) else { continue };
-        if let Err(why) = conf.client.1.resolve() {
+        if let Err(why) = conf.keys.resolve() {
             let mut table = settings.clone();
-            table.fail("client", why);
+            table.fail(asked_with(config.source_kind(&conf.name)).unwrap_or_default(), why);
             found.extend(table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
         }
     }

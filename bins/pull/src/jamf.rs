@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -52,10 +53,10 @@ pub enum Which {
 }
 
 impl Jamf {
-    /// Looks the secret up. The error names a variable or a file, never a value.
-    pub fn new(conf: &Conf) -> Result<Self, String> {
-        let client = (conf.client.0.clone(), conf.client.1.resolve()?);
-        Ok(Self { http: Http::new(conf.ca.as_deref())?, url: conf.url.clone(), client, token: Mutex::default() })
+    /// With a secret that was looked up.
+    pub fn new(conf: &Conf, id: String, secret: String) -> Result<Self, String> {
+        let http = Http::new(conf.ca.as_deref())?;
+        Ok(Self { http, url: conf.url.clone(), client: (id, secret), token: Mutex::default() })
     }
 
     /// The numbers of all computers.
@@ -68,7 +69,7 @@ impl Jamf {
         }
         let all = self.get("/JSSResource/computers").await?;
         let all = all.get("computers").and_then(Value::as_array).ok_or_else(|| odd("the list of computers"))?;
-        Ok(all.iter().filter_map(number).collect())
+        Ok(all.iter().filter_map(number_of).collect())
     }
 
     async fn pages(&self, list: &str) -> Result<Vec<u64>, Trouble> {
@@ -78,7 +79,7 @@ impl Jamf {
             let told = self.get(&path).await?;
             let results = told.get("results").and_then(Value::as_array).ok_or_else(|| odd("a page of computers"))?;
             let total = told.get("totalCount").and_then(Value::as_u64);
-            let fresh: Vec<u64> = results.iter().filter_map(number).filter(|id| seen.insert(*id)).collect();
+            let fresh: Vec<u64> = results.iter().filter_map(number_of).filter(|id| seen.insert(*id)).collect();
             // Computers come and go while we read; a page that says nothing new is the end, or a server that repeats itself.
             let nothing_new = fresh.is_empty();
             all.extend(fresh);
@@ -106,17 +107,34 @@ impl Jamf {
         }
     }
 
+    /// What is at this path.
+    pub async fn get(&self, path: &str) -> Result<Value, Trouble> {
+        let ask = |client: &Client, token: &str| {
+            client.get(format!("{}{path}", self.url)).bearer_auth(token).header("Accept", "application/json")
+        };
+        serde_json::from_slice(&self.ask(ask).await?).map_err(|_| odd("an answer"))
+    }
+
+    /// Changes what is at this path of the Classic API, which takes XML.
+    pub async fn write(&self, method: Method, path: &str, xml: Option<&str>) -> Result<(), Trouble> {
+        let ask = |client: &Client, token: &str| {
+            let request = client.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(token);
+            match xml {
+                Some(xml) => request.header("Content-Type", "text/xml").body(xml.to_owned()),
+                None => request,
+            }
+        };
+        self.ask(ask).await.map(|_| ())
+    }
+
     /// With a token; one that the server does not take any more is renewed once.
-    async fn get(&self, path: &str) -> Result<Value, Trouble> {
+    async fn ask(&self, ask: impl Fn(&Client, &str) -> RequestBuilder) -> Result<Vec<u8>, Trouble> {
         let mut refused = None;
         loop {
             let token = self.token(refused.as_deref()).await?;
-            let ask = |client: &reqwest::Client| {
-                client.get(format!("{}{path}", self.url)).bearer_auth(&token).header("Accept", "application/json")
-            };
-            match self.http.ask(ask).await {
+            match self.http.ask(|client| ask(client, &token)).await {
                 Err(Trouble::Denied(401)) if refused.is_none() => refused = Some(token),
-                told => return serde_json::from_slice(&told?).map_err(|_| odd("an answer")),
+                told => return told,
             }
         }
     }
@@ -134,7 +152,7 @@ impl Jamf {
         );
         let mut told = Err(Trouble::Missing);
         for path in TOKENS {
-            let ask = |client: &reqwest::Client| {
+            let ask = |client: &Client| {
                 let request = client.post(format!("{}{path}", self.url)).body(form.clone());
                 request.header("Content-Type", "application/x-www-form-urlencoded").header("Accept", "application/json")
             };
@@ -153,7 +171,7 @@ impl Jamf {
 }
 
 /// Numbers are text in the Pro API.
-fn number(of: &Value) -> Option<u64> {
+pub fn number_of(of: &Value) -> Option<u64> {
     let id = of.get("id")?;
     id.as_u64().or_else(|| id.as_str()?.parse().ok())
 }

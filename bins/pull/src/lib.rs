@@ -5,8 +5,12 @@ mod conf;
 mod http;
 mod jamf;
 mod lines;
+mod paged;
+mod sal;
+mod setup;
 mod stage;
 mod state;
+mod watchman;
 mod worker;
 
 use pipe::cli::{Global, Process, StageArgs};
@@ -14,6 +18,8 @@ use pipe::config::{Config, Finding, StageConf, StageKind, render};
 use pipe::{Exit, StageError};
 
 use conf::Conf;
+
+pub use setup::setup;
 
 /// Command line of `pull`.
 #[derive(Debug, Clone, Default, clap::Args)]

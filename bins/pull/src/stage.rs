@@ -147,6 +147,7 @@ impl Pull {
                 }
             }
             Found::Done(done) => self.done(done, tx)?,
+            Found::Gone => return Err(StageError::state("the thread that asks has ended: a fault of pull")),
         }
         Ok(())
     }
@@ -282,7 +283,7 @@ impl Stage for Pull {
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         let conf = Conf::of(config, &self.conf.name)?;
-        conf.client.1.resolve().map_err(|why| StageError::usage(format!("source.{}: {why}", conf.name)))?;
+        conf.keys.resolve().map_err(|why| StageError::usage(format!("source.{}: {why}", conf.name)))?;
         self.fresh = Some(conf);
         Ok(())
     }

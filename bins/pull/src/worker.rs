@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use event::Time;
 use pipe::Waker;
+use sources::jamf::{COMPUTER, inventory};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::conf::Conf;
+use crate::conf::{Conf, Keys};
 use crate::http::Trouble;
 use crate::jamf::{Jamf, Which};
 use crate::lines;
+use crate::paged::Paged;
+use crate::sal::Sal;
+use crate::watchman::Watchman;
 
 /// Lines that wait to be taken; each has up to 4 MiB.
 const WAITING_MAX: usize = 16;
@@ -37,6 +41,8 @@ pub enum Found {
     Nothing(Option<u64>, String),
     /// The order is carried out, or ended with this.
     Done(Result<(), Trouble>),
+    /// The thread has ended, which it never should.
+    Gone,
 }
 
 /// The thread's other end.
@@ -48,14 +54,14 @@ pub struct Worker {
 impl Worker {
     /// Starts it. `waker` is rung when something was found.
     pub fn start(conf: Conf, waker: Waker) -> Result<Self, String> {
-        let jamf = Jamf::new(&conf)?;
+        let server = Server::new(&conf)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let (orders, taken) = unbounded_channel();
         let (tell, found) = channel(WAITING_MAX);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|e| format!("no random numbers: {e}"))?;
         let run = format!("pull-{:016x}", u64::from_ne_bytes(random));
-        let asking = Asking { conf: conf.into(), jamf: jamf.into(), tell, waker, run: run.into() };
+        let asking = Asking { conf: conf.into(), server: server.into(), tell, waker, run: run.into() };
         let work = move || runtime.block_on(asking.serve(taken));
         std::thread::Builder::new()
             .name("pull".into())
@@ -66,7 +72,7 @@ impl Worker {
 
     /// Hands in an order; the next when this one is done.
     pub fn order(&self, order: Order) {
-        // Without the thread nothing is found, and `next` says so.
+        // Without the thread `next` says so.
         let _ = self.orders.send(order);
     }
 
@@ -76,7 +82,7 @@ impl Worker {
         match self.found.try_recv() {
             Ok(found) => Some(found),
             Err(Empty) => None,
-            Err(Disconnected) => Some(Found::Done(Err(Trouble::Other("the thread that asks has ended".into())))),
+            Err(Disconnected) => Some(Found::Gone),
         }
     }
 
@@ -86,10 +92,29 @@ impl Worker {
     }
 }
 
+/// Who is asked.
+enum Server {
+    Jamf(Jamf),
+    Paged(Paged),
+}
+
+impl Server {
+    /// Looks secrets up. The error names a variable or a file, never a value.
+    fn new(conf: &Conf) -> Result<Self, String> {
+        Ok(match &conf.keys {
+            Keys::Jamf { id, secret } => Self::Jamf(Jamf::new(conf, id.clone(), secret.resolve()?)?),
+            Keys::Sal { public, private } => {
+                Self::Paged(Paged::Sal(Sal::new(conf, public.resolve()?, private.resolve()?)?))
+            }
+            Keys::Watchman { key } => Self::Paged(Paged::Watchman(Watchman::new(conf, key.resolve()?)?)),
+        })
+    }
+}
+
 #[derive(Clone)]
 struct Asking {
     conf: Arc<Conf>,
-    jamf: Arc<Jamf>,
+    server: Arc<Server>,
     tell: Sender<Found>,
     waker: Waker,
     /// Of this process; takes the place of a request's id.
@@ -99,16 +124,48 @@ struct Asking {
 impl Asking {
     async fn serve(self, mut orders: UnboundedReceiver<Order>) {
         while let Some(order) = orders.recv().await {
-            let done = match order {
-                Order::All => match self.jamf.computers().await {
-                    Ok(all) => self.each(all).await,
-                    Err(trouble) => Err(trouble),
-                },
-                Order::Some(ids) => self.each(ids).await,
-                Order::One(serial) => self.one(Which::Serial(serial)).await,
+            let done = match &*self.server {
+                Server::Jamf(jamf) => self.jamf(jamf, order).await,
+                Server::Paged(paged) => self.paged(paged, order).await,
             };
             self.say(Found::Done(done)).await;
         }
+    }
+
+    async fn jamf(&self, jamf: &Jamf, order: Order) -> Result<(), Trouble> {
+        match order {
+            Order::All => self.each(jamf.computers().await?).await,
+            Order::Some(ids) => self.each(ids).await,
+            Order::One(serial) => self.one(Which::Serial(serial)).await,
+        }
+    }
+
+    /// One is looked for among all: these servers tell all of each in their list.
+    async fn paged(&self, paged: &Paged, order: Order) -> Result<(), Trouble> {
+        let wanted = match order {
+            Order::All => None,
+            Order::One(serial) => Some(serial),
+            Order::Some(_) => return Ok(()), // no webhook names one
+        };
+        let told = std::cell::Cell::new(false);
+        paged
+            .each(async |record| {
+                let (machine, ms) = paged.machine(&self.conf, &record);
+                if wanted.is_some() && (machine.serial_number != wanted || told.replace(true)) {
+                    return;
+                }
+                let of = (&*self.conf, sources::pulled::MACHINE, &*self.run);
+                let found = match lines::of(of, Time::now(), (&machine, ms), &record) {
+                    Ok(line) => Found::Machine(None, line),
+                    Err(refusal) => Found::Nothing(None, refusal.text),
+                };
+                self.say(found).await;
+            })
+            .await?;
+        if wanted.is_some() && !told.get() {
+            self.say(Found::Nothing(None, "the server does not know it".into())).await;
+        }
+        Ok(())
     }
 
     /// The first trouble ends it: the rest would have the same.
@@ -134,12 +191,15 @@ impl Asking {
             Which::Id(id) => Some(*id),
             Which::Serial(_) => None,
         };
-        let found = match self.jamf.computer(&which).await {
+        let Server::Jamf(jamf) = &*self.server else { return Ok(()) };
+        let found = match jamf.computer(&which).await {
             Err(Trouble::Missing) => Found::Nothing(id, "the server does not know it".into()),
             Err(trouble) => return Err(trouble),
             Ok(computer) => {
                 let id = id.or_else(|| computer.pointer("/general/id")?.as_u64());
-                match lines::computer(&self.conf, &self.run, Time::now(), &computer) {
+                let told = (&inventory::machine(&computer, &self.conf.units), inventory::taken(&computer));
+                let body = serde_json::json!({"url": self.conf.url, "computer": computer});
+                match lines::of((&self.conf, COMPUTER, &self.run), Time::now(), told, &body) {
                     Ok(line) => Found::Machine(id, line),
                     Err(refusal) => Found::Nothing(id, refusal.text),
                 }

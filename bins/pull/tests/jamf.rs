@@ -127,6 +127,32 @@ fn whoever_is_not_let_in_says_so_and_does_not_insist() {
     }
 }
 
+#[test]
+fn webhooks_are_made_once_and_removed() {
+    let jamf = Jamf::start(Manner { token_uses: 7, ..Manner::default() }, 0);
+    let dir = hub(&jamf.url, "webhook = { secret = \"of<the>webhooks\" }\n");
+    let path = dir.path().join("pipeline.toml");
+    let text = std::fs::read_to_string(&path).unwrap().replace("{ env = \"JAMF_SECRET\" }", &format!("\"{SECRET}\""));
+    std::fs::write(&path, text.replace("version = 1\n", "version = 1\nurl = \"https://hub.example.com/\"\n")).unwrap();
+    let config = pipe::config::Config::load(&path, None).unwrap().0;
+    jamf.seen.lock().unwrap().webhooks.insert(1, "<webhook><name>of somebody else</name></webhook>".into());
+    for _ in 0..2 {
+        pull::setup(&config, "jamf-prod", false).unwrap();
+        let seen = jamf.seen.lock().unwrap();
+        assert_eq!(seen.webhooks.len(), 21);
+        let xml = seen.webhooks.values().find(|xml| xml.contains("<event>ComputerInventoryCompleted</event>")).unwrap();
+        for part in [
+            "<url>https://hub.example.com/jamf/post_event/</url>",
+            "<authentication_type>BASIC</authentication_type>",
+            "<password>of&lt;the&gt;webhooks</password>",
+        ] {
+            assert!(xml.contains(part), "{xml}");
+        }
+    }
+    pull::setup(&config, "jamf-prod", true).unwrap();
+    assert_eq!(jamf.seen.lock().unwrap().webhooks.keys().copied().collect::<Vec<_>>(), [1], "somebody else's stays");
+}
+
 /// A pipeline's stage: a topic of webhooks in, a topic of records out.
 struct Stage {
     dir: TempDir,

@@ -11,6 +11,7 @@ mod enrol;
 mod explain;
 mod import;
 mod init;
+mod jamf;
 mod joined;
 mod plan;
 mod progress;
@@ -76,6 +77,11 @@ enum Command {
         #[command(subcommand)]
         what: enrol::Args,
     },
+    /// Look after the webhooks of a Jamf server
+    Jamf {
+        #[command(subcommand)]
+        what: jamf::Args,
+    },
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
     /// Make a pipeline.toml with certificates and a first probe
@@ -128,6 +134,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
+        Command::Jamf { what } => jamf::run(global, what),
         Command::Demo(args) => demo::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),

@@ -7,6 +7,7 @@ mod body;
 mod cut;
 mod inflate;
 mod line;
+pub mod pulled;
 mod reply;
 mod route;
 mod scan;
@@ -28,7 +29,7 @@ pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
 pub use sources::osquery::translate::believed;
-pub use sources::{ALL, by_name, jamf, osquery, webhook};
+pub use sources::{ALL, by_name, jamf, osquery, sal, watchman, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {

@@ -5,6 +5,8 @@ use crate::Source;
 // sources: begin
 pub mod jamf;
 pub mod osquery;
+pub mod sal;
+pub mod watchman;
 pub mod webhook;
 // sources: end
 
@@ -13,6 +15,8 @@ pub const ALL: &[&dyn Source] = &[
     // list: begin
     &jamf::SOURCE,
     &osquery::SOURCE,
+    &sal::SOURCE,
+    &watchman::SOURCE,
     &webhook::SOURCE,
     // list: end
 ];

@@ -258,6 +258,28 @@ fn what_is_no_webhook_is_refused_and_a_full_disk_is_busy() {
     assert_eq!(hub.post("/jamf/post_event/two/", &[], br#"{"webhook":{"webhookEvent":"A"},"event":{}}"#), 503);
 }
 
+/// However a body is cut or damaged, it is a webhook or it is refused: nothing else happens.
+#[test]
+fn a_damaged_body_is_refused_at_every_byte() {
+    let hub = Hub::jamf();
+    for name in ["edge_xml.xml", "ComputerPolicyFinished.json"] {
+        let file = data("authored-jamf").into_iter().find(|file| file.ends_with(name)).unwrap();
+        let whole = std::fs::read(file).unwrap().trim_ascii_end().to_vec();
+        for end in 0..whole.len() {
+            assert_eq!(hub.post("/jamf/post_event/two/", &[], &whole[..end]), 400, "{name} cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for byte in [0, b'<', b'&', b'"', b'}', 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                let status = hub.post("/jamf/post_event/two/", &[], &damaged);
+                assert!(matches!(status, 200 | 400), "{name} with {byte} at {at}: {status}");
+                hub.taken();
+            }
+        }
+    }
+}
+
 #[test]
 fn the_hub_does_not_hear_of_itself() {
     let hub = Hub::jamf();

@@ -40,6 +40,7 @@ pub struct Seen {
     pub at_a_time: usize,
     pub most_at_a_time: usize,
     pub busy: usize,
+    pub webhooks: BTreeMap<u64, String>,
 }
 
 impl Seen {
@@ -145,7 +146,7 @@ fn answer(
     let plain = |status: u16, value: Value| (status, String::new(), value);
     let header = |name: &str| headers.get(name).map_or("", String::as_str);
     let tokens = if manner.old { "POST /api/oauth/token" } else { "POST /api/v1/oauth/token" };
-    if request.starts_with("POST") {
+    if request.starts_with("POST /api/") {
         return match request {
             _ if request != tokens => plain(404, json!({})),
             _ if header("content-type") != "application/x-www-form-urlencoded" => plain(415, json!({})),
@@ -166,6 +167,20 @@ fn answer(
             Some(uses) => *uses -= 1,
         }
     }
+    if let Some((method, id)) = request.split_once(" /JSSResource/webhooks/id/") {
+        let (id, webhooks) = (id.parse().unwrap(), &mut seen.lock().unwrap().webhooks);
+        if method == "DELETE" {
+            return plain(if webhooks.remove(&id).is_some() { 200 } else { 404 }, json!({}));
+        }
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let id = if method == "POST" { webhooks.len() as u64 + 1 } else { id };
+        assert!(method == "POST" || webhooks.contains_key(&id), "{request}");
+        if header("content-type") != "text/xml" || !text.starts_with("<webhook><name>") {
+            return plain(415, json!({}));
+        }
+        webhooks.insert(id, text);
+        return plain(201, json!({}));
+    }
     if header("accept") != "application/json" {
         return plain(406, json!("the Classic API speaks XML to whoever does not ask for JSON"));
     }
@@ -183,6 +198,12 @@ fn answer(
     }
     if let Some(serial) = path.strip_prefix("/JSSResource/computers/serialnumber/") {
         return found(computers.values().find(|c| c["general"]["serial_number"] == serial));
+    }
+    if path == "/JSSResource/webhooks" {
+        let name = |xml: &String| xml.split_once("<name>").unwrap().1.split_once("</name>").unwrap().0.to_owned();
+        let webhooks = &seen.lock().unwrap().webhooks;
+        let all: Vec<Value> = webhooks.iter().map(|(id, xml)| json!({"id": id, "name": name(xml)})).collect();
+        return plain(200, json!({"webhooks": all}));
     }
     if path == "/JSSResource/computers" {
         let all: Vec<Value> = computers.keys().map(|id| json!({"id": id, "name": "x"})).collect();

@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 
 use event::inventory::Snapshot;
-use event::{Body, Machine, Raw};
-use serde_json::{Map, Value, json};
+use event::{Machine, Raw};
+use serde_json::{Value, json};
 
 use crate::osquery::facts;
 use crate::osquery::translate::believed;
+use crate::pulled::{Object, body, pick};
 use crate::{MachineFacts, Refusal};
-
-type Object = Map<String, Value>;
 
 /// The machine of a computer's record. `units` names the unit of a site.
 pub fn machine(computer: &Value, units: &BTreeMap<String, String>) -> Machine {
@@ -68,19 +67,6 @@ pub(super) fn facts(raw: &Raw) -> Option<MachineFacts> {
     Some(MachineFacts { serial_number, hardware_uuid, hostname, platform, os_version, agent_version: None })
 }
 
-fn body(raw: &Raw) -> Result<Value, Refusal> {
-    match &raw.body {
-        Body::Json(text) => {
-            serde_json::from_str(text.get()).map_err(|e| Refusal::new("not_json", format!("record is not JSON: {e}")))
-        }
-        Body::Base64 { .. } => Err(Refusal::new("not_json", "record came as bytes")),
-        Body::Cut { cut } => Err(Refusal::new(
-            "too_long",
-            format!("record of {} bytes is over the limit: no inventory of it", cut.bytes),
-        )),
-    }
-}
-
 /// The things by kind. A section that the server did not send is not told.
 fn parts(body: &Value, computer: &Value) -> BTreeMap<String, Vec<Object>> {
     let mut parts = BTreeMap::new();
@@ -131,15 +117,6 @@ const USER: [(&str, &str); 6] = [
     ("filevault_enabled", "filevault_enabled"),
 ];
 const ATTRIBUTE: [(&str, &str); 3] = [("name", "name"), ("type", "type"), ("value", "value")];
-
-/// The members of an object that are there and say something, by our names.
-fn pick(from: &Value, names: &[(&str, &str)]) -> Object {
-    let said = |value: &Value| !(value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()));
-    names
-        .iter()
-        .filter_map(|(theirs, ours)| Some(((*ours).to_owned(), from.get(*theirs).filter(|v| said(v))?.clone())))
-        .collect()
-}
 
 fn system_info(hardware: &Value, general: Option<&Value>) -> Object {
     let mut info = pick(hardware, &SYSTEM_INFO);
