@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each package of the workspace may link of the others.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("event", &[]),
     ("registry", &["event"]),
     ("sources", &["event"]),
     ("probe", &["event"]),
     ("pipe", &["event", "registry"]),
     ("receive", &["event", "registry", "sources", "pipe"]),
+    ("pull", &["event", "registry", "sources", "pipe"]),
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "probe", "pipe"]),
     ("store", &["event", "registry", "probe", "pipe"]),
-    ("zentral", &["event", "registry", "sources", "probe", "pipe", "receive", "normalize", "filter", "act", "store"]),
+    (
+        "zentral",
+        &["event", "registry", "sources", "probe", "pipe", "receive", "pull", "normalize", "filter", "act", "store"],
+    ),
 ];
 
 /// Crates that only one room may know.
@@ -25,7 +29,7 @@ const OWNED: [(&str, &[&str]); 7] = [
     ("jaq-core", &["probe"]),
     ("tantivy", &["store"]),
     ("lettre", &["act"]),
-    ("reqwest", &["act"]),
+    ("reqwest", &["act", "pull"]),
     ("rcgen", &["zentral"]),
     ("maxminddb", &["normalize"]),
 ];

@@ -134,6 +134,8 @@ impl Conf {
                 table.fail("", format!("`{name}` is the name of another kind of source"));
             }
             match kind {
+                // `pull` asks these, and says what is wrong with their tables; nobody calls.
+                sources::sal::NAME | sources::watchman::NAME => continue,
                 sources::jamf::NAME => conf.hooks.jamf(&mut table),
                 sources::webhook::NAME => conf.hooks.webhook(&mut table),
                 sources::osquery::NAME => conf.osquery = Osquery::read(&mut table, &mut conf.warnings),

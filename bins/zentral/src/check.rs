@@ -46,6 +46,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
+                all.extend(pull::check_secrets(&config));
                 all.extend(doubtful::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
@@ -96,12 +97,14 @@ pub fn whole(config: &Config) -> Vec<Finding> {
     let shared = Arc::new(config.clone());
     let mut all = receive::check(config);
     all.append(&mut normalize::check_sources(config));
+    all.append(&mut pull::check_sources(config));
     let mut filters_checked = false;
     for stage in &config.stages {
         // Stages that may be joined have no keys of their own, so none of them calls another's key unknown.
         for kind in &stage.kinds {
             all.append(&mut match kind {
                 StageKind::Receive => Vec::new(),
+                StageKind::Pull => pull::check(config, stage),
                 StageKind::Normalize => normalize::check(config, stage),
                 StageKind::Filter => {
                     filters_checked = true;

@@ -12,6 +12,7 @@ mod enrol;
 mod explain;
 mod import;
 mod init;
+mod jamf;
 mod joined;
 mod machine;
 mod plan;
@@ -48,6 +49,8 @@ enum Command {
     Run(run::Args),
     /// Listen to agents
     Receive(receive::Args),
+    /// Ask other servers what they know of machines
+    Pull(pull::Args),
     /// Make events of one shape
     Normalize(normalize::Args),
     /// Choose events with jq
@@ -84,6 +87,11 @@ enum Command {
     },
     /// Ask osquery agents now
     Query(query::Args),
+    /// Look after the webhooks of a Jamf server
+    Jamf {
+        #[command(subcommand)]
+        what: jamf::Args,
+    },
     /// Show the whole pipeline at work, with simulated agents
     Demo(demo::Args),
     /// Put request cases to a server that claims to understand agents
@@ -124,6 +132,7 @@ pub fn main() -> Exit {
         Command::Up(args) => up::run(global, args, |config, _| check::whole(config)),
         Command::Run(args) => run::run(global, args),
         Command::Receive(args) => receive::run(global, args),
+        Command::Pull(args) => pull::run(global, args),
         Command::Normalize(args) => normalize::run(global, args),
         Command::Filter(args) => filter::run(global, args),
         Command::Act(args) => act::run(global, args),
@@ -139,6 +148,7 @@ pub fn main() -> Exit {
         Command::Enrol { what } => enrol::run(global, what),
         Command::Machine { what } => machine::run(global, what),
         Command::Query(args) => query::run(global, args),
+        Command::Jamf { what } => jamf::run(global, what),
         Command::Demo(args) => demo::run(global, args),
         Command::Conform(args) => conform::run(global, args),
         Command::Init(args) => init::run(global, args),

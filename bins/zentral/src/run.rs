@@ -60,6 +60,7 @@ fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
         StageKind::Normalize => normalize::run(global, &normalize::Args { stage, ..Default::default() }),
         StageKind::Filter => filter::run(global, &filter::Args { stage, ..Default::default() }),
         StageKind::Receive => receive::run(global, &receive::Args { stage, ..Default::default() }),
+        StageKind::Pull => pull::run(global, &pull::Args { stage, ..Default::default() }),
         StageKind::Act => act::run(global, &act::Args { stage, ..Default::default() }),
         StageKind::Store => store::run(global, &store::Args { stage, ..Default::default() }),
     }

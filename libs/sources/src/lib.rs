@@ -7,6 +7,7 @@ mod body;
 mod cut;
 mod inflate;
 mod line;
+pub mod pulled;
 pub mod relaxed;
 mod reply;
 mod route;
@@ -29,7 +30,7 @@ pub use reply::{Reply, ReplyBody};
 pub use route::{Headers, Route, route};
 pub use scan::{Flaw, RECORD_DEPTH_MAX};
 pub use sources::osquery::translate::believed;
-pub use sources::{ALL, by_name, jamf, munki, osquery, santa, webhook};
+pub use sources::{ALL, by_name, jamf, munki, osquery, sal, santa, watchman, webhook};
 
 /// Somebody who speaks to the hub: how to answer, and what the words mean.
 pub trait Source: Sync {

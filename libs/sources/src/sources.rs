@@ -6,7 +6,9 @@ use crate::Source;
 pub mod jamf;
 pub mod munki;
 pub mod osquery;
+pub mod sal;
 pub mod santa;
+pub mod watchman;
 pub mod webhook;
 // sources: end
 
@@ -17,6 +19,8 @@ pub const ALL: &[&dyn Source] = &[
     &munki::SOURCE,
     &osquery::SOURCE,
     &santa::SOURCE,
+    &sal::SOURCE,
+    &watchman::SOURCE,
     &webhook::SOURCE,
     // list: end
 ];

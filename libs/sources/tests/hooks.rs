@@ -258,6 +258,28 @@ fn what_is_no_webhook_is_refused_and_a_full_disk_is_busy() {
     assert_eq!(hub.post("/jamf/post_event/two/", &[], br#"{"webhook":{"webhookEvent":"A"},"event":{}}"#), 503);
 }
 
+/// However a body is cut or damaged, it is a webhook or it is refused: nothing else happens.
+#[test]
+fn a_damaged_body_is_refused_at_every_byte() {
+    let hub = Hub::jamf();
+    for name in ["edge_xml.xml", "ComputerPolicyFinished.json"] {
+        let file = data("authored-jamf").into_iter().find(|file| file.ends_with(name)).unwrap();
+        let whole = std::fs::read(file).unwrap().trim_ascii_end().to_vec();
+        for end in 0..whole.len() {
+            assert_eq!(hub.post("/jamf/post_event/two/", &[], &whole[..end]), 400, "{name} cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for byte in [0, b'<', b'&', b'"', b'}', 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                let status = hub.post("/jamf/post_event/two/", &[], &damaged);
+                assert!(matches!(status, 200 | 400), "{name} with {byte} at {at}: {status}");
+                hub.taken();
+            }
+        }
+    }
+}
+
 #[test]
 fn the_hub_does_not_hear_of_itself() {
     let hub = Hub::jamf();
@@ -370,4 +392,65 @@ fn a_signature_holds_for_a_while_and_a_repeat_is_the_same_event() {
     let ids: Vec<String> = hub.taken().into_iter().map(|(raw, _)| raw.id).collect();
     assert_eq!((ids.len(), &ids[0]), (4, &ids[1]));
     assert_ne!(ids[0], ids[2]);
+}
+
+/// The records of the API that are known, as snapshots: what is expected lies beside them.
+#[test]
+fn a_computer_of_the_api_is_a_snapshot() {
+    for (file, sizes) in [
+        (
+            "zentral/jamf_computer_response.json",
+            [("osx_app", 54), ("certificate", 5), ("group", 2), ("disk", 1), ("user", 1)],
+        ),
+        ("jamf-sdk/computer_json.json", [("osx_app", 1), ("certificate", 1), ("group", 2), ("disk", 1), ("user", 1)]),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/jamf").join(file);
+        let read: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let mut computer = read.get("computer").unwrap_or(&read).clone();
+        computer["general"]["site"] = json!({"id": 3, "name": "Berlin HQ"});
+        // One broken application among the others.
+        computer["software"]["applications"].as_array_mut().unwrap().push(json!("broken"));
+        let units = BTreeMap::from([("Berlin HQ".to_owned(), "berlin".to_owned())]);
+        let machine = sources::jamf::inventory::machine(&computer, &units);
+        let line = json!({"v": 1, "id": "x", "source": "jamf-prod", "kind": "computer", "received": "2022-12-23T00:00:00Z",
+            "machine": machine, "body": {"url": "https://jss.example.com/", "computer": computer}});
+        let raw = Raw::parse(line.to_string().as_bytes()).unwrap();
+        let source = sources::by_name("jamf").unwrap();
+        let snapshot = source.snapshot(&raw).unwrap().unwrap();
+        for (kind, count) in sizes {
+            assert_eq!(snapshot.parts[kind].len(), count, "{file}: {kind}");
+        }
+        let of = |kind: &str| Value::Object(snapshot.parts[kind][0].clone());
+        assert_eq!(of("business_unit"), json!({"reference": "3", "name": "Berlin HQ"}));
+        assert_eq!(machine.unit.as_deref(), Some("berlin"));
+        assert_eq!((machine.platform.as_deref(), machine.groups.len()), (Some("macos"), 2));
+        if file.starts_with("jamf-sdk") {
+            assert_eq!(snapshot.taken.to_string(), "2022-12-22T21:31:48.190Z");
+            assert_eq!(of("os_version"), json!({"name": "macOS", "version": "12.6.1", "build": "21G217"}));
+            assert_eq!(
+                of("link"),
+                json!({"anchor_text": "Jamf", "url": "https://jss.example.com/computers.html?id=123"})
+            );
+            assert_eq!(of("disk")["filevault_status"], "Encrypted");
+            assert_eq!(of("principal_user")["principal_name"], "admin@my.org");
+            assert_eq!(
+                of("extension_attribute"),
+                json!({"name": "Find My Mac Enabled", "type": "String", "value": "FALSE"})
+            );
+            assert_eq!(
+                of("network_interface"),
+                json!({"mac": "a0:b1:c2:d3:e4:f5", "interface": "IEEE80211", "address": "192.168.100.101"})
+            );
+            assert_eq!(source.facts(&raw).unwrap().serial_number.as_deref(), Some("ABCDE12345"));
+        } else {
+            assert!(source.translate(&raw).unwrap().is_empty());
+        }
+        // What the server did not send is not told, and is not gone.
+        let bare = json!({"v": 1, "id": "x", "source": "jamf-prod", "kind": "computer", "received": "2022-12-23T00:00:00Z",
+            "machine": {"serial_number": "C02"}, "body": {"computer": {"general": {"id": 1}}}});
+        let raw = Raw::parse(bare.to_string().as_bytes()).unwrap();
+        let parts = source.snapshot(&raw).unwrap().unwrap().parts;
+        assert!(!parts.contains_key("osx_app") && !parts.contains_key("group"), "{parts:?}");
+        assert_eq!(source.facts(&raw), None, "no unit");
+    }
 }

@@ -52,16 +52,15 @@ pub struct Callers {
 impl Hooks {
     /// Takes in a Jamf server.
     pub fn jamf(&mut self, table: &mut Settings) {
-        for key in ["url", "client", "every", "units"] {
-            if table.has(key) {
-                table.fail(key, "inventory is not pulled by this version; `webhook` is understood");
-            }
-        }
-        let _ = (table.str("url"), table.table("client"), table.str("every"), table.table("units"));
+        // `pull` reads these, and says what is wrong with them.
+        let _ = (table.str("url"), table.table("client"), table.str("every"), table.table("units"), table.str("ca"));
         let place = table.clone();
         let Some(mut webhook) = table.table("webhook") else {
-            if !table.has("webhook") {
-                table.fail("", "needs the key `webhook` = { secret = … }");
+            if !table.has("webhook") && !table.has("client") {
+                table.fail(
+                    "",
+                    "needs the key `webhook` = { secret = … }, or `client` = { id, secret } to be asked with",
+                );
             }
             return;
         };

@@ -36,7 +36,9 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
         complain(&render(&findings));
         StageError::usage("the configuration is wrong")
     })?;
-    let Loaded { config, files } = loaded;
+    let Loaded { mut config, files } = loaded;
+    // The files stand for all sources: nobody else is asked.
+    config.stages.retain(|stage| !stage.runs(StageKind::Pull));
     let _lock = home::open(&data)?;
     let copies = Copies::of(&data);
     let copied = copies.make(&files).and_then(|copy| copies.switch(&copy));

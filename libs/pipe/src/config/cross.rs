@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, named: &Named) -> Vec<Finding> {
     found.extend(owners(config));
     found.extend(cycles(config));
     found.extend(searched(config));
+    found.extend(pulled(config));
     let topics = || config.stages.iter().flat_map(StageConf::writes);
     for table in &named.topics {
         if !topics().any(|topic| topic == table.name()) {
@@ -129,6 +130,24 @@ fn cycles(config: &Config) -> Vec<Finding> {
                 }
             }
         }
+    }
+    found
+}
+
+/// What is asked is there, and asked by one stage.
+fn pulled(config: &Config) -> Vec<Finding> {
+    let (mut found, mut askers) = (Vec::new(), BTreeMap::new());
+    for stage in &config.stages {
+        let Some(source) = stage.source.as_deref().filter(|name| super::is_name(name)) else { continue };
+        let text = if !config.sources.contains_key(source) {
+            let near = nearest(source, config.sources.keys().map(String::as_str));
+            format!("the configuration has no source `{source}`{near}")
+        } else if let Some(other) = askers.insert(source, &stage.name) {
+            format!("stage `{other}` asks `{source}` already")
+        } else {
+            continue;
+        };
+        found.extend(at(&stage.settings, |at| at.fail("run", text)));
     }
     found
 }

@@ -38,6 +38,7 @@ fn next(before: &[StageKind], word: &str) -> Result<StageKind, String> {
     let apart = |why: &str| Err(format!("`{word}` cannot be joined: {why} ({} can)", words(&JOINED)));
     match kind {
         StageKind::Receive => return apart("it listens to agents, and what faces them links nothing else"),
+        StageKind::Pull => return apart("it waits for other servers"),
         StageKind::Act => return apart("its queue is state of its own, and it would hold up the stages before it"),
         StageKind::Store => return apart("its commits would hold up the stages before it"),
         StageKind::Normalize | StageKind::Filter => {}

@@ -14,6 +14,8 @@ const SILENT_MIN: Duration = Duration::from_secs(30 * 60);
 pub enum StageKind {
     /// Listens to agents.
     Receive,
+    /// Asks other servers what they know of machines.
+    Pull,
     /// Makes events of one shape.
     Normalize,
     /// Asks jq which events matter.
@@ -26,8 +28,9 @@ pub enum StageKind {
 
 impl StageKind {
     /// All of them, by the word that `run` takes.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("receive", Self::Receive),
+        ("pull", Self::Pull),
         ("normalize", Self::Normalize),
         ("filter", Self::Filter),
         ("act", Self::Act),
@@ -37,7 +40,7 @@ impl StageKind {
     /// How long its outputs still take lines when room gets scarce (design § 3).
     pub fn class(self) -> Class {
         match self {
-            Self::Receive => Class::Source,
+            Self::Receive | Self::Pull => Class::Source,
             Self::Act => Class::Outcome,
             Self::Normalize | Self::Filter | Self::Store => Class::Between,
         }
@@ -135,6 +138,8 @@ pub struct StageConf {
     pub name: String,
     /// Its programs, in the order in which lines pass them; several are joined in one process.
     pub kinds: Vec<StageKind>,
+    /// The source that it asks, if it is a `pull`.
+    pub source: Option<String>,
     /// Inputs.
     pub from: Vec<Place>,
     /// Main output.
@@ -181,7 +186,7 @@ impl StageConf {
 
     pub(super) fn read(mut table: Settings) -> (Option<Self>, Settings) {
         let name = table.name().to_owned();
-        let kinds = kinds(&mut table, &name);
+        let (kinds, source) = kinds(&mut table, &name);
         let mut places = |key: &str| {
             let texts = table.strings(key);
             let mut all = Vec::new();
@@ -225,29 +230,33 @@ impl StageConf {
         if runs(StageKind::Receive) && !from.is_empty() {
             table.fail("from", "receive listens and reads no topic");
         }
-        if !runs(StageKind::Receive) && from.is_empty() {
+        if ![StageKind::Receive, StageKind::Pull].into_iter().any(runs) && from.is_empty() {
             table.fail("", "needs the key `from`");
         }
         if runs(StageKind::Store) && !to.is_empty() {
             table.fail("to", "a store writes no topic");
         }
-        if [StageKind::Receive, StageKind::Normalize, StageKind::Filter].into_iter().any(runs) && to.is_empty() {
+        if [StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Filter].into_iter().any(runs)
+            && to.is_empty()
+        {
             table.fail("", "needs the key `to`");
         }
         if !runs(StageKind::Filter) && !matches.is_empty() {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, from, to, matches, lag, silent, geo, start, settings }), table)
+        (Some(Self { name, kinds, source, from, to, matches, lag, silent, geo, start, settings }), table)
     }
 }
 
-/// What a stage runs: the words of `run`, else its own name.
-fn kinds(table: &mut Settings, name: &str) -> Option<Vec<StageKind>> {
+/// What a stage runs: the words of `run`, else its own name. A `pull` says what it asks as well.
+fn kinds(table: &mut Settings, name: &str) -> (Option<Vec<StageKind>>, Option<String>) {
     let words = StageKind::ALL.map(|(word, _)| word);
     let run = table.str("run");
+    let asked = run.as_ref().and_then(|run| run.trim().strip_prefix("pull ")).map(|source| source.trim().to_owned());
     let word = match run {
-        Some(run) if run.contains('|') => return joined::read(table, &run),
+        Some(run) if run.contains('|') => return (joined::read(table, &run), None),
+        Some(_) if asked.is_some() => Some(StageKind::Pull.word()),
         _ if table.has("run") => table.word("run", &words),
         _ => {
             let word = words.into_iter().find(|word| *word == name);
@@ -257,7 +266,11 @@ fn kinds(table: &mut Settings, name: &str) -> Option<Vec<StageKind>> {
             word
         }
     };
-    StageKind::of(word?).map(|kind| vec![kind])
+    let kind = word.and_then(StageKind::of);
+    if kind == Some(StageKind::Pull) && asked.as_deref().is_none_or(|source| !super::is_name(source)) {
+        table.fail("run", "`pull` needs the name of a source: run = \"pull NAME\"");
+    }
+    (kind.map(|kind| vec![kind]), asked)
 }
 
 /// How much of a topic is kept.

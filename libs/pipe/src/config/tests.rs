@@ -245,6 +245,28 @@ fn what_can_be_joined() {
 }
 
 #[test]
+fn a_pull_names_what_it_asks() {
+    let pull = |run: &str, more: &str| {
+        format!("version = 1\n[source.j]\n[stage.jamf]\nrun = \"{run}\"\nto = \"topic:pulled\"\n{more}")
+    };
+    check(&pull("pull j", ""), &[]);
+    check(&pull("pull", ""), &[":4:7: `stage.jamf.run`: `pull` needs the name of a source"]);
+    check(&pull("pull J x", ""), &[":4:7: `stage.jamf.run`: `pull` needs the name of a source"]);
+    check(&pull("pull k", ""), &[":4:7: `stage.jamf.run`: the configuration has no source `k`; did you mean `j`?"]);
+    check(&pull("pull | filter", ""), &["`pull` cannot be joined: it waits for other servers"]);
+    check(
+        &pull("pull j", "[stage.two]\nrun = \"pull j\"\nto = \"topic:more\"\n"),
+        &[":7:7: `stage.two.run`: stage `jamf` asks `j` already"],
+    );
+    check("version = 1\n[stage.pull]\nto = \"topic:a\"\n", &["`pull` needs the name of a source"]);
+    let (_dir, loaded) = load(&[("pipeline.toml", &pull("pull j", ""))]);
+    let config = loaded.unwrap().0;
+    let jamf = config.stage("jamf").unwrap();
+    assert_eq!((jamf.source.as_deref(), jamf.words().as_str()), (Some("j"), "pull"));
+    assert!(config.state_file(jamf).ends_with("state/jamf.db"));
+}
+
+#[test]
 fn one_store_answers_for_all() {
     let stores = |one: &str, two: &str| {
         format!(

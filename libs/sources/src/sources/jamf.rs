@@ -5,6 +5,7 @@
 //! Which server speaks is known by its secret alone: in the path, or in a header.
 
 mod body;
+pub mod inventory;
 mod translate;
 mod xml;
 
@@ -12,17 +13,20 @@ use std::io::BufRead;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use event::inventory::Snapshot;
 use event::{Event, Raw, Time, json};
 
 use crate::secret::Word;
-use crate::{Desk, Lines, RECORD_MAX, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, whole};
+use crate::{Desk, Lines, MachineFacts, RECORD_MAX, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, whole};
 
 /// The kind of these sources.
 pub const NAME: &str = "jamf";
 /// This source.
 pub static SOURCE: Jamf = Jamf;
-/// The kind of its raw lines.
-pub(crate) const WEBHOOK: &str = "webhook";
+/// The kind of the raw lines that hold what a server knows of a computer; see [`inventory`].
+pub const COMPUTER: &str = "computer";
+/// The kind of the raw lines of webhooks.
+pub const WEBHOOK: &str = "webhook";
 
 static ROUTES: [Route; 4] = [
     Route::new("/jamf/post_event/*/", "post_event", Some(RECORD_MAX)),
@@ -75,12 +79,22 @@ impl Source for Jamf {
     fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
         match raw.kind.as_str() {
             WEBHOOK => translate::webhook(raw).map(|event| vec![event]),
+            // What it says is the inventory's: see `snapshot`.
+            COMPUTER => inventory::snapshot(raw).map(|_| Vec::new()),
             kind => Err(Refusal::new("kind", format!("{kind:?} is no kind of record of jamf"))),
         }
     }
 
     fn read_log(&self, _line: &[u8], _now: Time) -> Result<Vec<Event>, Refusal> {
         Err(Refusal::new("no_log", "jamf has no log that can be read; its server calls the hub"))
+    }
+
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        (raw.kind == COMPUTER).then(|| inventory::snapshot(raw))
+    }
+
+    fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
+        if raw.kind == COMPUTER { inventory::facts(raw) } else { None }
     }
 }
 

@@ -1,0 +1,149 @@
+//! Asking over HTTP: bounded in time, bytes, requests at a time and tries; a redirect is followed nowhere, for it would
+//! take the token along.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, RequestBuilder};
+use tokio::sync::Semaphore;
+
+/// How long making the connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of one answer. The record of a computer with thousands of fonts and services has a few.
+const ANSWER_MAX: usize = 32 << 20;
+/// Requests at a time, as Jamf asks of whoever uses its API.
+const AT_A_TIME: usize = 5;
+/// Tries of one request.
+const TRIES: u32 = 5;
+/// The longest pause between two tries, whatever the server asks for.
+const PAUSE_MAX: Duration = Duration::from_secs(120);
+/// The first pause.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest file of certificates, in bytes.
+const PEM_MAX: u64 = 4 << 20;
+const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server did not take who asks, with this status.
+    Denied(u16),
+    /// There is no such thing.
+    Missing,
+    /// Anything else, a fragment for people: the server is away, is busy for too long, or says what nobody understands.
+    Other(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Denied(status) => {
+                write!(f, "the server answers {status}: it does not take this client, or not for that")
+            }
+            Self::Missing => f.write_str("there is no such thing"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A client for one server.
+pub struct Http {
+    client: Client,
+    turns: Semaphore,
+    pause: Duration,
+}
+
+impl Http {
+    /// Trusts the well-known authorities, those of `SSL_CERT_FILE`, and those of `ca`.
+    pub fn new(ca: Option<&Path>) -> Result<Self, String> {
+        let mut client = Client::builder()
+            .user_agent(USER_AGENT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        let named = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()).map(std::path::PathBuf::from);
+        for path in ca.map(Path::to_owned).into_iter().chain(named) {
+            let fail = |e: std::io::Error| format!("cannot read {}: {e}", path.display());
+            if std::fs::metadata(&path).map_err(fail)?.len() > PEM_MAX {
+                return Err(format!("{} is longer than {PEM_MAX} bytes", path.display()));
+            }
+            let pem = std::fs::read(&path).map_err(fail)?;
+            let all = reqwest::Certificate::from_pem_bundle(&pem);
+            for certificate in all.map_err(|_| format!("{} holds no certificates", path.display()))? {
+                client = client.add_root_certificate(certificate);
+            }
+        }
+        let client = client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?;
+        Ok(Self { client, turns: Semaphore::new(AT_A_TIME), pause: PAUSE_MIN })
+    }
+
+    /// The body of the answer to what `ask` makes of the client. What may pass is tried again with growing pauses, or
+    /// those that the server asks for.
+    pub async fn ask(&self, ask: impl Fn(&Client) -> RequestBuilder) -> Result<Vec<u8>, Trouble> {
+        let (mut pause, mut tries) = (self.pause, 0);
+        loop {
+            tries += 1;
+            let once = {
+                // Not held during a pause: others may have better luck.
+                let _turn = self.turns.acquire().await.map_err(|e| Trouble::Other(e.to_string()))?;
+                once(ask(&self.client)).await
+            };
+            let (why, after) = match once {
+                Ok(body) => return Ok(body),
+                Err(Failed::Never(trouble)) => return Err(trouble),
+                Err(Failed::Later(why, after)) => (why, after),
+            };
+            if tries >= TRIES {
+                return Err(Trouble::Other(why));
+            }
+            tokio::time::sleep(after.unwrap_or(pause).min(PAUSE_MAX)).await;
+            pause = pause.saturating_mul(2);
+        }
+    }
+}
+
+enum Failed {
+    Never(Trouble),
+    Later(String, Option<Duration>),
+}
+
+async fn once(request: RequestBuilder) -> Result<Vec<u8>, Failed> {
+    // The URL may hold a key.
+    let later = |e: reqwest::Error| Failed::Later(plain(e), None);
+    let mut response = request.send().await.map_err(later)?;
+    let status = response.status().as_u16();
+    match status {
+        200..=299 => {}
+        401 | 403 => return Err(Failed::Never(Trouble::Denied(status))),
+        404 => return Err(Failed::Never(Trouble::Missing)),
+        408 | 425 | 429 | 500..=599 => {
+            let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            return Err(Failed::Later(format!("the server answers {status}"), after.map(Duration::from_secs)));
+        }
+        _ => return Err(Failed::Never(Trouble::Other(format!("the server answers {status}")))),
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(later)? {
+        if body.len() + chunk.len() > ANSWER_MAX {
+            return Err(Failed::Never(Trouble::Other(format!("an answer is longer than {ANSWER_MAX} bytes"))));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What went wrong, to its root, without the URL.
+fn plain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

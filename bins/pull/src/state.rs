@@ -1,0 +1,62 @@
+//! What `pull` remembers: when all machines were told last, which the server knows, and which are to be asked for.
+
+use registry::db::{DbError, Schema, Tx};
+
+pub const SCHEMA: Schema = Schema {
+    name: "pull",
+    migrations: &["CREATE TABLE pulled (source TEXT PRIMARY KEY, at BIGINT NOT NULL); \
+        CREATE TABLE known (source TEXT NOT NULL, id BIGINT NOT NULL, PRIMARY KEY (source, id)); \
+        CREATE TABLE wanted (source TEXT NOT NULL, id BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (source, id));"],
+};
+
+/// The most machines that wait to be asked for; the next full inventory brings the others.
+const WANTED_MAX: i64 = 50_000;
+
+/// When all machines were told last, in ms since 1970.
+pub fn pulled(tx: &mut Tx<'_>, source: &str) -> Result<Option<i64>, DbError> {
+    let rows = tx.query("SELECT at FROM pulled WHERE source = $1", &[source.into()])?;
+    Ok(rows.first().map(|row| row.int(0)))
+}
+
+/// All machines were told, as they were at this time.
+pub fn set_pulled(tx: &mut Tx<'_>, source: &str, at: i64) -> Result<(), DbError> {
+    let sql = "INSERT INTO pulled (source, at) VALUES ($1, $2) ON CONFLICT (source) DO UPDATE SET at = excluded.at";
+    tx.execute(sql, &[source.into(), at.into()])?;
+    tx.execute("DELETE FROM wanted WHERE source = $1 AND at <= $2", &[source.into(), at.into()])?;
+    Ok(())
+}
+
+/// Whether this machine was told once.
+pub fn is_known(tx: &mut Tx<'_>, source: &str, id: i64) -> Result<bool, DbError> {
+    let rows = tx.query("SELECT 1 FROM known WHERE source = $1 AND id = $2", &[source.into(), id.into()])?;
+    Ok(!rows.is_empty())
+}
+
+/// This machine is to be asked for; false: too many are.
+pub fn want(tx: &mut Tx<'_>, source: &str, id: i64, at: i64) -> Result<bool, DbError> {
+    let rows = tx.query("SELECT COUNT(*) FROM wanted WHERE source = $1", &[source.into()])?;
+    if rows.first().is_some_and(|row| row.int(0) >= WANTED_MAX) {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO wanted (source, id, at) VALUES ($1, $2, $3) ON CONFLICT (source, id) DO UPDATE SET at = excluded.at";
+    tx.execute(sql, &[source.into(), id.into(), at.into()])?;
+    Ok(true)
+}
+
+/// Some that are to be asked for, those that wait longest first.
+pub fn wanted(tx: &mut Tx<'_>, source: &str, most: i64) -> Result<Vec<i64>, DbError> {
+    let sql = "SELECT id FROM wanted WHERE source = $1 ORDER BY at, id LIMIT $2";
+    Ok(tx.query(sql, &[source.into(), most.into()])?.iter().map(|row| row.int(0)).collect())
+}
+
+/// This machine was told as it was at `asked`, or is not there (`known`). What was wanted since then stays wanted.
+pub fn told(tx: &mut Tx<'_>, source: &str, id: i64, asked: i64, known: bool) -> Result<(), DbError> {
+    let sql = "DELETE FROM wanted WHERE source = $1 AND id = $2 AND at <= $3";
+    tx.execute(sql, &[source.into(), id.into(), asked.into()])?;
+    let sql = match known {
+        true => "INSERT INTO known (source, id) VALUES ($1, $2) ON CONFLICT (source, id) DO NOTHING",
+        false => "DELETE FROM known WHERE source = $1 AND id = $2",
+    };
+    tx.execute(sql, &[source.into(), id.into()])?;
+    Ok(())
+}

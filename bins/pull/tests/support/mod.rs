@@ -1,0 +1,223 @@
+//! A Jamf server that is as strict as the real one: it checks tokens, content types and how much it is asked at a time.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, missing_docs, reason = "tests may panic")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub const CLIENT: &str = "grant_type=client_credentials&client_id=6b1c&client_secret=s3cret%20of%2Bthe-client";
+
+/// How it behaves.
+#[derive(Clone)]
+pub struct Manner {
+    /// It has only the Classic API, and the token's old place.
+    pub old: bool,
+    /// Requests that a token is good for.
+    pub token_uses: usize,
+    /// Every so many requests it is busy.
+    pub busy_every: usize,
+    /// Every page is the first one.
+    pub endless: bool,
+    /// It sends whoever asks for computers elsewhere.
+    pub elsewhere: Option<String>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { old: false, token_uses: usize::MAX, busy_every: usize::MAX, endless: false, elsewhere: None }
+    }
+}
+
+#[derive(Default)]
+pub struct Seen {
+    pub requests: Vec<String>,
+    pub tokens: BTreeMap<String, usize>,
+    pub at_a_time: usize,
+    pub most_at_a_time: usize,
+    pub busy: usize,
+    pub webhooks: BTreeMap<u64, String>,
+}
+
+impl Seen {
+    pub fn count(&self, what: &str) -> usize {
+        self.requests.iter().filter(|r| r.contains(what)).count()
+    }
+}
+
+pub struct Jamf {
+    pub url: String,
+    pub seen: Arc<Mutex<Seen>>,
+    pub computers: Arc<Mutex<BTreeMap<u64, Value>>>,
+}
+
+impl Jamf {
+    /// With so many computers, made of the records that are known.
+    pub fn start(manner: Manner, computers: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let all: BTreeMap<u64, Value> = (1..=computers).map(|id| (id, computer(id))).collect();
+        let jamf = Self { url, seen: Arc::default(), computers: Arc::new(Mutex::new(all)) };
+        let (seen, computers) = (jamf.seen.clone(), jamf.computers.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (manner, seen, computers) = (manner.clone(), seen.clone(), computers.clone());
+                std::thread::spawn(move || speak(stream, &manner, &seen, &computers));
+            }
+        });
+        jamf
+    }
+}
+
+/// The record of the SDK's tests for odd numbers, that of Zentral's for even ones.
+fn computer(id: u64) -> Value {
+    let files = ["zentral/jamf_computer_response.json", "jamf-sdk/computer_json.json"];
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/jamf").join(files[usize::from(id % 2 == 1)]);
+    let read: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut computer = read.get("computer").unwrap_or(&read).clone();
+    computer["general"]["id"] = id.into();
+    computer["general"]["serial_number"] = format!("C02X{id:05}").into();
+    computer["general"]["udid"] = format!("54F50251-7D34-470E-98D1-{id:012X}").into();
+    computer["general"]["site"] = json!({"id": 3, "name": "Berlin HQ"});
+    computer
+}
+
+fn speak(stream: TcpStream, manner: &Manner, seen: &Mutex<Seen>, computers: &Mutex<BTreeMap<u64, Value>>) {
+    let mut from = BufReader::new(stream.try_clone().unwrap());
+    let mut to = stream;
+    loop {
+        let (mut line, mut headers) = (String::new(), BTreeMap::new());
+        if from.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        loop {
+            let mut header = String::new();
+            from.read_line(&mut header).unwrap();
+            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
+        let mut body = vec![0; length];
+        from.read_exact(&mut body).unwrap();
+        let request = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+        let number = {
+            let mut seen = seen.lock().unwrap();
+            seen.requests.push(request.clone());
+            seen.at_a_time += 1;
+            seen.most_at_a_time = seen.most_at_a_time.max(seen.at_a_time);
+            seen.requests.len()
+        };
+        std::thread::sleep(Duration::from_millis(2));
+        let (status, more, answer) = if number.is_multiple_of(manner.busy_every) {
+            let mut seen = seen.lock().unwrap();
+            seen.busy += 1;
+            let status = if seen.busy.is_multiple_of(2) { 503 } else { 429 };
+            (status, "Retry-After: 0\r\n".to_owned(), json!({}))
+        } else {
+            answer(&request, &headers, &body, manner, seen, computers)
+        };
+        seen.lock().unwrap().at_a_time -= 1;
+        let answer = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}Content-Length: {}\r\n\r\n",
+            answer.len()
+        );
+        if to.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+type Answer = (u16, String, Value);
+
+fn answer(
+    request: &str,
+    headers: &BTreeMap<String, String>,
+    body: &[u8],
+    manner: &Manner,
+    seen: &Mutex<Seen>,
+    computers: &Mutex<BTreeMap<u64, Value>>,
+) -> Answer {
+    let plain = |status: u16, value: Value| (status, String::new(), value);
+    let header = |name: &str| headers.get(name).map_or("", String::as_str);
+    let tokens = if manner.old { "POST /api/oauth/token" } else { "POST /api/v1/oauth/token" };
+    if request.starts_with("POST /api/") {
+        return match request {
+            _ if request != tokens => plain(404, json!({})),
+            _ if header("content-type") != "application/x-www-form-urlencoded" => plain(415, json!({})),
+            _ if body != CLIENT.as_bytes() => plain(401, json!({"error": "invalid_client"})),
+            _ => {
+                let mut seen = seen.lock().unwrap();
+                let token = format!("token-{}", seen.tokens.len());
+                seen.tokens.insert(token.clone(), manner.token_uses);
+                plain(200, json!({"access_token": token, "expires_in": 1200, "scope": "", "token_type": "Bearer"}))
+            }
+        };
+    }
+    {
+        let mut seen = seen.lock().unwrap();
+        let token = header("authorization").strip_prefix("Bearer ").unwrap_or_default();
+        match seen.tokens.get_mut(token) {
+            Some(0) | None => return plain(401, json!({"httpStatus": 401, "errors": []})),
+            Some(uses) => *uses -= 1,
+        }
+    }
+    if let Some((method, id)) = request.split_once(" /JSSResource/webhooks/id/") {
+        let (id, webhooks) = (id.parse().unwrap(), &mut seen.lock().unwrap().webhooks);
+        if method == "DELETE" {
+            return plain(if webhooks.remove(&id).is_some() { 200 } else { 404 }, json!({}));
+        }
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let id = if method == "POST" { webhooks.len() as u64 + 1 } else { id };
+        assert!(method == "POST" || webhooks.contains_key(&id), "{request}");
+        if header("content-type") != "text/xml" || !text.starts_with("<webhook><name>") {
+            return plain(415, json!({}));
+        }
+        webhooks.insert(id, text);
+        return plain(201, json!({}));
+    }
+    if header("accept") != "application/json" {
+        return plain(406, json!("the Classic API speaks XML to whoever does not ask for JSON"));
+    }
+    if let Some(elsewhere) = &manner.elsewhere {
+        return (302, format!("Location: {elsewhere}/api/v4/computers-inventory\r\n"), json!({}));
+    }
+    let computers = computers.lock().unwrap();
+    let path = request.strip_prefix("GET ").unwrap_or_default();
+    let found = |computer: Option<&Value>| match computer {
+        Some(computer) => plain(200, json!({"computer": computer})),
+        None => plain(404, json!({})),
+    };
+    if let Some(id) = path.strip_prefix("/JSSResource/computers/id/") {
+        return found(computers.get(&id.parse().unwrap()));
+    }
+    if let Some(serial) = path.strip_prefix("/JSSResource/computers/serialnumber/") {
+        return found(computers.values().find(|c| c["general"]["serial_number"] == serial));
+    }
+    if path == "/JSSResource/webhooks" {
+        let name = |xml: &String| xml.split_once("<name>").unwrap().1.split_once("</name>").unwrap().0.to_owned();
+        let webhooks = &seen.lock().unwrap().webhooks;
+        let all: Vec<Value> = webhooks.iter().map(|(id, xml)| json!({"id": id, "name": name(xml)})).collect();
+        return plain(200, json!({"webhooks": all}));
+    }
+    if path == "/JSSResource/computers" {
+        let all: Vec<Value> = computers.keys().map(|id| json!({"id": id, "name": "x"})).collect();
+        return plain(200, json!({"computers": all}));
+    }
+    match path.strip_prefix("/api/v2/computers-inventory?page=") {
+        Some(rest) if !manner.old => {
+            let page: usize = if manner.endless { 0 } else { rest.split('&').next().unwrap().parse().unwrap() };
+            assert!(rest.contains("&page-size=100&section=GENERAL"), "{rest}");
+            let ids: Vec<Value> =
+                computers.keys().skip(page * 100).take(100).map(|id| json!({"id": id.to_string()})).collect();
+            let total = if manner.endless { usize::MAX } else { computers.len() };
+            plain(200, json!({"totalCount": total, "results": ids}))
+        }
+        _ => plain(404, json!({})),
+    }
+}
