@@ -16,9 +16,10 @@ use tokio::sync::watch;
 
 use crate::Args;
 use crate::agents::Agents;
+use crate::carves::Carves;
 use crate::conf::{Conf, TlsFiles};
 use crate::heard::Heard;
-use crate::hub::{Hub, Live};
+use crate::hub::{Hub, Live, Remembered};
 use crate::known::Known;
 use crate::meters::Meters;
 use crate::queries::Queries;
@@ -79,6 +80,8 @@ impl Stage {
         heard.load(&db, now)?;
         let queries = Queries::default();
         queries.load(&db, now)?;
+        let carves = Carves::new(process.state().map(|_| config.data.join("carves")));
+        carves.load(&db)?;
         let known = Known::new(db, process.state())?;
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
@@ -91,7 +94,7 @@ impl Stage {
         let key = server_key(&process)
             .map_err(|e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display())))?;
         let (meters, registry) = (Meters::new(&process.metrics), config.data.join("registry.db"));
-        let hub = Hub::new(sink, known, heard, queries, registry, key, meters, live)
+        let hub = Hub::new(sink, Remembered { known, heard, queries, carves }, registry, key, meters, live)
             .map_err(|e| StageError::state(format!("no random numbers: {e}")))?;
         Ok(Self { process, args: args.clone(), hub: hub.into(), tickets, failed, _lock: lock })
     }
@@ -171,7 +174,7 @@ impl Stage {
     fn flush(&self) {
         let (mut db, now) = (self.hub.known.db(), Time::now().ms());
         let flushed = self.hub.heard.flush(&mut db, now);
-        let flushed = flushed.and(self.hub.queries.flush(&mut db, now));
+        let flushed = flushed.and(self.hub.queries.flush(&mut db, now)).and(self.hub.carves.flush(&mut db, now));
         let turned = self.tickets.as_ref().map_or(Ok(()), |tickets| tickets.turn(&mut db, now));
         if let Err(e) = flushed.and(turned) {
             tracing::warn!("what was heard is not written down: {e}");
@@ -256,10 +259,12 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(&[machines::SCHEMA, live::DELIVERIES])?)) };
+    let Some(file) = process.state() else {
+        return Ok((None, Db::memory(&[machines::SCHEMA, live::DELIVERIES, registry::carves::SCHEMA])?));
+    };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, live::DELIVERIES])
+    let db = Db::open(file, &[state::SCHEMA, machines::SCHEMA, live::DELIVERIES, registry::carves::SCHEMA])
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
     Ok((Some(lock), db))
 }

@@ -34,6 +34,7 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
     let made = match raw.kind.as_str() {
         "enroll" => vec![record.whole("osquery_enrollment", &raw.id)?],
         "request" => vec![record.whole("osquery_request", &raw.id)?],
+        "carve" => vec![record.whole("osquery_file_carving", &raw.id)?],
         "answer" => vec![record.whole("osquery_distributed_query_result", &raw.id)?],
         "refused" => vec![record.whole("osquery_body_refused", &raw.id)?],
         "conflict" => vec![record.whole("enrolment_conflict", &raw.id)?],
