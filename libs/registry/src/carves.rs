@@ -110,7 +110,7 @@ mod tests {
             moved: 5,
             finished: None,
         };
-        let mut put = |db: &mut Db, carve: &Carve| {
+        let put = |db: &mut Db, carve: &Carve| {
             let mut tx = db.begin().unwrap();
             super::put(&mut tx, carve).unwrap();
             forget(&mut tx, 5).unwrap();

@@ -21,6 +21,7 @@ mod translate;
 
 use std::io::BufRead;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::{
@@ -108,6 +109,10 @@ impl Source for Osquery {
         translate::log_line(line, now)
     }
 
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        translate::snapshot(raw)
+    }
+
     fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
         facts::of_raw(raw)
     }
@@ -182,8 +187,8 @@ fn post(
         WRITE => {
             let object = small(request, body, sink)?;
             let machine = speaker(desk, &object)?;
-            let due = desk.heard(NAME, &machine, "distributed_write");
-            distributed::write(request, &machine, &object, due, own(desk), sink)
+            heard(request, &machine, "distributed_write", desk, sink);
+            distributed::write(request, &machine, &object, own(desk), sink)
         }
         CARVE_START => {
             let object = small(request, body, sink)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use event::{Machine, json};
 
-use super::{DONE, Desk, NAME, carve, said};
+use super::{DONE, Desk, NAME, carve};
 use crate::scan;
 use crate::{Lines, Reply, ReplyBody, Request, Sink, Unavailable};
 
@@ -51,12 +51,11 @@ pub(super) fn read(machine: &Machine, desk: &dyn Desk) -> Result<Reply, Reply> {
     Ok(Reply::ok(ReplyBody::Own(out)))
 }
 
-/// Takes answers; `object` is canonical. `due`: a line about the request itself is.
+/// Takes answers; `object` is canonical.
 pub(super) fn write(
     request: &Request<'_>,
     machine: &Machine,
     object: &[u8],
-    due: bool,
     desk: &dyn Desk,
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
@@ -65,9 +64,6 @@ pub(super) fn write(
     let names: BTreeSet<&[u8]> =
         [queries, statuses].into_iter().flat_map(json::members).filter_map(Result::ok).map(|(key, _)| key).collect();
     let mut lines = Lines::new(NAME, request, machine);
-    if due {
-        said(&mut lines, "distributed_write");
-    }
     let mut taken = 0;
     for name in names.iter().take(ANSWERS_MAX) {
         // A name of ours needs no escapes.
