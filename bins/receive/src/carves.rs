@@ -1,5 +1,5 @@
-//! Carves of files: which are awaited, and the files that their blocks become. A carve grows as `SESSION.part` with a byte
-//! for each block in `SESSION.got`, so that it goes on after a restart; when it is whole it is renamed.
+//! Carves of files: which are awaited, and the files that their blocks become. A carve grows as `SESSION.part`, with the
+//! length of each block in `SESSION.got`, so that it goes on after a restart; when it is whole it is renamed.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -33,9 +33,8 @@ pub struct Carves {
 
 struct Known {
     carve: Carve,
-    /// Blocks that are there, and how many.
-    got: Vec<bool>,
-    count: u64,
+    /// For each block that is there its length and one; 0: it is not there.
+    got: Vec<u32>,
     /// It is not in the database as it is.
     moved: bool,
 }
@@ -51,11 +50,11 @@ impl Carves {
         let mut all = self.all();
         for carve in carves::all(db)? {
             let blocks = carve.announced.map_or(0, |announced| announced.count);
-            let mut got = vec![false; usize::try_from(blocks).unwrap_or(0)];
+            let mut got = vec![0; usize::try_from(blocks).unwrap_or(0)];
             let marks = self.path(&carve.session, "got").and_then(|path| fs::read(path).ok()).unwrap_or_default();
-            got.iter_mut().zip(marks).for_each(|(got, mark)| *got = mark == 1);
-            let count = got.iter().filter(|got| **got).count() as u64;
-            all.insert(carve.session.clone(), Known { carve, got, count, moved: false });
+            let marks = marks.chunks_exact(4).map(|mark| mark.try_into().map_or(0, u32::from_le_bytes));
+            got.iter_mut().zip(marks).for_each(|(got, mark)| *got = mark);
+            all.insert(carve.session.clone(), Known { carve, got, moved: false });
         }
         Ok(())
     }
@@ -82,7 +81,7 @@ impl Carves {
             moved: now,
             finished: None,
         };
-        all.insert(session, Known { carve, got: Vec::new(), count: 0, moved: true });
+        all.insert(session, Known { carve, got: Vec::new(), moved: true });
         true
     }
 
@@ -121,11 +120,12 @@ impl Carves {
         }
         known.carve.announced = Some(said);
         (known.carve.moved, known.moved) = (now, true);
-        known.got = vec![false; usize::try_from(announced.count).unwrap_or(0)];
+        known.got = vec![0; usize::try_from(announced.count).unwrap_or(0)];
         Ok((known.carve.clone(), false))
     }
 
-    /// Keeps a block: the first of its number counts. Some: the carve is whole, and its file has this name.
+    /// Keeps a block; of two of the same number the longer one counts, else the first. Some: the carve is whole. One whose
+    /// blocks are there and shorter than was announced never is.
     pub fn block(&self, block: &Block<'_>, now: i64) -> Result<Option<(Carve, Finished)>, NotTaken> {
         let mut all = self.all();
         let known = all.get_mut(block.session).ok_or(NotTaken::Unknown)?;
@@ -135,11 +135,12 @@ impl Carves {
         }
         let announced = Announced { count: said.count, block_size: said.block_size, size: said.size };
         let bytes = announced.bytes_of(block.number).ok_or(NotTaken::Wrong("there is no such block"))?;
-        if bytes != block.data.len() as u64 {
-            return Err(NotTaken::Wrong("block is not as long as was announced"));
+        if block.data.len() as u64 > bytes {
+            return Err(NotTaken::Wrong("block is longer than was announced"));
         }
+        let mark = u32::try_from(block.data.len() + 1).map_err(|_| NotTaken::Wrong("block is too long"))?;
         let number = usize::try_from(block.number).map_err(|_| NotTaken::Wrong("there is no such block"))?;
-        if known.carve.finished.is_some() || known.got.get(number).is_none_or(|got| *got) {
+        if known.carve.finished.is_some() || known.got.get(number).is_none_or(|got| *got >= mark) {
             return Ok(None); // sent twice
         }
         let (part, got) = (self.path(block.session, "part"), self.path(block.session, "got"));
@@ -149,17 +150,18 @@ impl Carves {
             NotTaken::Unavailable
         };
         write_at(&part, block.data, block.number * said.block_size).map_err(failed)?;
-        write_at(&got, &[1], block.number).map_err(failed)?;
-        known.got.iter_mut().skip(number).take(1).for_each(|got| *got = true);
-        known.count += 1;
+        write_at(&got, &mark.to_le_bytes(), block.number * 4).map_err(failed)?;
+        known.got.iter_mut().skip(number).take(1).for_each(|got| *got = mark);
         (known.carve.moved, known.moved) = (now, true);
-        if known.count < said.count {
+        if known.got.contains(&0) {
             return Ok(None);
+        }
+        if known.got.iter().map(|mark| u64::from(mark.saturating_sub(1))).sum::<u64>() != said.size {
+            return Err(NotTaken::Wrong("carve is shorter than was announced"));
         }
         let name = self.finish(&part, &got).map_err(|e| {
             // The block comes again, and with it another try.
-            known.got.iter_mut().skip(number).take(1).for_each(|got| *got = false);
-            known.count -= 1;
+            known.got.iter_mut().skip(number).take(1).for_each(|got| *got = 0);
             failed(e)
         })?;
         known.carve.finished = Some(now);

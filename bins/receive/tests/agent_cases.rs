@@ -148,8 +148,8 @@ impl Hub {
         if case.contains("start") {
             return String::new();
         }
-        let start = json!({"node_key": node_key, "carve_id": guid, "request_id": "r", "block_count": 2,
-            "block_size": 8192, "carve_size": 8192 + 11});
+        let start = json!({"node_key": node_key, "carve_id": guid, "request_id": "r", "block_count": 4455,
+            "block_size": 8192, "carve_size": 36_492_800});
         self.ask("", "carver/start", &start).body["session_id"].as_str().unwrap().to_owned()
     }
 

@@ -107,18 +107,23 @@ fn what_was_not_announced_is_not_taken() {
     assert_eq!(carver.start("g2", 1, 1 << 20, 800 << 10).status, 413, "over quota");
     let small = carver.session("g2", 2, 10, 15);
     for (number, data, status) in
-        [(0, &b"123456789"[..], 400), (1, b"1234567890", 400), (2, b"12345", 400), (1, b"12345", 200)]
+        [(0, &b"12345678901"[..], 400), (1, b"1234567890", 400), (2, b"12345", 400), (1, b"12345", 200)]
     {
         assert_eq!(block(&hub, &small, number, data), status, "{number} {}", data.len());
     }
     assert_eq!(block(&hub, "00000000", 0, b"x"), 403);
+    let short = carver.session("g3", 2, 10, 15);
+    assert_eq!(block(&hub, &short, 0, b"123456789"), 200);
+    assert_eq!(block(&hub, &short, 1, b"12345"), 400, "all are there, and it is shorter than was announced");
+    assert_eq!(block(&hub, &short, 0, b"1234567890"), 200, "now it is whole");
+    assert_eq!(finished(&hub).len(), 1);
     let mut conn = hub.connect();
     let body = json!({"session_id": small, "block_id": 0, "data": STANDARD.encode(b"1234567890")}).to_string();
     let with = |key: &str| format!("Authorization: NodeKey {key}\r\n");
     assert_eq!(conn.post("carver/continue", body.as_bytes(), &with(&other.key)).status, 403, "another machine's key");
     assert_eq!(conn.post("carver/continue", body.as_bytes(), &with("x")).status, 403);
     assert_eq!(conn.post("carver/continue", body.as_bytes(), &with(&carver.key)).status, 200);
-    assert_eq!(finished(&hub).len(), 1);
+    assert_eq!(finished(&hub).len(), 2);
     assert_eq!(block(&hub, &session, 0, &vec![7; 800 << 10]), 200, "a block of many bytes");
     assert_eq!(other.start("g3", 1, 10, 5).status, 404, "another machine's carve");
 }
