@@ -288,6 +288,7 @@ mod tests {
             plain.replace("\"columns\"", "\"diffResults\""),
             line("result", NOW, "", "{\"base64\":\"/w==\"}"),
             line("result", NOW, "", "[]"),
+            line("result", NOW, "", r#"{"name":"ztl-inv","snapshot":[{"a":"b"}]}"#),
             line("result", NOW, "", "{}"),
             plain.replace("usb", &"x".repeat(LINE_MAX)),
             String::new(),

@@ -19,7 +19,7 @@ use crate::proxies::Proxies;
 use crate::store;
 
 pub use hooks::{Callers, Hooks};
-pub use osquery::Osquery;
+pub use osquery::{CarveLimits, Osquery};
 pub use packs::Served;
 
 /// Where a body over it is split while it streams, if nothing else is said.
@@ -327,7 +327,7 @@ mod tests {
                 "`never` is none of same-hardware, always",
             ),
             ("[source.osquery]\noptions = { x = 1.5 }\n", "source.osquery.options.x", "found a fraction"),
-            ("[source.osquery]\ncarves = { max = \"1 GiB\" }\n", "source.osquery.carves", "not supported"),
+            ("[source.osquery]\ncarves = { max = \"1 GxB\" }\n", "source.osquery.carves.max", "no size"),
             ("[source.osquery]\ninventory = \"8d\"\n", "source.osquery.inventory", "from 1s to 7d"),
             ("[source.osquery]\ninventory = { often = \"1h\" }\n", "source.osquery.inventory.often", "unknown key"),
             ("[source.osquery]\nfile_paths.a = { exclude = [\"b\"] }\n", "source.osquery.file_paths.a", "`paths`"),

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
+use crate::carves::Carves;
 use crate::conf::{Callers, Conf, Limits};
 use crate::desk::{self, Posting};
 use crate::hand::ByHand;
@@ -40,6 +41,18 @@ pub struct Live {
     pub tls: Option<Arc<ServerConfig>>,
 }
 
+/// What `receive` remembers.
+pub struct Remembered {
+    /// Who may speak.
+    pub known: Known,
+    /// Who spoke.
+    pub heard: Heard,
+    /// Live queries.
+    pub queries: Queries,
+    /// Carves of files.
+    pub carves: Carves,
+}
+
 /// What all requests share.
 pub struct Hub {
     /// Where raw lines go.
@@ -50,6 +63,8 @@ pub struct Hub {
     pub heard: Heard,
     /// Live queries.
     pub queries: Queries,
+    /// Carves of files.
+    pub carves: Carves,
     /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
     pub registry: PathBuf,
     /// What people say of machines.
@@ -78,14 +93,13 @@ impl Hub {
     /// Puts it together.
     pub fn new(
         sink: pipe::Sink,
-        known: Known,
-        heard: Heard,
-        queries: Queries,
+        remembered: Remembered,
         registry: PathBuf,
         key: ServerKey,
         meters: Meters,
         live: Live,
     ) -> Result<Self, getrandom::Error> {
+        let Remembered { known, heard, queries, carves } = remembered;
         let permits = |n| Arc::new(Semaphore::new(n));
         Ok(Self {
             sink,
@@ -93,6 +107,7 @@ impl Hub {
             heard,
             by_hand: ByHand::new(&registry),
             queries,
+            carves,
             registry,
             key,
             meters,

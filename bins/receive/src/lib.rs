@@ -3,6 +3,7 @@
 
 mod agents;
 mod body;
+mod carves;
 mod conf;
 mod desk;
 mod guard;

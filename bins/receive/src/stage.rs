@@ -10,16 +10,17 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
-use registry::{changes, live, machines, munki, santa, server_key};
+use registry::{carves, changes, live, machines, munki, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
 use crate::Args;
 use crate::agents::Agents;
+use crate::carves::Carves;
 use crate::conf::{Conf, TlsFiles};
 use crate::desk::santa::Served;
 use crate::heard::Heard;
-use crate::hub::{Hub, Live};
+use crate::hub::{Hub, Live, Remembered};
 use crate::known::Known;
 use crate::meters::Meters;
 use crate::queries::Queries;
@@ -80,6 +81,8 @@ impl Stage {
         heard.load(&db, now)?;
         let queries = Queries::default();
         queries.load(&db, now)?;
+        let carves = Carves::new(process.state().map(|_| config.data.join("carves")));
+        carves.load(&db)?;
         let known = Known::new(db, process.state())?;
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
@@ -92,7 +95,7 @@ impl Stage {
         let key = server_key(&process)
             .map_err(|e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display())))?;
         let (meters, registry) = (Meters::new(&process.metrics), config.data.join("registry.db"));
-        let hub = Hub::new(sink, known, heard, queries, registry, key, meters, live)
+        let hub = Hub::new(sink, Remembered { known, heard, queries, carves }, registry, key, meters, live)
             .map_err(|e| StageError::state(format!("no random numbers: {e}")))?;
         Ok(Self { process, args: args.clone(), hub: hub.into(), tickets, failed, _lock: lock })
     }
@@ -173,7 +176,7 @@ impl Stage {
     fn flush(&self) {
         let (mut db, now) = (self.hub.known.db(), Time::now().ms());
         let flushed = self.hub.heard.flush(&mut db, now);
-        let flushed = flushed.and(self.hub.queries.flush(&mut db, now));
+        let flushed = flushed.and(self.hub.queries.flush(&mut db, now)).and(self.hub.carves.flush(&mut db, now));
         let turned = self.tickets.as_ref().map_or(Ok(()), |tickets| tickets.turn(&mut db, now));
         if let Err(e) = flushed.and(turned) {
             tracing::warn!("what was heard is not written down: {e}");
@@ -260,7 +263,8 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] = &[machines::SCHEMA, changes::OBEYED, live::DELIVERIES, munki::SCHEMA, santa::SCHEMA];
+const SCHEMAS: &[Schema] =
+    &[machines::SCHEMA, changes::OBEYED, live::DELIVERIES, carves::SCHEMA, munki::SCHEMA, santa::SCHEMA];
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
     let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };

@@ -14,20 +14,15 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Answer, Hub, gzip};
+use registry::db::Db;
+use registry::{enrolments, live};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const CASES: &str = include_str!("data/agent_requests.json");
 
 /// Cases whose reply is another one, and why. A case that has come to be met must leave the list.
-const OTHERWISE: &[(&str, &str)] = &[
-    ("osquery-carver-start", "later: carves"),
-    ("osquery-carver-continue", "later: carves"),
-    ("osquery-carver-continue-no-session", "later: carves"),
-    ("osquery-carver-continue-unknown", "later: carves"),
-    ("osquery-carver-continue-no-block", "later: carves"),
-    ("osquery-carver-continue-bad-block", "later: carves"),
-];
+const OTHERWISE: &[(&str, &str)] = &[];
 
 /// What the cases of the configuration need.
 const CONFIGURED: &str = "[source.osquery]\ninventory = \"1h\"\noptions = { disable_carver = \"FaLse\" }\n\
@@ -76,27 +71,31 @@ fn every_case_is_met_or_named() {
     let hub = Hub::new("", CONFIGURED);
     let (_, secret) = hub.enrolment("berlin", "osquery", None, None);
     let (_, secret_2) = hub.enrolment("berlin", "osquery", None, None);
+    let other = hub.enrol(&secret_2, "C03");
     let cases: Vec<Case> = serde_json::from_str(CASES).unwrap();
     for (name, _) in OTHERWISE {
         assert!(cases.iter().any(|case| case.name == *name), "{name} is no case");
     }
-    for case in &cases {
+    for (number, case) in cases.iter().enumerate() {
         let node_key = hub.enrol(&secret, "C02");
+        let runs = if case.is_about("RUN_ID") { hub.runs(&node_key, &other) } else { Default::default() };
+        let guid = format!("5b3b5f3a-5b60-4bb7-9a12-{number:012}");
+        let session = if case.is_about("CARVE_") { hub.carve(&node_key, &guid, &case.name) } else { String::new() };
         let values = [
             ("NODE_KEY", node_key.as_str()),
             ("OSQUERY_ENROLL_SECRET", &secret),
             ("OSQUERY_ENROLL_SECRET_2", &secret_2),
             ("OSQUERY_SERIAL", "C02"),
-            ("CARVE_GUID", "5b3b5f3a-5b60-4bb7-9a12-0d1f3a6c1a01"),
-            ("CARVE_SESSION", "carve"),
+            ("CARVE_GUID", &guid),
+            ("CARVE_SESSION", &session),
             ("PACK_SLUG", "pack"),
             ("PACK_ID", "1"),
             ("QUERY_SLUG", "query"),
             ("QUERY_ID", "2"),
-            ("RUN_ID", "1"),
-            ("RUN_ID_CC", "2"),
-            ("RUN_ID_TAG", "3"),
-            ("OTHER_MACHINE_RUN_ID", "4"),
+            ("RUN_ID", &runs[0]),
+            ("RUN_ID_CC", &runs[0]),
+            ("RUN_ID_TAG", &runs[0]),
+            ("OTHER_MACHINE_RUN_ID", &runs[1]),
         ];
         let before = hub.records_of_logs();
         let (answer, sent) = case.send(&hub, &values);
@@ -115,6 +114,12 @@ fn every_case_is_met_or_named() {
             _ => {}
         }
     }
+    // Two answers gave rows of runs of this machine; nothing was taken under another's name.
+    let answers: Vec<_> = hub.lines().into_iter().filter(|line| line.kind == "answer").collect();
+    assert!(answers.len() >= 5 && answers.iter().all(|a| a.machine.serial_number.as_deref() == Some("C02")));
+    let actions =
+        hub.lines().into_iter().filter(|line| line.kind == "carve").map(|line| common::body(&line)["action"].clone());
+    assert!(actions.filter(|action| action == "start").count() >= 4);
     // The same record of the same machine, in two requests, is one event.
     let unknown: Vec<_> = hub.records().into_iter().filter(|r| common::body(r)["name"] == "local_query").collect();
     assert_eq!(unknown.len(), 3);
@@ -122,6 +127,32 @@ fn every_case_is_met_or_named() {
 }
 
 impl Hub {
+    /// A live query as this machine and as the other is to name it.
+    fn runs(&self, node_key: &str, other: &str) -> [String; 2] {
+        let mut db = Db::open(&self.path("data/registry.db"), &[enrolments::SCHEMA, live::QUERIES]).unwrap();
+        let now = event::Time::now().ms();
+        live::ask(&mut db, "select username from users", "{}", now + 600_000, None, now).unwrap();
+        [node_key, other].map(|key| {
+            common::wait("a query", || {
+                let answer = self.ask("", "distributed/read", &json!({"node_key": key}));
+                answer.body["queries"].as_object().unwrap().keys().next().cloned()
+            })
+        })
+    }
+
+    /// A carve is scheduled, and begun if the case is about its session.
+    fn carve(&self, node_key: &str, guid: &str, case: &str) -> String {
+        let row = json!({"carve": "1", "status": "SCHEDULED", "carve_guid": guid, "path": "/a", "request_id": "r"});
+        let record = json!({"name": "carves", "action": "added", "unixTime": 1_480_605_737, "columns": row});
+        assert_eq!(self.ask("", "log", &common::log_body(node_key, [record])).status, 200);
+        if case.contains("start") {
+            return String::new();
+        }
+        let start = json!({"node_key": node_key, "carve_id": guid, "request_id": "r", "block_count": 4455,
+            "block_size": 8192, "carve_size": 36_492_800});
+        self.ask("", "carver/start", &start).body["session_id"].as_str().unwrap().to_owned()
+    }
+
     fn records_of_logs(&self) -> usize {
         self.lines()
             .iter()
@@ -131,6 +162,12 @@ impl Hub {
 }
 
 impl Case {
+    /// Whether a placeholder of its body begins so.
+    fn is_about(&self, word: &str) -> bool {
+        let text = self.request.body.as_ref().map(Value::to_string).unwrap_or_default();
+        text.contains(&format!("{{{{{word}")) || text.contains(&format!("_{word}"))
+    }
+
     /// The answer, and how many records of a log were sent.
     fn send(&self, hub: &Hub, values: &[(&str, &str)]) -> (Answer, usize) {
         let Request { method, path, headers, body, body_raw, transform } = &self.request;

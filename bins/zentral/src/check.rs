@@ -1,5 +1,6 @@
 //! `zentral check`: everything static that can be wrong with a configuration, and what it costs.
 
+mod agent;
 mod doubtful;
 mod slow;
 mod sql;
@@ -26,6 +27,12 @@ pub struct Args {
     /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
+    /// Play an osquery agent that nobody knows against this URL, through whatever stands before the hub
+    #[arg(long, value_name = "URL")]
+    pub agent: Option<String>,
+    /// Certificates that the agent trusts, PEM [default: ca.pem beside the hub's own, else those of the system]
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    pub ca: Option<PathBuf>,
 }
 
 /// Checks; exit 1 if anything is wrong. A warning or a note alone is nothing wrong, unless it is asked to be.
@@ -41,8 +48,10 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     };
     let (mut all, mut decided) = (Vec::new(), Vec::new());
     for file in &files {
-        match load(file, global.data.as_deref()) {
-            Ok((config, files)) => {
+        match judged(file, global.data.as_deref()) {
+            Ok((config, files, warnings)) => {
+                all.extend(warnings);
+                all.extend(args.agent.iter().flat_map(|url| agent::look(&config, url, args.ca.as_deref())));
                 all.extend(act::check(&config, &act::texts_through(files), true));
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
@@ -86,9 +95,18 @@ fn line(f: &Finding) -> String {
 
 /// Reads a configuration and everything it names, and checks every table of it.
 pub fn load(path: &std::path::Path, data: Option<&std::path::Path>) -> Result<(Config, Files), Vec<Finding>> {
+    judged(path, data).map(|(config, files, _)| (config, files))
+}
+
+/// The same, with what is odd and not wrong.
+fn judged(
+    path: &std::path::Path,
+    data: Option<&std::path::Path>,
+) -> Result<(Config, Files, Vec<Finding>), Vec<Finding>> {
     let (config, files) = Config::load(path, data)?;
     let findings = whole(&config);
-    if findings.iter().any(|f| f.level == Level::Error) { Err(findings) } else { Ok((config, files)) }
+    let wrong = findings.iter().any(|finding| finding.level == Level::Error);
+    if wrong { Err(findings) } else { Ok((config, files, findings)) }
 }
 
 /// What the programs of all stages find wrong with their tables; what they read on the way is remembered by the files

@@ -3,7 +3,7 @@
 //! everything came out as it went in.
 
 mod agent;
-mod client;
+pub mod client;
 mod filters;
 mod follow;
 mod hub;
@@ -141,7 +141,7 @@ impl Stage {
 
     async fn play(&mut self, screen: &Screen, once: bool) -> Result<Exit, String> {
         let way = self.hub.ready(&self.scratch).await?;
-        screen.line(&format!("agents    https://localhost:{} (TLS by an authority of its own)", way.address.port()));
+        screen.line(&format!("agents    https://{} (TLS by an authority of its own)", way.host()));
         screen.line(&format!("metrics   http://{}/metrics", self.scratch.metrics));
         screen.heading("Agents enrol and send; these matter to a probe, and somebody is told:");
         let secrets = self.scratch.secrets()?;

@@ -3,6 +3,7 @@
 //! One owner a file (only `registry.db` has several writers). Each statement is written once, in SQL that SQLite and
 //! PostgreSQL both take; no type of the database driver leaves this crate.
 
+pub mod carves;
 pub mod changes;
 pub mod columns;
 pub mod db;

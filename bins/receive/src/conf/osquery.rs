@@ -18,14 +18,49 @@ pub struct Osquery {
     pub settings: osquery::Settings,
     /// The query of the inventory; none: it is off.
     pub inventory: Option<Inventory>,
+    /// What carves of files may take.
+    pub carves: CarveLimits,
     /// Machines may enrol again with other hardware or from another unit.
     pub reenrol_always: bool,
+}
+
+/// `carves`: bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarveLimits {
+    /// Of one carve.
+    pub max: u64,
+    /// Of all that lie under `data/carves` and all that are under way.
+    pub quota: u64,
+}
+
+impl Default for CarveLimits {
+    fn default() -> Self {
+        Self { max: 1 << 30, quota: 20 << 30 }
+    }
+}
+
+impl CarveLimits {
+    fn read(table: &mut Settings) -> Self {
+        let mut read = Self::default();
+        if let Some(mut carves) = table.table("carves") {
+            for (key, limit) in [("max", &mut read.max), ("quota", &mut read.quota)] {
+                *limit = carves.size(key).unwrap_or(*limit);
+            }
+            table.absorb(carves);
+        }
+        read
+    }
 }
 
 impl Default for Osquery {
     fn default() -> Self {
         let inventory = Some(Inventory::default());
-        Self { settings: osquery::Settings::default(), inventory, reenrol_always: false }
+        Self {
+            settings: osquery::Settings::default(),
+            inventory,
+            carves: CarveLimits::default(),
+            reenrol_always: false,
+        }
     }
 }
 
@@ -38,9 +73,7 @@ impl Osquery {
         read.settings.file_paths = file_paths(table);
         tables(table, &mut read.settings);
         read.inventory = inventory(table);
-        if table.has("carves") {
-            table.fail("carves", "is not supported by this version");
-        }
+        read.carves = CarveLimits::read(table);
         read
     }
 

@@ -1,9 +1,11 @@
 //! What osquery asks of the hub: live queries.
 
 use event::{Machine, Time};
+use registry::carves::{self, Carve};
+use registry::db::DbError;
 use registry::live;
 use sources::Unavailable;
-use sources::osquery::{Asked, Given};
+use sources::osquery::{Announced, Asked, Block, Finished, Given, NotTaken, Scheduled};
 
 use super::Desk;
 
@@ -25,5 +27,50 @@ impl sources::osquery::Desk for Desk {
             self.hub.queries.answered(&asked.id, machine, Time::now().ms());
         }
         asked
+    }
+
+    fn carve_scheduled(&self, machine: &Machine, scheduled: &Scheduled) -> bool {
+        self.hub.carves.scheduled(machine, scheduled, Time::now().ms())
+    }
+
+    fn carve_start(
+        &self,
+        machine: &Machine,
+        carve: &str,
+        announced: Announced,
+    ) -> Result<(String, Scheduled, bool), NotTaken> {
+        if !self.hub.sink.has_room(pipe::topic::Class::Source) {
+            return Err(NotTaken::Unavailable);
+        }
+        let limits = self.live.conf.osquery.carves;
+        let (begun, again) = self.hub.carves.start(machine, carve, announced, limits, Time::now().ms())?;
+        if !again {
+            self.kept(&begun)?;
+        }
+        let Carve { session, carve, request, path, .. } = begun;
+        Ok((session, Scheduled { carve, request, path }, again))
+    }
+
+    fn carve_block(&self, block: &Block<'_>) -> Result<Option<Finished>, NotTaken> {
+        let Some((carve, finished)) = self.hub.carves.block(block, Time::now().ms())? else { return Ok(None) };
+        // The file is there in any case.
+        let _ = self.kept(&carve);
+        Ok(Some(finished))
+    }
+}
+
+impl Desk {
+    /// Writes down how far a carve is.
+    fn kept(&self, carve: &Carve) -> Result<(), NotTaken> {
+        let write = || {
+            let mut db = self.hub.known.db();
+            let mut tx = db.begin()?;
+            carves::put(&mut tx, carve)?;
+            tx.commit()
+        };
+        write().map_err(|why: DbError| {
+            self.hub.complain("carves cannot be written down", &why);
+            NotTaken::Unavailable
+        })
     }
 }

@@ -23,26 +23,54 @@ const ANSWER_MAX: usize = 8 << 20;
 /// The name that the hub's certificate must bear.
 const NAME: &str = "localhost";
 
-/// How to reach the hub: its address, and the one authority that is trusted.
+/// How to reach a hub: where, under which name, and the authorities that are trusted.
 #[derive(Clone)]
 pub struct Way {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Host and port to connect to.
+    address: String,
+    /// The name that its certificate must bear.
+    name: String,
+    /// `Host`.
+    host: String,
     tls: TlsConnector,
 }
 
 impl Way {
     /// `ca` is PEM.
     pub fn new(address: SocketAddr, ca: &str) -> Result<Self, String> {
+        let host = format!("{NAME}:{}", address.port());
+        Ok(Self { address: address.to_string(), ..Self::to(&host, ca)? })
+    }
+
+    /// To `HOST` or `HOST:PORT`; `ca` is PEM, of one authority or many.
+    pub fn to(host: &str, ca: &str) -> Result<Self, String> {
         let bad = |what: &dyn std::fmt::Display| format!("TLS: {what}");
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+            // Bundles of systems hold some that are no authority to rustls.
+            let _ = roots.add(certificate.map_err(|e| bad(&e))?);
+        }
+        if roots.is_empty() {
+            return Err(bad(&"no authority to trust"));
+        }
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (host, "443"),
+        };
+        let (address, name) = (format!("{name}:{port}"), name.trim_matches(['[', ']']).to_owned());
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| bad(&e))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { address, tls: TlsConnector::from(Arc::new(tls)) })
+        Ok(Self { address, name, host: host.to_owned(), tls: TlsConnector::from(Arc::new(tls)) })
+    }
+}
+
+impl Way {
+    /// Host and port, as a URL has them.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 }
 
@@ -50,12 +78,18 @@ impl Way {
 pub struct Client {
     way: Way,
     connection: Option<SendRequest<Full<Bytes>>>,
+    connections: usize,
 }
 
 impl Client {
     /// Connects when it has something to say.
     pub fn new(way: &Way) -> Self {
-        Self { way: way.clone(), connection: None }
+        Self { way: way.clone(), connection: None, connections: 0 }
+    }
+
+    /// How often it connected.
+    pub fn connections(&self) -> usize {
+        self.connections
     }
 
     /// Sends one request; status and body of the answer.
@@ -77,7 +111,7 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, format!("{NAME}:{}", self.way.address.port()))
+            .header(HOST, &self.way.host)
             .header(USER_AGENT, concat!("osquery/", "5.23.0"))
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json");
@@ -93,10 +127,11 @@ impl Client {
         Ok((status, body.to_bytes()))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>, String> {
         let fail = |e: std::io::Error| format!("{}: {e}", self.way.address);
-        let stream = TcpStream::connect(self.way.address).await.map_err(fail)?;
-        let name = ServerName::try_from(NAME).map_err(|e| e.to_string())?;
+        self.connections += 1;
+        let stream = TcpStream::connect(&self.way.address).await.map_err(fail)?;
+        let name = ServerName::try_from(self.way.name.clone()).map_err(|e| e.to_string())?;
         let stream = self.way.tls.connect(name, stream).await.map_err(fail)?;
         let (send, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         tokio::spawn(connection);

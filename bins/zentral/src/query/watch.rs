@@ -187,7 +187,15 @@ mod tests {
         let lines: Vec<Value> = watch.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let short: Vec<String> = lines
             .iter()
-            .map(|l| format!("{} {} {} {}", l["what"], l["machine"], l["status"], l["columns"]["a"]))
+            .map(|l| {
+                format!(
+                    "{} {} {} {}",
+                    l["what"],
+                    l["machine"],
+                    l["status"],
+                    l["columns"].get("a").unwrap_or(&Value::Null)
+                )
+            })
             .map(|text| text.replace('"', ""))
             .collect();
         assert_eq!(

@@ -40,7 +40,9 @@ impl Source {
         let (config, mut files) = Config::load(&self.main, self.data.as_deref())?;
         let mut findings = (self.check)(&config, &mut files);
         findings.extend(unfit(&config));
-        if findings.is_empty() { Ok(Loaded { config, files }) } else { Err(findings) }
+        // What is odd and not wrong is for `check` to say.
+        let wrong = findings.iter().any(|finding| finding.level == pipe::config::Level::Error);
+        if !wrong { Ok(Loaded { config, files }) } else { Err(findings) }
     }
 
     /// The copy that was last in force, if there is one of these files and it is still found right.

@@ -4,6 +4,7 @@
 //! `{"node_invalid":true}` makes it enrol anew, and an *empty* body means success, so no reply is ever empty. A status
 //! other than 200 is for people and proxies. Facts: osquery's `plugins/remote` and `plugins/logger/tls_logger.cpp`.
 
+mod carve;
 mod config;
 mod distributed;
 mod enrol;
@@ -20,6 +21,7 @@ pub(crate) mod translate;
 
 use std::io::BufRead;
 
+use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     Speaker, Unavailable,
 };
 
+pub use carve::{Announced, BLOCK_BODY_MAX, BLOCK_MAX, Block, Finished, NotTaken, Scheduled};
 pub use config::{CONFIG_DEPTH_MAX, CONFIG_MAX, DECORATOR_STEP, Decorators, QuerySpec, Settings, Told, build_config};
 pub use distributed::{Asked, GIVEN_MAX, Given};
 pub use files::{FileCategory, FilePaths};
@@ -61,8 +64,8 @@ static ROUTES: [Route; 7] = [
     Route::new(LOG, "log", None),
     Route::new(READ, "distributed_read", Some(ASKING_MAX)),
     Route::new(WRITE, "distributed_write", Some(ANSWERS_MAX)),
-    Route::new(CARVE_START, "carver_start", Some(ASKING_MAX)),
-    Route::new(CARVE_CONTINUE, "carver_continue", Some(ASKING_MAX)),
+    Route::new(CARVE_START, "carver_start", Some(ASKING_MAX)).waiting(),
+    Route::new(CARVE_CONTINUE, "carver_continue", Some(BLOCK_BODY_MAX)).waiting(),
 ];
 
 const DONE: ReplyBody = ReplyBody::Fixed("{}");
@@ -106,6 +109,10 @@ impl Source for Osquery {
         translate::log_line(line, now)
     }
 
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        translate::snapshot(raw)
+    }
+
     fn facts(&self, raw: &Raw) -> Option<MachineFacts> {
         facts::of_raw(raw)
     }
@@ -122,12 +129,36 @@ pub trait Desk {
     fn asked(&self, _machine: &Machine, _name: &str) -> Option<Asked> {
         None
     }
+
+    /// A carve was scheduled; true if it was not known.
+    fn carve_scheduled(&self, _machine: &Machine, _scheduled: &Scheduled) -> bool {
+        false
+    }
+
+    /// Begins a carve that was scheduled: its session, what was scheduled, and whether it had begun already.
+    fn carve_start(
+        &self,
+        _machine: &Machine,
+        _carve: &str,
+        _announced: Announced,
+    ) -> Result<(String, Scheduled, bool), NotTaken> {
+        Err(NotTaken::Unknown)
+    }
+
+    /// Keeps a block; what is whole with it.
+    fn carve_block(&self, _block: &Block<'_>) -> Result<Option<Finished>, NotTaken> {
+        Err(NotTaken::Unknown)
+    }
 }
 
 /// The desk of a hub that asks nothing.
 struct Nothing;
 
 impl Desk for Nothing {}
+
+fn own(desk: &dyn crate::Desk) -> &dyn Desk {
+    desk.osquery().unwrap_or(&Nothing)
+}
 
 /// `Err` is a reply, too: the one that ends the conversation early.
 fn post(
@@ -151,15 +182,21 @@ fn post(
         READ => {
             let machine = speaker(desk, &small(request, body, sink)?)?;
             heard(request, &machine, "distributed_read", desk, sink);
-            distributed::read(&machine, desk.osquery().unwrap_or(&Nothing))
+            distributed::read(&machine, own(desk))
         }
         WRITE => {
             let object = small(request, body, sink)?;
             let machine = speaker(desk, &object)?;
-            let due = desk.heard(NAME, &machine, "distributed_write");
-            distributed::write(request, &machine, &object, due, desk.osquery().unwrap_or(&Nothing), sink)
+            heard(request, &machine, "distributed_write", desk, sink);
+            distributed::write(request, &machine, &object, own(desk), sink)
         }
-        CARVE_START | CARVE_CONTINUE => Err(Reply::error(404, "not_found", "this hub takes no file carves")),
+        CARVE_START => {
+            let object = small(request, body, sink)?;
+            let machine = speaker(desk, &object)?;
+            heard(request, &machine, "start_file_carving", desk, sink);
+            carve::start(request, &machine, &object, own(desk), sink)
+        }
+        CARVE_CONTINUE => carve::go_on(request, &small(request, body, sink)?, desk, own(desk), sink),
         _ => Err(Reply::error(404, "not_found", "no such path")),
     }
 }

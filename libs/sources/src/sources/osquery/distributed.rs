@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use event::{Machine, json};
 
-use super::{DONE, Desk, NAME, said};
+use super::{DONE, Desk, NAME, carve};
 use crate::scan;
 use crate::{Lines, Reply, ReplyBody, Request, Sink, Unavailable};
 
@@ -51,12 +51,11 @@ pub(super) fn read(machine: &Machine, desk: &dyn Desk) -> Result<Reply, Reply> {
     Ok(Reply::ok(ReplyBody::Own(out)))
 }
 
-/// Takes answers; `object` is canonical. `due`: a line about the request itself is.
+/// Takes answers; `object` is canonical.
 pub(super) fn write(
     request: &Request<'_>,
     machine: &Machine,
     object: &[u8],
-    due: bool,
     desk: &dyn Desk,
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
@@ -65,9 +64,6 @@ pub(super) fn write(
     let names: BTreeSet<&[u8]> =
         [queries, statuses].into_iter().flat_map(json::members).filter_map(Result::ok).map(|(key, _)| key).collect();
     let mut lines = Lines::new(NAME, request, machine);
-    if due {
-        said(&mut lines, "distributed_write");
-    }
     let mut taken = 0;
     for name in names.iter().take(ANSWERS_MAX) {
         // A name of ours needs no escapes.
@@ -77,7 +73,7 @@ pub(super) fn write(
             json::get(part, std::str::from_utf8(name).ok()?)
         };
         let answer = Answer { asked: &asked, of: &of };
-        answer.write(&mut lines, sink)?;
+        answer.write(machine, desk, &mut lines, sink)?;
         taken += 1;
     }
     lines.flush(sink, true).map_err(|_| Reply::busy())?;
@@ -91,7 +87,13 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     /// One line, or several of which each has a part of the rows.
-    fn write(&self, lines: &mut Lines<'_>, sink: &mut dyn Sink) -> Result<(), Reply> {
+    fn write(
+        &self,
+        machine: &Machine,
+        desk: &dyn Desk,
+        lines: &mut Lines<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Reply> {
         let rows = (self.of)("queries").filter(|rows| rows.starts_with(b"[")).unwrap_or(b"[]");
         let (mut parts, mut part) = (Vec::new(), Vec::new());
         for row in scan::items(rows) {
@@ -113,6 +115,7 @@ impl Answer<'_> {
             body.extend_from_slice(b"\"rows\":[");
             body.extend_from_slice(rows);
             body.extend_from_slice(b"]}");
+            carve::look(&body, machine, desk, lines);
             lines.timed("answer", Some(self.asked.made), &body);
             lines.flush(sink, false).map_err(|_| Reply::busy())?;
         }

@@ -4,10 +4,17 @@
 //! columns. One table that a platform does not have fails all of them: only what every platform has is asked before the
 //! platform is known.
 
+mod rows;
+mod windows;
+
+pub use rows::{is_inventory, snapshot};
+
 use super::query::Query;
 
 /// Its name in the schedule.
 pub const NAME: &str = "ztl-inv";
+/// Its name in the configurations of an older hub.
+pub const LEGACY: &str = "__default_zentral_inventory_query__";
 /// The column that says which table a row is of.
 pub const TABLE: &str = "table_name";
 /// Seconds between two runs where nothing else is said.
@@ -98,16 +105,29 @@ const EC2: [(&str, &str); 2] = [
     ("ec2_instance_tags", "key, value from ec2_instance_tags"),
 ];
 
+/// Tables and the rest of their statements.
+type Tables = &'static [(&'static str, &'static str)];
+
+/// What is asked of a platform beyond what all have.
+fn own(platform: Option<&str>) -> [Tables; 2] {
+    match platform {
+        Some("macos") => [&POSIX, &MACOS],
+        Some("linux") => [&POSIX, &LINUX],
+        Some("freebsd") => [&POSIX, &[]],
+        Some("windows") => [&WINDOWS, &[]],
+        _ => [&[], &[]],
+    }
+}
+
+/// The names of those tables.
+fn platform_tables(platform: Option<&str>) -> Vec<&'static str> {
+    own(platform).into_iter().flatten().map(|(table, _)| *table).collect()
+}
+
 impl Inventory {
     /// The query for machines of this platform.
     pub fn query(&self, platform: Option<&str>) -> Query {
-        let own: [&[(&str, &str)]; 2] = match platform {
-            Some("macos") => [&POSIX, &MACOS],
-            Some("linux") => [&POSIX, &LINUX],
-            Some("freebsd") => [&POSIX, &[]],
-            Some("windows") => [&WINDOWS, &[]],
-            _ => [&[], &[]],
-        };
+        let own = own(platform);
         let ec2: &[_] = if self.ec2 && platform == Some("linux") { &EC2 } else { &[] };
         let tables = ANY.iter().chain(own.into_iter().flatten()).chain(ec2);
         let statements: Vec<String> =

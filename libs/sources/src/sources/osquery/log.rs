@@ -6,7 +6,7 @@
 
 use std::io::BufRead;
 
-use super::{DONE, NAME, heard, known, not_an_object, said, unreadable};
+use super::{DONE, NAME, carve, heard, known, not_an_object, own, said, unreadable};
 use crate::{
     BodyError, Desk, Head, Inflate, Lines, Member, RECORD_MAX, RECORDS_MAX, Record, Reply, Request, Sink, Splitter,
     Take,
@@ -73,10 +73,18 @@ fn lines(
     }
     for record in records {
         lines.record(kind, record);
+        carves(record, kind, machine, desk, &mut lines);
         lines.flush(sink, false).map_err(|_| Reply::busy())?;
     }
     lines.flush(sink, true).map_err(|_| Reply::busy())?;
     Ok(Reply { records: records.len(), ..Reply::ok(DONE) })
+}
+
+/// Carves that a record says are scheduled.
+fn carves(record: &Record<'_>, kind: &str, machine: &event::Machine, desk: &dyn Desk, lines: &mut Lines<'_>) {
+    if let (Record::Json { text, .. }, "result") = (record, kind) {
+        carve::look(text, machine, own(desk), lines);
+    }
 }
 
 fn stream(
@@ -239,8 +247,9 @@ impl<'t> Take<'t> for Stream<'_, '_> {
     }
 
     fn record(&mut self, _: &Head, record: Record<'t>) -> Result<(), BodyError> {
-        let Some((lines, _, kind)) = &mut self.to else { return Err(BodyError::Stopped) };
+        let Some((lines, machine, kind)) = &mut self.to else { return Err(BodyError::Stopped) };
         lines.record(kind, &record);
+        carves(&record, kind, machine, self.desk, lines);
         self.records += 1;
         lines.flush(self.sink, false).map_err(|_| {
             self.reply = Some(Reply::busy());

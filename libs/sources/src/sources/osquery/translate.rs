@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use event::inventory::Snapshot;
 use event::{Body, Event, Machine, Raw, Time, VERSION, id, json};
 use serde_json::value::RawValue;
 
-use super::{NAME, facts, time};
+use super::{NAME, facts, inventory, time};
 use crate::scan::{self, Flaw, Scan};
 use crate::{Plain, RECORD_DEPTH_MAX, RECORD_MAX, Refusal};
 
@@ -34,9 +35,12 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
     let made = match raw.kind.as_str() {
         "enroll" => vec![record.whole("osquery_enrollment", &raw.id)?],
         "request" => vec![record.whole("osquery_request", &raw.id)?],
+        "carve" => vec![record.whole("osquery_file_carving", &raw.id)?],
         "answer" => vec![record.whole("osquery_distributed_query_result", &raw.id)?],
         "refused" => vec![record.whole("osquery_body_refused", &raw.id)?],
         "conflict" => vec![record.whole("enrolment_conflict", &raw.id)?],
+        // It becomes the machine's inventory, whose changes are events.
+        "result" if record.inventory && record.snapshot.is_some() => return Ok(Vec::new()),
         "result" | "status" => record.events(&raw.id, None)?,
         kind => match kind.strip_prefix("log:") {
             Some(label) => record.events(&raw.id, Some(label))?,
@@ -54,6 +58,14 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
     Ok(events.collect())
 }
 
+/// The inventory that a raw line tells.
+pub(super) fn snapshot(raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+    inventory::snapshot(raw, |said| {
+        let said = said.map(ToString::to_string);
+        believed(time::ms(said.as_deref().map(str::as_bytes), None), raw.received).0
+    })
+}
+
 /// The event of a record that is one as it stands.
 pub(super) fn plain(kind: &[u8], received: Time, members: json::Object<'_>) -> Option<Plain> {
     const TAGS: &[&str] = &[NAME, "clock"];
@@ -69,6 +81,8 @@ pub(super) fn plain(kind: &[u8], received: Time, members: json::Object<'_>) -> O
     });
     let record = Record::of(b"", seen);
     let type_ = match &record {
+        // It becomes the machine's inventory.
+        Record { snapshot: Some(_), inventory: true, .. } => return None,
         Record { columns: None, snapshot: None, diff_results: Some(_), .. } => return None,
         Record { columns: None, snapshot: None, status_marks: 0..=1, .. } => return None,
         Record { columns: None, snapshot: None, .. } => "osquery_status",
@@ -139,6 +153,8 @@ struct Record<'a> {
     diff_results: Option<&'a [u8]>,
     /// How many of the four marks of a status line it bears.
     status_marks: usize,
+    /// It has the name of the inventory query.
+    inventory: bool,
 }
 
 impl<'a> Record<'a> {
@@ -160,6 +176,7 @@ impl<'a> Record<'a> {
             snapshot: None,
             diff_results: None,
             status_marks: 0,
+            inventory: false,
         };
         let (mut unix_time, mut calendar_time) = (None, None);
         for (key, value) in members {
@@ -170,6 +187,7 @@ impl<'a> Record<'a> {
                 b"hostname" => record.hostname = Some(value),
                 b"decorations" => record.decorations = Some(value),
                 b"columns" => record.columns = Some(value),
+                b"name" => record.inventory = inventory::is_inventory(value),
                 b"snapshot" => record.snapshot = Some(value),
                 b"diffResults" => record.diff_results = Some(value),
                 b"severity" | b"message" | b"filename" | b"line" => record.status_marks += 1,
