@@ -145,7 +145,10 @@ fn munki_tells_what_it_does() {
     assert!(mac.run(&script, &[]).contains("the preflight of before"));
     let archived = REPORT.replace("2026-01-06", "2026-01-05").replace("Firefox", "Editor");
     mac.report("Archives/ManagedInstallReport-2026-01-05-080000.plist", archived.as_bytes());
-    mac.report("ManagedInstallReport.plist", REPORT.as_bytes());
+    mac.report("Archives/ManagedInstallReport-2026-01-06-080000.plist", REPORT.as_bytes());
+    // Munki 7 writes binary lists and dates that are dates.
+    let binary = include_bytes!("../libs/sources/tests/data/munki7.plist");
+    mac.report("ManagedInstallReport.plist", binary);
     let apps = "<plist version=\"1.0\"><array><dict><key>path</key><string>/Applications/Firefox.app</string>\
         <key>bundleid</key><string>org.mozilla.firefox</string></dict></array></plist>";
     mac.report("ApplicationInventory.plist", apps.as_bytes());
@@ -155,6 +158,8 @@ fn munki_tells_what_it_does() {
     let installed: Vec<Value> =
         events(&hub, ".type == \"munki_install\"").iter().map(|e| e["payload"]["name"].clone()).collect();
     assert_eq!(installed, ["Firefox", "Editor"]);
+    let errors = events(&hub, ".type == \"munki_error\"");
+    assert_eq!(errors[0]["payload"]["message"], "Download of Big failed: -1001");
     let statuses: Vec<String> = events(&hub, ".type == \"munki_script_check_status_updated\"")
         .iter()
         .map(|e| format!("{} {}", e["payload"]["name"].as_str().unwrap(), e["payload"]["status"].as_str().unwrap()))
@@ -175,7 +180,7 @@ fn munki_tells_what_it_does() {
 
     // The next run tells only what is new: nothing, then the report that is. One that is cut off in the middle waits.
     mac.hooks();
-    mac.report("Archives/ManagedInstallReport-2026-01-06-080000.plist", REPORT.as_bytes());
+    mac.report("Archives/ManagedInstallReport-2026-01-06-090000.plist", binary);
     mac.report("ManagedInstallReport.plist", REPORT.replace("2026-01-06", "2026-01-07").as_bytes());
     mac.hooks();
     mac.report(
@@ -185,7 +190,7 @@ fn munki_tells_what_it_does() {
     mac.report("ManagedInstallReport.plist", &REPORT.as_bytes()[..500]);
     mac.hooks();
     hub.wait("all posts", 60, || raws(&hub, "snapshot").len() == 4);
-    assert_eq!(raws(&hub, "report").len(), 3);
+    assert_eq!(raws(&hub, "report").len(), 4);
     assert!(raws(&hub, "item").is_empty());
 
     // A clone of the disk is another machine: it enrols anew.
