@@ -55,6 +55,11 @@ fn filter() {
 }
 
 #[test]
+fn munki_body() {
+    replay("munki_body");
+}
+
+#[test]
 fn osquery_body() {
     replay("osquery_body");
 }

@@ -145,7 +145,10 @@ fn munki_tells_what_it_does() {
     assert!(mac.run(&script, &[]).contains("the preflight of before"));
     let archived = REPORT.replace("2026-01-06", "2026-01-05").replace("Firefox", "Editor");
     mac.report("Archives/ManagedInstallReport-2026-01-05-080000.plist", archived.as_bytes());
-    mac.report("ManagedInstallReport.plist", REPORT.as_bytes());
+    mac.report("Archives/ManagedInstallReport-2026-01-06-080000.plist", REPORT.as_bytes());
+    // Munki 7 writes binary lists and dates that are dates.
+    let binary = include_bytes!("../libs/sources/tests/data/munki7.plist");
+    mac.report("ManagedInstallReport.plist", binary);
     let apps = "<plist version=\"1.0\"><array><dict><key>path</key><string>/Applications/Firefox.app</string>\
         <key>bundleid</key><string>org.mozilla.firefox</string></dict></array></plist>";
     mac.report("ApplicationInventory.plist", apps.as_bytes());
@@ -155,6 +158,8 @@ fn munki_tells_what_it_does() {
     let installed: Vec<Value> =
         events(&hub, ".type == \"munki_install\"").iter().map(|e| e["payload"]["name"].clone()).collect();
     assert_eq!(installed, ["Firefox", "Editor"]);
+    let errors = events(&hub, ".type == \"munki_error\"");
+    assert_eq!(errors[0]["payload"]["message"], "Download of Big failed: -1001");
     let statuses: Vec<String> = events(&hub, ".type == \"munki_script_check_status_updated\"")
         .iter()
         .map(|e| format!("{} {}", e["payload"]["name"].as_str().unwrap(), e["payload"]["status"].as_str().unwrap()))
@@ -175,7 +180,7 @@ fn munki_tells_what_it_does() {
 
     // The next run tells only what is new: nothing, then the report that is. One that is cut off in the middle waits.
     mac.hooks();
-    mac.report("Archives/ManagedInstallReport-2026-01-06-080000.plist", REPORT.as_bytes());
+    mac.report("Archives/ManagedInstallReport-2026-01-06-090000.plist", binary);
     mac.report("ManagedInstallReport.plist", REPORT.replace("2026-01-06", "2026-01-07").as_bytes());
     mac.hooks();
     mac.report(
@@ -185,7 +190,7 @@ fn munki_tells_what_it_does() {
     mac.report("ManagedInstallReport.plist", &REPORT.as_bytes()[..500]);
     mac.hooks();
     hub.wait("all posts", 60, || raws(&hub, "snapshot").len() == 4);
-    assert_eq!(raws(&hub, "report").len(), 3);
+    assert_eq!(raws(&hub, "report").len(), 4);
     assert!(raws(&hub, "item").is_empty());
 
     // A clone of the disk is another machine: it enrols anew.
@@ -242,11 +247,101 @@ fn munki_never_waits_for_the_hub() {
 
 #[test]
 fn all_scripts_are_shell() {
-    for entry in ["enrol/package.sh", "enrol/munki.sh", "enrol/munki/agent.sh", "enrol/munki/hook.sh"] {
+    for entry in ["enrol/package.sh", "enrol/munki.sh", "enrol/munki/agent.sh", "enrol/munki/hook.sh", "enrol/santa.sh"]
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bins/zentral/src").join(entry);
         assert!(Command::new("sh").arg("-n").arg(&path).status().unwrap().success(), "{entry}");
         if let Ok(out) = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output() {
             assert!(out.status.success(), "{entry}: {}", String::from_utf8_lossy(&out.stdout));
         }
     }
+}
+
+/// An enrolment of Santa's, also where this hub does not speak with Santa.
+fn santa(hub: &Hub) -> (PathBuf, bool) {
+    let made = hub.run(&["enrol", "new", "--source", "santa"]);
+    let id = match made.status.success() {
+        true => serde_json::from_slice::<Value>(&made.stdout).unwrap()["id"].as_str().unwrap().to_owned(),
+        false => {
+            let schemas = [registry::enrolments::SCHEMA];
+            let mut db = registry::db::Db::open(&hub.path("data/registry.db"), &schemas).unwrap();
+            registry::enrolments::create(&mut db, "default", "santa", None, None, &[], 0).unwrap().id
+        }
+    };
+    hub.ok(&["enrol", "package", &id, "--format", "sh", "-o", "enrol.sh"]);
+    (hub.path("enrol.sh"), made.status.success())
+}
+
+#[test]
+fn santa_gets_a_profile() {
+    let mut hub = Hub::new("");
+    hub.ok(&["enrol", "new"]); // the folder and the key
+    let (script, spoken) = santa(&hub);
+    let mac = Mac::new();
+    mac.run(&script, &[]);
+    let file = mac.path("root/usr/local/zentral/santa/zentral-santa.mobileconfig");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "it holds a secret");
+    let value = |key: &str| {
+        let out = Command::new("python3")
+            .arg(mac.path("bin/plist.py"))
+            .args(["buddy", "-c"])
+            .arg(format!("Print :PayloadContent:{key}"))
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{key}: {out:?}");
+        String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
+    };
+    for payload in ["0", "1"] {
+        assert_eq!(
+            value(&format!("{payload}:SyncBaseURL")),
+            format!("https://localhost:{}/public/santa/sync/", hub.port)
+        );
+        assert!(value(&format!("{payload}:SyncExtraHeaders:Zentral-Authorization")).starts_with("Bearer zs1."));
+        assert!(value(&format!("{payload}:ServerAuthRootsData")).contains("BEGIN CERTIFICATE"));
+    }
+    assert_eq!(
+        (value("0:PayloadType"), value("1:PayloadType")),
+        ("com.northpolesec.santa".into(), "com.google.santa".into())
+    );
+    assert_ne!(value("0:PayloadUUID"), value("1:PayloadUUID"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains('@'), "{text}");
+    if spoken {
+        // As santactl would: the stage and the machine behind the address, the header with it.
+        hub.start();
+        hub.wait("a port", 60, || std::net::TcpStream::connect(("127.0.0.1", hub.port)).is_ok());
+        let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
+        let body = format!(
+            "{{\"serial_num\":\"C02SANTA0001\",\"hostname\":\"mac\",\"os_version\":\"14.1\",\"os_build\":\"23B92\",\"santa_version\":\"2025.6\",\"machine_id\":\"{uuid}\"}}"
+        );
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--write-out", "%{http_code}", "--output", "/dev/null", "--cacert"])
+            .arg(hub.path("tls/ca.pem"));
+        curl.args([
+            "--header",
+            &format!("Zentral-Authorization: {}", value("0:SyncExtraHeaders:Zentral-Authorization")),
+        ]);
+        curl.args([
+            "--header",
+            "Content-Type: application/json",
+            "--data",
+            &body,
+            &format!("{}preflight/{uuid}", value("0:SyncBaseURL")),
+        ]);
+        assert_eq!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "200");
+    }
+
+    // A Santa that syncs with somebody else is left alone.
+    let other =
+        "<plist version=\"1.0\"><dict><key>SyncBaseURL</key><string>https://other.example.com/</string></dict></plist>";
+    fs::write(mac.path("root/Library/Managed Preferences/com.google.santa.plist"), other).unwrap();
+    let out = mac.command(&script).output().unwrap();
+    assert!(
+        out.status.code() == Some(1) && String::from_utf8_lossy(&out.stderr).contains("other.example.com"),
+        "{out:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    mac.run(&script, &["--uninstall"]);
+    assert!(!file.exists());
 }

@@ -580,6 +580,27 @@ fn a_list_that_no_line_holds_is_refused_and_not_halved() {
     let parts: Vec<String> =
         raws.iter().filter_map(|raw| SOURCE.snapshot(raw)).flat_map(|s| s.unwrap().parts.into_keys()).collect();
     assert_eq!(parts, ["disk", "managed_install"]);
+    // Where all of a list is broken nothing is told of it; where it is empty, it is empty.
+    hub.posted(json!({"machine_snapshot": {"serial_number": "C02", "disks": [1, 2], "profiles": []}}));
+    let told = |raws: Vec<Raw>| {
+        raws.iter()
+            .filter_map(|raw| SOURCE.snapshot(raw))
+            .flat_map(|s| s.unwrap().parts.into_keys())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(hub.raws()), ["profile"]);
+    // Of a flood of events none is told, and the rest is.
+    let rows = |n: usize| vec![json!([0, {}]); n];
+    hub.posted(json!({"reports": [report('e', "2026-01-06 08:00:00", json!(rows(65_537))), report('f', "2026-01-06 08:00:00", json!(rows(9000)))]}));
+    let raws = hub.raws();
+    assert_eq!(
+        raws.iter()
+            .filter(|raw| raw.kind == "report")
+            .map(|raw| SOURCE.translate(raw).unwrap().len())
+            .collect::<Vec<_>>(),
+        [4096, 4096, 808]
+    );
+    assert_eq!(raws.iter().filter(|raw| raw.kind == "item").count(), 1);
     // A flood of broken pieces is counted, not written down.
     let apps = vec![json!(1); 100_000];
     hub.posted(json!({"machine_snapshot": {"serial_number": "C02", "osx_app_instances": apps}}));

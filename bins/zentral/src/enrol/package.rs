@@ -12,6 +12,7 @@ use pipe::config::{Config, StageKind};
 use registry::enrolments::Enrolment;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::init;
 
@@ -35,13 +36,14 @@ pub fn script(config: &Config, enrolment: &Enrolment, secret: &str) -> Result<St
     let text = match enrolment.source.as_str() {
         sources::osquery::NAME => osquery(&hub, &path, ca),
         sources::munki::NAME => munki(&format!("https://{hub}{path}"), ca),
+        SANTA => santa(&format!("https://{hub}{path}"), ca, enrolment),
         other => return Err(StageError::usage(format!("there is no package for {other} yet"))),
     };
     Ok(text
         .replace("@ID@", &enrolment.id)
         .replace("@UNIT@", &enrolment.unit)
         .replace("@URL@", url)
-        .replace("@SECRET@\n", &format!("{secret}\n")))
+        .replace("@SECRET@", secret))
 }
 
 /// Scripts of ours between Munki and the hub, and what they need to know.
@@ -52,6 +54,26 @@ fn munki(base: &str, ca: Option<String>) -> String {
         .replace("@CA@\n", &ca)
         .replace("@AGENT@\n", include_str!("munki/agent.sh"))
         .replace("@HOOKS@\n", include_str!("munki/hook.sh"))
+}
+
+/// A profile for Santa, of today and of before 2025, and what installs it where that is possible.
+fn santa(base: &str, ca: Option<String>, enrolment: &Enrolment) -> String {
+    let uuid = |what: &str| {
+        let digest = Sha256::digest(format!("{} {} {what}", enrolment.id, enrolment.generation));
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02X}")).collect();
+        let (a, b, c, d) = (hex.get(..8), hex.get(8..12), hex.get(12..16), hex.get(16..20));
+        let parts = [a, b, c, d, hex.get(20..)].map(Option::unwrap_or_default);
+        parts.join("-")
+    };
+    let roots = ca.map_or_else(String::new, |pem| {
+        format!("\n\t\t\t<key>ServerAuthRootsData</key>\n\t\t\t<data>{}</data>", STANDARD.encode(pem))
+    });
+    let payload = |domain: &str| {
+        SANTA_PAYLOAD.replace("@DOMAIN@", domain).replace("@UUID@", &uuid(domain)).replace("@ROOTS@", &roots)
+    };
+    let payloads = SANTA_DOMAINS.map(payload).concat();
+    let profile = SANTA_PROFILE.replace("@PAYLOADS@\n", &payloads).replace("@UUID@", &uuid("profile"));
+    include_str!("santa.sh").replace("@PROFILE@\n", &profile).replace("@BASE@", base)
 }
 
 /// Flags of osqueryd.
@@ -119,6 +141,12 @@ fn authorities(config: &Config) -> Result<Option<String>, StageError> {
     if text.is_empty() { Err(fail("holds no certificate".into())) } else { Ok(Some(text)) }
 }
 
+/// The source that Santa's agents speak as.
+const SANTA: &str = "santa";
+/// The preferences that Santa reads: since 2025, and before.
+const SANTA_DOMAINS: [&str; 2] = ["com.northpolesec.santa", "com.google.santa"];
+const SANTA_PROFILE: &str = include_str!("santa/profile.xml");
+const SANTA_PAYLOAD: &str = include_str!("santa/payload.xml");
 const CA_BEGIN: &str = "put 644 zentral-ca.pem <<'ZENTRAL_END'\n";
 const END: &str = "ZENTRAL_END";
 const OSQUERY: &str = include_str!("package.sh");

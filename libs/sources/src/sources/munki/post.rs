@@ -19,6 +19,10 @@ use crate::{Lines, NoRoom, RECORD_MAX, Record, Reply, Sink};
 const BROKEN_MAX: usize = 1000;
 /// Reports of one post; Munki keeps a hundred.
 const REPORTS_MAX: usize = 1000;
+/// Events of all reports of one post; an event is many times as long as the shortest of them.
+const ROWS_MAX: usize = 65_536;
+/// Results of script checks of one post.
+const RESULTS_MAX: usize = 1000;
 /// A report whose time lies further ahead than this, in ms, counts as one of now: a clock that is wrong once must not
 /// make all later reports old.
 const AHEAD_MS: i64 = 10 * 60_000;
@@ -118,13 +122,13 @@ impl Post<'_> {
         let most = self.asked.request.received.ms().saturating_add(AHEAD_MS);
         let last = state.report.clone().filter(|_| !lost);
         let mut seen: HashSet<String> = last.into_iter().collect();
-        let (mut newest, mut listed) = (state.report_at.filter(|_| !lost), None);
+        let (mut newest, mut listed, mut rows) = (state.report_at.filter(|_| !lost), None, 0);
         if !reports.starts_with(b"[") {
             self.broken("reports", reports)?;
         }
         for (number, text) in pieces::items(reports).enumerate() {
             let report = match Report::read(text, &settings.collected_condition_keys) {
-                Ok(report) if number < REPORTS_MAX => report,
+                Ok(report) if number < REPORTS_MAX && rows + report.rows.len() <= ROWS_MAX => report,
                 _ => {
                     self.broken("reports", text)?;
                     continue;
@@ -133,6 +137,7 @@ impl Post<'_> {
             if report.sha1sum.as_ref().is_some_and(|sha1sum| !seen.insert(sha1sum.clone())) {
                 continue;
             }
+            rows += report.rows.len();
             report.write(self)?;
             let at = report.at.map(|at| at.min(most));
             if report.sha1sum.is_some() && at >= newest {
@@ -152,7 +157,7 @@ impl Post<'_> {
         if !results.starts_with(b"[") {
             self.broken("script_check_results", results)?;
         }
-        for text in pieces::items(results) {
+        for text in pieces::items(results).take(RESULTS_MAX) {
             let result = pieces::canonical(text).and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             let of = |key: &str| result.as_ref().and_then(|result| result.get(key));
             let status = of("status").and_then(Value::as_i64).and_then(Status::of);
@@ -162,12 +167,12 @@ impl Post<'_> {
             };
             // One that there is no more, or another version of it: its result means nothing any more.
             let current = of("version").and_then(Value::as_i64) == Some(job::VERSION);
-            let Some(check) = checks.iter().find(|check| check.pk() == pk && current) else { continue };
-            let Some(ran) = ran.iter_mut().find(|ran| ran.name == check.name) else { continue };
+            let Some((name, rev)) = pk.split_once('/').filter(|_| current) else { continue };
+            let Some(ran) = ran.iter_mut().find(|ran| ran.name == name && ran.rev == rev) else { continue };
             let previous = ran.status.and_then(Status::of);
             (ran.at, ran.status) = (now, Some(status.number()));
             if previous != Some(status) {
-                let line = json!({ "name": check.name, "pk": pk, "status": status.word(),
+                let line = json!({ "name": name, "pk": pk, "status": status.word(),
                     "previous_status": previous.map(Status::word), "time": of("time") });
                 self.line("check", None, line.to_string().as_bytes())?;
             }
@@ -182,7 +187,8 @@ impl Post<'_> {
         let own = members.iter().map(|(key, value)| (*key, *value)).filter(|(key, _)| *key != INSTALLS);
         for (key, value) in own.chain(installs.map(|list| (INSTALLS, list))) {
             let value = if LISTS.contains(&key) && value.starts_with(b"[") {
-                self.list(key, value)?
+                let Some(list) = self.list(key, value)? else { continue };
+                list
             } else if let Some(value) = pieces::canonical(value) {
                 value
             } else {
@@ -212,8 +218,9 @@ impl Post<'_> {
         self.line("snapshot", None, &line)
     }
 
-    /// The sound items of a list.
-    fn list(&mut self, key: &str, list: &[u8]) -> Result<Vec<u8>, NoRoom> {
+    /// The sound items of a list; none if all of it is broken, which does not mean that the machine has nothing.
+    fn list(&mut self, key: &str, list: &[u8]) -> Result<Option<Vec<u8>>, NoRoom> {
+        let broken = self.broken;
         let mut out = b"[".to_vec();
         for item in pieces::items(list) {
             match pieces::canonical(item).filter(|item| is_item(key, item)) {
@@ -227,7 +234,7 @@ impl Post<'_> {
             }
         }
         out.push(b']');
-        Ok(out)
+        Ok((out.len() > 2 || self.broken == broken).then_some(out))
     }
 
     /// A line, handed on when there is enough.

@@ -12,6 +12,8 @@ use crate::{NoRoom, RECORD_MAX};
 
 /// A report of more events travels as several lines: each row of a line repeats the report's head as an event.
 const CHUNK: usize = 1 << 20;
+/// So does one of more events than this.
+const CHUNK_ROWS: usize = 4096;
 /// A longer head stands in the first line only, and what is short of it in the others.
 const HEAD_MAX: usize = 64 << 10;
 /// What is short.
@@ -23,7 +25,8 @@ const NAMES: [&str; 6] = ["basename", "sha1sum", "run_type", "start_time", "end_
 pub(super) struct Report<'t> {
     /// Members but for its events: key and canonical value.
     head: Vec<(String, Vec<u8>)>,
-    rows: Vec<Cow<'t, [u8]>>,
+    /// Its events, a time and what happened each.
+    pub rows: Vec<Cow<'t, [u8]>>,
     start: Option<i64>,
     /// SHA-1 of the file.
     pub sha1sum: Option<String>,
@@ -135,7 +138,7 @@ impl<'t> Report<'t> {
                 post.broken("events", row)?;
                 continue;
             };
-            if rows > 0 && line.len() + row.len() > CHUNK {
+            if rows > 0 && (line.len() + row.len() > CHUNK || rows == CHUNK_ROWS) {
                 self.end(std::mem::replace(&mut line, short.clone()), post)?;
                 rows = 0;
             }
