@@ -5,6 +5,7 @@ mod agents;
 mod body;
 mod conf;
 mod desk;
+mod gauges;
 mod guard;
 mod heard;
 mod hub;
