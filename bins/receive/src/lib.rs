@@ -6,6 +6,7 @@ mod body;
 mod carves;
 mod conf;
 mod desk;
+mod gauges;
 mod guard;
 mod hand;
 mod heard;

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::body::{self, Bounds, Packed};
 use crate::conf::Limits;
 use crate::desk::Desk;
+use crate::gauges::{self, Part};
 use crate::hub::{Hub, Live};
 use crate::store::{self, Held};
 
@@ -99,7 +100,10 @@ async fn answer(
     }
     let Some((source, route)) = found else {
         body::see_off(body);
-        return elsewhere(hub, &head.method, head.uri.path());
+        return match Part::of(head.uri.path()) {
+            Some(part) => metrics(hub, part, head).await,
+            None => elsewhere(hub, &head.method, head.uri.path()),
+        };
     };
     let live = hub.live();
     let asked = Asked::new(hub, &live, peer, route, head);
@@ -140,6 +144,19 @@ fn elsewhere(hub: &Hub, method: &Method, path: &str) -> Reply {
         Method::GET | Method::HEAD => Reply::busy(),
         _ => Reply::error(405, "method", "only GET is answered here").with("Allow", "GET, HEAD"),
     }
+}
+
+/// Some of the pipeline's metrics, asked for on a thread that may wait for them.
+async fn metrics(hub: &Hub, part: Part, head: hyper::http::request::Parts) -> Reply {
+    let turn = tokio::time::timeout(BESIDE_TIMEOUT, hub.long.clone().acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Reply::busy() };
+    let live = hub.live();
+    let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let shown = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        gauges::answer(&live.config, part, head.method.as_str(), shown)
+    });
+    work.await.unwrap_or_else(|_| panicked())
 }
 
 /// A request without its body, in its own memory.

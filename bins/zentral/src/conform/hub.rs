@@ -32,6 +32,8 @@ pub struct Fixture<'h> {
     pub values: Values,
     /// Tags of its enrolments.
     pub tags: Vec<String>,
+    /// A tag that its machines have and no others.
+    pub own_tag: String,
     /// Unit of its enrolments.
     pub unit: &'static str,
     /// Serial number of its machine.
@@ -73,11 +75,11 @@ impl Driver for Hub {
             hub: &mut self.process,
             values: Values::new(),
             tags: Vec::new(),
+            own_tag: format!("conform-{}", self.machines),
             unit: "default",
             serial,
             uuid: uuid()?,
         };
-        fixture.tags.push(format!("conform-{}", self.machines));
         let words: Vec<(&str, &str)> =
             ask.needs.iter().map(|word| word.split_once(':').unwrap_or((word.as_str(), ""))).collect();
         let mut now = Vec::new();
@@ -163,8 +165,14 @@ impl Fixture<'_> {
 
     /// A new enrolment's secret.
     pub fn enrolment(&self, source: &str, more: &[&str]) -> Result<String, String> {
-        let tags = self.tags.join(",");
-        let words = ["enrol", "new", "--source", source, "--unit", self.unit, "--tags", &tags];
+        let mut tags = self.tags.clone();
+        // Munki is told its tags, and a case says which they are.
+        tags.extend(Some(self.own_tag.clone()).filter(|_| source != "munki"));
+        let tags = tags.join(",");
+        let mut words = vec!["enrol", "new", "--source", source, "--unit", self.unit];
+        if !tags.is_empty() {
+            words.extend(["--tags", &tags]);
+        }
         let made = self.hub.says(&[&words, more].concat())?;
         Ok(process::word(&made, "secret").to_owned())
     }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use pipe::config::{Config, Files, Finding, StageKind};
+use pipe::cli::complain;
+use pipe::config::{Config, Files, Finding, Level, StageKind, render};
 
 use super::copies::Copies;
 
@@ -40,9 +41,14 @@ impl Source {
         let (config, mut files) = Config::load(&self.main, self.data.as_deref())?;
         let mut findings = (self.check)(&config, &mut files);
         findings.extend(unfit(&config));
-        // What is odd and not wrong is for `check` to say.
-        let wrong = findings.iter().any(|finding| finding.level == pipe::config::Level::Error);
-        if !wrong { Ok(Loaded { config, files }) } else { Err(findings) }
+        if findings.iter().any(is_wrong) {
+            return Err(findings);
+        }
+        // What is only doubtful is said, and runs.
+        if !findings.is_empty() {
+            complain(&render(&findings));
+        }
+        Ok(Loaded { config, files })
     }
 
     /// The copy that was last in force, if there is one of these files and it is still found right.
@@ -50,7 +56,7 @@ impl Source {
         let data = self.data.clone().or_else(|| said_data(&self.main)).unwrap_or_else(|| base(&self.main).join("data"));
         let (config, mut files) = Config::load(&Copies::of(&data).current(), Some(&data)).ok()?;
         let same = config.file.as_deref().is_some_and(|file| same_file(file, &self.main));
-        (same && (self.check)(&config, &mut files).is_empty()).then_some(Loaded { config, files })
+        (same && !(self.check)(&config, &mut files).iter().any(is_wrong)).then_some(Loaded { config, files })
     }
 
     /// What the files of this configuration look like now, those that a pattern of `include` names by now as well.
@@ -61,6 +67,11 @@ impl Source {
         }
         stamp
     }
+}
+
+/// Whether it cannot run like this.
+fn is_wrong(finding: &Finding) -> bool {
+    finding.level == Level::Error
 }
 
 /// What `up` itself cannot run.
@@ -118,6 +129,19 @@ fn same_file(a: &Path, b: &Path) -> bool {
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_doubtful_runs_and_what_is_wrong_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("pipeline.toml");
+        let text = "version = 1\n[stage.filter]\nfrom = \"topic:a\"\nto = \"topic:b\"\nmatches = \"topic:c\"\n";
+        std::fs::write(&main, text).unwrap();
+        let loads = |check: Check| Source { main: main.clone(), data: None, check }.load().map(drop);
+        assert!(loads(|_, _| Vec::new()).is_ok());
+        assert!(loads(|_, _| vec![Finding::file("a", "odd").warning()]).is_ok());
+        let both: Check = |_, _| vec![Finding::file("a", "odd").warning(), Finding::file("a", "wrong")];
+        assert_eq!(loads(both).unwrap_err().len(), 2, "both are told");
+    }
 
     #[test]
     fn the_data_folder_of_a_broken_file() {

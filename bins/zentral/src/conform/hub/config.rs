@@ -25,7 +25,7 @@ const fn instead(name: &'static str, of: &'static str, lines: &'static [(&'stati
 }
 
 /// All pieces.
-pub static PIECES: [Piece; 22] = [
+pub static PIECES: [Piece; 23] = [
     piece("metrics", &[("metrics", "listen = \"127.0.0.1:0\"\nbearer = { file = \"metrics.secret\" }")]),
     piece("inventory", &[("source.osquery", "inventory = \"1h\"")]),
     piece("carves", &[("source.osquery", "carves = { max = \"1 GiB\", quota = \"2 GiB\" }")]),
@@ -63,6 +63,8 @@ pub static PIECES: [Piece; 22] = [
         "santa-certificate",
         &[("source.santa", "units.mtls = { client_certificate_auth = true }"), ("unit.mtls", "")],
     ),
+    // Many cases bring the same serial number with another machine id, each as if it were the first.
+    instead("santa-again", "", &[("source.santa", "reenrol = \"always\"")]),
     piece("munki", &[("source.munki", "")]),
     piece("munki-scripts", &[("source.munki", MUNKI_SCRIPTS)]),
     instead(

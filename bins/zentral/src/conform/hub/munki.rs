@@ -54,6 +54,8 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
             f.set("MUNKI_SERIAL", &serial);
         }
         "munki_configuration" if option == "principal_user_detection" => {}
+        // A machine that has just run it is not told to.
+        "munki_script_check" | "munki_script_checks" if f.get("SCRIPT_CHECK").is_ok() => {}
         "munki_script_check" | "munki_script_checks" => {
             let (id, _) = check(f, 0)?;
             f.set("SCRIPT_CHECK", &id);
@@ -65,7 +67,8 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
                 "managed_installs_now" => insert(&mut body, "managed_installs", json!([])),
                 "script_checks_now" => {
                     let (id, version) = check(f, 0)?;
-                    insert(&mut body, "script_check_results", json!([result(&id, &version, 0)]));
+                    insert(&mut body, "script_check_results", json!([result(&id, &version, OK)]));
+                    f.set("SCRIPT_CHECK", &id);
                 }
                 other => return Err(format!("munki_state knows no `{other}`")),
             }

@@ -72,7 +72,7 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
         "osquery_pack_query" => pack(f)?,
         "osquery_run" | "osquery_run_tag" | "osquery_run_compliance" => run(f, name, option)?,
         "osquery_four_runs" => {
-            let tag = f.tags.first().cloned().unwrap_or_default();
+            let tag = f.own_tag.clone();
             for (n, platform) in [(1, ""), (2, "macos"), (3, "linux")] {
                 start(f, &format!("select {n} as n from osquery_info"), &tag, platform, &[])?;
             }
@@ -183,7 +183,7 @@ fn start(f: &mut Fixture<'_>, sql: &str, tag: &str, platform: &str, more: &[&str
 
 /// One live query, and the id by which the machine was given it.
 fn run(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<(), String> {
-    let tag = f.tags.first().cloned().unwrap_or_default();
+    let tag = f.own_tag.clone();
     let (sql, placeholder, more): (String, _, &[&str]) = match (name, option) {
         ("osquery_run", "") => ("select username from users".to_owned(), "RUN_ID", &[]),
         ("osquery_run", "other_machine") => {

@@ -22,13 +22,14 @@ pub fn wish(name: &str, option: &str) -> Option<Wish> {
         (name, _) if name.starts_with("santa_") => (None, &["santa"]),
         _ => return None,
     };
-    Some(Wish { unit, pieces, ..Wish::default() })
+    let now: &'static [&'static str] = if name == "santa_enrollment" { &["santa-again"] } else { &[] };
+    Some(Wish { unit, pieces, now, ..Wish::default() })
 }
 
 /// Does what a word says; whether it is known.
 pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, String> {
     // The machines of a case have a tag that no others have.
-    let own = format!("tags = [\"{}\"]", f.tags.first().map_or("", String::as_str));
+    let own = format!("tags = [\"{}\"]", f.own_tag);
     match (name, option) {
         ("santa_enrollment", option) => {
             let secret = if option == "expired" { expired(f, "santa")? } else { f.enrolment("santa", &[])? };

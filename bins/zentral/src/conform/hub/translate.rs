@@ -71,7 +71,10 @@ fn rule(hub: &Process, body: &Value) -> Result<Answer, String> {
     let number = body.get("policy").and_then(Value::as_u64);
     let policy = POLICIES.iter().find(|(n, _)| Some(*n) == number).map(|(_, name)| *name);
     rule.insert("policy".to_owned(), policy.ok_or("a policy without a name")?.into());
-    found(hub, &format!("[rules.tried]\nrules = [ {} ]\n", toml(&rule)), "rules.tried.rules")
+    // Whom a rule is for is said by tags here, and by serial numbers there.
+    let tags = |key: &str| json!(strings(body.get(key)).iter().map(|s| s.to_lowercase()).collect::<Vec<_>>());
+    let scope = format!("{{ tags = {}, not_tags = {} }}", tags("serial_numbers"), tags("excluded_serial_numbers"));
+    found(hub, &format!("[rules.tried]\nscope = {scope}\nrules = [ {} ]\n", toml(&rule)), "rules.tried")
 }
 
 fn in_our_words(rule: &Value, kind: &str, id: &str) -> Map<String, Value> {
@@ -111,7 +114,7 @@ fn found(hub: &Process, more: &str, table: &str) -> Result<Answer, String> {
         let own = if word(finding, "text").contains("rule for this") { "target" } else { own };
         let theirs: Vec<&str> = own
             .split('.')
-            .filter(|part| part.parse::<usize>().is_err())
+            .filter(|part| *part != "rules" && part.parse::<usize>().is_err())
             .map(|part| KEYS.iter().find(|(ours, _)| *ours == part).map_or(part, |(_, theirs)| theirs))
             .collect();
         put(&mut all, theirs.join(".").split('.'), word(finding, "text"));
