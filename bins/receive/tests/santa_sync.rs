@@ -262,3 +262,27 @@ fn events_are_lines_and_bundles_are_joined() {
         "binaries": [binary(1), binary(2)]});
     assert_eq!(whole, [want]);
 }
+
+#[test]
+fn a_sync_that_changes_nothing_writes_nothing() {
+    let hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let mut santad = Santad::new(&secret, 1, "2025.6");
+    let state = registry::db::Db::open_read_only(&hub.path("data/state/receive.db")).unwrap().unwrap();
+    let mut version = || {
+        let before = state.version().unwrap();
+        assert!(matches!(santad.sync(conn), 0 | 3));
+        state.version().unwrap() != before
+    };
+    assert!(version(), "the first one writes");
+    // Who was heard when is written down every ten seconds, whatever happens; not twice in a row.
+    assert!(!version() || !version());
+    // What is new about the machine is written, and is no enrolment.
+    santad.version = "2025.7".into();
+    santad.sync(conn);
+    let lines = hub.lines();
+    let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    assert_eq!((of("enroll").len(), of("preflight").len()), (1, 2));
+    assert_eq!(body(of("preflight")[1])["santa_version"], "2025.7");
+}
