@@ -80,7 +80,6 @@ fn what_is_odd_is_answered() {
         ("preflight", r#"{"serial_num":"x","os_build":"1","os_version":"1","hostname":"h","hostname":""}"#, 400),
         ("xsrf", "{}", 404),
         ("metrics", "{}", 404),
-        ("logupload", "{}", 404),
     ] {
         let answer = santad.send(conn, stage, body.as_bytes(), JSON);
         assert_eq!(answer.status, status, "{stage} {body}: {}", answer.body);

@@ -262,3 +262,53 @@ fn events_are_lines_and_bundles_are_joined() {
         "binaries": [binary(1), binary(2)]});
     assert_eq!(whole, [want]);
 }
+
+#[test]
+fn a_sync_that_changes_nothing_writes_nothing() {
+    let hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let mut santad = Santad::new(&secret, 1, "2025.6");
+    let state = registry::db::Db::open_read_only(&hub.path("data/state/receive.db")).unwrap().unwrap();
+    let mut version = || {
+        let before = state.version().unwrap();
+        assert!(matches!(santad.sync(conn), 0 | 3));
+        state.version().unwrap() != before
+    };
+    assert!(version(), "the first one writes");
+    // Who was heard when is written down every ten seconds, whatever happens; not twice in a row.
+    assert!(!version() || !version());
+    // What is new about the machine is written, and is no enrolment.
+    santad.version = "2025.7".into();
+    santad.sync(conn);
+    let lines = hub.lines();
+    let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    assert_eq!((of("enroll").len(), of("preflight").len()), (1, 2));
+    assert_eq!(body(of("preflight")[1])["santa_version"], "2025.7");
+}
+
+#[test]
+fn a_log_that_is_uploaded_is_its_lines() {
+    let hub = Hub::new("", "[unit.berlin]\n");
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let mut santad = Santad::new(&secret, 1, "0.9.36");
+    assert_eq!(santad.send(conn, "logupload", b"action=EXIT|pid=1", "").status, 403, "nobody knows it yet");
+    santad.sync(conn);
+    let log = "--santa-sync-upload-boundary\r\nContent-Disposition: form-data; name=\"files\"; filename=\"santa.log\"\r\n\r\n\
+        [2026-01-06T08:00:05.001Z] I santad: action=EXEC|path=/bin/\"x\"<pipe>\n\
+        [2026-01-06T08:00:06.001Z] E santad: not a record\n\
+        [2026-01-06T08:00:07.001Z] I santad: action=EXIT|pid=1\r\n--santa-sync-upload-boundary--\r\n";
+    for _ in 0..2 {
+        let answer =
+            santad.send(conn, "logupload", &common::santad::zlib(log.as_bytes()), "Content-Encoding: zlib\r\n");
+        assert_eq!((answer.status, answer.body), (200, json!({})));
+    }
+    let lines: Vec<_> = hub.lines().into_iter().filter(|line| line.kind == "log").collect();
+    assert_eq!((lines.len(), &lines[0].id, &lines[1].id), (4, &lines[2].id, &lines[3].id), "sent again it is the same");
+    let events = sources::Source::translate(&sources::santa::SOURCE, &lines[0]).unwrap();
+    assert_eq!((events[0].type_.as_str(), &events[0].id), ("santa_log", &lines[0].id));
+    let payload: Value = serde_json::from_str(events[0].payload.get()).unwrap();
+    assert_eq!(payload, json!({"action": "EXEC", "path": "/bin/\"x\"|"}));
+    assert_eq!(events[0].machine.as_ref().unwrap().serial_number.as_deref(), Some("ZTST00000001"));
+}

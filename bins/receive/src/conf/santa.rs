@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pipe::config::{Config, Finding, Scope, Settings as Table, nearest};
-use sources::santa::{ClientMode, Policy, Rule, RuleType, Settings, identifier_flaw};
+use sources::santa::{ClientMode, NAME, Policy, Rule, RuleType, Settings, identifier_flaw};
 
 /// Rules of all tables together.
 const RULES_MAX: usize = 100_000;
@@ -44,6 +44,9 @@ pub struct Rules {
 impl Santa {
     /// The table of the source.
     pub fn read(&mut self, table: &mut Table, config: &Config) {
+        if table.name() != NAME {
+            table.fail("kind", "there is one Santa in a hub, and its table is [source.santa]");
+        }
         match table.word("reenrol", &["same-hardware", "always", "approve"]) {
             Some("approve") => {
                 table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
@@ -279,6 +282,7 @@ mod tests {
                 "source.santa.units.berlin.bach_size",
                 "batch_size",
             ),
+            ("[source.other]\nkind = \"santa\"\n".to_owned(), "source.other.kind", "there is one Santa"),
             ("[source.santa]\nreenrol = \"approve\"\n".to_owned(), "source.santa.reenrol", "not supported"),
             ("[rules.a]\n".to_owned(), "rules.a", "needs the key `rules`"),
             (

@@ -45,7 +45,7 @@ const DOCTOR: &str = "santactl-doctor-test";
 /// Where a secret may stand. `Authorization` is the platform's own, so agents cannot be relied on to send it.
 const HEADERS: [&str; 2] = ["zentral-authorization", "hub-authorization"];
 
-static ROUTES: [Route; 10] = [
+static ROUTES: [Route; 12] = [
     Route::new("/public/santa/sync/preflight/*", "preflight", Some(PREFLIGHT_MAX)),
     Route::new("/public/santa/sync/*/preflight/*", "preflight", Some(PREFLIGHT_MAX)),
     Route::new("/public/santa/sync/eventupload/*", "eventupload", None),
@@ -54,6 +54,8 @@ static ROUTES: [Route; 10] = [
     Route::new("/public/santa/sync/*/ruledownload/*", "ruledownload", Some(ASKING_MAX)),
     Route::new("/public/santa/sync/postflight/*", "postflight", Some(ASKING_MAX)),
     Route::new("/public/santa/sync/*/postflight/*", "postflight", Some(ASKING_MAX)),
+    Route::new("/public/santa/sync/logupload/*", "logupload", None),
+    Route::new("/public/santa/sync/*/logupload/*", "logupload", None),
     Route::new("/public/santa/sync/xsrf/*", "xsrf", Some(ASKING_MAX)),
     Route::new("/public/santa/sync/*/xsrf/*", "xsrf", Some(ASKING_MAX)),
 ];
@@ -142,6 +144,10 @@ fn post(
         "postflight" => {
             let client = asking.client()?;
             sync::postflight(&asking, client, &fields::read(request, body, ASKING_MAX, sink)?, sink)
+        }
+        "logupload" => {
+            let client = asking.client()?;
+            events::log(&asking, &client, body, sink)
         }
         // Agents take that for: there is none.
         _ => Err(Reply::error(404, "not_found", "no token is needed here")),

@@ -49,6 +49,33 @@ pub(super) fn answer(
     Ok(Reply { records: records.len(), ..reply })
 }
 
+/// Answers a log: lines of santad, as a file or as the form that old agents send it in. What is no record is passed over.
+pub(super) fn log(
+    asking: &Asking<'_>,
+    client: &Client,
+    body: &mut dyn BufRead,
+    sink: &mut dyn Sink,
+) -> Result<Reply, Reply> {
+    let text = fields::inflated(asking.request, body, usize::MAX, sink)?;
+    asking.hub.heard(NAME, &client.machine, "logupload");
+    let mut lines = Lines::new(NAME, asking.request, &client.machine);
+    let (mut count, mut written) = (0usize, Vec::new());
+    for line in text.split(|byte| *byte == b'\n') {
+        let Ok(made) = super::log::line(line, asking.request.received) else { continue };
+        count += 1;
+        if count > RECORDS_MAX {
+            return Err(Reply::error(413, "too_many", &format!("more than {RECORDS_MAX} records")));
+        }
+        written.clear();
+        json::write_str(&String::from_utf8_lossy(line.trim_ascii()), &mut written);
+        let timed = made.time != asking.request.received;
+        lines.timed("log", timed.then(|| made.time.ms()), &written);
+        lines.flush(sink, false).map_err(|_| Reply::busy())?;
+    }
+    lines.flush(sink, true).map_err(|_| Reply::busy())?;
+    Ok(Reply { records: count, ..asking.done() })
+}
+
 /// The time of a record in ms since 1970, if it names one: seconds, with a fraction. An audit event has it one level
 /// deeper, in what happened.
 pub(super) fn at(record: &[u8], name: &str) -> Option<i64> {

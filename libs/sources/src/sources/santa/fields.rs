@@ -18,17 +18,7 @@ pub(super) fn read(
     most: usize,
     sink: &mut dyn Sink,
 ) -> Result<Vec<u8>, Reply> {
-    let max = most.min(request.inflated_max);
-    let mut bytes = Vec::new();
-    // Agents that compress nothing may say so in a word of their own.
-    let encoding = request.encoding.filter(|name| !name.trim().eq_ignore_ascii_case("none"));
-    let ended = Inflate::new(body, encoding).and_then(|mut from| from.read(&mut bytes, max.saturating_add(1)));
-    if !ended.map_err(unreadable)? || bytes.len() > max {
-        if max < most {
-            sink.long().map_err(|_| Reply::busy())?;
-        }
-        return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
-    }
+    let mut bytes = inflated(request, body, most, sink)?;
     if super::is_proto(request) {
         bytes = super::proto::request(request.route.kind, &bytes).map_err(|why| Reply::error(400, "not_proto", why))?;
     }
@@ -40,6 +30,27 @@ pub(super) fn read(
     } else {
         Err(Reply::error(400, "not_object", "body is not a JSON object"))
     }
+}
+
+/// A whole body as it was before it was packed.
+pub(super) fn inflated(
+    request: &Request<'_>,
+    body: &mut dyn BufRead,
+    most: usize,
+    sink: &mut dyn Sink,
+) -> Result<Vec<u8>, Reply> {
+    let max = most.min(request.inflated_max);
+    let mut bytes = Vec::new();
+    // Agents that compress nothing may say so in a word of their own.
+    let encoding = request.encoding.filter(|name| !name.trim().eq_ignore_ascii_case("none"));
+    let ended = Inflate::new(body, encoding).and_then(|mut from| from.read(&mut bytes, max.saturating_add(1)));
+    if ended.map_err(unreadable)? && bytes.len() <= max {
+        return Ok(bytes);
+    }
+    if max < most {
+        sink.long().map_err(|_| Reply::busy())?;
+    }
+    Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")))
 }
 
 fn unreadable(error: InflateError) -> Reply {

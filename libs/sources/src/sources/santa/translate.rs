@@ -1,6 +1,6 @@
 //! Raw lines into events: one event a record, the record its payload.
 
-use event::{Body, Event, Machine, Raw, Time, VERSION};
+use event::{Body, Event, Machine, Raw, Time, VERSION, json};
 use serde_json::value::RawValue;
 
 use super::{NAME, events, fields};
@@ -19,6 +19,9 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
             return Err(Refusal::new("too_long", format!("record of {} bytes is over the limit", cut.bytes)));
         }
     };
+    if raw.kind == "log" {
+        return logged(raw, &text);
+    }
     if !text.starts_with(b"{") {
         return Err(Refusal::new("not_object", "record is not a JSON object"));
     }
@@ -43,6 +46,21 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
     let machine = (raw.machine != Machine::default()).then(|| raw.machine.clone());
     let made = Made { id: raw.id.clone(), type_, time, received: raw.received, tags, machine, objects, payload: text };
     let event = made.event()?;
+    Ok(vec![Event { request: raw.request.clone(), extra: raw.extra.clone(), ..event }])
+}
+
+/// The event of a line of a log that was uploaded; the text is a string.
+fn logged(raw: &Raw, text: &[u8]) -> Result<Vec<Event>, Refusal> {
+    let line = json::parse_str(text).ok_or_else(|| Refusal::new("wrong_type", "a line of a log is a string"))?;
+    let made = super::log::line(line.as_bytes(), raw.received)?;
+    let (time, clock) = believed(Some(made.time.ms()), raw.received);
+    let mut tags = made.tags.clone();
+    if clock {
+        tags.push("clock".to_owned());
+    }
+    // It is the machine that uploads that the log is of, whatever its lines say.
+    let machine = (raw.machine != Machine::default()).then(|| raw.machine.clone());
+    let event = Made { id: raw.id.clone(), time, received: raw.received, tags, machine, ..made }.event()?;
     Ok(vec![Event { request: raw.request.clone(), extra: raw.extra.clone(), ..event }])
 }
 
