@@ -41,6 +41,11 @@ fn says_what_is_wrong_and_where() {
     );
     check("version = 1\n[stage.store]\nfrom = \"topic:events\"", &["no stage writes topic `events`"]);
     check("version = 1\n[stage.receive]\nto = \"kafka:raw\"", &["`kafka:raw` is not supported by this version"]);
+    check("version = 1\n[stage.receive]\nto = \"registry:changes\"", &["is written by whoever changes something"]);
+    let normalize = "version = 1\n[stage.normalize]\nto = \"topic:e\"\n";
+    check(&format!("{normalize}from = [\"registry:changes\", \"registry:changes\"]"), &["stands here twice"]);
+    check(&format!("{normalize}from = \"registry:tags\""), &["of the registry there is only `registry:changes`"]);
+    check(&format!("{normalize}from = \"registry:changes\"\nsilent = \"29m\""), &["at least 30m"]);
     check(
         "version = 1\n[stage.receive]\nto = \"topic:raw\"\n[stage.act]\nfrom=\"topic:raw\"\nto=\"topic:raw\"",
         &["has a writer already: stage `receive`"],
