@@ -3,6 +3,7 @@
 mod big_stack;
 pub mod engine;
 pub mod filter;
+pub mod jamf_body;
 pub mod osquery_body;
 pub mod raw;
 pub mod search;
@@ -12,9 +13,10 @@ pub mod topic_recovery;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 7] = [
     ("engine", engine::run),
     ("filter", filter::run),
+    ("jamf_body", jamf_body::run),
     ("osquery_body", osquery_body::run),
     ("raw", raw::run),
     ("search", search::run),
