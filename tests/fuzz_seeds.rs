@@ -55,6 +55,11 @@ fn filter() {
 }
 
 #[test]
+fn jamf_body() {
+    replay("jamf_body");
+}
+
+#[test]
 fn munki_body() {
     replay("munki_body");
 }

@@ -3,6 +3,7 @@
 mod big_stack;
 pub mod engine;
 pub mod filter;
+pub mod jamf_body;
 pub mod munki_body;
 pub mod osquery_body;
 pub mod raw;
@@ -13,9 +14,10 @@ pub mod topic_recovery;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     ("engine", engine::run),
     ("filter", filter::run),
+    ("jamf_body", jamf_body::run),
     ("munki_body", munki_body::run),
     ("osquery_body", osquery_body::run),
     ("raw", raw::run),
