@@ -82,7 +82,8 @@ pub struct Request {
     pub transform: Option<String>,
 }
 
-/// What must be answered. Of JSON, `path=value` compares as text, and a number in a path is the place in a list.
+/// What must be answered. Of JSON, `path=value` compares as text, a list has it if one of its items does, and
+/// a number in a path is the place in a list.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {

@@ -45,13 +45,14 @@ pub fn judge(expect: &Expect, answer: &Answer, values: &Values) -> Result<(), St
     Ok(())
 }
 
-/// Whether `path` is there, or has the value in `path=value`.
+/// Whether `path` is there, or has the value in `path=value`, or is a list that holds it.
 pub fn has(body: &Value, path: &str) -> Result<(), String> {
     let (path, want) = path.split_once('=').map_or((path, None), |(path, want)| (path, Some(want)));
     match (at(body, path), want) {
         (None, _) => Err(format!("`{path}` is not there")),
         (Some(_), None) => Ok(()),
         (Some(got), Some(want)) if word(got) == want => Ok(()),
+        (Some(Value::Array(list)), Some(want)) if list.iter().any(|item| word(item) == want) => Ok(()),
         (Some(got), Some(want)) => Err(format!("`{path}` is {got}, not `{want}`")),
     }
 }
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_is_looked_at_in_all_its_parts() {
-        let body = json!({"rules": [{"policy": "CEL", "n": 1}], "a.b": {"c": true}, "x": null});
+        let body = json!({"rules": [{"policy": "CEL", "n": 1}], "a.b": {"c": true}, "x": null, "tags": ["a", "vip"]});
         for (expect, met) in [
             (json!({"status": 200}), true),
             (json!({"status": 400}), false),
@@ -136,6 +137,8 @@ mod tests {
             (json!({"status": 200, "headers": {"allow": ["POST"]}}), false),
             (json!({"status": 200, "headers": {"etag": ["POST"]}}), false),
             (json!({"status": 200, "json_has": ["rules.0.policy=CEL", "rules.0.n={{A}}", "a.b.c=true", "x"]}), true),
+            (json!({"status": 200, "json_has": ["tags=vip"]}), true),
+            (json!({"status": 200, "json_has": ["tags=vi"]}), false),
             (json!({"status": 200, "json_has": ["rules.1"]}), false),
             (json!({"status": 200, "json_has": ["rules.0.policy=cel"]}), false),
             (json!({"status": 200, "json_lacks": ["rules.1", "y", "a.b.d"]}), true),

@@ -134,7 +134,7 @@ mod tests {
     fn what_is_doubtful_runs_and_what_is_wrong_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("pipeline.toml");
-        let text = "version = 1\n[stage.filter]\nfrom = \"topic:a\"\nto = \"topic:b\"\nmatches = \"topic:c\"\n";
+        let text = "version = 1\n[stage.receive]\nto = \"topic:raw\"\n";
         std::fs::write(&main, text).unwrap();
         let loads = |check: Check| Source { main: main.clone(), data: None, check }.load().map(drop);
         assert!(loads(|_, _| Vec::new()).is_ok());
