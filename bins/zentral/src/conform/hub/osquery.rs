@@ -74,7 +74,9 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
         "osquery_four_runs" => {
             let tag = f.own_tag.clone();
             for (n, platform) in [(1, ""), (2, "macos"), (3, "linux")] {
-                start(f, &format!("select {n} as n from osquery_info"), &tag, platform, &[])?;
+                let asked = start(f, &format!("select {n} as n from osquery_info"), &tag, platform, &[]);
+                // What is for other machines than this one may find nobody.
+                asked.or_else(|why| if why.contains("in scope") { Ok(()) } else { Err(why) })?;
             }
         }
         "carve_session" => carve(f, option)?,
