@@ -18,8 +18,8 @@ pub const ALL: &[&dyn Source] = &[
     &jamf::SOURCE,
     &munki::SOURCE,
     &osquery::SOURCE,
-    &santa::SOURCE,
     &sal::SOURCE,
+    &santa::SOURCE,
     &watchman::SOURCE,
     &webhook::SOURCE,
     // list: end
