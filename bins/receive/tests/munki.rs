@@ -1,4 +1,5 @@
-//! Munki over TLS against the real program: the request cases, a life from enrolment to removal, and what no agent sends.
+//! Munki over TLS against the real program: a life from enrolment to removal, and what no agent sends. The request cases are
+//! `zentral conform`'s.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,62 +11,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
-
-use base64::Engine as _;
 use common::{Answer, Hub, gzip};
 use event::Event;
 use registry::{enrolments, server_key};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use sources::Source as _;
 use sources::munki::SOURCE;
 
-const CASES: &str = include_str!("data/munki_requests.json");
-
 const SCRIPTS: &str = "scripts = [ { name = \"wide\", source = \"wide.zsh\", expect = true, arch = \"arm64\", os = \">=14,<15\" },\n\
     { name = \"narrow\", source = \"wide.zsh\", expect = true, os = \">=14,<14.0.1\" } ]\n";
 
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    request: Request,
-    expect: Expect,
-    #[serde(default)]
-    needs: Vec<String>,
-    #[serde(rename = "source_test")]
-    _source_test: String,
-    #[serde(rename = "area")]
-    _area: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: Option<Value>,
-    body_raw: Option<String>,
-    body_base64: Option<String>,
-    transform: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expect {
-    status: u16,
-    #[serde(rename = "note")]
-    _note: String,
-    json: Option<Value>,
-    #[serde(default)]
-    json_has: Vec<String>,
-    #[serde(default)]
-    json_lacks: Vec<String>,
-}
-
-/// A hub with this table.
 fn hub(munki: &str) -> Hub {
     let hub = Hub::new("", "");
     std::fs::write(hub.path("wide.zsh"), "print true\n").unwrap();
@@ -138,118 +93,6 @@ impl<'h> Mac<'h> {
     }
 }
 
-#[test]
-fn every_case_is_met() {
-    let (plain, told) = (
-        hub(SCRIPTS),
-        hub("principal_user_detection = { sources = [\"logged_in_user\"], domains = [\"example.com\"] }\n"),
-    );
-    let cases: Vec<Case> = serde_json::from_str(CASES).unwrap();
-    assert_eq!(cases.len(), 37);
-    for (number, case) in cases.iter().enumerate() {
-        let user = case.needs.iter().any(|word| word == "munki_configuration:principal_user_detection");
-        let hub = if user { &told } else { &plain };
-        let mac = Mac::new(hub, &secret(hub, "munki", None, None), &format!("C02CASE{number:04}"));
-        // Whatever was due counts as run at the next result, so the script checks are asked for first.
-        let mut checks = mac.due("14.0");
-        checks.resize(2, "none".into());
-        let expired = case.needs.iter().any(|word| word == "munki_enrollment:expired");
-        for word in &case.needs {
-            match word.as_str() {
-                "munki_enrollment" | "munki_enrollment:expired" | "munki_enrolled_machine" => {}
-                "munki_configuration:principal_user_detection" | "munki_script_checks:two" | "munki_script_check" => {}
-                "munki_state:empty" => mac.post(&json!({})),
-                "munki_state:managed_installs_now" => mac.post(&json!({"managed_installs": []})),
-                "munki_state:script_checks_now" => mac.post(&json!({"script_check_results": []})),
-                "incident_open" => mac.result(&checks[0], 300),
-                "incident_closed" => {
-                    mac.result(&checks[1], 300);
-                    mac.result(&checks[1], 0);
-                }
-                "previous:munki-post-ok-install" => {
-                    let first = cases.iter().find(|case| case.name == "munki-post-ok-install").unwrap();
-                    assert_eq!(first.send(&mac, "", "").status, 200);
-                }
-                other => panic!("{}: {other}", case.name),
-            }
-        }
-        let secret = secret(hub, "munki", None, expired.then_some(1));
-        let answer = case.send(&mac, &secret, &checks[0]);
-        case.met(&answer).unwrap_or_else(|why| panic!("{}: {why}: {} {}", case.name, answer.status, answer.body));
-    }
-}
-
-impl Case {
-    fn send(&self, mac: &Mac<'_>, secret: &str, check: &str) -> Answer {
-        let Request { method, path, headers, body, body_raw, body_base64, transform } = &self.request;
-        let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
-        let fill = |text: &str| {
-            let mut text = text.to_owned();
-            for (name, value) in [
-                ("MUNKI_SECRET", secret),
-                ("MUNKI_TOKEN", &mac.token),
-                ("MUNKI_SERIAL", &mac.serial),
-                ("NEW_UUID", uuid),
-                ("SCRIPT_CHECK", check),
-            ] {
-                text = text.replace(&format!("{{{{{name}}}}}"), value);
-            }
-            assert!(!text.contains("{{"), "{}: a value that nobody fills in: {text}", self.name);
-            text
-        };
-        let bytes = match (body, body_raw, body_base64) {
-            (_, _, Some(base64)) => base64::engine::general_purpose::STANDARD.decode(base64).unwrap(),
-            (_, Some(raw), _) => raw.clone().into_bytes(),
-            (Some(body), ..) => fill(&body.to_string()).into_bytes(),
-            _ => Vec::new(),
-        };
-        let bytes = match transform.as_deref() {
-            None => bytes,
-            Some("gzip") => gzip(&bytes),
-            Some("zlib") => zlib(&bytes),
-            Some(other) => panic!("{}: transform {other}", self.name),
-        };
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", fill(value))).collect();
-        ask(mac.hub, method, path, &headers, &bytes)
-    }
-
-    fn met(&self, answer: &Answer) -> Result<(), String> {
-        let expect = &self.expect;
-        if answer.status != expect.status {
-            return Err(format!("status {} was expected", expect.status));
-        }
-        if expect.json.as_ref().is_some_and(|json| *json != answer.body) {
-            return Err(format!("{} was expected", Value::from(expect.json.clone())));
-        }
-        for path in &expect.json_has {
-            let (path, want) = path.split_once('=').map_or((path.as_str(), None), |(path, want)| (path, Some(want)));
-            match (at(&answer.body, path), want) {
-                (Some(_), None) => {}
-                (Some(got), Some(want)) if got.as_str().map_or(got.to_string(), str::to_owned) == want => {}
-                (got, _) => return Err(format!("{path}: {got:?}")),
-            }
-        }
-        match expect.json_lacks.iter().find(|path| at(&answer.body, path).is_some()) {
-            Some(path) => Err(format!("{path} is there")),
-            None => Ok(()),
-        }
-    }
-}
-
-fn at<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(body, |value, key| match value {
-        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-        _ => value.get(key),
-    })
-}
-
-fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    flate2::read::ZlibEncoder::new(bytes, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
-    packed
-}
-
-/// The events of all lines of Munki's.
 fn events(hub: &Hub) -> Vec<Event> {
     let lines = hub.lines();
     lines.iter().filter(|raw| raw.kind != "request").flat_map(|raw| SOURCE.translate(raw).unwrap()).collect()

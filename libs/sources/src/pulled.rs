@@ -1,10 +1,12 @@
 //! What is the same for all sources that are asked: their raw lines hold a record and give no event of their own.
 
+use std::io::BufRead;
+
 use event::inventory::Snapshot;
-use event::{Body, Event, Raw};
+use event::{Body, Event, Raw, Time};
 use serde_json::{Map, Value};
 
-use crate::Refusal;
+use crate::{Desk, Refusal, Reply, Request, Route, Sink, Source};
 
 /// The kind of the raw lines that hold what a server knows of a machine.
 pub const MACHINE: &str = "machine";
@@ -12,11 +14,44 @@ pub const MACHINE: &str = "machine";
 /// A thing of the inventory.
 pub(crate) type Object = Map<String, Value>;
 
-/// A line of a machine gives no event: what it says is the inventory's, if it says anything.
-pub(crate) fn nothing(raw: &Raw, snapshot: impl Fn(&Raw) -> Result<Snapshot, Refusal>) -> Result<Vec<Event>, Refusal> {
-    match raw.kind.as_str() {
-        MACHINE => snapshot(raw).map(|_| Vec::new()),
-        kind => Err(Refusal::new("kind", format!("{kind:?} is no kind of record of such a source"))),
+/// A source that is asked by `pull` alone: nobody of it calls, enrols or has a log. A line of a machine gives no event: what
+/// it says is the inventory's, if it says anything.
+#[derive(Debug)]
+pub struct Pulled {
+    pub(crate) name: &'static str,
+    pub(crate) snapshot: fn(&Raw) -> Result<Snapshot, Refusal>,
+}
+
+impl Source for Pulled {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn routes(&self) -> &'static [Route] {
+        &[]
+    }
+
+    fn enrols(&self) -> bool {
+        false
+    }
+
+    fn answer(&self, _: &Request<'_>, _: &mut dyn BufRead, _: &dyn Desk, _: &mut dyn Sink) -> Reply {
+        Reply::error(404, "path", "no such path")
+    }
+
+    fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
+        match raw.kind.as_str() {
+            MACHINE => (self.snapshot)(raw).map(|_| Vec::new()),
+            kind => Err(Refusal::new("kind", format!("{kind:?} is no kind of record of such a source"))),
+        }
+    }
+
+    fn read_log(&self, _line: &[u8], _now: Time) -> Result<Vec<Event>, Refusal> {
+        Err(Refusal::new("no_log", format!("{} has no log that can be read; it is asked by `pull`", self.name)))
+    }
+
+    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
+        (raw.kind == MACHINE).then(|| (self.snapshot)(raw))
     }
 }
 

@@ -23,9 +23,8 @@ use std::io::BufRead;
 use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
-use crate::{
-    Inflate, InflateError, Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker,
-};
+use crate::whole;
+use crate::{Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker};
 
 pub use check::{Bound, Check, Expected};
 pub use desk::{Desk, PrincipalUser, Ran, Secret, Settings, State};
@@ -145,17 +144,7 @@ impl Asked<'_> {
 
     /// The body, no longer than its route allows.
     fn read(&self, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Vec<u8>, Reply> {
-        let most = self.request.route.body_max.unwrap_or(ASKING_MAX);
-        let max = most.min(self.request.inflated_max);
-        let mut bytes = Vec::new();
-        let mut from = Inflate::new(body, self.request.encoding).map_err(unreadable)?;
-        if !from.read(&mut bytes, max + 1).map_err(unreadable)? {
-            if max < most {
-                sink.long().map_err(|_| Reply::busy())?;
-            }
-            return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
-        }
-        Ok(bytes)
+        whole::inflated(self.request, body, self.request.route.body_max.unwrap_or(ASKING_MAX), sink)
     }
 
     /// The machine may only speak for itself: `serial` is the one that the body names.
@@ -189,15 +178,6 @@ impl Asked<'_> {
 /// 403: whoever asks is not known, or not who it says.
 fn refused(reason: &'static str, text: &str) -> Reply {
     Reply::error(403, reason, text)
-}
-
-fn unreadable(error: InflateError) -> Reply {
-    match error {
-        InflateError::Unknown => Reply::error(415, "bad_encoding", "content encoding is neither gzip nor deflate"),
-        InflateError::Broken => Reply::error(400, "bad_encoding", "body is not what its content encoding says"),
-        InflateError::Bomb => Reply::error(413, "bomb", "body inflates beyond all measure"),
-        InflateError::Gone => Reply::error(408, "gone", "body ends too early"),
-    }
 }
 
 /// Canonical JSON of a short body, which is an object.

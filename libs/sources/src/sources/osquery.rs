@@ -24,9 +24,9 @@ use std::io::BufRead;
 use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
+use crate::whole;
 use crate::{
-    Inflate, InflateError, Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source,
-    Speaker, Unavailable,
+    Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker, Unavailable,
 };
 
 pub use carve::{Announced, BLOCK_BODY_MAX, BLOCK_MAX, Block, Finished, NotTaken, Scheduled};
@@ -203,28 +203,11 @@ fn post(
 
 /// A whole body of bounded length as canonical JSON, which is an object.
 fn small(request: &Request<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Vec<u8>, Reply> {
-    let most = request.route.body_max.unwrap_or(ASKING_MAX);
-    let max = most.min(request.inflated_max);
-    let mut bytes = Vec::new();
-    if !Inflate::new(body, request.encoding).and_then(|mut from| from.read(&mut bytes, max + 1)).map_err(unreadable)? {
-        if max < most {
-            sink.long().map_err(|_| Reply::busy())?;
-        }
-        return Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")));
-    }
+    let bytes = whole::inflated(request, body, request.route.body_max.unwrap_or(ASKING_MAX), sink)?;
     let mut object = Vec::with_capacity(bytes.len());
     json::canonical(&bytes, &mut object)
         .map_err(|e| Reply::error(400, "not_json", &format!("body is not JSON: {e}")))?;
     if object.starts_with(b"{") { Ok(object) } else { Err(not_an_object()) }
-}
-
-fn unreadable(error: InflateError) -> Reply {
-    match error {
-        InflateError::Unknown => Reply::error(415, "bad_encoding", "content encoding is neither gzip nor deflate"),
-        InflateError::Broken => Reply::error(400, "bad_encoding", "body is not what its content encoding says"),
-        InflateError::Bomb => Reply::error(413, "bomb", "body inflates beyond all measure"),
-        InflateError::Gone => Reply::error(408, "gone", "body ends too early"),
-    }
 }
 
 fn not_an_object() -> Reply {

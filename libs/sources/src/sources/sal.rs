@@ -3,55 +3,20 @@
 //! A raw line of the kind `machine` holds `{"machine", "machine_group", "business_unit"}` as its API (`/api/v2/`) says them.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 
 use event::inventory::Snapshot;
-use event::{Event, Machine, Raw, Time};
+use event::{Machine, Raw, Time};
 use serde_json::{Value, json};
 
+use crate::Refusal;
 use crate::osquery::facts;
 use crate::osquery::translate::believed;
-use crate::pulled::{self, Object};
-use crate::{Desk, Refusal, Reply, Request, Route, Sink, Source};
+use crate::pulled::{self, Object, Pulled};
 
 /// The kind of these sources.
 pub const NAME: &str = "sal";
 /// This source.
-pub static SOURCE: Sal = Sal;
-
-/// See the module.
-#[derive(Debug)]
-pub struct Sal;
-
-impl Source for Sal {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn routes(&self) -> &'static [Route] {
-        &[]
-    }
-
-    fn enrols(&self) -> bool {
-        false
-    }
-
-    fn answer(&self, _: &Request<'_>, _: &mut dyn BufRead, _: &dyn Desk, _: &mut dyn Sink) -> Reply {
-        Reply::error(404, "path", "no such path")
-    }
-
-    fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
-        pulled::nothing(raw, snapshot)
-    }
-
-    fn read_log(&self, _line: &[u8], _now: Time) -> Result<Vec<Event>, Refusal> {
-        Err(Refusal::new("no_log", "sal has no log that can be read; it is asked by `pull`"))
-    }
-
-    fn snapshot(&self, raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
-        (raw.kind == pulled::MACHINE).then(|| snapshot(raw))
-    }
-}
+pub static SOURCE: Pulled = Pulled { name: NAME, snapshot };
 
 /// The machine of a record; `units` names the unit of a business unit.
 pub fn machine(body: &Value, units: &BTreeMap<String, String>) -> Machine {

@@ -6,7 +6,8 @@
 
 use std::io::BufRead;
 
-use super::{DONE, NAME, carve, heard, known, not_an_object, own, said, unreadable};
+use super::{DONE, NAME, carve, heard, known, not_an_object, own, said};
+use crate::whole::unreadable;
 use crate::{
     BodyError, Desk, Head, Inflate, Lines, Member, RECORD_MAX, RECORDS_MAX, Record, Reply, Request, Sink, Splitter,
     Take,

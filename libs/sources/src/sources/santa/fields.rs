@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use event::json;
 
-use crate::{Inflate, InflateError, Reply, Request, Sink};
+use crate::{Reply, Request, Sink, whole};
 
 /// The largest count that is believed.
 const COUNT_MAX: i64 = i32::MAX as i64;
@@ -39,27 +39,9 @@ pub(super) fn inflated(
     most: usize,
     sink: &mut dyn Sink,
 ) -> Result<Vec<u8>, Reply> {
-    let max = most.min(request.inflated_max);
-    let mut bytes = Vec::new();
     // Agents that compress nothing may say so in a word of their own.
     let encoding = request.encoding.filter(|name| !name.trim().eq_ignore_ascii_case("none"));
-    let ended = Inflate::new(body, encoding).and_then(|mut from| from.read(&mut bytes, max.saturating_add(1)));
-    if ended.map_err(unreadable)? && bytes.len() <= max {
-        return Ok(bytes);
-    }
-    if max < most {
-        sink.long().map_err(|_| Reply::busy())?;
-    }
-    Err(Reply::error(413, "too_large", &format!("body is longer than {max} bytes")))
-}
-
-fn unreadable(error: InflateError) -> Reply {
-    match error {
-        InflateError::Unknown => Reply::error(415, "bad_encoding", "content encoding is neither deflate nor gzip"),
-        InflateError::Broken => Reply::error(400, "bad_encoding", "body is not what its content encoding says"),
-        InflateError::Bomb => Reply::error(413, "bomb", "body inflates beyond all measure"),
-        InflateError::Gone => Reply::error(408, "gone", "body ends too early"),
-    }
+    whole::inflated(&Request { encoding, ..*request }, body, most, sink)
 }
 
 /// The value text of a field, by its name in snake case.
