@@ -115,6 +115,34 @@ fn nothing_is_certain_behind_what_jq_must_run() {
 }
 
 #[test]
+fn an_error_beside_nothing_is_none() {
+    with_stack(|| {
+        let matches = |filter: &str, line: &str| {
+            let set = FilterSet::build(vec![spec("p", filter)], &NoModules).unwrap();
+            let mut scratch = Scratch::default();
+            let mut runner = set.runner(&mut scratch).without_contexts();
+            !runner.run(line.as_bytes(), 0, &mut Runs::default()).unwrap().found.is_empty()
+        };
+        let line = r#"{"a":"x","b":[],"yes":true}"#;
+        for nothing in [
+            "(.a.c == .a.c?)",
+            "(.a.c == .b[])",
+            "((.a | has(\"c\")) == (.a.c? | length))",
+            "{k: .a.c, l: .a.c?}",
+            "\"\\(.a.c) \\(.b[])\"",
+        ] {
+            assert!(matches(&format!("{nothing}, .yes"), line), "{nothing}");
+        }
+        assert!(!matches("(.a.c == .a), .yes", line));
+        assert!(matches("IN(.a.c; .b[]) or .yes", line) && !matches("IN(.a.c; .a) or .yes", line));
+        // What is made of an unclear value is true, whatever that is.
+        let unclear = "((all(.b | getpath([\"c\"])?; .) and false) | tostring)";
+        assert!(matches(unclear, line));
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_reload_takes_over_what_has_not_changed() {
     with_stack(|| {
         let specs = |changed: &str| -> Vec<Spec> {

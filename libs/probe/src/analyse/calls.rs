@@ -66,7 +66,11 @@ impl<'t> Analyst<'_, 't> {
                 let from = self.term(from, dot, names);
                 // Both are asked of the input of `IN`, not of what comes out of `from`.
                 let of = self.term(of, dot, names);
-                let found = self.pipe(from, &mut |s, value| s.equal_to(value, &of));
+                let found =
+                    match constants(&of).filter(|all| !all.is_empty()).and_then(|all| Set::new(&all)).map(Arc::new) {
+                        Some(set) => self.pipe(from, &mut |_, value| Node::In(Box::new(value), Arc::clone(&set))),
+                        _ => self.crossing(from, |_| of.clone(), Cmp::Eq),
+                    };
                 Node::Any(Box::new(found))
             }
             ("startswith", [part]) => self.text(dot, part, names, |part| Text::Starts(part.into())),

@@ -296,6 +296,11 @@ impl Each {
 }
 
 impl Making {
+    /// What it makes of something of which no more is known than this.
+    pub(crate) fn of_unclear(self, mask: Mask) -> Mask {
+        if mask & (TRUE | NO) != 0 { self.bounds() | (mask & (ERROR | NONE)) } else { mask }
+    }
+
     fn bounds(self) -> Mask {
         match self {
             Self::Type => YES,

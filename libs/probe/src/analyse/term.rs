@@ -2,6 +2,7 @@
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern as Binding, Term};
+use jaq_core::ops::Cmp;
 use jaq_core::path::{Opt, Part};
 
 use super::names::{Definitions, Meaning, Names};
@@ -219,7 +220,7 @@ impl<'a, 't> Analyst<'a, 't> {
             true => Node::Unknown(mask),
             false => self.no_more_than(mask, Reason::Text),
         };
-        inner.into_iter().rev().fold(made, |made, part| after(part, made))
+        inner.into_iter().rev().fold(made, |made, part| crossed(part, made))
     }
 
     fn array(&mut self, inner: Option<&'t Term<&'t str>>, dot: &Node, names: &Names<'t>) -> Node {
@@ -244,7 +245,7 @@ impl<'a, 't> Analyst<'a, 't> {
                     _ => Node::NOTHING_KNOWN,
                 },
             };
-            made = after(value, made);
+            made = crossed(value, made);
             if !matches!((&name, key), (Node::Literal(Literal::Str(_)), _) | (_, Term::Var(_))) {
                 made = after(Node::NOTHING_KNOWN, made);
             }
@@ -295,10 +296,7 @@ impl<'a, 't> Analyst<'a, 't> {
             }
             BinaryOp::Cmp(op) => {
                 let left = self.term(l, dot, names);
-                self.pipe(left, &mut |s, left| {
-                    let right = s.term(r, dot, names);
-                    s.pipe(right, &mut |_, right| Node::Compare(Box::new(left.clone()), *op, Box::new(right)))
-                })
+                self.crossing(left, |s| s.term(r, dot, names), *op)
             }
             BinaryOp::Math(_) => self.unknown(Reason::Operator),
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
@@ -359,6 +357,18 @@ impl<'a, 't> Analyst<'a, 't> {
         }
     }
 
+    /// A comparison of each output on the left with each on the right, which is asked for anew.
+    pub(super) fn crossing(&mut self, l: Node, mut r: impl FnMut(&mut Self) -> Node, op: Cmp) -> Node {
+        let fails = l.bounds() & ERROR != 0;
+        let mut empty = false;
+        let compared = self.pipe(l, &mut |s, left| {
+            let right = r(s);
+            empty |= right.bounds() & NONE != 0;
+            s.pipe(right, &mut |_, right| Node::Compare(Box::new(left.clone()), op, Box::new(right)))
+        });
+        if fails && empty { maybe_nothing(compared) } else { compared }
+    }
+
     /// `l | f`, where `f` is told the value.
     pub(super) fn pipe(&mut self, l: Node, f: &mut dyn FnMut(&mut Self, Node) -> Node) -> Node {
         match l {
@@ -413,6 +423,18 @@ impl<'a, 't> Analyst<'a, 't> {
 /// `l` for its errors and emptiness, then `r`.
 fn after(l: Node, r: Node) -> Node {
     if l.bounds() & (ERROR | NONE) == 0 && l.is_single() { r } else { Node::Then(Box::new(l), Box::new(r)) }
+}
+
+/// `l`, then `r`, which is asked for even if `l` fails: of operators, and of the members of an object.
+fn crossed(l: Node, r: Node) -> Node {
+    let mixed = l.bounds() & ERROR != 0 && r.bounds() & NONE != 0;
+    let both = after(l, r);
+    if mixed { maybe_nothing(both) } else { both }
+}
+
+/// An error that has nothing beside it to be combined with is none.
+fn maybe_nothing(node: Node) -> Node {
+    Node::Then(Box::new(Node::Unknown(YES | NONE)), Box::new(node))
 }
 
 /// The constants that a stream is made of, if it is.

@@ -45,7 +45,7 @@ impl<'e> Eval<'e> {
             },
             Node::Literal(literal) => Value::Literal(literal),
             Node::Made(of, how) => match self.value(of) {
-                Value::Not(mask) => Value::Not(mask),
+                Value::Not(mask) => Value::Not(how.of_unclear(mask)),
                 value => self.make(value, *how),
             },
             Node::Else(l, r) => match self.value(l) {
