@@ -1,8 +1,8 @@
 //! For `scripts/bench`: the least that a durable receiver must do, as the yardstick for `receive`.
 //!
-//! TLS, gunzip, cut into records, one line a record behind an envelope as long as ours, append, one fdatasync for all
+//! TLS, inflate, cut into records, one line a record behind an envelope as long as ours, append, one fdatasync for all
 //! requests that wait, then 200. No keys, ids, limits, metrics, and no bad input: whatever is wrong is a 400.
-//! `bare_server ADDRESS CERT KEY FILE`
+//! `bare_server ADDRESS CERT KEY FILE`; with `-` in place of FILE it reads bodies and answers, no more.
 #![allow(clippy::expect_used, clippy::panic, reason = "a tool for measuring")]
 
 use std::convert::Infallible;
@@ -35,16 +35,19 @@ type Order = (Vec<u8>, oneshot::Sender<()>);
 
 #[derive(Deserialize)]
 struct Log<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "events")]
     data: Vec<&'a RawValue>,
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     let [_, address, cert, key, file] = words.as_slice() else { panic!("bare_server ADDRESS CERT KEY FILE") };
-    let file = File::create(file).expect("the output");
     let (orders, waiting) = sync_channel(4096);
-    std::thread::spawn(move || append(file, &waiting));
+    let orders = (file != "-").then_some(orders);
+    if orders.is_some() {
+        let file = File::create(file).expect("the output");
+        std::thread::spawn(move || append(file, &waiting));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(serve(address, tls(cert, key), orders));
 }
@@ -62,7 +65,7 @@ fn tls(cert: &str, key: &str) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn serve(address: &str, tls: TlsAcceptor, orders: SyncSender<Order>) {
+async fn serve(address: &str, tls: TlsAcceptor, orders: Option<SyncSender<Order>>) {
     let listener = TcpListener::bind(address).await.expect("the address");
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
@@ -76,17 +79,23 @@ async fn serve(address: &str, tls: TlsAcceptor, orders: SyncSender<Order>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, orders: SyncSender<Order>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let gzip = request.headers().get("content-encoding").is_some_and(|v| v == "gzip");
+async fn answer(
+    request: Request<Incoming>,
+    orders: Option<SyncSender<Order>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let encoding = request.headers().get("content-encoding").cloned();
     let status = match request.into_body().collect().await {
-        Ok(body) => match lines(&body.to_bytes(), gzip) {
-            Some(lines) => {
-                let (done, wait) = oneshot::channel();
-                // 64 connections never fill it.
-                let taken = orders.try_send((lines, done)).is_ok() && wait.await.is_ok();
-                if taken { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-            }
-            None => StatusCode::BAD_REQUEST,
+        Ok(body) => match (orders, body.to_bytes()) {
+            (None, _) => StatusCode::OK,
+            (Some(orders), body) => match lines(&body, encoding.as_ref().map_or(b"", |name| name.as_bytes())) {
+                Some(lines) => {
+                    let (done, wait) = oneshot::channel();
+                    // 64 connections never fill it.
+                    let taken = orders.try_send((lines, done)).is_ok() && wait.await.is_ok();
+                    if taken { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+                }
+                None => StatusCode::BAD_REQUEST,
+            },
         },
         Err(_) => StatusCode::BAD_REQUEST,
     };
@@ -94,14 +103,12 @@ async fn answer(request: Request<Incoming>, orders: SyncSender<Order>) -> Result
     Ok(reply.body(Full::from("{}")).expect("a reply"))
 }
 
-fn lines(body: &[u8], gzip: bool) -> Option<Vec<u8>> {
-    let mut plain = Vec::new();
-    let text = if gzip {
-        plain.reserve(body.len() * 6);
-        flate2::read::MultiGzDecoder::new(body).read_to_end(&mut plain).ok()?;
-        plain.as_slice()
-    } else {
-        body
+fn lines(body: &[u8], encoding: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(if encoding.is_empty() { 0 } else { body.len() * 6 });
+    let text = match encoding {
+        b"gzip" => flate2::read::MultiGzDecoder::new(body).read_to_end(&mut plain).map(|_| plain.as_slice()).ok()?,
+        b"deflate" => flate2::read::ZlibDecoder::new(body).read_to_end(&mut plain).map(|_| plain.as_slice()).ok()?,
+        _ => body,
     };
     let log: Log<'_> = serde_json::from_slice(text).ok()?;
     let mut out = Vec::with_capacity(text.len() + log.data.len() * (BEFORE.len() + 2));

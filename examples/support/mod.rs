@@ -50,13 +50,24 @@ pub async fn connect(address: &str, tls: &TlsConnector) -> std::io::Result<Conne
 
 /// Status and JSON of the reply; an error if the server hung up.
 pub async fn post(to: &mut Connection, path: &str, body: Bytes, gzip: bool) -> Result<(u16, Value), hyper::Error> {
+    post_as(to, path, body, gzip.then_some("gzip"), "osquery/5.23.0").await
+}
+
+/// As [`post`], of another agent.
+pub async fn post_as(
+    to: &mut Connection,
+    path: &str,
+    body: Bytes,
+    encoding: Option<&str>,
+    agent: &str,
+) -> Result<(u16, Value), hyper::Error> {
     to.ready().await?;
     let mut request = Request::post(path)
         .header("host", "localhost")
-        .header("user-agent", "osquery/5.23.0")
+        .header("user-agent", agent)
         .header("content-type", "application/json");
-    if gzip {
-        request = request.header("content-encoding", "gzip");
+    if let Some(encoding) = encoding {
+        request = request.header("content-encoding", encoding);
     }
     let reply = to.send_request(request.body(Full::new(body)).expect("a request")).await?;
     let status = reply.status().as_u16();

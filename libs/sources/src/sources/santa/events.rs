@@ -23,10 +23,10 @@ pub(super) fn answer(
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
     let object = fields::read(asking.request, body, usize::MAX, sink)?;
+    let lists = fields::lists(&object, LISTS.map(|(name, ..)| name))
+        .map_err(|name| Reply::error(400, "wrong_type", &format!("{name} is not a list")))?;
     let mut records = Vec::new();
-    for (name, kind, time) in LISTS {
-        let list = fields::list(&object, name);
-        let list = list.ok_or_else(|| Reply::error(400, "wrong_type", &format!("{name} is not a list")))?;
+    for (list, (_, kind, time)) in lists.into_iter().zip(LISTS) {
         records.extend(list.into_iter().map(|record| (kind, time, record)));
     }
     if records.len() > RECORDS_MAX {

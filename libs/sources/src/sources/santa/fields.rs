@@ -44,10 +44,19 @@ pub(super) fn inflated(
     whole::inflated(&Request { encoding, ..*request }, body, most, sink)
 }
 
-/// The value text of a field, by its name in snake case.
+/// The value text of a field of canonical JSON, by its name in snake case; that spelling counts where both are there.
 pub(super) fn field<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let value = json::get(object, name).or_else(|| json::get(object, &camel(name)));
-    value.filter(|value| *value != b"null")
+    let mut found = None;
+    for (key, value) in json::members(object).filter_map(Result::ok) {
+        if key == name.as_bytes() {
+            found = Some(value);
+            break;
+        }
+        if is_camel(key, name) {
+            found = Some(value);
+        }
+    }
+    found.filter(|value| *value != b"null")
 }
 
 /// The text of a field; none if it is empty or no string.
@@ -57,11 +66,35 @@ pub(super) fn text<'a>(object: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
 
 /// The elements of a list; none if it is something else. A list that is not there is empty.
 pub(super) fn list<'a>(object: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
-    match field(object, name) {
-        None => Some(Vec::new()),
-        Some(list) if list.starts_with(b"[") => Some(crate::scan::items(list).collect()),
-        Some(_) => None,
+    lists(object, [name]).ok().map(|[list]| list)
+}
+
+/// The elements of each of these lists, in one pass over the object.
+///
+/// # Errors
+/// The name of one that is something else.
+pub(super) fn lists<'a, 'n, const N: usize>(
+    object: &'a [u8],
+    names: [&'n str; N],
+) -> Result<[Vec<&'a [u8]>; N], &'n str> {
+    let (mut lists, mut named) = ([None; N], [false; N]);
+    for (key, value) in json::members(object).filter_map(Result::ok) {
+        for ((list, named), name) in lists.iter_mut().zip(&mut named).zip(names) {
+            let snake = key == name.as_bytes();
+            if snake || (!*named && is_camel(key, name)) {
+                (*list, *named) = (Some(value), snake);
+            }
+        }
     }
+    let mut elements = [const { Vec::new() }; N];
+    for ((elements, list), name) in elements.iter_mut().zip(lists).zip(names) {
+        match list.filter(|list| *list != b"null") {
+            None => {}
+            Some(list) if list.starts_with(b"[") => elements.extend(crate::scan::items(list)),
+            Some(_) => return Err(name),
+        }
+    }
+    Ok(elements)
 }
 
 /// A number of things: never negative, and none where it is no number.
@@ -82,15 +115,22 @@ pub(super) fn flag(object: &[u8], name: &str) -> bool {
     matches!(field(object, name), Some(b"true" | b"\"true\"" | b"1"))
 }
 
-fn camel(name: &str) -> String {
-    let mut words = name.split('_');
-    let mut camel = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        let mut letters = word.chars();
-        camel.extend(letters.next().map(|c| c.to_ascii_uppercase()));
-        camel.push_str(letters.as_str());
+/// Whether `key` is `name`, which is in snake case, in lower camel case.
+fn is_camel(key: &[u8], name: &str) -> bool {
+    let mut letters = key.iter();
+    let mut upper = false;
+    for byte in name.bytes() {
+        if byte == b'_' {
+            upper = true;
+            continue;
+        }
+        let want = if upper { byte.to_ascii_uppercase() } else { byte };
+        upper = false;
+        if letters.next() != Some(&want) {
+            return false;
+        }
     }
-    camel
+    letters.next().is_none()
 }
 
 #[cfg(test)]
@@ -99,15 +139,21 @@ mod tests {
 
     #[test]
     fn lenient() {
-        let object = br#"{"a_b":null,"aB":"x","list":[1,{"y":[2]}],"n":"7","neg":-9,"big":99999999999999999999,"t":"many","f":1.5,"yes":true,"empty":""}"#;
+        let object = br#"{"a_b":null,"aB":"x","aList":[3],"list":[1,{"y":[2]}],"a_list":[],"bList":[4],"n":"7","neg":-9,"big":99999999999999999999,"t":"many","f":1.5,"yes":true,"empty":""}"#;
         assert_eq!(text(object, "a_b").as_deref(), None, "the first spelling that is there counts");
         assert_eq!(text(br#"{"aB":"x"}"#, "a_b").as_deref(), Some("x"));
         assert_eq!(text(object, "empty"), None);
-        assert_eq!(list(object, "list").map(|l| l.len()), Some(2));
-        assert_eq!((list(object, "none"), list(object, "n")), (Some(Vec::new()), None));
+        let lens = lists(object, ["list", "none", "a_b", "a_list", "b_list"]).map(|lists| lists.map(|list| list.len()));
+        assert_eq!((lens, lists(object, ["list", "n"])), (Ok([2, 0, 0, 0, 1]), Err("n")));
         let counts = ["n", "neg", "big", "t", "f", "none"].map(|name| count(object, name));
         assert_eq!(counts, [7, 0, COUNT_MAX, 0, 0, 0]);
         assert!(flag(object, "yes") && !flag(object, "n") && !flag(object, "none"));
-        assert_eq!(camel("request_clean_sync"), "requestCleanSync");
+        assert!(
+            is_camel(b"requestCleanSync", "request_clean_sync") && !is_camel(b"requestClean", "request_clean_sync")
+        );
+        assert!(
+            !is_camel(b"request_clean_sync", "request_clean_sync")
+                && !is_camel(b"requestCleanSyncs", "request_clean_sync")
+        );
     }
 }
