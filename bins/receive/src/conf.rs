@@ -53,6 +53,8 @@ pub struct Conf {
     pub proxies: Proxies,
     /// Bounds.
     pub limits: Limits,
+    /// Whether the paths of the hub of 2017 are answered.
+    pub legacy_paths: bool,
     /// What osquery agents are told.
     pub osquery: Osquery,
     /// What Santa's agents are told.
@@ -114,6 +116,7 @@ impl Conf {
             tls: None,
             proxies: Proxies::default(),
             limits: Limits::default(),
+            legacy_paths: false,
             osquery: Osquery::default(),
             santa: santa::Santa::default(),
             hooks: Hooks::default(),
@@ -196,6 +199,7 @@ impl Conf {
             None => {}
         }
         time(table, "idle", &mut self.limits.idle);
+        self.legacy_paths = table.bool("legacy_paths").unwrap_or(false);
     }
 }
 
