@@ -125,6 +125,7 @@ struct Asked<'a> {
 }
 
 /// Who shows something that lets it speak.
+#[expect(clippy::large_enum_variant, reason = "one lives for one request, and it is nearly always the large one")]
 enum Who<'a> {
     /// A token, which is one machine's.
     Machine(Machine),
