@@ -310,6 +310,7 @@ mod tests {
             ("[stage.receive]\nto = \"topic:raw\"\nlisten = \"0.0.0.0:1\"\n", "stage.receive", "needs the key `tls`"),
             (&STAGE.replace("127.0.0.1:0", "hub:443"), "stage.receive.listen", "`hub:443` is no address"),
             (&STAGE.replace("key =", "kay ="), "stage.receive.tls", "needs the key `key`"),
+            (&format!("{STAGE}legacy_paths = \"yes\"\n"), "stage.receive.legacy_paths", "true or false"),
             (&format!("{STAGE}lissten = 1\n"), "stage.receive.lissten", "did you mean `listen`"),
             (&format!("{STAGE}trusted_proxies = \"10.0.0.0/33\"\n"), "stage.receive.trusted_proxies", "10.0.0.0/33"),
             (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1024 MiB"),

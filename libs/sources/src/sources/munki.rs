@@ -3,8 +3,9 @@
 //!
 //! A machine enrols once (`enroll`) and shows its token from then on. Before a run it asks what is wanted of it
 //! (`job_details`: which report was seen last, script checks that are due), after the run it posts what it knows
-//! (`post_job`: reports, inventory, managed installs, results of checks). All replies are JSON; 403 is for whoever may
-//! not speak, 400 for what cannot be understood. Facts: protocols § 3.3, zentral § 2.7.
+//! (`post_job`: reports, inventory, managed installs, results of checks). All replies are JSON, but errors on the paths
+//! of 2017 (`legacy`); 403 is for whoever may not speak, 400 for what cannot be understood. Facts: protocols § 3.3,
+//! zentral § 2.7.
 
 mod check;
 mod desk;
