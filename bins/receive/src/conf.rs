@@ -53,6 +53,8 @@ pub struct Conf {
     pub proxies: Proxies,
     /// Bounds.
     pub limits: Limits,
+    /// Whether the paths of the hub of 2017 are answered.
+    pub legacy_paths: bool,
     /// What osquery agents are told.
     pub osquery: Osquery,
     /// What Santa's agents are told.
@@ -114,6 +116,7 @@ impl Conf {
             tls: None,
             proxies: Proxies::default(),
             limits: Limits::default(),
+            legacy_paths: false,
             osquery: Osquery::default(),
             santa: santa::Santa::default(),
             hooks: Hooks::default(),
@@ -196,6 +199,7 @@ impl Conf {
             None => {}
         }
         time(table, "idle", &mut self.limits.idle);
+        self.legacy_paths = table.bool("legacy_paths").unwrap_or(false);
     }
 }
 
@@ -306,6 +310,7 @@ mod tests {
             ("[stage.receive]\nto = \"topic:raw\"\nlisten = \"0.0.0.0:1\"\n", "stage.receive", "needs the key `tls`"),
             (&STAGE.replace("127.0.0.1:0", "hub:443"), "stage.receive.listen", "`hub:443` is no address"),
             (&STAGE.replace("key =", "kay ="), "stage.receive.tls", "needs the key `key`"),
+            (&format!("{STAGE}legacy_paths = \"yes\"\n"), "stage.receive.legacy_paths", "true or false"),
             (&format!("{STAGE}lissten = 1\n"), "stage.receive.lissten", "did you mean `listen`"),
             (&format!("{STAGE}trusted_proxies = \"10.0.0.0/33\"\n"), "stage.receive.trusted_proxies", "10.0.0.0/33"),
             (&format!("{STAGE}body = {{ inflated = \"2 GiB\" }}\n"), "stage.receive.body.inflated", "1024 MiB"),

@@ -42,6 +42,11 @@ impl Part {
         })
     }
 
+    /// What a path of 2017 asks for.
+    pub fn legacy(path: &str) -> Option<Self> {
+        (path == "/inventory/prometheus_metrics/").then_some(Self::Inventory)
+    }
+
     /// The lines of the text that are about it, each family with its head; never nothing at all.
     fn cut(self, text: &str) -> String {
         let label = match self {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use event::Machine;
 use registry::db::{Db, DbError};
 use registry::live::{self, Delivery};
+use sources::osquery;
 
 use crate::whom::Whom;
 
@@ -87,6 +88,27 @@ impl Queries {
         Ok(due)
     }
 
+    /// Whether a machine of 2017 is to be asked for its inventory before its schedule tells it, which counts as done: once
+    /// a day, and again if it does not answer.
+    pub fn inventory_due(&self, machine: &Machine, now: i64) -> bool {
+        let key = machine.key().unwrap_or_default();
+        let mut state = self.state();
+        let told = state.given.entry(osquery::INVENTORY.to_owned()).or_default();
+        let due = told.get(key).is_none_or(|told| match told.answered {
+            Some(_) => !(0..KEPT_MS).contains(&(now - told.at)),
+            None => !(0..AGAIN_MS).contains(&(now - told.at)),
+        });
+        if due {
+            told.insert(key.to_owned(), Told { at: now, answered: None, moved: true });
+        }
+        due
+    }
+
+    /// It has answered.
+    pub fn inventory_came(&self, machine: &Machine, now: i64) {
+        self.answered(osquery::INVENTORY, machine, now);
+    }
+
     /// Notes an answer.
     pub fn answered(&self, query: &str, machine: &Machine, now: i64) {
         let key = machine.key().unwrap_or_default();
@@ -145,6 +167,22 @@ mod tests {
 
     fn machine(serial: &str, platform: &str) -> Machine {
         Machine { serial_number: Some(serial.into()), platform: Some(platform.into()), ..Machine::default() }
+    }
+
+    #[test]
+    fn the_inventory_is_asked_for_once_a_day() {
+        let queries = Queries::default();
+        let due = |queries: &Queries, serial, now| queries.inventory_due(&machine(serial, "macos"), now);
+        assert!(due(&queries, "a", 0) && due(&queries, "b", 0) && !due(&queries, "a", 1));
+        assert!(due(&queries, "a", AGAIN_MS), "it has not answered");
+        queries.inventory_came(&machine("a", "macos"), AGAIN_MS + 1);
+        let mut state = Db::memory(&[live::DELIVERIES]).unwrap();
+        queries.flush(&mut state, AGAIN_MS + 2).unwrap();
+        let after = Queries::default();
+        after.load(&state, AGAIN_MS + 3).unwrap();
+        assert!(!due(&after, "a", 3 * AGAIN_MS), "a restart asks nobody again");
+        assert!(due(&after, "b", 3 * AGAIN_MS));
+        assert!(due(&after, "a", AGAIN_MS + KEPT_MS) && due(&after, "a", 0), "also after the clock was set back");
     }
 
     #[test]

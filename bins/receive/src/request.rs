@@ -37,7 +37,7 @@ const BESIDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that are longer together get an answer in place of an ear.
 pub const HEADER_MAX: usize = 16 << 10;
 
-/// Answers. The body of the answer is JSON and never empty, whatever happens.
+/// Answers. The body of the answer is never empty, whatever happens, and JSON but for who knows none.
 pub async fn serve(
     hub: &Arc<Hub>,
     peer: IpAddr,
@@ -45,7 +45,7 @@ pub async fn serve(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let found = sources::route(head.uri.path());
+    let found = sources::route(head.uri.path()).filter(|(_, route)| !route.legacy || hub.live().conf.legacy_paths);
     let (name, kind) = found.map_or(("none", "none"), |(source, route)| (source.name(), route.kind));
     let reply = sheltered(answer(hub, peer, found, head, body)).await;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -100,9 +100,10 @@ async fn answer(
     }
     let Some((source, route)) = found else {
         body::see_off(body);
-        return match Part::of(head.uri.path()) {
+        let (path, legacy) = (head.uri.path(), hub.live().conf.legacy_paths);
+        return match Part::of(path).or_else(|| legacy.then(|| Part::legacy(path)).flatten()) {
             Some(part) => metrics(hub, part, head).await,
-            None => elsewhere(hub, &head.method, head.uri.path()),
+            None => elsewhere(hub, &head.method, path, legacy),
         };
     };
     let live = hub.live();
@@ -135,12 +136,14 @@ fn bounds(limits: &Limits, encoding: Option<&str>, body_max: usize) -> Bounds {
     Bounds { bytes: bytes.min(body_max).min(store::SHARE), time: limits.body_timeout, stall: body::STALL_TIMEOUT }
 }
 
-fn elsewhere(hub: &Hub, method: &Method, path: &str) -> Reply {
-    if path != "/healthz" {
-        return Reply::error(404, "path", "no such path");
-    }
+fn elsewhere(hub: &Hub, method: &Method, path: &str, legacy: bool) -> Reply {
+    let well = match path {
+        "/healthz" => Reply::ok(ReplyBody::Fixed("{\"ok\":true}")),
+        "/health_check/" if legacy => Reply::text(200, "ok", "OK"),
+        _ => return Reply::error(404, "path", "no such path"),
+    };
     match *method {
-        Method::GET | Method::HEAD if hub.sink.has_room(Class::Source) => Reply::ok(ReplyBody::Fixed("{\"ok\":true}")),
+        Method::GET | Method::HEAD if hub.sink.has_room(Class::Source) => well,
         Method::GET | Method::HEAD => Reply::busy(),
         _ => Reply::error(405, "method", "only GET is answered here").with("Allow", "GET, HEAD"),
     }

@@ -67,7 +67,10 @@ fn other(tx: &mut Tx<'_>, claim: &Machine, id: &str, node_key: &KeyHash) -> Resu
     let sql = "SELECT s.id, m.node_key FROM machines m JOIN santa_machines s ON s.node_key = m.node_key \
                WHERE m.source = $1 AND m.key = $2";
     let rows = tx.query(sql, &[SOURCE.into(), claim.key().into()])?;
-    if let Some(row) = rows.first().filter(|row| !row.text(0).eq_ignore_ascii_case(id)) {
+    // A machine that had no id but its serial number has one of its own now; the other way round it is another machine.
+    let nameless = claim.serial.as_ref().map(|serial| format!("SERIAL${serial}"));
+    let moved = |row: &Row| nameless.as_ref().is_some_and(|id| row.text(0).eq_ignore_ascii_case(id));
+    if let Some(row) = rows.first().filter(|row| !row.text(0).eq_ignore_ascii_case(id) && !moved(row)) {
         return machines::by_key_hash(tx, SOURCE, &row.blob(1).try_into().unwrap_or_default());
     }
     let known = machines::by_key_hash(tx, SOURCE, node_key)?;

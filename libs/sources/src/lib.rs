@@ -6,6 +6,7 @@
 mod body;
 mod cut;
 mod inflate;
+pub mod legacy;
 mod line;
 pub mod pulled;
 pub mod relaxed;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 /// `Content-Type` of JSON.
 pub const JSON: &str = "application/json";
+/// `Content-Type` of text.
+pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A reply. Its body is never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,12 @@ impl Reply {
         event::json::write_str(text, &mut body);
         body.push(b'}');
         Self { status, body: ReplyBody::Own(body), content_type: JSON, headers: Vec::new(), reason, records: 0 }
+    }
+
+    /// The same as plain text, for whoever reads no JSON.
+    pub fn text(status: u16, reason: &'static str, text: &str) -> Self {
+        let body = ReplyBody::Own(text.as_bytes().to_vec());
+        Self { status, body, content_type: TEXT, headers: Vec::new(), reason, records: 0 }
     }
 
     /// No room, or the registry can't be read: the agent keeps what it has and comes again.

@@ -17,12 +17,19 @@ pub struct Route {
     pub body_max: Option<usize>,
     /// Its answer waits for the disk: it is worked on beside the other requests.
     pub waits: bool,
+    /// It is a path of the hub of 2017: answered only where the configuration says so. See [`crate::legacy`].
+    pub legacy: bool,
 }
 
 impl Route {
     /// One that is answered at once.
     pub const fn new(path: &'static str, kind: &'static str, body_max: Option<usize>) -> Self {
-        Self { path, kind, body_max, waits: false }
+        Self { path, kind, body_max, waits: false, legacy: false }
+    }
+
+    /// The same, of the hub of 2017.
+    pub const fn legacy(self) -> Self {
+        Self { legacy: true, ..self }
     }
 
     /// The same, waiting for the disk.

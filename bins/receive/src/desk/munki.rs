@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::{Machine, Time};
 use registry::db::DbError;
+use registry::machines;
 use registry::munki::{self, Posted};
-use sources::Unavailable;
 use sources::munki::{Check, NAME, Ran, Secret, Settings, State};
+use sources::{Speaker, Unavailable};
 
 use super::Desk;
 
@@ -22,6 +23,13 @@ impl sources::munki::Desk for Desk {
                 Secret::Unavailable
             }
         }
+    }
+
+    fn bearer(&self, secret: &str, serial: &str) -> Speaker {
+        self.knows(secret, serial).unwrap_or_else(|why| {
+            self.hub.complain("no secret can be looked up", &why);
+            Speaker::Unavailable
+        })
     }
 
     fn settings(&self) -> &Settings {
@@ -67,6 +75,18 @@ impl sources::munki::Desk for Desk {
 }
 
 impl Desk {
+    fn knows(&self, secret: &str, serial: &str) -> Result<Speaker, DbError> {
+        self.hub.look();
+        let Some((enrolment, _)) = self.hub.key.open(secret) else { return Ok(Speaker::Unknown) };
+        let known = machines::by_key(&self.hub.known.reader(), NAME, serial)?;
+        let Some(machine) = known.filter(|machine| machine.serial.is_some()) else { return Ok(Speaker::Unknown) };
+        // A machine that came in by it stays, as one with a token does. Another is not taken in anew, which would make its
+        // token worthless.
+        let speaks = machine.enrolment == enrolment
+            || self.verify(NAME, secret, Time::now().ms())?.is_ok_and(|enrolment| enrolment.unit == machine.unit);
+        Ok(if speaks { Speaker::Known(self.block(machine)) } else { Speaker::Unknown })
+    }
+
     fn down(&self, why: &DbError) -> Unavailable {
         self.hub.complain("what machines have posted cannot be read or written", why);
         Unavailable

@@ -5,7 +5,8 @@ use registry::carves::{self, Carve};
 use registry::db::DbError;
 use registry::live;
 use sources::Unavailable;
-use sources::osquery::{Announced, Asked, Block, Finished, Given, NotTaken, Scheduled};
+use sources::osquery::{Announced, Asked, Block, Finished, Given, NAME, NotTaken, Scheduled};
+use sources::santa::Denied;
 
 use super::Desk;
 
@@ -27,6 +28,18 @@ impl sources::osquery::Desk for Desk {
             self.hub.queries.answered(&asked.id, machine, Time::now().ms());
         }
         asked
+    }
+
+    fn admits(&self, secret: &str) -> Result<(), Denied> {
+        self.admitted(NAME, secret)
+    }
+
+    fn inventory_due(&self, machine: &Machine) -> bool {
+        self.hub.queries.inventory_due(machine, Time::now().ms())
+    }
+
+    fn inventory_came(&self, machine: &Machine) {
+        self.hub.queries.inventory_came(machine, Time::now().ms());
     }
 
     fn carve_scheduled(&self, machine: &Machine, scheduled: &Scheduled) -> bool {

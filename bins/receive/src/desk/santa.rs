@@ -73,11 +73,7 @@ impl Served {
 
 impl santa::Desk for Desk {
     fn admits(&self, secret: &str) -> Result<(), Denied> {
-        match self.verify(santa::NAME, secret, Time::now().ms()) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(denied)) => Err(Denied::Refused(denied.reason())),
-            Err(why) => Err(self.lost("nobody can enrol", &why)),
-        }
+        self.admitted(santa::NAME, secret)
     }
 
     fn client(&self, secret: &str, id: &str) -> Result<Option<Client>, Denied> {
@@ -164,6 +160,15 @@ impl santa::Desk for Desk {
 }
 
 impl Desk {
+    /// Whether this secret lets machines of a source in.
+    pub(super) fn admitted(&self, source: &str, secret: &str) -> Result<(), Denied> {
+        match self.verify(source, secret, Time::now().ms()) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(denied)) => Err(Denied::Refused(denied.reason())),
+            Err(why) => Err(self.lost("nobody can enrol", &why)),
+        }
+    }
+
     /// Where a machine lies in the state: by the enrolment that its secret is of, whichever copy of it, and by the id that it
     /// gives itself. None: the secret is none of ours.
     fn key(&self, secret: &str, id: &str) -> Option<KeyHash> {

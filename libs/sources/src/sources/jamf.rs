@@ -6,6 +6,7 @@
 
 mod body;
 pub mod inventory;
+mod legacy;
 mod translate;
 mod xml;
 
@@ -28,11 +29,12 @@ pub const COMPUTER: &str = "computer";
 /// The kind of the raw lines of webhooks.
 pub const WEBHOOK: &str = "webhook";
 
-static ROUTES: [Route; 4] = [
+static ROUTES: [Route; 5] = [
     Route::new("/jamf/post_event/*/", "post_event", Some(RECORD_MAX)),
     Route::new("/jamf/post_event/*", "post_event", Some(RECORD_MAX)),
     Route::new("/jamf/post_event/", "post_event", Some(RECORD_MAX)),
     Route::new("/jamf/post_event", "post_event", Some(RECORD_MAX)),
+    Route::new("/jss/post_event/", "post_event", Some(RECORD_MAX)).legacy(),
 ];
 
 /// A Jamf server that calls.
@@ -71,6 +73,9 @@ impl Source for Jamf {
 
     fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
         match request.method {
+            "POST" if request.route.legacy => {
+                crate::legacy::plain(legacy::post(request, body, desk, sink).unwrap_or_else(|reply| reply))
+            }
             "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
             _ => Reply::error(405, "method", "only POST is answered here").with("Allow", "POST"),
         }
@@ -79,6 +84,7 @@ impl Source for Jamf {
     fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
         match raw.kind.as_str() {
             WEBHOOK => translate::webhook(raw).map(|event| vec![event]),
+            legacy::KIND => legacy::event(raw).map(|event| vec![event]),
             // What it says is the inventory's: see `snapshot`.
             COMPUTER => inventory::snapshot(raw).map(|_| Vec::new()),
             kind => Err(Refusal::new("kind", format!("{kind:?} is no kind of record of jamf"))),
@@ -103,13 +109,18 @@ fn post(request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &m
     let caller =
         speaker(request, desk.jamf()).ok_or_else(|| Reply::error(403, "secret", "the secret is none of this hub's"))?;
     let text = body::json(&whole::read(request, body, sink)?)?;
-    let webhook = body::Webhook::read(&text)?;
+    webhook(request, caller, &text, sink)
+}
+
+/// What a caller says, which is a webhook.
+fn webhook(request: &Request<'_>, caller: &Caller, text: &[u8], sink: &mut dyn Sink) -> Result<Reply, Reply> {
+    let webhook = body::Webhook::read(text)?;
     let done = Reply::ok(ReplyBody::Fixed("{}"));
     if webhook.user().is_some_and(|user| caller.own_users.iter().any(|own| own.eq_ignore_ascii_case(&user))) {
         return Ok(Reply { reason: "own_user", ..done });
     }
     let mut lines = Lines::new(&caller.name, request, &webhook.machine());
-    lines.timed(WEBHOOK, webhook.ms(), &text);
+    lines.timed(WEBHOOK, webhook.ms(), text);
     lines.flush(sink, true).map_err(|_| Reply::busy())?;
     Ok(Reply { records: 1, ..done })
 }
@@ -142,7 +153,7 @@ fn in_header(value: &str, secret: &Word) -> bool {
 }
 
 /// A part of a path as it was meant: `%41` is `A`.
-fn decoded(part: &str) -> Vec<u8> {
+pub(crate) fn decoded(part: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let [byte, tail @ ..] = rest {

@@ -3,13 +3,15 @@
 //!
 //! A machine enrols once (`enroll`) and shows its token from then on. Before a run it asks what is wanted of it
 //! (`job_details`: which report was seen last, script checks that are due), after the run it posts what it knows
-//! (`post_job`: reports, inventory, managed installs, results of checks). All replies are JSON; 403 is for whoever may
-//! not speak, 400 for what cannot be understood. Facts: protocols § 3.3, zentral § 2.7.
+//! (`post_job`: reports, inventory, managed installs, results of checks). All replies are JSON, but errors on the paths
+//! of 2017 (`legacy`); 403 is for whoever may not speak, 400 for what cannot be understood. Facts: protocols § 3.3,
+//! zentral § 2.7.
 
 mod check;
 mod desk;
 mod enrol;
 mod job;
+mod legacy;
 mod pieces;
 mod plist;
 mod post;
@@ -23,6 +25,7 @@ use std::io::BufRead;
 use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
+use crate::legacy::Said;
 use crate::whole;
 use crate::{Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker};
 
@@ -41,7 +44,7 @@ const POST_MAX: usize = 64 << 20;
 const SECRET_MAX: usize = 1024;
 
 /// Agents ask with a slash at the end; without it the answer is the same, for a redirect would turn a POST into a GET.
-static ROUTES: [Route; 8] = [
+static ROUTES: [Route; 10] = [
     Route::new("/public/munki/enrollment/", "enrollment", Some(ASKING_MAX)),
     Route::new("/public/munki/enrollment", "enrollment", Some(ASKING_MAX)),
     Route::new("/public/munki/enroll/", "enroll", Some(ASKING_MAX)).waiting(),
@@ -50,6 +53,8 @@ static ROUTES: [Route; 8] = [
     Route::new("/public/munki/job_details", "job_details", Some(ASKING_MAX)),
     Route::new("/public/munki/post_job/", "post_job", Some(POST_MAX)),
     Route::new("/public/munki/post_job", "post_job", Some(POST_MAX)),
+    Route::new("/munki/job_details/", "job_details", Some(ASKING_MAX)).legacy(),
+    Route::new("/munki/post_job/", "post_job", Some(POST_MAX)).legacy(),
 ];
 
 /// See the module.
@@ -90,7 +95,8 @@ impl Source for Munki {
             "job_details" => job::answer(&asked, body, sink),
             _ => post::answer(&asked, body, sink),
         };
-        reply.unwrap_or_else(|reply| reply)
+        let reply = reply.unwrap_or_else(|reply| reply);
+        if request.route.legacy { crate::legacy::plain(reply) } else { reply }
     }
 
     fn translate(&self, raw: &Raw) -> Result<Vec<Event>, Refusal> {
@@ -119,6 +125,15 @@ struct Asked<'a> {
     munki: &'a dyn Desk,
 }
 
+/// Who shows something that lets it speak.
+#[expect(clippy::large_enum_variant, reason = "one lives for one request, and it is nearly always the large one")]
+enum Who<'a> {
+    /// A token, which is one machine's.
+    Machine(Machine),
+    /// The secret of an enrolment: which machine it is, the body says.
+    Secret(Said<'a>),
+}
+
 impl Asked<'_> {
     /// What `Authorization` shows under this scheme.
     fn shown(&self, scheme: &str) -> Result<&str, Reply> {
@@ -133,10 +148,13 @@ impl Asked<'_> {
         Ok(shown)
     }
 
-    /// The machine whose token is shown.
-    fn speaker(&self) -> Result<Machine, Reply> {
+    /// Who speaks: the machine whose token is shown.
+    fn speaker(&self) -> Result<Who<'_>, Reply> {
+        if self.request.route.legacy {
+            return legacy::who(self.request).map(Who::Secret);
+        }
         match self.desk.speaker(NAME, self.shown("MunkiEnrolledMachine")?) {
-            Speaker::Known(machine) => Ok(machine),
+            Speaker::Known(machine) => Ok(Who::Machine(machine)),
             Speaker::Unknown => Err(refused("unknown_token", "nobody has this token")),
             Speaker::Unavailable => Err(Reply::busy()),
         }
@@ -148,16 +166,20 @@ impl Asked<'_> {
     }
 
     /// The machine may only speak for itself: `serial` is the one that the body names.
-    fn only(&self, machine: &Machine, serial: Option<&str>, sink: &mut dyn Sink) -> Result<(), Reply> {
+    fn only(&self, who: Who<'_>, serial: Option<&str>, sink: &mut dyn Sink) -> Result<Machine, Reply> {
         let serial = serial.map(str::trim).filter(|serial| !serial.is_empty());
         let serial = serial.ok_or_else(|| refused("missing_key", "the serial number is missing"))?;
+        let machine = match who {
+            Who::Machine(machine) => machine,
+            Who::Secret(said) => return legacy::machine(self, &said, serial, sink),
+        };
         if machine.serial_number.as_deref() == Some(serial) {
-            return Ok(());
+            return Ok(machine);
         }
-        if self.desk.heard(NAME, machine, "conflict") {
+        if self.desk.heard(NAME, &machine, "conflict") {
             let claimed = crate::osquery::facts::name(serial);
             let claimed = Machine { serial_number: claimed, ..Machine::default() };
-            let mut lines = Lines::new(NAME, self.request, machine);
+            let mut lines = Lines::new(NAME, self.request, &machine);
             lines.own("conflict", &conflict(&claimed, "serial"));
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
         }

@@ -12,6 +12,7 @@ pub(crate) mod facts;
 mod files;
 mod flags;
 mod inventory;
+mod legacy;
 mod log;
 mod logged;
 mod pack;
@@ -24,6 +25,7 @@ use std::io::BufRead;
 use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
+use crate::santa::Denied;
 use crate::whole;
 use crate::{
     Lines, MachineFacts, Plain, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker, Unavailable,
@@ -50,24 +52,23 @@ pub const ENROLMENT_MAX: usize = 1 << 20;
 /// Bytes of inflated results of live queries.
 pub const ANSWERS_MAX: usize = 16 << 20;
 
-const ENROLL: &str = "/public/osquery/enroll";
-const CONFIG: &str = "/public/osquery/config";
-const LOG: &str = "/public/osquery/log";
-const READ: &str = "/public/osquery/distributed/read";
-const WRITE: &str = "/public/osquery/distributed/write";
-const CARVE_START: &str = "/public/osquery/carver/start";
-const CARVE_CONTINUE: &str = "/public/osquery/carver/continue";
-
-static ROUTES: [Route; 7] = [
-    Route::new(ENROLL, "enroll", Some(ENROLMENT_MAX)).waiting(),
-    Route::new(CONFIG, "config", Some(ASKING_MAX)),
-    Route::new(LOG, "log", None),
-    Route::new(READ, "distributed_read", Some(ASKING_MAX)),
-    Route::new(WRITE, "distributed_write", Some(ANSWERS_MAX)),
-    Route::new(CARVE_START, "carver_start", Some(ASKING_MAX)).waiting(),
-    Route::new(CARVE_CONTINUE, "carver_continue", Some(BLOCK_BODY_MAX)).waiting(),
+static ROUTES: [Route; 12] = [
+    Route::new("/public/osquery/enroll", "enroll", Some(ENROLMENT_MAX)).waiting(),
+    Route::new("/public/osquery/config", "config", Some(ASKING_MAX)),
+    Route::new("/public/osquery/log", "log", None),
+    Route::new("/public/osquery/distributed/read", "distributed_read", Some(ASKING_MAX)),
+    Route::new("/public/osquery/distributed/write", "distributed_write", Some(ANSWERS_MAX)),
+    Route::new("/public/osquery/carver/start", "carver_start", Some(ASKING_MAX)).waiting(),
+    Route::new("/public/osquery/carver/continue", "carver_continue", Some(BLOCK_BODY_MAX)).waiting(),
+    Route::new("/osquery/enroll", "enroll", Some(ENROLMENT_MAX)).waiting().legacy(),
+    Route::new("/osquery/config", "config", Some(ASKING_MAX)).legacy(),
+    Route::new("/osquery/log", "log", None).legacy(),
+    Route::new("/osquery/distributed/read", "distributed_read", Some(ASKING_MAX)).legacy(),
+    Route::new("/osquery/distributed/write", "distributed_write", Some(ANSWERS_MAX)).legacy(),
 ];
 
+/// What is said of a request that does not say who asks.
+const NO_NODE_KEY: &str = "node_key is missing";
 const DONE: ReplyBody = ReplyBody::Fixed("{}");
 
 /// See the module.
@@ -91,6 +92,9 @@ impl Source for Osquery {
         sink: &mut dyn Sink,
     ) -> Reply {
         match request.method {
+            "POST" if request.route.legacy => {
+                legacy::worded(post(request, body, desk, sink).unwrap_or_else(|reply| reply))
+            }
             "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
             "OPTIONS" => Reply::ok(DONE).with("Allow", "POST, OPTIONS"),
             _ => Reply::error(405, "method", "only POST is answered here").with("Allow", "POST, OPTIONS"),
@@ -129,6 +133,19 @@ pub trait Desk {
     fn asked(&self, _machine: &Machine, _name: &str) -> Option<Asked> {
         None
     }
+
+    /// Whether a machine that comes with this secret would be let in.
+    fn admits(&self, _secret: &str) -> Result<(), Denied> {
+        Err(Denied::Refused("secret_bad"))
+    }
+
+    /// Whether this machine is to be asked for its inventory now, which counts as done: it was not yet, or has not answered.
+    fn inventory_due(&self, _machine: &Machine) -> bool {
+        false
+    }
+
+    /// It has answered.
+    fn inventory_came(&self, _machine: &Machine) {}
 
     /// A carve was scheduled; true if it was not known.
     fn carve_scheduled(&self, _machine: &Machine, _scheduled: &Scheduled) -> bool {
@@ -170,33 +187,36 @@ fn post(
     if body.fill_buf().is_ok_and(<[u8]>::is_empty) {
         return Err(Reply::error(400, "empty_body", "body is empty"));
     }
-    match request.route.path {
-        LOG => log::answer(request, body, desk, sink),
-        ENROLL => enrol::answer(request, &small(request, body, sink)?, desk, sink),
-        CONFIG => {
+    let legacy = request.route.legacy;
+    match request.route.kind {
+        "log" => log::answer(request, body, desk, sink),
+        "enroll" if legacy => legacy::enrol(request, &small(request, body, sink)?, desk, sink),
+        "enroll" => enrol::answer(request, &small(request, body, sink)?, desk, sink),
+        "config" => {
             let machine = speaker(desk, &small(request, body, sink)?)?;
             heard(request, &machine, "config", desk, sink);
             let config = desk.osquery_config(&machine).map_err(|_| Reply::busy())?;
-            Ok(Reply::ok(ReplyBody::Shared(config)))
+            Ok(Reply::ok(if legacy { legacy::config(&config) } else { ReplyBody::Shared(config) }))
         }
-        READ => {
+        "distributed_read" => {
             let machine = speaker(desk, &small(request, body, sink)?)?;
             heard(request, &machine, "distributed_read", desk, sink);
-            distributed::read(&machine, own(desk))
+            let first = if legacy { legacy::inventory(&machine, desk)? } else { None };
+            distributed::read(&machine, first, own(desk))
         }
-        WRITE => {
+        "distributed_write" => {
             let object = small(request, body, sink)?;
             let machine = speaker(desk, &object)?;
             heard(request, &machine, "distributed_write", desk, sink);
             distributed::write(request, &machine, &object, own(desk), sink)
         }
-        CARVE_START => {
+        "carver_start" => {
             let object = small(request, body, sink)?;
             let machine = speaker(desk, &object)?;
             heard(request, &machine, "start_file_carving", desk, sink);
             carve::start(request, &machine, &object, own(desk), sink)
         }
-        CARVE_CONTINUE => carve::go_on(request, &small(request, body, sink)?, desk, own(desk), sink),
+        "carver_continue" => carve::go_on(request, &small(request, body, sink)?, desk, own(desk), sink),
         _ => Err(Reply::error(404, "not_found", "no such path")),
     }
 }
@@ -217,7 +237,7 @@ fn not_an_object() -> Reply {
 /// Who sent this object.
 fn speaker(desk: &dyn crate::Desk, object: &[u8]) -> Result<Machine, Reply> {
     match json::get(object, "node_key") {
-        None => Err(Reply::error(400, "missing_key", "node_key is missing")),
+        None => Err(Reply::error(400, "missing_key", NO_NODE_KEY)),
         Some(value) => match json::parse_str(value) {
             Some(key) => known(desk, &key),
             None => Err(Reply::error(400, "wrong_type", "node_key is not a string")),

@@ -9,6 +9,7 @@ mod bundles;
 mod desk;
 mod events;
 mod fields;
+mod legacy;
 mod log;
 mod preflight;
 mod proto;
@@ -17,6 +18,7 @@ mod settings;
 mod sync;
 mod translate;
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
 use event::inventory::Snapshot;
@@ -45,7 +47,7 @@ const DOCTOR: &str = "santactl-doctor-test";
 /// Where a secret may stand. `Authorization` is the platform's own, so agents cannot be relied on to send it.
 const HEADERS: [&str; 2] = ["zentral-authorization", "hub-authorization"];
 
-static ROUTES: [Route; 12] = [
+static ROUTES: [Route; 17] = [
     Route::new("/public/santa/sync/preflight/*", "preflight", Some(PREFLIGHT_MAX)),
     Route::new("/public/santa/sync/*/preflight/*", "preflight", Some(PREFLIGHT_MAX)),
     Route::new("/public/santa/sync/eventupload/*", "eventupload", None),
@@ -58,6 +60,11 @@ static ROUTES: [Route; 12] = [
     Route::new("/public/santa/sync/*/logupload/*", "logupload", None),
     Route::new("/public/santa/sync/xsrf/*", "xsrf", Some(ASKING_MAX)),
     Route::new("/public/santa/sync/*/xsrf/*", "xsrf", Some(ASKING_MAX)),
+    Route::new("/santa/preflight/*", "preflight", Some(PREFLIGHT_MAX)).legacy(),
+    Route::new("/santa/eventupload/*", "eventupload", None).legacy(),
+    Route::new("/santa/ruledownload/*", "ruledownload", Some(ASKING_MAX)).legacy(),
+    Route::new("/santa/postflight/*", "postflight", Some(ASKING_MAX)).legacy(),
+    Route::new("/santa/logupload/*", "logupload", None).legacy(),
 ];
 
 const DONE: ReplyBody = ReplyBody::Fixed("{}");
@@ -89,7 +96,10 @@ impl Source for Santa {
         sink: &mut dyn Sink,
     ) -> Reply {
         match request.method {
-            "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
+            "POST" => {
+                let reply = post(request, body, desk, sink).unwrap_or_else(|reply| reply);
+                if request.route.legacy { crate::legacy::plain(reply) } else { reply }
+            }
             _ => Reply::error(405, "method", "only POST is answered here").with("Allow", "POST"),
         }
     }
@@ -128,25 +138,26 @@ fn post(
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
     let desk = hub.santa().ok_or_else(|| Reply::error(404, "not_found", "this hub does not speak with Santa"))?;
-    let (secret, id) = who(request)?;
+    let (secret, id) = if request.route.legacy { legacy::who(request)? } else { who(request)? };
+    let (secret, id) = (secret.as_ref(), id.as_ref());
     let asking = Asking { request, secret, id, hub, desk };
     match request.route.kind {
         "preflight" if id == DOCTOR => desk.admits(secret).map(|()| asking.done()).map_err(denied),
         "preflight" => preflight::answer(&asking, body, sink),
         "eventupload" => {
-            let client = asking.client()?;
+            let client = asking.client(sink)?;
             events::answer(&asking, &client, body, sink)
         }
         "ruledownload" => {
-            let client = asking.client()?;
+            let client = asking.client(sink)?;
             sync::rules(&asking, client, &fields::read(request, body, ASKING_MAX, sink)?, sink)
         }
         "postflight" => {
-            let client = asking.client()?;
+            let client = asking.client(sink)?;
             sync::postflight(&asking, client, &fields::read(request, body, ASKING_MAX, sink)?, sink)
         }
         "logupload" => {
-            let client = asking.client()?;
+            let client = asking.client(sink)?;
             events::log(&asking, &client, body, sink)
         }
         // Agents take that for: there is none.
@@ -155,7 +166,7 @@ fn post(
 }
 
 /// The secret and the id of the machine.
-fn who<'a>(request: &Request<'a>) -> Result<(&'a str, &'a str), Reply> {
+fn who<'a>(request: &Request<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), Reply> {
     let (secret, id) = match *request.parts {
         [secret, id] => (secret, id),
         [id] => {
@@ -171,7 +182,7 @@ fn who<'a>(request: &Request<'a>) -> Result<(&'a str, &'a str), Reply> {
     if id.len() > ID_MAX {
         return Err(Reply::error(400, "bad_id", "the id of the machine is too long"));
     }
-    Ok((secret, id))
+    Ok((secret.into(), id.into()))
 }
 
 fn denied(denied: Denied) -> Reply {
@@ -197,8 +208,11 @@ impl Asking<'_> {
     }
 
     /// The machine, which has been here before.
-    fn client(&self) -> Result<Client, Reply> {
+    fn client(&self, sink: &mut dyn Sink) -> Result<Client, Reply> {
         let known = self.desk.client(self.secret, self.id).map_err(denied)?;
+        if known.is_none() && self.request.route.legacy {
+            return legacy::enrol(self, sink);
+        }
         known.ok_or_else(|| Reply::error(403, "unknown_machine", "the machine has not sent a preflight yet"))
     }
 

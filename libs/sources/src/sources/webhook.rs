@@ -5,6 +5,7 @@
 //! `normalize` runs.
 
 mod signature;
+mod zendesk;
 
 use std::io::BufRead;
 
@@ -22,8 +23,11 @@ pub const NAME: &str = "webhook";
 /// This source.
 pub static SOURCE: Webhook = Webhook;
 
-static ROUTES: [Route; 2] =
-    [Route::new("/webhook/*", "webhook", Some(RECORD_MAX)), Route::new("/webhook/*/", "webhook", Some(RECORD_MAX))];
+static ROUTES: [Route; 3] = [
+    Route::new("/webhook/*", "webhook", Some(RECORD_MAX)),
+    Route::new("/webhook/*/", "webhook", Some(RECORD_MAX)),
+    Route::new("/zendesk/post_event/", "post_event", Some(RECORD_MAX)).legacy(),
+];
 
 /// Who may call under one name.
 #[derive(Debug, Clone)]
@@ -68,6 +72,9 @@ impl Source for Webhook {
 
     fn answer(&self, request: &Request<'_>, body: &mut dyn BufRead, desk: &dyn Desk, sink: &mut dyn Sink) -> Reply {
         match request.method {
+            "POST" if request.route.legacy => {
+                crate::legacy::plain(zendesk::post(request, body, desk, sink).unwrap_or_else(|reply| reply))
+            }
             "POST" => post(request, body, desk, sink).unwrap_or_else(|reply| reply),
             _ => Reply::error(405, "method", "only POST is answered here").with("Allow", "POST"),
         }

@@ -12,33 +12,42 @@ const OBJECT_MAX: usize = 128;
 
 /// The event of a raw line of the kind `webhook`. Its payload is what the server said of the event, unchanged.
 pub(super) fn webhook(raw: &Raw) -> Result<Event, Refusal> {
-    let text = match &raw.body {
-        Body::Json(text) => canonical(text.get().as_bytes())?,
-        Body::Base64 { .. } => return Err(Refusal::new("not_json", "record came as bytes")),
-        Body::Cut { cut } => {
-            return Err(Refusal::new("too_long", format!("record of {} bytes is over the limit", cut.bytes)));
-        }
-    };
+    let text = text(raw)?;
     let shape = |_| Refusal::new("shape", "record is no webhook of Jamf");
     let webhook = Webhook::read(&text).map_err(shape)?;
     let name = webhook.type_().unwrap_or_default();
-    let (time, clock) = believed(webhook.ms(), raw.received);
+    let event = event(raw, type_name(&name), webhook.ms(), webhook.event)?;
+    Ok(Event { objects: objects(webhook.event), ..event })
+}
+
+/// The record of a raw line.
+pub(super) fn text(raw: &Raw) -> Result<Vec<u8>, Refusal> {
+    match &raw.body {
+        Body::Json(text) => canonical(text.get().as_bytes()),
+        Body::Base64 { .. } => Err(Refusal::new("not_json", "record came as bytes")),
+        Body::Cut { cut } => Err(Refusal::new("too_long", format!("record of {} bytes is over the limit", cut.bytes))),
+    }
+}
+
+/// An event of a raw line; `ms` is when the server says that it was.
+pub(super) fn event(raw: &Raw, type_: String, ms: Option<i64>, payload: &[u8]) -> Result<Event, Refusal> {
+    let (time, clock) = believed(ms, raw.received);
     let mut tags = vec![NAME.to_owned(), "jamf_webhook".to_owned()];
     if clock {
         tags.push("clock".to_owned());
     }
-    let payload = std::str::from_utf8(webhook.event).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let payload = std::str::from_utf8(payload).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
     Ok(Event {
         v: VERSION,
         id: raw.id.clone(),
-        type_: type_name(&name),
+        type_,
         time,
         received: raw.received,
         source: raw.source.clone(),
         tags,
         machine: (raw.machine != Machine::default()).then(|| raw.machine.clone()),
         request: raw.request.clone(),
-        objects: objects(webhook.event),
+        objects: Vec::new(),
         cause: None,
         probes: Vec::new(),
         extra: raw.extra.clone(),

@@ -5,12 +5,18 @@ use std::any::Any;
 use event::Machine;
 
 use super::check::Check;
-use crate::Unavailable;
+use crate::{Speaker, Unavailable};
 
 /// What the hub knows for Munki.
 pub trait Desk {
     /// What an enrolment secret opens.
     fn secret(&self, secret: &str) -> Secret;
+
+    /// The machine of this serial number, if this secret lets it speak without a token of its own: it came in by that
+    /// enrolment, or the enrolment lets machines into its unit now. Unknown: it has to come in first.
+    fn bearer(&self, _secret: &str, _serial: &str) -> Speaker {
+        Speaker::Unknown
+    }
 
     /// What machines are told.
     fn settings(&self) -> &Settings;

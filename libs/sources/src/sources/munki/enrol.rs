@@ -45,7 +45,19 @@ pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn S
         platform: Some("macos".to_owned()),
         ..MachineFacts::default()
     };
-    match asked.desk.enrol(NAME, secret, &claim) {
+    let (_, token) = take_in(asked, secret, &claim, sink)?;
+    let body = json!({ "token": token }).to_string().into_bytes();
+    Ok(Reply { records: 1, ..Reply::ok(ReplyBody::Own(body)) })
+}
+
+/// Takes a machine in: as it is known from now on, and its token.
+pub(super) fn take_in(
+    asked: &Asked<'_>,
+    secret: &str,
+    claim: &MachineFacts,
+    sink: &mut dyn Sink,
+) -> Result<(Machine, String), Reply> {
+    match asked.desk.enrol(NAME, secret, claim) {
         Enrolment::Unavailable => Err(Reply::busy()),
         Enrolment::Refused(reason) => Err(Reply::error(400, reason, "this secret lets nobody in")),
         Enrolment::Conflict { known, why } => {
@@ -61,8 +73,7 @@ pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn S
             lines.own("enroll", line.to_string().as_bytes());
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
             asked.desk.heard(NAME, &machine, "enroll");
-            let body = json!({ "token": node_key }).to_string().into_bytes();
-            Ok(Reply { records: 1, ..Reply::ok(ReplyBody::Own(body)) })
+            Ok((machine, node_key))
         }
     }
 }

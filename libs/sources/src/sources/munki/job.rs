@@ -6,18 +6,18 @@ use serde_json::{Map, Value, json};
 
 use super::check::{self, Status, Version};
 use super::desk::State;
-use super::{Asked, object, refused, text};
+use super::{Asked, legacy, object, refused, text};
 use crate::{Reply, ReplyBody, Sink};
 
 /// Answers with what is wanted of the machine.
 pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Reply, Reply> {
-    let machine = asked.speaker()?;
+    let who = asked.speaker()?;
     let bytes = asked.read(body, sink)?;
     if bytes.is_empty() {
         return Err(refused("empty_body", "body is empty"));
     }
     let object = object(&bytes)?;
-    asked.only(&machine, text(&object, "machine_serial_number").as_deref(), sink)?;
+    let machine = asked.only(who, text(&object, "machine_serial_number").as_deref(), sink)?;
     let state = asked.munki.state(machine.key().unwrap_or_default()).map_err(|_| Reply::busy())?;
     let now = asked.request.received.ms();
     let settings = asked.munki.settings();
@@ -28,7 +28,7 @@ pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn S
     let mut tags = machine.tags.clone();
     tags.sort();
 
-    let mut told = Map::new();
+    let mut told = if asked.request.route.legacy { legacy::wanted() } else { Map::new() };
     told.insert("apps_full_info_shard".into(), settings.apps_full_info_shard.into());
     told.insert("incidents".into(), json!(incidents));
     told.insert("tags".into(), json!(tags));

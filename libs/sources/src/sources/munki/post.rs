@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::check::{Check, Status};
 use super::desk::{Ran, State};
 use super::report::Report;
-use super::{Asked, DONE, NAME, job, pieces};
+use super::{Asked, DONE, NAME, Who, job, pieces};
 use crate::cut::Cutting;
 use crate::scan::Flaw;
 use crate::{Lines, NoRoom, RECORD_MAX, Record, Reply, Sink};
@@ -34,18 +34,18 @@ const LISTS: [&str; 7] =
 
 /// Answers with `{}` once everything that was told is on disk.
 pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<Reply, Reply> {
-    let machine = asked.speaker()?;
+    let who = asked.speaker()?;
     if body.fill_buf().is_ok_and(<[u8]>::is_empty) {
         return Err(Reply::error(400, "empty_body", "body is empty"));
     }
     // Where lines are durable as soon as the sink has them: the state that is kept below must not be ahead of them.
     sink.long().map_err(|_| Reply::busy())?;
-    let bytes = asked.read(body, sink).inspect_err(|reply| too_long(asked, &machine, reply, sink))?;
+    let bytes = asked.read(body, sink).inspect_err(|reply| too_long(asked, &who, reply, sink))?;
     let told = pieces::members(pieces::object(&bytes)?);
     let snapshot = pieces::said(&told, "machine_snapshot").filter(|text| text.starts_with(b"{"));
     let snapshot = snapshot.ok_or_else(|| Reply::error(400, "missing_key", "machine_snapshot is missing"))?;
     let snapshot = pieces::members(snapshot);
-    asked.only(&machine, serial(&snapshot).as_deref(), sink)?;
+    let machine = asked.only(who, serial(&snapshot).as_deref(), sink)?;
 
     let key = machine.key().unwrap_or_default();
     let _alone = asked.munki.alone(key).ok_or_else(Reply::busy)?;
@@ -66,7 +66,8 @@ fn serial(snapshot: &BTreeMap<&str, &[u8]>) -> Option<String> {
 }
 
 /// A body that is refused for its length is worth an event: the machine tells nothing any more.
-fn too_long(asked: &Asked<'_>, machine: &Machine, reply: &Reply, sink: &mut dyn Sink) {
+fn too_long(asked: &Asked<'_>, who: &Who<'_>, reply: &Reply, sink: &mut dyn Sink) {
+    let Who::Machine(machine) = who else { return };
     if reply.status == 413 && asked.desk.heard(NAME, machine, "refused") {
         let mut lines = Lines::new(NAME, asked.request, machine);
         lines.own("refused", json!({ "reason": reply.reason }).to_string().as_bytes());

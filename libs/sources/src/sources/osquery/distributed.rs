@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use event::{Machine, json};
 
-use super::{DONE, Desk, NAME, carve};
+use super::{DONE, Desk, NAME, carve, inventory, legacy};
 use crate::scan;
 use crate::{Lines, Reply, ReplyBody, Request, Sink, Unavailable};
 
@@ -35,11 +35,11 @@ pub struct Asked {
     pub made: i64,
 }
 
-/// Answers a reading.
-pub(super) fn read(machine: &Machine, desk: &dyn Desk) -> Result<Reply, Reply> {
+/// Answers a reading; `first` goes before what people ask.
+pub(super) fn read(machine: &Machine, first: Option<Given>, desk: &dyn Desk) -> Result<Reply, Reply> {
     let given = desk.given(machine, GIVEN_MAX).map_err(|Unavailable| Reply::busy())?;
     let mut out = b"{\"queries\":{".to_vec();
-    for (number, one) in given.iter().enumerate() {
+    for (number, one) in first.iter().chain(&given).enumerate() {
         if number > 0 {
             out.push(b',');
         }
@@ -66,6 +66,10 @@ pub(super) fn write(
     let mut lines = Lines::new(NAME, request, machine);
     let mut taken = 0;
     for name in names.iter().take(ANSWERS_MAX) {
+        if request.route.legacy && *name == inventory::LEGACY.as_bytes() {
+            taken += legacy::snapshot(queries, statuses, machine, desk, &mut lines);
+            continue;
+        }
         // A name of ours needs no escapes.
         let Some(asked) = std::str::from_utf8(name).ok().and_then(|name| desk.asked(machine, name)) else { continue };
         let of = |part: &'static str| {
@@ -148,7 +152,7 @@ impl Answer<'_> {
 }
 
 /// A whole number, also within quotes, or what stands before the point of another.
-fn whole(text: &[u8]) -> Option<i64> {
+pub(super) fn whole(text: &[u8]) -> Option<i64> {
     let text = super::facts::text(text)?;
     let number = text.trim();
     number.parse().ok().or_else(|| number.split_once('.')?.0.parse().ok())

@@ -1,12 +1,21 @@
 //! Enrolment: a secret and what the machine says of itself for a node key.
 
+use std::borrow::Cow;
+
 use event::{Machine, json};
 
 use super::{NAME, facts, node_invalid};
-use crate::{Desk, Enrolment, Lines, Reply, ReplyBody, Request, Sink};
+use crate::{Desk, Enrolment, Lines, MachineFacts, Reply, ReplyBody, Request, Sink};
 
 /// A longer secret is none of ours.
 const SECRET_MAX: usize = 1024;
+
+/// What an enrolment says of its secret; `object` is canonical.
+pub(super) fn secret(object: &[u8]) -> Result<Cow<'_, str>, Reply> {
+    let value = json::get(object, "enroll_secret")
+        .ok_or_else(|| Reply::error(400, "missing_key", "enroll_secret is missing"))?;
+    json::parse_str(value).ok_or_else(|| Reply::error(400, "wrong_type", "enroll_secret is not a string"))
+}
 
 /// Answers an enrolment; `object` is canonical.
 pub(super) fn answer(
@@ -15,20 +24,29 @@ pub(super) fn answer(
     desk: &dyn Desk,
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
-    let value = json::get(object, "enroll_secret")
-        .ok_or_else(|| Reply::error(400, "missing_key", "enroll_secret is missing"))?;
-    let secret =
-        json::parse_str(value).ok_or_else(|| Reply::error(400, "wrong_type", "enroll_secret is not a string"))?;
+    let secret = secret(object)?;
     let facts = facts::of_enrolment(object);
     if facts.key().is_none() {
         let text = "neither a serial number, a hardware uuid nor a host_identifier";
         return Err(Reply::error(400, "missing_key", text));
     }
+    take_in(request, object, &secret, &facts, desk, sink)
+}
+
+/// Takes the machine of these facts in; `object` is what it said.
+pub(super) fn take_in(
+    request: &Request<'_>,
+    object: &[u8],
+    secret: &str,
+    facts: &MachineFacts,
+    desk: &dyn Desk,
+    sink: &mut dyn Sink,
+) -> Result<Reply, Reply> {
     let secret = secret.trim();
     if secret.is_empty() || secret.len() > SECRET_MAX {
         return Err(node_invalid("secret"));
     }
-    match desk.enrol(NAME, secret, &facts) {
+    match desk.enrol(NAME, secret, facts) {
         Enrolment::Unavailable => Err(Reply::busy()),
         Enrolment::Refused(reason) => Err(node_invalid(reason)),
         Enrolment::Conflict { known, why } => {

@@ -6,7 +6,7 @@
 
 use std::io::BufRead;
 
-use super::{DONE, NAME, carve, heard, known, not_an_object, own, said};
+use super::{DONE, NAME, NO_NODE_KEY, carve, heard, known, not_an_object, own, said};
 use crate::whole::unreadable;
 use crate::{
     BodyError, Desk, Head, Inflate, Lines, Member, RECORD_MAX, RECORDS_MAX, Record, Reply, Request, Sink, Splitter,
@@ -147,7 +147,7 @@ fn bomb(out: Stream<'_, '_>, (compressed, inflated): (u64, u64)) -> Reply {
 fn node_key(head: &Head) -> Result<&str, Reply> {
     match &head.node_key {
         Member::Text(key) => Ok(key),
-        Member::Absent => Err(Reply::error(400, "missing_key", "node_key is missing")),
+        Member::Absent => Err(Reply::error(400, "missing_key", NO_NODE_KEY)),
         _ => Err(wrong("node_key is not a string")),
     }
 }

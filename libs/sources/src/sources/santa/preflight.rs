@@ -7,7 +7,7 @@ use event::{Body, Machine, Raw, json};
 use serde_json::{Map, Value};
 
 use super::desk::{Client, Enrolled};
-use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, proto, sync};
+use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, legacy, proto, sync};
 use crate::osquery::facts;
 use crate::{Lines, MachineFacts, Reply, Sink};
 
@@ -20,6 +20,9 @@ pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn
     }
     let object = fields::read(asking.request, body, PREFLIGHT_MAX, sink)?;
     let facts = said(&object, asking.id)?;
+    if asking.request.route.legacy {
+        legacy::speaks_for_itself(asking, &object)?;
+    }
     let (client, changed) = match known {
         Some(client) if tells_nothing(&facts, &client.facts) => (client, false),
         _ => (enrol(asking, &object, &facts, sink)?, true),
@@ -32,7 +35,11 @@ pub(super) fn answer(asking: &Asking<'_>, body: &mut dyn BufRead, sink: &mut dyn
     let kind = sync::kind(&client, &object, confirmed.as_deref());
     let (client, _) = sync::begin(asking, client, kind, sink)?;
     let settings = asking.desk.settings(&client.machine);
-    let reply = asking.ok(|| settings.told(client.version(), kind).into(), || proto::preflight(&settings, kind));
+    let told = || {
+        let told = settings.told(client.version(), kind);
+        if asking.request.route.legacy { legacy::told(asking, told) } else { told }
+    };
+    let reply = asking.ok(|| told().into(), || proto::preflight(&settings, kind));
     Ok(Reply { records: 1, ..reply })
 }
 
@@ -93,6 +100,7 @@ pub(super) fn of_raw(raw: &Raw) -> Option<MachineFacts> {
 pub(super) fn snapshot(raw: &Raw) -> Option<Snapshot> {
     let Body::Json(body) = &raw.body else { return None };
     let (object, facts) = (body.get().as_bytes(), of_raw(raw)?);
+    fields::text(object, "os_version")?; // of a machine that began with another stage nothing is told yet
     let part = |pairs: &[(&str, &str)]| {
         let told = pairs.iter().filter_map(|(name, field)| {
             Some(((*name).to_owned(), Value::from(facts::name(&fields::text(object, field)?)?)))
@@ -113,7 +121,12 @@ pub(super) fn snapshot(raw: &Raw) -> Option<Snapshot> {
 }
 
 /// Takes the machine in, or takes down what is new about it.
-fn enrol(asking: &Asking<'_>, object: &[u8], facts: &MachineFacts, sink: &mut dyn Sink) -> Result<Client, Reply> {
+pub(super) fn enrol(
+    asking: &Asking<'_>,
+    object: &[u8],
+    facts: &MachineFacts,
+    sink: &mut dyn Sink,
+) -> Result<Client, Reply> {
     sink.long().map_err(|_| Reply::busy())?; // what follows waits for the disk
     match asking.desk.enrol(asking.secret, asking.id, facts).map_err(denied)? {
         Enrolled::Conflict { known, why } => {
