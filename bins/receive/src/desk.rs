@@ -52,7 +52,6 @@ impl sources::Desk for Desk {
         if node_key.len() != NODE_KEY_LEN {
             return Speaker::Unknown;
         }
-        self.hub.look();
         let block = |machine: machines::Machine| self.block(machine);
         match self.hub.known.by_key(source, &hash(node_key), block) {
             Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
@@ -103,8 +102,9 @@ impl sources::Desk for Desk {
 }
 
 impl Desk {
-    /// For one request.
+    /// For one request, which is answered by what people say of machines at its beginning.
     pub fn new(hub: Arc<Hub>, live: Arc<Live>) -> Self {
+        hub.look();
         Self { hub, live, said: Mutex::default() }
     }
 
@@ -120,7 +120,6 @@ impl Desk {
     }
 
     fn try_enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Result<Enrolment, DbError> {
-        self.hub.look();
         let now = Time::now().ms();
         let enrolment = match self.verify(source, secret, now)? {
             Ok(enrolment) => enrolment,

@@ -32,8 +32,8 @@ impl ByHand {
         Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default() }
     }
 
-    /// Looks whether something was changed, and if so does what it asks for.
-    pub fn look(&self, known: &Known) -> Result<(), DbError> {
+    /// Looks whether something was changed, and if so does what it asks for. True: machines were forgotten.
+    pub fn look(&self, known: &Known) -> Result<bool, DbError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
         if open.as_ref().map(|open| open.inode) != inode {
@@ -42,19 +42,19 @@ impl ByHand {
                 None => None,
             };
         }
-        let Some(open) = open.as_mut() else { return Ok(()) };
+        let Some(open) = open.as_mut() else { return Ok(false) };
         let version = open.db.version()?;
         if open.version == Some(version) {
-            return Ok(());
+            return Ok(false);
         }
         let told = Arc::new(tags::all(&open.db)?);
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         if before != told {
             known.forget();
         }
-        known.obey(changes::last(&open.db)?, |after| changes::forgotten(&open.db, after))?;
+        let forgotten = known.obey(changes::last(&open.db)?, |after| changes::forgotten(&open.db, after))?;
         open.version = Some(version);
-        Ok(())
+        Ok(forgotten)
     }
 
     /// The tags of the machine of this key.
@@ -68,11 +68,11 @@ impl ByHand {
 mod tests {
     use event::{Machine, Time};
     use registry::db::Schema;
-    use registry::machines;
+    use registry::{machines, munki, santa};
 
     use super::*;
 
-    const STATE: [Schema; 2] = [machines::SCHEMA, changes::OBEYED];
+    const STATE: [Schema; 4] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA];
 
     #[test]
     fn what_is_said_by_hand_holds_at_once_and_once() {

@@ -103,13 +103,17 @@ impl Known {
     }
 
     /// Forgets the machines that were forgotten by hand since the last time, durably; `last` is the number of the last
-    /// change that there is, `forgotten` tells the machines after a number.
-    pub fn obey(&self, last: u64, forgotten: impl FnOnce(u64) -> Result<Vec<String>, DbError>) -> Result<(), DbError> {
+    /// change that there is, `forgotten` tells the machines after a number. True: there were some.
+    pub fn obey(
+        &self,
+        last: u64,
+        forgotten: impl FnOnce(u64) -> Result<Vec<String>, DbError>,
+    ) -> Result<bool, DbError> {
         let mut db = lock(&self.writer);
         let mut tx = db.begin()?;
         let done = changes::obeyed(&mut tx)?;
         if done == last {
-            return Ok(());
+            return Ok(false);
         }
         // Of a registry that was put back: what it has was obeyed.
         let keys = if done < last { forgotten(done)? } else { Vec::new() };
@@ -122,7 +126,7 @@ impl Known {
         if !keys.is_empty() {
             self.forget();
         }
-        Ok(())
+        Ok(!keys.is_empty())
     }
 
     /// Forgets what was remembered: units have other tags now.

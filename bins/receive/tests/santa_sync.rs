@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 use common::santad::Santad;
 use common::{Conn, Hub, body, wait};
+use event::Time;
+use registry::db::{Db, Tx};
+use registry::{changes, tags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -224,6 +227,55 @@ fn a_machine_is_who_it_was() {
     for secret in [&secret, &paris, &osquery] {
         assert!(!text.contains(secret.as_str()) && !hub.log().contains(secret.as_str()), "a secret is in a log");
     }
+}
+
+/// As the command line does it.
+fn by_hand(hub: &Hub, change: impl FnOnce(&mut Tx<'_>)) {
+    let mut db = Db::open(&hub.path("data/registry.db"), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    change(&mut tx);
+    tx.commit().unwrap();
+}
+
+fn machine(serial: &str) -> event::Machine {
+    event::Machine { serial_number: Some(serial.into()), ..event::Machine::default() }
+}
+
+#[test]
+fn a_machine_that_is_forgotten_is_so_at_once() {
+    let hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (3, 3, 0));
+    let forget = |tx: &mut Tx<'_>| {
+        tags::forget(tx, &ada.serial).unwrap();
+        changes::say(tx, changes::FORGOTTEN, machine(&ada.serial), &json!({"key": ada.serial}), Time::now()).unwrap();
+    };
+    by_hand(&hub, forget);
+    for stage in ["ruledownload", "eventupload", "postflight"] {
+        assert_eq!(ada.ask(conn, stage, &json!({})).status, 403, "{stage}");
+    }
+    assert_eq!(bob.sync(conn), 0);
+    assert_eq!(ada.sync(conn), 3, "it may come back, and nobody knows what it has");
+    assert_eq!((ada.sync(conn), hub.lines().iter().filter(|line| line.kind == "enroll").count()), (0, 3));
+}
+
+#[test]
+fn a_tag_by_hand_chooses_the_rules_of_the_next_sync() {
+    let scoped = rules("aBc").0.replace("[rules.r]\n", "[rules.r]\nscope = { tags = [\"vip\"] }\n");
+    let hub = Hub::new("", &format!("[unit.berlin]\n{scoped}"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    let (nobodys, none) = (1, 0);
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (nobodys, nobodys, none));
+    by_hand(&hub, |tx| assert!(tags::add(tx, &ada.serial, "vip", machine(&ada.serial), Time::now()).unwrap()));
+    assert_eq!((ada.sync(conn), bob.sync(conn)), (3, none));
+    assert_eq!(ada.rules, rules("aBc").1);
+    by_hand(&hub, |tx| assert!(tags::remove(tx, &ada.serial, "vip", machine(&ada.serial), Time::now()).unwrap()));
+    assert_eq!(ada.sync(conn), 3);
+    assert!(ada.rules.is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! let them in, when they were last heard, and the keys of TLS session tickets.
 
 use crate::db::{Db, DbError, Row, Schema, Tx};
+use crate::{munki, santa};
 
 /// SHA-256 of a node key.
 pub type KeyHash = [u8; 32];
@@ -213,8 +214,11 @@ pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<
     Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
 }
 
-/// The machine of this key is no more: its node keys open nothing, and it counts in no quota.
+/// The machine of this key is no more: its node keys open nothing, it counts in no quota, and nothing is known of what it
+/// was given or has posted.
 pub fn forget(tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
+    santa::forget(tx, key)?;
+    munki::forget(tx, key)?;
     tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
     tx.execute("DELETE FROM enrolled WHERE machine = $1", &[key.into()])?;
     tx.execute("DELETE FROM heard WHERE machine = $1", &[key.into()]).map(|_| ())

@@ -119,6 +119,13 @@ fn blob(hash: &[u8; 32]) -> Value {
     hash.as_slice().into()
 }
 
+/// Nothing is known any more of the machine with this machine key; to be called while [`machines`] still knows it.
+pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
+    let sql = "DELETE FROM santa_machines WHERE node_key IN \
+               (SELECT node_key FROM machines WHERE source = $1 AND key = $2)";
+    tx.execute(sql, &[SOURCE.into(), machine.into()]).map(|_| ())
+}
+
 /// The text of a set of rules.
 pub fn rules(db: &Db, hash: &[u8; 32]) -> Result<Option<String>, DbError> {
     let rows = db.query("SELECT rules FROM santa_rulesets WHERE hash = $1", &[hash.as_slice().into()])?;
@@ -266,6 +273,18 @@ mod tests {
         assert_eq!(ledger(&hub.0, &key).unwrap(), done);
         assert_eq!(rules(&hub.0, &[2; 32]).unwrap(), None);
         assert_eq!(rules(&hub.0, &[1; 32]).unwrap().as_deref(), Some("[]"));
+    }
+
+    #[test]
+    fn who_is_forgotten_begins_anew() {
+        let mut hub = Hub(Db::memory(&[machines::SCHEMA, crate::munki::SCHEMA, SCHEMA]).unwrap());
+        assert_eq!(hub.enrol("S1/e/a@berlin", false), "new S1");
+        assert_eq!(hub.enrol("S2/e/b@berlin", false), "new S2");
+        let mut tx = hub.0.begin().unwrap();
+        machines::forget(&mut tx, "S1").unwrap();
+        tx.commit().unwrap();
+        assert_eq!(hub.enrol("S1/e/c@berlin", false), "new S1", "its old id binds it no more");
+        assert_eq!(hub.enrol("S2/e/b@berlin", false), "known S2 again");
     }
 
     #[test]

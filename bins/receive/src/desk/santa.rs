@@ -23,8 +23,24 @@ const RULESETS_MAX: usize = 1024;
 /// What was looked up of late, so that a sync that changes nothing touches no database.
 #[derive(Default)]
 pub struct Memory {
-    machines: Mutex<HashMap<KeyHash, Known>>,
+    machines: Mutex<Machines>,
     rulesets: Mutex<HashMap<[u8; 32], Arc<Ruleset>>>,
+}
+
+#[derive(Default)]
+struct Machines {
+    known: HashMap<KeyHash, Known>,
+    /// How often machines were forgotten: what was looked up before that is not to be remembered after it.
+    forgotten: u64,
+}
+
+impl Memory {
+    /// Machines were forgotten: the state knows which.
+    pub fn forget(&self) {
+        let mut machines = lock(&self.machines);
+        machines.known.clear();
+        machines.forgotten += 1;
+    }
 }
 
 #[derive(Clone)]
@@ -118,10 +134,10 @@ impl santa::Desk for Desk {
         let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), &texts))?;
         let mut machines = lock(&self.hub.santa.machines);
         if !kept {
-            machines.remove(&client.key); // what was remembered is not what holds
+            machines.known.remove(&client.key); // what was remembered is not what holds
             return Err(Unavailable);
         }
-        if let Some(known) = machines.get_mut(&client.key) {
+        if let Some(known) = machines.known.get_mut(&client.key) {
             (known.ledger, known.given) = (ledger.clone(), None);
         }
         drop(machines);
@@ -132,14 +148,14 @@ impl santa::Desk for Desk {
     }
 
     fn gave(&self, client: &Client) {
-        if let Some(known) = lock(&self.hub.santa.machines).get_mut(&client.key) {
+        if let Some(known) = lock(&self.hub.santa.machines).known.get_mut(&client.key) {
             known.given = client.ledger.session.as_ref().map(|session| session.id.clone());
         }
     }
 
     fn was_given(&self, client: &Client) -> bool {
         let machines = lock(&self.hub.santa.machines);
-        let given = machines.get(&client.key).and_then(|known| known.given.as_ref());
+        let given = machines.known.get(&client.key).and_then(|known| known.given.as_ref());
         client.ledger.session.as_ref().is_some_and(|session| given == Some(&session.id))
     }
 
@@ -177,19 +193,26 @@ impl Desk {
     }
 
     fn known(&self, key: &KeyHash) -> Result<Option<Known>, DbError> {
-        if let Some(known) = lock(&self.hub.santa.machines).get(key) {
+        let machines = lock(&self.hub.santa.machines);
+        if let Some(known) = machines.known.get(key) {
             return Ok(Some(known.clone()));
         }
+        let forgotten = machines.forgotten;
+        drop(machines);
         let reader = self.hub.known.reader();
         let Some(machine) = machines::by_node_key(&reader, santa::NAME, key)? else { return Ok(None) };
         let ledger = read(state::ledger(&reader, key)?);
         drop(reader);
+        let known = Known { machine, ledger, given: None };
         let mut machines = lock(&self.hub.santa.machines);
-        if machines.len() >= MACHINES_MAX {
-            machines.clear();
+        if machines.forgotten != forgotten {
+            return Ok(Some(known));
+        }
+        if machines.known.len() >= MACHINES_MAX {
+            machines.known.clear();
         }
         // Whoever was faster knows better.
-        Ok(Some(machines.entry(*key).or_insert(Known { machine, ledger, given: None }).clone()))
+        Ok(Some(machines.known.entry(*key).or_insert(known).clone()))
     }
 
     fn as_client(&self, key: KeyHash, known: Known) -> Client {
@@ -232,8 +255,8 @@ impl Desk {
             Enrolled::Conflict { known, why } => Ok(santa::Enrolled::Conflict { known: self.block(known), why }),
             Enrolled::Done { retired, .. } => {
                 let mut machines = lock(&self.hub.santa.machines);
-                machines.remove(&key);
-                retired.map(|retired| machines.remove(&retired));
+                machines.known.remove(&key);
+                retired.map(|retired| machines.known.remove(&retired));
                 drop(machines);
                 let known =
                     self.known(&key)?.ok_or_else(|| DbError::Other("what was written is not there".to_owned()))?;
