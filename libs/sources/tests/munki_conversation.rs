@@ -463,6 +463,8 @@ fn a_post_that_is_none() {
         (b"{\"machine_snapshot\":{}}", 403),
         (b"{\"machine_snapshot\":{\"serial_number\":\"SOMEBODYELSE\"}}", 403),
         (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"}", 400),
+        (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"},\"reports\":{\"a\":1}}", 400),
+        (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"},\"script_check_results\":\"\"}", 400),
         (b"[]", 400),
         (b"\xff\xfe", 400),
     ] {
