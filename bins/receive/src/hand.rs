@@ -32,8 +32,9 @@ impl ByHand {
         Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default() }
     }
 
-    /// Looks whether something was changed, and if so does what it asks for. True: machines were forgotten.
-    pub fn look(&self, known: &Known) -> Result<bool, DbError> {
+    /// Looks whether something was changed, and if so does what it asks for. The keys of the machines that an order was
+    /// about come back: what is remembered of them elsewhere holds no longer.
+    pub fn look(&self, known: &Known) -> Result<Vec<String>, DbError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
         if open.as_ref().map(|open| open.inode) != inode {
@@ -42,19 +43,19 @@ impl ByHand {
                 None => None,
             };
         }
-        let Some(open) = open.as_mut() else { return Ok(false) };
+        let Some(open) = open.as_mut() else { return Ok(Vec::new()) };
         let version = open.db.version()?;
         if open.version == Some(version) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         let told = Arc::new(tags::all(&open.db)?);
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         if before != told {
             known.forget();
         }
-        let forgotten = known.obey(changes::last(&open.db)?, |after| changes::forgotten(&open.db, after))?;
+        let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
         open.version = Some(version);
-        Ok(forgotten)
+        Ok(moved)
     }
 
     /// The tags of the machine of this key.

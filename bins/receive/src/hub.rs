@@ -136,8 +136,8 @@ impl Hub {
     /// Looks at what people say of machines. If that cannot be read, what they said before holds.
     pub fn look(&self) {
         match self.by_hand.look(&self.known) {
-            Ok(true) => self.santa.forget(),
-            Ok(false) => {}
+            Ok(moved) if moved.is_empty() => {}
+            Ok(moved) => self.santa.forget(&moved),
             Err(why) => self.complain("tags cannot be looked up", &why),
         }
     }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
-use registry::changes;
+use registry::changes::{self, Order};
 use registry::db::{Db, DbError};
 use registry::machines::{self, Enrolled, KeyHash};
+use registry::santa;
 
 /// Machines remembered in each of the two generations of the cache.
 const GENERATION_MAX: usize = 100_000;
@@ -102,31 +103,38 @@ impl Known {
         Ok(done)
     }
 
-    /// Forgets the machines that were forgotten by hand since the last time, durably; `last` is the number of the last
-    /// change that there is, `forgotten` tells the machines after a number. True: there were some.
+    /// Does, durably, what was ordered by hand since the last time; `last` is the number of the last change that there is,
+    /// `orders` tells the orders after a number. The keys of the machines that they were about come back.
     pub fn obey(
         &self,
         last: u64,
-        forgotten: impl FnOnce(u64) -> Result<Vec<String>, DbError>,
-    ) -> Result<bool, DbError> {
+        orders: impl FnOnce(u64) -> Result<Vec<Order>, DbError>,
+    ) -> Result<Vec<String>, DbError> {
         let mut db = lock(&self.writer);
         let mut tx = db.begin()?;
         let done = changes::obeyed(&mut tx)?;
         if done == last {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         // Of a registry that was put back: what it has was obeyed.
-        let keys = if done < last { forgotten(done)? } else { Vec::new() };
-        for key in &keys {
-            machines::forget(&mut tx, key)?;
+        let orders = if done < last { orders(done)? } else { Vec::new() };
+        for Order { n, type_, machine, payload } in &orders {
+            match type_.as_str() {
+                changes::FORGOTTEN => machines::forget(&mut tx, machine)?,
+                changes::SYNC_ORDERED => {
+                    let kind = payload.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default();
+                    santa::order(&mut tx, machine, kind, *n)?;
+                }
+                _ => {}
+            }
         }
         changes::set_obeyed(&mut tx, last)?;
         tx.commit()?;
         drop(db);
-        if !keys.is_empty() {
+        if orders.iter().any(|order| order.type_ == changes::FORGOTTEN) {
             self.forget();
         }
-        Ok(!keys.is_empty())
+        Ok(orders.into_iter().map(|order| order.machine).collect())
     }
 
     /// Forgets what was remembered: units have other tags now.

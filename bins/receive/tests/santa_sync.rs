@@ -262,6 +262,54 @@ fn a_machine_that_is_forgotten_is_so_at_once() {
 }
 
 #[test]
+fn an_ordered_sync_is_clean_until_one_is_confirmed() {
+    let mut hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    let mut bob = Santad::new(&secret, 2, "2025.6");
+    let order = |hub: &Hub, kind: &str| {
+        let what = json!({ "kind": kind });
+        by_hand(hub, |tx| {
+            changes::say(tx, changes::SYNC_ORDERED, machine("ZTST00000001"), &what, Time::now()).unwrap();
+        });
+    };
+    let kind = |santad: &Santad| santad.settings["sync_type"].clone();
+    let conn = &mut hub.connect();
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (3, 3, 0));
+    order(&hub, "CLEAN_ALL");
+    // A download alone is what it was.
+    assert_eq!(ada.ask(conn, "ruledownload", &json!({})).body, json!({"rules": []}));
+    ada.preflight(conn);
+    assert_eq!(kind(&ada), "CLEAN_ALL");
+    bob.preflight(conn);
+    assert_eq!(kind(&bob), "NORMAL", "another machine");
+    // The session breaks off, and the hub dies, too.
+    hub.kill();
+    hub.start();
+    let conn = &mut hub.connect();
+    ada.rules.insert(("BINARY".into(), hex(1)), "ALLOWLIST".into()); // made by itself
+    assert_eq!(ada.sync(conn), 3);
+    assert_eq!((kind(&ada), &ada.rules), (json!("CLEAN_ALL"), &rules("aBc").1));
+    assert_eq!((ada.sync(conn), kind(&ada)), (0, json!("NORMAL")), "once");
+    // What is ordered while a sync is under way is not done by that.
+    order(&hub, "CLEAN");
+    ada.preflight(conn);
+    assert_eq!(kind(&ada), "CLEAN");
+    order(&hub, "CLEAN_ALL");
+    let told = ada.apply(conn);
+    ada.postflight(conn, told);
+    assert_eq!((ada.sync(conn), kind(&ada)), (3, json!("CLEAN_ALL")));
+    assert_eq!((ada.sync(conn), kind(&ada)), (0, json!("NORMAL")));
+    // An old one knows only that it is clean.
+    let mut old = Santad::new(&secret, 1, "2023.9");
+    old.rules = ada.rules.clone();
+    assert_eq!(old.sync(conn), 0);
+    order(&hub, "CLEAN_ALL");
+    old.preflight(conn);
+    assert_eq!(old.settings["clean_sync"], true);
+}
+
+#[test]
 fn a_tag_by_hand_chooses_the_rules_of_the_next_sync() {
     let scoped = rules("aBc").0.replace("[rules.r]\n", "[rules.r]\nscope = { tags = [\"vip\"] }\n");
     let hub = Hub::new("", &format!("[unit.berlin]\n{scoped}"));

@@ -9,7 +9,7 @@ use registry::db::{DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
 use registry::santa as state;
 use sha2::{Digest as _, Sha256};
-use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Ruleset, Session, Settings, Version};
+use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Ruleset, Session, Settings, Version};
 use sources::{MachineFacts, Unavailable};
 
 use super::{Desk, claim};
@@ -30,15 +30,15 @@ pub struct Memory {
 #[derive(Default)]
 struct Machines {
     known: HashMap<KeyHash, Known>,
-    /// How often machines were forgotten: what was looked up before that is not to be remembered after it.
+    /// How often machines were forgotten here: what was looked up before that is not to be remembered after it.
     forgotten: u64,
 }
 
 impl Memory {
-    /// Machines were forgotten: the state knows which.
-    pub fn forget(&self) {
+    /// Forgets what is remembered of machines (machine keys): the state knows better.
+    pub fn forget(&self, keys: &[String]) {
         let mut machines = lock(&self.machines);
-        machines.known.clear();
+        machines.known.retain(|_, known| !keys.iter().any(|key| key == known.machine.key()));
         machines.forgotten += 1;
     }
 }
@@ -131,14 +131,18 @@ impl santa::Desk for Desk {
     fn keep(&self, client: &Client, ledger: &Ledger, rules: &[&Ruleset]) -> Result<(), Unavailable> {
         let before = client.ledger.session.as_ref().map_or("", |session| &session.id);
         let texts: Vec<([u8; 32], &str)> = rules.iter().map(|rules| (rules.hash(), rules.text())).collect();
-        let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), &texts))?;
+        let obeyed = client.ledger.ordered.filter(|_| ledger.ordered.is_none()).map(|order| order.number);
+        let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), obeyed, &texts))?;
         let mut machines = lock(&self.hub.santa.machines);
         if !kept {
             machines.known.remove(&client.key); // what was remembered is not what holds
             return Err(Unavailable);
         }
         if let Some(known) = machines.known.get_mut(&client.key) {
-            (known.ledger, known.given) = (ledger.clone(), None);
+            // An order that came in between stays.
+            let ordered = known.ledger.ordered.filter(|order| client.ledger.ordered != Some(*order));
+            let ordered = ordered.or(ledger.ordered);
+            (known.ledger, known.given) = (Ledger { ordered, ..ledger.clone() }, None);
         }
         drop(machines);
         for rules in rules {
@@ -308,17 +312,26 @@ fn again(facts: &MachineFacts, known: machines::Machine) -> machines::Machine {
 }
 
 fn stored(ledger: &Ledger) -> state::Ledger {
-    let session = ledger.session.as_ref().map(|s| (s.id.clone(), s.kind.name().to_owned(), s.staged, s.plan));
-    state::Ledger { session, confirmed: ledger.confirmed }
+    let session = ledger.session.as_ref().map(|s| state::Session {
+        id: s.id.clone(),
+        kind: s.kind.name().to_owned(),
+        staged: s.staged,
+        plan: s.plan,
+        obeys: s.obeys,
+    });
+    let ordered = ledger.ordered.map(|order| (order.kind.name().to_owned(), order.number));
+    state::Ledger { session, confirmed: ledger.confirmed, ordered }
 }
 
 fn read(ledger: state::Ledger) -> Ledger {
-    let session = ledger.session.map(|(id, kind, staged, plan)| {
-        // A kind of a newer program: all again.
-        let kind = Kind::of(&kind).unwrap_or(Kind::Clean);
-        Session { id, kind, staged, plan }
+    // A kind of a newer program: all again.
+    let kind = |name: &str| Kind::of(name).unwrap_or(Kind::Clean);
+    let session = ledger.session.map(|s| {
+        let state::Session { id, staged, plan, obeys, .. } = s;
+        Session { id, kind: kind(&s.kind), staged, plan, obeys }
     });
-    Ledger { session, confirmed: ledger.confirmed }
+    let ordered = ledger.ordered.map(|(name, number)| Order { kind: kind(&name), number });
+    Ledger { session, confirmed: ledger.confirmed, ordered }
 }
 
 /// A panic elsewhere leaves nothing half done behind these locks.

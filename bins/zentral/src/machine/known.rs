@@ -8,13 +8,14 @@ use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::Config;
 use registry::db::{Db, DbError, Schema, has_schema};
-use registry::{inventory, machines, tags};
+use registry::{inventory, machines, santa, tags};
 use serde_json::{Map, Value, json};
 
 /// All machines.
 pub struct Known {
     machines: BTreeMap<String, One>,
     inventory: Option<Db>,
+    receive: Option<Db>,
 }
 
 /// One machine.
@@ -39,8 +40,9 @@ impl Known {
                 all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
             }
         }
-        if let Some(db) = look(&state.join("receive.db"), &machines::SCHEMA)? {
-            for listed in read(machines::list(&db))? {
+        let receive = look(&state.join("receive.db"), &machines::SCHEMA)?;
+        if let Some(db) = &receive {
+            for listed in read(machines::list(db))? {
                 let one = all.entry(listed.machine.key().to_owned()).or_default();
                 let (enrolled, heard) = (Time::from_ms(listed.enrolled), Time::from_ms(listed.last_seen));
                 let seen = one.sources.entry(listed.source).or_insert((enrolled, heard));
@@ -65,7 +67,7 @@ impl Known {
                 one.block.serial_number = Some(key.clone());
             }
         }
-        Ok(Self { machines: all, inventory })
+        Ok(Self { machines: all, inventory, receive })
     }
 
     /// The keys of all.
@@ -87,6 +89,20 @@ impl Known {
             [key] => Ok(Some((*key).clone())),
             [a, b, ..] => Err(StageError::usage(format!("several machines are called `{name}`: {a}, {b}"))),
         }
+    }
+
+    /// Whether this source knows it.
+    pub fn has_source(&self, key: &str, source: &str) -> bool {
+        self.machines.get(key).is_some_and(|one| one.sources.contains_key(source))
+    }
+
+    /// What was ordered of it and is not done.
+    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, StageError> {
+        let mut waits = Map::new();
+        if let Some(db) = &self.receive {
+            waits.extend(read(santa::ordered(db, key))?.map(|kind| ("sync".to_owned(), kind.into())));
+        }
+        Ok(waits)
     }
 
     /// Its block in events.
