@@ -74,6 +74,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
+    /// Authorities that certificates of clients are of, PEM; none: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds that may be set; the others are constants beside what they bound.
@@ -163,12 +165,9 @@ impl Conf {
             table.fail("", "needs the key `tls` = { cert = \"FILE\", key = \"FILE\" }: agents speak https only");
         }
         if let Some(mut tls) = table.table("tls") {
-            if tls.has("client_ca") {
-                tls.fail("client_ca", "certificates of agents are not supported by this version");
-                let _ = tls.str("client_ca");
-            }
+            let client_ca = tls.str("client_ca").map(|file| tls.base().join(file));
             if let (Some(cert), Some(key)) = (tls.required_str("cert"), tls.required_str("key")) {
-                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key) });
+                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key), client_ca });
             }
             table.absorb(tls);
         }
@@ -314,11 +313,7 @@ mod tests {
                 "stage.receive.body.compressed",
                 "1 B to 64 MiB",
             ),
-            (
-                &STAGE.replace("cert =", "client_ca = \"c\", cert ="),
-                "stage.receive.tls.client_ca",
-                "not supported by this version",
-            ),
+            (&STAGE.replace("cert =", "client_ca = 7, cert ="), "stage.receive.tls.client_ca", "expected a string"),
             ("[source.osquery]\nreenrol = \"approve\"\n", "source.osquery.reenrol", "not supported by this version"),
             (&format!("{STAGE}connections = 0\n"), "stage.receive.connections", "1 to"),
             (

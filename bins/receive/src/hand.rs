@@ -88,7 +88,7 @@ mod tests {
         let find = |(known, by_hand): &(Known, ByHand), key: u8| {
             by_hand.look(known).unwrap();
             let block = |m: machines::Machine| Machine { tags: by_hand.tags(m.key()), ..Machine::default() };
-            known.by_key("osquery", &[key; 32], block).unwrap().map(|machine| machine.tags.clone())
+            known.by_key("osquery", &[key; 32], block).unwrap().map(|found| found.machine.tags.clone())
         };
         let change = |what: &str| {
             let mut db = Db::open(&file, &[tags::SCHEMA, changes::SCHEMA]).unwrap();

@@ -25,14 +25,23 @@ pub struct Known {
     retired: AtomicU64,
 }
 
+/// A machine that may speak.
+#[derive(Debug, Default)]
+pub struct Speaking {
+    /// The machine block of its raw lines.
+    pub machine: Machine,
+    /// It must show a client certificate.
+    pub client_certificate: bool,
+}
+
 #[derive(Default)]
 struct Cache {
-    young: HashMap<KeyHash, Arc<Machine>>,
-    old: HashMap<KeyHash, Arc<Machine>>,
+    young: HashMap<KeyHash, Arc<Speaking>>,
+    old: HashMap<KeyHash, Arc<Speaking>>,
 }
 
 impl Cache {
-    fn get(&mut self, key: &KeyHash) -> Option<Arc<Machine>> {
+    fn get(&mut self, key: &KeyHash) -> Option<Arc<Speaking>> {
         if let Some(machine) = self.young.get(key) {
             return Some(machine.clone());
         }
@@ -41,7 +50,7 @@ impl Cache {
         Some(machine)
     }
 
-    fn put(&mut self, key: KeyHash, machine: Arc<Machine>) {
+    fn put(&mut self, key: KeyHash, machine: Arc<Speaking>) {
         if self.young.len() >= GENERATION_MAX {
             // Whoever has not spoken for a whole generation is forgotten; the database still knows it.
             self.old = std::mem::take(&mut self.young);
@@ -63,7 +72,7 @@ impl Known {
         source: &str,
         key: &KeyHash,
         block: impl FnOnce(machines::Machine) -> Machine,
-    ) -> Result<Option<Arc<Machine>>, DbError> {
+    ) -> Result<Option<Arc<Speaking>>, DbError> {
         if let Some(machine) = self.cache().get(key) {
             return Ok(Some(machine));
         }
@@ -71,7 +80,9 @@ impl Known {
         let reader = self.reader();
         let found = machines::by_node_key(&reader, source, key)?;
         drop(reader);
-        let Some(machine) = found.map(|found| Arc::new(block(found))) else { return Ok(None) };
+        let speaking =
+            |found: machines::Machine| Speaking { client_certificate: found.client_certificate, machine: block(found) };
+        let Some(machine) = found.map(|found| Arc::new(speaking(found))) else { return Ok(None) };
         let mut cache = self.cache();
         if self.retired.load(Ordering::Acquire) == retired {
             cache.put(*key, machine.clone());
@@ -189,7 +200,7 @@ mod tests {
             };
             assert!(find(1).is_none());
             known.enrol("osquery", claim(), None, false, &[1; 32], 1).unwrap();
-            assert_eq!(find(1).unwrap().serial_number.as_deref(), Some("S"));
+            assert_eq!(find(1).unwrap().machine.serial_number.as_deref(), Some("S"));
             assert!(Arc::ptr_eq(&find(1).unwrap(), &find(1).unwrap()), "remembered");
             known.enrol("osquery", claim(), None, false, &[2; 32], 1).unwrap();
             assert!(find(1).is_none() && find(2).is_some());

@@ -237,7 +237,8 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
     let mut conf = Conf::read(config, stage.map(|s| &s.settings)).map_err(|f| wrong(&f))?;
     conf.listen = args.listen.or(conf.listen);
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone() });
+        let client_ca = conf.tls.and_then(|files| files.client_ca);
+        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca });
     }
     if args.plain && conf.listen.is_some_and(|address| !address.ip().is_loopback()) {
         return Err(StageError::usage(

@@ -99,6 +99,9 @@ impl santa::Desk for Desk {
     fn client(&self, secret: &str, id: &str) -> Result<Option<Client>, Denied> {
         let Some(key) = self.key(secret, id) else { return Err(Denied::Refused("secret_bad")) };
         let known = self.known(&key).map_err(|why| self.lost("no machine can be looked up", &why))?;
+        if known.as_ref().is_some_and(|known| known.machine.client_certificate) && !self.certified {
+            return Err(Denied::Refused(registry::enrolments::Denied::NoCertificate.reason()));
+        }
         Ok(known.map(|known| self.as_client(key, known)))
     }
 
