@@ -132,16 +132,18 @@ impl Desk {
         getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
         let node_key = URL_SAFE_NO_PAD.encode(random);
         let claim = claim(facts, &enrolment);
-        let always = match source {
-            sources::munki::NAME => self.live.conf.munki.reenrol_always,
-            _ => self.live.conf.osquery.reenrol_always,
+        let reenrol = match source {
+            sources::munki::NAME => self.live.conf.munki.reenrol,
+            _ => self.live.conf.osquery.reenrol,
         };
-        Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
+        Ok(match self.hub.known.enrol(source, claim, enrolment.quota, reenrol, &hash(&node_key), now)? {
             Enrolled::Done { machine, retired } => {
                 Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }
             }
             Enrolled::UsedUp => Enrolment::Refused("secret_used_up"),
-            Enrolled::Conflict { known, why } => Enrolment::Conflict { known: self.block(known), why },
+            Enrolled::Conflict { known, why, pending } => {
+                Enrolment::Conflict { known: self.block(known), why, pending }
+            }
         })
     }
 

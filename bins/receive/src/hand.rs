@@ -69,11 +69,12 @@ impl ByHand {
 mod tests {
     use event::{Machine, Time};
     use registry::db::Schema;
+    use registry::pending::{self, Reenrol};
     use registry::{machines, munki, santa};
 
     use super::*;
 
-    const STATE: [Schema; 4] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA];
+    const STATE: [Schema; 5] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA, pending::SCHEMA];
 
     #[test]
     fn what_is_said_by_hand_holds_at_once_and_once() {
@@ -83,7 +84,7 @@ mod tests {
         let mut hub = (known(), ByHand::new(&file));
         let enrol = |known: &Known, key: u8| {
             let claim = machines::Machine { serial: Some("C02".into()), unit: "u".into(), ..Default::default() };
-            known.enrol("osquery", claim, None, false, &[key; 32], 1).unwrap();
+            known.enrol("osquery", claim, None, Reenrol::default(), &[key; 32], 1).unwrap();
         };
         let find = |(known, by_hand): &(Known, ByHand), key: u8| {
             by_hand.look(known).unwrap();

@@ -10,6 +10,7 @@ use event::Machine;
 use registry::changes::{self, Order};
 use registry::db::{Db, DbError};
 use registry::machines::{self, Enrolled, KeyHash};
+use registry::pending::{self, Reenrol};
 use registry::santa;
 
 /// Machines remembered in each of the two generations of the cache.
@@ -90,19 +91,21 @@ impl Known {
         Ok(Some(machine))
     }
 
-    /// Takes a machine in, durably; see [`machines::enrol`].
+    /// Takes a machine in, durably; see [`machines::enrol`] and [`pending::decide`].
     pub fn enrol(
         &self,
         source: &str,
         claim: machines::Machine,
         quota: Option<u64>,
-        always: bool,
+        reenrol: Reenrol,
         key: &KeyHash,
         now: i64,
     ) -> Result<Enrolled, DbError> {
         let mut db = lock(&self.writer);
         let mut tx = db.begin()?;
-        let done = machines::enrol(&mut tx, source, claim, quota, always, key, now)?;
+        let done = pending::decide(&mut tx, reenrol, source, &claim, now, |tx, always| {
+            machines::enrol(tx, source, claim.clone(), quota, always, key, now)
+        })?;
         tx.commit()?;
         drop(db);
         if let Enrolled::Done { retired: Some(old), .. } = &done {
@@ -129,13 +132,12 @@ impl Known {
         }
         // Of a registry that was put back: what it has was obeyed.
         let orders = if done < last { orders(done)? } else { Vec::new() };
-        for Order { n, type_, machine, payload } in &orders {
+        for Order { n, type_, at, machine, payload } in &orders {
+            let said = |key: &str| payload.get(key).and_then(|value| value.as_str()).unwrap_or_default();
             match type_.as_str() {
                 changes::FORGOTTEN => machines::forget(&mut tx, machine)?,
-                changes::SYNC_ORDERED => {
-                    let kind = payload.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default();
-                    santa::order(&mut tx, machine, kind, *n)?;
-                }
+                changes::SYNC_ORDERED => santa::order(&mut tx, machine, said("kind"), *n)?,
+                changes::APPROVED => pending::approve(&mut tx, said("source"), machine, said("hardware"), *at)?,
                 _ => {}
             }
         }
@@ -199,10 +201,10 @@ mod tests {
                 known.by_key("osquery", &[n; 32], block).unwrap()
             };
             assert!(find(1).is_none());
-            known.enrol("osquery", claim(), None, false, &[1; 32], 1).unwrap();
+            known.enrol("osquery", claim(), None, Reenrol::default(), &[1; 32], 1).unwrap();
             assert_eq!(find(1).unwrap().machine.serial_number.as_deref(), Some("S"));
             assert!(Arc::ptr_eq(&find(1).unwrap(), &find(1).unwrap()), "remembered");
-            known.enrol("osquery", claim(), None, false, &[2; 32], 1).unwrap();
+            known.enrol("osquery", claim(), None, Reenrol::default(), &[2; 32], 1).unwrap();
             assert!(find(1).is_none() && find(2).is_some());
             known.forget();
             assert!(find(2).is_some());

@@ -10,7 +10,7 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
-use registry::{carves, changes, live, machines, munki, santa, server_key};
+use registry::{carves, changes, live, machines, munki, pending, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -264,8 +264,15 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] =
-    &[machines::SCHEMA, changes::OBEYED, live::DELIVERIES, carves::SCHEMA, munki::SCHEMA, santa::SCHEMA];
+const SCHEMAS: &[Schema] = &[
+    machines::SCHEMA,
+    changes::OBEYED,
+    live::DELIVERIES,
+    carves::SCHEMA,
+    munki::SCHEMA,
+    santa::SCHEMA,
+    pending::SCHEMA,
+];
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
     let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };

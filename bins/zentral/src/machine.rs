@@ -39,6 +39,14 @@ pub enum Args {
         #[arg(value_enum)]
         kind: SyncKind,
     },
+    /// Let a machine enrol once although it is known with other hardware or in another unit (`reenrol = "approve"`)
+    Approve {
+        /// Serial number, hardware UUID or host name
+        key: String,
+        /// Which of them, if several wait: SERIAL/UUID@UNIT, as `machine show` tells
+        #[arg(long, value_name = "HARDWARE")]
+        hardware: Option<String>,
+    },
     /// Forget a machine: its node keys, its inventory, its tags
     Forget {
         /// Serial number, hardware UUID or host name
@@ -94,6 +102,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         Args::Show { key, json } => show(&config, key, *json),
         Args::Tag(args) => tag(&config, args),
         Args::Sync { key, kind } => sync(&config, key, *kind),
+        Args::Approve { key, hardware } => approve(&config, key, hardware.as_deref()),
         Args::Forget { key } => forget(&config, key),
     });
     crate::finish(done.unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}")))))
@@ -179,6 +188,30 @@ fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> 
     let machine = known.block(&key);
     change(config, |tx, now| changes::say(tx, changes::SYNC_ORDERED, machine, &json!({"kind": kind.name()}), now))?;
     let line = json!({"key": key, "sync": kind.name()});
+    pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let mut waits = known.pending(&key)?;
+    waits.retain(|one| one.approved.is_none() && hardware.is_none_or(|own| own == one.hardware));
+    let one = match waits.as_slice() {
+        [] => {
+            complain(&format!("nothing that claims to be `{key}` waits for leave; see `zentral machine show {key}`"));
+            return Ok(Exit::No);
+        }
+        [one] => one,
+        several => {
+            let all: Vec<&str> = several.iter().map(|one| one.hardware.as_str()).collect();
+            return Err(StageError::usage(format!("several wait: say --hardware with one of {}", all.join(", "))));
+        }
+    };
+    let machine = known.block(&key);
+    let what = json!({"source": one.source, "hardware": one.hardware, "why": one.why});
+    change(config, |tx, now| changes::say(tx, changes::APPROVED, machine, &what, now))?;
+    let line = json!({"key": key, "source": one.source, "hardware": one.hardware});
     pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
 }

@@ -24,6 +24,9 @@ pub const FORGOTTEN: &str = "machine_forgotten";
 /// The type of the event by which a clean sync of a machine's Santa is ordered.
 pub const SYNC_ORDERED: &str = "santa_sync_ordered";
 
+/// The type of the event by which an enrolment that waits for somebody's leave has it.
+pub const APPROVED: &str = "enrolment_approved";
+
 /// The type of the event by which a machine gets a tag or loses it.
 pub const TAGGED: &str = "machine_tag";
 
@@ -78,8 +81,10 @@ pub fn since(db: &Db, after: u64, limit: u64) -> Result<Vec<(u64, Vec<u8>)>, DbE
 pub struct Order {
     /// Its number.
     pub n: u64,
-    /// [`FORGOTTEN`] or [`SYNC_ORDERED`].
+    /// [`FORGOTTEN`], [`SYNC_ORDERED`] or [`APPROVED`].
     pub type_: String,
+    /// When it was given, in ms since 1970.
+    pub at: i64,
     /// The machine key.
     pub machine: String,
     /// The payload of its event.
@@ -91,12 +96,13 @@ pub fn orders(db: &Db, after: u64) -> Result<Vec<Order>, DbError> {
     if !is_there(db)? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT n, type, machine, line FROM changes WHERE n > $1 AND type IN ($2, $3) ORDER BY n";
-    let rows = db.query(sql, &[after.into(), FORGOTTEN.into(), SYNC_ORDERED.into()])?;
+    let sql = "SELECT n, type, machine, line, at FROM changes WHERE n > $1 AND type IN ($2, $3, $4) ORDER BY n";
+    let rows = db.query(sql, &[after.into(), FORGOTTEN.into(), SYNC_ORDERED.into(), APPROVED.into()])?;
     let payload = |line: &[u8]| serde_json::from_str(Event::parse(line.trim_ascii_end()).ok()?.payload.get()).ok();
     let order = |row: &Row| Order {
         n: row.uint(0),
         type_: row.text(1).to_owned(),
+        at: row.int(4),
         machine: row.text(2).to_owned(),
         payload: payload(row.blob(3)).unwrap_or_default(),
     };

@@ -2,7 +2,7 @@
 //! let them in, when they were last heard, and the keys of TLS session tickets.
 
 use crate::db::{Db, DbError, Row, Schema, Tx};
-use crate::{munki, santa};
+use crate::{munki, pending, santa};
 
 /// SHA-256 of a node key.
 pub type KeyHash = [u8; 32];
@@ -99,6 +99,8 @@ pub enum Enrolled {
         known: Machine,
         /// `hardware` or `unit`.
         why: &'static str,
+        /// Somebody may approve of it ([`pending`]).
+        pending: bool,
     },
 }
 
@@ -120,7 +122,7 @@ pub fn enrol(
     {
         let why = if !same { Some("hardware") } else { (claim.unit != known.unit).then_some("unit") };
         if let Some(why) = why {
-            return Ok(Enrolled::Conflict { known: known.clone(), why });
+            return Ok(Enrolled::Conflict { known: known.clone(), why, pending: false });
         }
     }
     let machine = match &known {
@@ -225,6 +227,7 @@ pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<
 pub fn forget(tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
     santa::forget(tx, key)?;
     munki::forget(tx, key)?;
+    pending::forget(tx, key)?;
     tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
     tx.execute("DELETE FROM enrolled WHERE machine = $1", &[key.into()])?;
     tx.execute("DELETE FROM heard WHERE machine = $1", &[key.into()]).map(|_| ())
@@ -394,7 +397,7 @@ mod tests {
                     format!("again {}", machine.key())
                 }
                 Enrolled::UsedUp => "used up".into(),
-                Enrolled::Conflict { known, why } => format!("{why} {}", known.key()),
+                Enrolled::Conflict { known, why, .. } => format!("{why} {}", known.key()),
             }
         }
     }

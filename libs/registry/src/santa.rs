@@ -63,7 +63,7 @@ pub fn enrol(
 ) -> Result<(Enrolled, bool), DbError> {
     let own = tx.query("SELECT id FROM santa_machines WHERE node_key = $1", &[node_key.as_slice().into()])?;
     if !always && let Some(known) = other(tx, &claim, id, node_key)? {
-        return Ok((Enrolled::Conflict { known, why: "hardware" }, false));
+        return Ok((Enrolled::Conflict { known, why: "hardware", pending: false }, false));
     }
     // The same machine under a better key, or under another by leave: one key of the state has one machine.
     let sql = "DELETE FROM machines WHERE source = $1 AND node_key = $2 AND key <> $3 RETURNING key";
@@ -278,7 +278,7 @@ mod tests {
                     )
                 }
                 Enrolled::UsedUp => "used up".into(),
-                Enrolled::Conflict { known, why } => format!("{why} {}", known.key()),
+                Enrolled::Conflict { known, why, .. } => format!("{why} {}", known.key()),
             }
         }
     }
@@ -337,7 +337,8 @@ mod tests {
 
     #[test]
     fn who_is_forgotten_begins_anew() {
-        let mut hub = Hub(Db::memory(&[machines::SCHEMA, crate::munki::SCHEMA, SCHEMA]).unwrap());
+        let mut hub =
+            Hub(Db::memory(&[machines::SCHEMA, crate::munki::SCHEMA, crate::pending::SCHEMA, SCHEMA]).unwrap());
         assert_eq!(hub.enrol("S1/e/a@berlin", false), "new S1");
         assert_eq!(hub.enrol("S2/e/b@berlin", false), "new S2");
         let mut tx = hub.0.begin().unwrap();

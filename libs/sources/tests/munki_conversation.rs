@@ -43,7 +43,7 @@ impl Desk for Hub {
         match secret {
             _ if self.down => Enrolment::Unavailable,
             "good" => Enrolment::Accepted { node_key: "t\"1".into(), machine: facts.machine(), again: false },
-            "other" => Enrolment::Conflict { known: machine(), why: "hardware" },
+            "other" => Enrolment::Conflict { known: machine(), why: "hardware", pending: false },
             _ => Enrolment::Refused("secret_expired"),
         }
     }

@@ -7,7 +7,7 @@ use event::{Machine, Time};
 use pipe::topic::Class;
 use registry::db::{DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
-use registry::santa as state;
+use registry::{pending, santa as state};
 use sha2::{Digest as _, Sha256};
 use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Ruleset, Session, Settings, Version};
 use sources::{MachineFacts, Unavailable};
@@ -251,15 +251,22 @@ impl Desk {
                 Err(denied) => return Ok(Err(Denied::Refused(denied.reason()))),
             },
         };
-        let always = self.live.conf.santa.reenrol_always;
         let mut db = self.hub.known.db();
         let mut tx = db.begin()?;
-        let (done, new) = state::enrol(&mut tx, claim, id, quota, always, &key, now)?;
+        let mut new = false;
+        let reenrol = self.live.conf.santa.reenrol;
+        let done = pending::decide(&mut tx, reenrol, santa::NAME, &claim, now, |tx, always| {
+            let (done, first) = state::enrol(tx, claim.clone(), id, quota, always, &key, now)?;
+            new = first;
+            Ok(done)
+        })?;
         tx.commit()?;
         drop(db);
         Ok(match done {
             Enrolled::UsedUp => Err(Denied::Refused("secret_used_up")),
-            Enrolled::Conflict { known, why } => Ok(santa::Enrolled::Conflict { known: self.block(known), why }),
+            Enrolled::Conflict { known, why, pending } => {
+                Ok(santa::Enrolled::Conflict { known: self.block(known), why, pending })
+            }
             Enrolled::Done { retired, .. } => {
                 let mut machines = lock(&self.hub.santa.machines);
                 machines.known.remove(&key);

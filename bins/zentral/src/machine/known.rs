@@ -8,6 +8,7 @@ use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::Config;
 use registry::db::{Db, DbError, Schema, has_schema};
+use registry::pending::{self, Pending};
 use registry::{inventory, machines, santa, tags};
 use serde_json::{Map, Value, json};
 
@@ -96,11 +97,24 @@ impl Known {
         self.machines.get(key).is_some_and(|one| one.sources.contains_key(source))
     }
 
-    /// What was ordered of it and is not done.
+    /// The enrolments as this machine that wait for somebody's leave, or have it and have not come again.
+    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, StageError> {
+        self.receive.as_ref().map_or(Ok(Vec::new()), |db| read(pending::of(db, key)))
+    }
+
+    /// What was ordered of it and is not done, and what waits for an order.
     pub fn waits(&self, key: &str) -> Result<Map<String, Value>, StageError> {
         let mut waits = Map::new();
         if let Some(db) = &self.receive {
             waits.extend(read(santa::ordered(db, key))?.map(|kind| ("sync".to_owned(), kind.into())));
+        }
+        let told = |one: Pending| {
+            json!({"source": one.source, "hardware": one.hardware, "why": one.why, "first": one.first, "last": one.last,
+                "approved": one.approved})
+        };
+        let pending: Vec<Value> = self.pending(key)?.into_iter().map(told).collect();
+        if !pending.is_empty() {
+            waits.insert("pending".to_owned(), pending.into());
         }
         Ok(waits)
     }

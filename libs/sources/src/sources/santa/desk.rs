@@ -157,6 +157,8 @@ pub enum Enrolled {
         known: Machine,
         /// What differs.
         why: &'static str,
+        /// Somebody may approve of it.
+        pending: bool,
     },
 }
 
