@@ -67,6 +67,7 @@ fn made_listed_revoked() {
     let full = hub.enrolment(&["--unit", "default", "--quota", "20", "--expires", "30d", "--tags", "vip, lab"]);
     assert_eq!((&full["quota"], &full["tags"]), (&20.into(), &serde_json::json!(["vip", "lab"])));
     assert!(full["expires"].as_str().unwrap().ends_with('Z'));
+    hub.wrong(&["enrol", "new", "--client-certificate"], "has no `client_ca`");
 
     let listed = hub.ok(&["enrol", "list"]);
     assert_eq!(listed.lines().count(), 2);

@@ -4,8 +4,8 @@
 
 mod support;
 
-use serde_json::Value;
-use support::agent::{Agent, record};
+use serde_json::{Value, json};
+use support::agent::{Agent, Client, record};
 use support::hub::Hub;
 
 fn lines(text: &str) -> Vec<Value> {
@@ -64,4 +64,33 @@ fn machines_are_listed_tagged_and_forgotten() {
     hub.wait("it to be known anew", 20, || hub.run(&["machine", "list"]).status.code() == Some(0));
     assert_eq!(lines(&hub.ok(&["machine", "list"]))[0]["tags"], serde_json::json!([]), "and nothing is left of before");
     hub.wait("both sums to hold", 30, || hub.run(&["status"]).status.success());
+}
+
+#[test]
+fn whoever_is_held_is_named_and_let_in() {
+    let mut hub = Hub::new("");
+    hub.edit(|text| text.replace("[source.osquery]\n", "[source.osquery]\nreenrol = \"approve\"\n"));
+    let secret = hub.secret();
+    hub.start();
+    let enrol = |uuid: &str| {
+        let body = json!({"enroll_secret": secret, "host_identifier": "mac", "platform_type": "21",
+            "host_details": {"system_info": {"hardware_serial": "HELD1", "uuid": uuid}}});
+        let mut client = Client::new(&hub.ca(), hub.port);
+        let (_, answer) = client.request("POST", "/public/osquery/enroll", "", body.to_string().as_bytes())?;
+        Ok::<bool, std::io::Error>(serde_json::from_slice::<Value>(&answer).unwrap()["node_key"].is_string())
+    };
+    let [old, new, newer] = [1, 2, 3].map(|n| format!("4C4C4544-0031-4A10-8052-00000000000{n}"));
+    hub.wait("the hub to answer", 30, || enrol(&old).unwrap_or(false));
+    let approve = |words: &[&str]| hub.run(&[&["machine", "approve", "HELD1"], words].concat());
+    assert_eq!(approve(&[]).status.code(), Some(1), "nothing waits");
+    assert!(!enrol(&new).unwrap() && !enrol(&newer).unwrap());
+    let shown = &lines(&hub.ok(&["machine", "show", "HELD1"]))[0]["pending"];
+    let name = shown[0]["hardware"].as_str().unwrap();
+    assert_eq!((name, shown[1]["why"].as_str()), (format!("HELD1/{new}@default").as_str(), Some("hardware")));
+    assert_eq!(approve(&[]).status.code(), Some(2), "which of them?");
+    assert!(approve(&["--hardware", name]).status.success());
+    assert!(!enrol(&newer).unwrap() && enrol(&new).unwrap());
+    hub.wait("the event about it", 20, || of(&hub, "events", "enrolment_approved").len() == 1);
+    assert_eq!(of(&hub, "events", "enrolment_conflict")[0]["payload"]["pending"], true);
+    assert_eq!(hub.run(&["machine", "sync", "HELD1", "clean"]).status.code(), Some(1), "it has no Santa");
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pipe::config::{Config, Finding, Settings};
+use registry::pending::Reenrol;
 
 pub use munki::Munki;
 
@@ -76,6 +77,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
+    /// Authorities that certificates of clients are of, PEM; none: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds that may be set; the others are constants beside what they bound.
@@ -166,12 +169,9 @@ impl Conf {
             table.fail("", "needs the key `tls` = { cert = \"FILE\", key = \"FILE\" }: agents speak https only");
         }
         if let Some(mut tls) = table.table("tls") {
-            if tls.has("client_ca") {
-                tls.fail("client_ca", "certificates of agents are not supported by this version");
-                let _ = tls.str("client_ca");
-            }
+            let client_ca = tls.str("client_ca").map(|file| tls.base().join(file));
             if let (Some(cert), Some(key)) = (tls.required_str("cert"), tls.required_str("key")) {
-                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key) });
+                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key), client_ca });
             }
             table.absorb(tls);
         }
@@ -210,12 +210,12 @@ fn unknown(mut table: Settings, kind: &str) -> impl Iterator<Item = Finding> {
 }
 
 /// Whether machines may enrol again with other hardware or from another unit.
-fn reenrol_always(table: &mut Settings) -> bool {
-    let reenrol = table.word("reenrol", &["same-hardware", "always", "approve"]);
-    if reenrol == Some("approve") {
-        table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
+fn reenrol(table: &mut Settings) -> Reenrol {
+    match table.word("reenrol", &["same-hardware", "approve", "always"]) {
+        Some("always") => Reenrol::Always,
+        Some("approve") => Reenrol::Approve,
+        _ => Reenrol::SameHardware,
     }
-    reenrol == Some("always")
 }
 
 fn time(table: &mut Settings, key: &str, limit: &mut Duration) {
@@ -298,7 +298,7 @@ mod tests {
         );
         assert!(conf.tls.unwrap().key.ends_with("b"));
         assert_eq!(conf.osquery.settings.decorators.load, ["select 1"]);
-        assert!(conf.osquery.reenrol_always);
+        assert_eq!(conf.osquery.reenrol, Reenrol::Always);
         let options = serde_json::to_string(&conf.osquery.settings.options).unwrap();
         assert_eq!(options, r#"{"logger_tls_period":10,"host_identifier":"uuid","disable_logging":true}"#);
         assert!(check(&config).is_empty());
@@ -319,17 +319,12 @@ mod tests {
                 "stage.receive.body.compressed",
                 "1 B to 64 MiB",
             ),
-            (
-                &STAGE.replace("cert =", "client_ca = \"c\", cert ="),
-                "stage.receive.tls.client_ca",
-                "not supported by this version",
-            ),
-            ("[source.osquery]\nreenrol = \"approve\"\n", "source.osquery.reenrol", "not supported by this version"),
+            (&STAGE.replace("cert =", "client_ca = 7, cert ="), "stage.receive.tls.client_ca", "expected a string"),
             (&format!("{STAGE}connections = 0\n"), "stage.receive.connections", "1 to"),
             (
                 "[source.osquery]\nreenrol = \"never\"\n",
                 "source.osquery.reenrol",
-                "`never` is none of same-hardware, always",
+                "`never` is none of same-hardware, approve, always",
             ),
             ("[source.osquery]\noptions = { x = 1.5 }\n", "source.osquery.options.x", "found a fraction"),
             ("[source.osquery]\ncarves = { max = \"1 GxB\" }\n", "source.osquery.carves.max", "no size"),

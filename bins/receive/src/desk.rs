@@ -30,6 +30,8 @@ pub struct Desk {
     pub hub: Arc<Hub>,
     /// What the configuration says, for this request from its beginning to its end.
     pub live: Arc<Live>,
+    /// Whoever asks has shown a client certificate.
+    certified: bool,
     /// The lines about the request that were due.
     said: Mutex<Vec<Said>>,
 }
@@ -52,11 +54,11 @@ impl sources::Desk for Desk {
         if node_key.len() != NODE_KEY_LEN {
             return Speaker::Unknown;
         }
-        self.hub.look();
         let block = |machine: machines::Machine| self.block(machine);
         match self.hub.known.by_key(source, &hash(node_key), block) {
-            Ok(Some(machine)) => Speaker::Known(Machine::clone(&machine)),
-            Ok(None) => Speaker::Unknown,
+            Ok(Some(known)) if self.certified || !known.client_certificate => Speaker::Known(known.machine.clone()),
+            // To whoever has only its key a machine that must show a certificate is none.
+            Ok(_) => Speaker::Unknown,
             Err(why) => {
                 self.hub.complain("no node key can be looked up", &why);
                 Speaker::Unavailable
@@ -103,9 +105,10 @@ impl sources::Desk for Desk {
 }
 
 impl Desk {
-    /// For one request.
-    pub fn new(hub: Arc<Hub>, live: Arc<Live>) -> Self {
-        Self { hub, live, said: Mutex::default() }
+    /// For one request, which is answered by what people say of machines at its beginning.
+    pub fn new(hub: Arc<Hub>, live: Arc<Live>, certified: bool) -> Self {
+        hub.look();
+        Self { hub, live, certified, said: Mutex::default() }
     }
 
     /// Lines of this request were not taken, so what they said is due again.
@@ -120,7 +123,6 @@ impl Desk {
     }
 
     fn try_enrol(&self, source: &'static str, secret: &str, facts: &MachineFacts) -> Result<Enrolment, DbError> {
-        self.hub.look();
         let now = Time::now().ms();
         let enrolment = match self.verify(source, secret, now)? {
             Ok(enrolment) => enrolment,
@@ -130,20 +132,28 @@ impl Desk {
         getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
         let node_key = URL_SAFE_NO_PAD.encode(random);
         let claim = claim(facts, &enrolment);
-        let always = match source {
-            sources::munki::NAME => self.live.conf.munki.reenrol_always,
-            _ => self.live.conf.osquery.reenrol_always,
+        let reenrol = match source {
+            sources::munki::NAME => self.live.conf.munki.reenrol,
+            _ => self.live.conf.osquery.reenrol,
         };
-        Ok(match self.hub.known.enrol(source, claim, enrolment.quota, always, &hash(&node_key), now)? {
+        Ok(match self.hub.known.enrol(source, claim, enrolment.quota, reenrol, &hash(&node_key), now)? {
             Enrolled::Done { machine, retired } => {
                 Enrolment::Accepted { node_key, machine: self.block(machine), again: retired.is_some() }
             }
             Enrolled::UsedUp => Enrolment::Refused("secret_used_up"),
-            Enrolled::Conflict { known, why } => Enrolment::Conflict { known: self.block(known), why },
+            Enrolled::Conflict { known, why, pending } => {
+                Enrolment::Conflict { known: self.block(known), why, pending }
+            }
         })
     }
 
     fn verify(&self, source: &str, secret: &str, now: i64) -> Result<Result<enrolments::Enrolment, Denied>, DbError> {
+        let found = self.look_up(source, secret, now)?;
+        let missing = |enrolment: &enrolments::Enrolment| enrolment.client_certificate && !self.certified;
+        Ok(if found.as_ref().is_ok_and(missing) { Err(Denied::NoCertificate) } else { found })
+    }
+
+    fn look_up(&self, source: &str, secret: &str, now: i64) -> Result<Result<enrolments::Enrolment, Denied>, DbError> {
         match Db::open_read_only(&self.hub.registry)? {
             Some(registry) => enrolments::verify(&registry, &self.hub.key, secret, source, now),
             // A secret that is ours, and no registry: it is the registry that is missing, not the enrolment.
@@ -191,6 +201,7 @@ fn claim(facts: &MachineFacts, enrolment: &enrolments::Enrolment) -> machines::M
         unit: enrolment.unit.clone(),
         tags: enrolment.tags.clone(),
         enrolment: enrolment.id.clone(),
+        client_certificate: enrolment.client_certificate,
     }
 }
 

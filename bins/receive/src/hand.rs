@@ -32,8 +32,9 @@ impl ByHand {
         Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default() }
     }
 
-    /// Looks whether something was changed, and if so does what it asks for.
-    pub fn look(&self, known: &Known) -> Result<(), DbError> {
+    /// Looks whether something was changed, and if so does what it asks for. The keys of the machines that an order was
+    /// about come back: what is remembered of them elsewhere holds no longer.
+    pub fn look(&self, known: &Known) -> Result<Vec<String>, DbError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
         if open.as_ref().map(|open| open.inode) != inode {
@@ -42,19 +43,19 @@ impl ByHand {
                 None => None,
             };
         }
-        let Some(open) = open.as_mut() else { return Ok(()) };
+        let Some(open) = open.as_mut() else { return Ok(Vec::new()) };
         let version = open.db.version()?;
         if open.version == Some(version) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let told = Arc::new(tags::all(&open.db)?);
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         if before != told {
             known.forget();
         }
-        known.obey(changes::last(&open.db)?, |after| changes::forgotten(&open.db, after))?;
+        let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
         open.version = Some(version);
-        Ok(())
+        Ok(moved)
     }
 
     /// The tags of the machine of this key.
@@ -68,11 +69,12 @@ impl ByHand {
 mod tests {
     use event::{Machine, Time};
     use registry::db::Schema;
-    use registry::machines;
+    use registry::pending::{self, Reenrol};
+    use registry::{machines, munki, santa};
 
     use super::*;
 
-    const STATE: [Schema; 2] = [machines::SCHEMA, changes::OBEYED];
+    const STATE: [Schema; 5] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA, pending::SCHEMA];
 
     #[test]
     fn what_is_said_by_hand_holds_at_once_and_once() {
@@ -82,12 +84,12 @@ mod tests {
         let mut hub = (known(), ByHand::new(&file));
         let enrol = |known: &Known, key: u8| {
             let claim = machines::Machine { serial: Some("C02".into()), unit: "u".into(), ..Default::default() };
-            known.enrol("osquery", claim, None, false, &[key; 32], 1).unwrap();
+            known.enrol("osquery", claim, None, Reenrol::default(), &[key; 32], 1).unwrap();
         };
         let find = |(known, by_hand): &(Known, ByHand), key: u8| {
             by_hand.look(known).unwrap();
             let block = |m: machines::Machine| Machine { tags: by_hand.tags(m.key()), ..Machine::default() };
-            known.by_key("osquery", &[key; 32], block).unwrap().map(|machine| machine.tags.clone())
+            known.by_key("osquery", &[key; 32], block).unwrap().map(|found| found.machine.tags.clone())
         };
         let change = |what: &str| {
             let mut db = Db::open(&file, &[tags::SCHEMA, changes::SCHEMA]).unwrap();

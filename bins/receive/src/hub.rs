@@ -135,8 +135,10 @@ impl Hub {
 
     /// Looks at what people say of machines. If that cannot be read, what they said before holds.
     pub fn look(&self) {
-        if let Err(why) = self.by_hand.look(&self.known) {
-            self.complain("tags cannot be looked up", &why);
+        match self.by_hand.look(&self.known) {
+            Ok(moved) if moved.is_empty() => {}
+            Ok(moved) => self.santa.forget(&moved),
+            Err(why) => self.complain("tags cannot be looked up", &why),
         }
     }
 

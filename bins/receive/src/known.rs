@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
-use registry::changes;
+use registry::changes::{self, Order};
 use registry::db::{Db, DbError};
 use registry::machines::{self, Enrolled, KeyHash};
+use registry::pending::{self, Reenrol};
+use registry::santa;
 
 /// Machines remembered in each of the two generations of the cache.
 const GENERATION_MAX: usize = 100_000;
@@ -24,14 +26,23 @@ pub struct Known {
     retired: AtomicU64,
 }
 
+/// A machine that may speak.
+#[derive(Debug, Default)]
+pub struct Speaking {
+    /// The machine block of its raw lines.
+    pub machine: Machine,
+    /// It must show a client certificate.
+    pub client_certificate: bool,
+}
+
 #[derive(Default)]
 struct Cache {
-    young: HashMap<KeyHash, Arc<Machine>>,
-    old: HashMap<KeyHash, Arc<Machine>>,
+    young: HashMap<KeyHash, Arc<Speaking>>,
+    old: HashMap<KeyHash, Arc<Speaking>>,
 }
 
 impl Cache {
-    fn get(&mut self, key: &KeyHash) -> Option<Arc<Machine>> {
+    fn get(&mut self, key: &KeyHash) -> Option<Arc<Speaking>> {
         if let Some(machine) = self.young.get(key) {
             return Some(machine.clone());
         }
@@ -40,7 +51,7 @@ impl Cache {
         Some(machine)
     }
 
-    fn put(&mut self, key: KeyHash, machine: Arc<Machine>) {
+    fn put(&mut self, key: KeyHash, machine: Arc<Speaking>) {
         if self.young.len() >= GENERATION_MAX {
             // Whoever has not spoken for a whole generation is forgotten; the database still knows it.
             self.old = std::mem::take(&mut self.young);
@@ -62,7 +73,7 @@ impl Known {
         source: &str,
         key: &KeyHash,
         block: impl FnOnce(machines::Machine) -> Machine,
-    ) -> Result<Option<Arc<Machine>>, DbError> {
+    ) -> Result<Option<Arc<Speaking>>, DbError> {
         if let Some(machine) = self.cache().get(key) {
             return Ok(Some(machine));
         }
@@ -70,7 +81,9 @@ impl Known {
         let reader = self.reader();
         let found = machines::by_node_key(&reader, source, key)?;
         drop(reader);
-        let Some(machine) = found.map(|found| Arc::new(block(found))) else { return Ok(None) };
+        let speaking =
+            |found: machines::Machine| Speaking { client_certificate: found.client_certificate, machine: block(found) };
+        let Some(machine) = found.map(|found| Arc::new(speaking(found))) else { return Ok(None) };
         let mut cache = self.cache();
         if self.retired.load(Ordering::Acquire) == retired {
             cache.put(*key, machine.clone());
@@ -78,19 +91,21 @@ impl Known {
         Ok(Some(machine))
     }
 
-    /// Takes a machine in, durably; see [`machines::enrol`].
+    /// Takes a machine in, durably; see [`machines::enrol`] and [`pending::decide`].
     pub fn enrol(
         &self,
         source: &str,
         claim: machines::Machine,
         quota: Option<u64>,
-        always: bool,
+        reenrol: Reenrol,
         key: &KeyHash,
         now: i64,
     ) -> Result<Enrolled, DbError> {
         let mut db = lock(&self.writer);
         let mut tx = db.begin()?;
-        let done = machines::enrol(&mut tx, source, claim, quota, always, key, now)?;
+        let done = pending::decide(&mut tx, reenrol, source, &claim, now, |tx, always| {
+            machines::enrol(tx, source, claim.clone(), quota, always, key, now)
+        })?;
         tx.commit()?;
         drop(db);
         if let Enrolled::Done { retired: Some(old), .. } = &done {
@@ -102,27 +117,37 @@ impl Known {
         Ok(done)
     }
 
-    /// Forgets the machines that were forgotten by hand since the last time, durably; `last` is the number of the last
-    /// change that there is, `forgotten` tells the machines after a number.
-    pub fn obey(&self, last: u64, forgotten: impl FnOnce(u64) -> Result<Vec<String>, DbError>) -> Result<(), DbError> {
+    /// Does, durably, what was ordered by hand since the last time; `last` is the number of the last change that there is,
+    /// `orders` tells the orders after a number. The keys of the machines that they were about come back.
+    pub fn obey(
+        &self,
+        last: u64,
+        orders: impl FnOnce(u64) -> Result<Vec<Order>, DbError>,
+    ) -> Result<Vec<String>, DbError> {
         let mut db = lock(&self.writer);
         let mut tx = db.begin()?;
         let done = changes::obeyed(&mut tx)?;
         if done == last {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // Of a registry that was put back: what it has was obeyed.
-        let keys = if done < last { forgotten(done)? } else { Vec::new() };
-        for key in &keys {
-            machines::forget(&mut tx, key)?;
+        let orders = if done < last { orders(done)? } else { Vec::new() };
+        for Order { n, type_, at, machine, payload } in &orders {
+            let said = |key: &str| payload.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            match type_.as_str() {
+                changes::FORGOTTEN => machines::forget(&mut tx, machine)?,
+                changes::SYNC_ORDERED => santa::order(&mut tx, machine, said("kind"), *n)?,
+                changes::APPROVED => pending::approve(&mut tx, said("source"), machine, said("hardware"), *at)?,
+                _ => {}
+            }
         }
         changes::set_obeyed(&mut tx, last)?;
         tx.commit()?;
         drop(db);
-        if !keys.is_empty() {
+        if orders.iter().any(|order| order.type_ == changes::FORGOTTEN) {
             self.forget();
         }
-        Ok(())
+        Ok(orders.into_iter().map(|order| order.machine).collect())
     }
 
     /// Forgets what was remembered: units have other tags now.
@@ -176,10 +201,10 @@ mod tests {
                 known.by_key("osquery", &[n; 32], block).unwrap()
             };
             assert!(find(1).is_none());
-            known.enrol("osquery", claim(), None, false, &[1; 32], 1).unwrap();
-            assert_eq!(find(1).unwrap().serial_number.as_deref(), Some("S"));
+            known.enrol("osquery", claim(), None, Reenrol::default(), &[1; 32], 1).unwrap();
+            assert_eq!(find(1).unwrap().machine.serial_number.as_deref(), Some("S"));
             assert!(Arc::ptr_eq(&find(1).unwrap(), &find(1).unwrap()), "remembered");
-            known.enrol("osquery", claim(), None, false, &[2; 32], 1).unwrap();
+            known.enrol("osquery", claim(), None, Reenrol::default(), &[2; 32], 1).unwrap();
             assert!(find(1).is_none() && find(2).is_some());
             known.forget();
             assert!(find(2).is_some());

@@ -37,10 +37,19 @@ const BESIDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that are longer together get an answer in place of an ear.
 pub const HEADER_MAX: usize = 16 << 10;
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its address.
+    pub ip: IpAddr,
+    /// It has shown a certificate of the authority that agents' are of.
+    pub certified: bool,
+}
+
 /// Answers. The body of the answer is never empty, whatever happens, and JSON but for who knows none.
 pub async fn serve(
     hub: &Arc<Hub>,
-    peer: IpAddr,
+    peer: Peer,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let begun = Instant::now();
@@ -52,7 +61,7 @@ pub async fn serve(
     hub.meters.answered(name, kind, status.as_str(), reply.reason, begun.elapsed());
     hub.meters.records.with_label_values(&[name]).inc_by(reply.records as u64);
     // Of the path only what is one of ours, and nothing of the query: both may hold secrets.
-    tracing::debug!(source = name, kind, status = status.as_u16(), reason = reply.reason, %peer, "request");
+    tracing::debug!(source = name, kind, status = status.as_u16(), reason = reply.reason, peer = %peer.ip, "request");
     Ok(response(status, reply))
 }
 
@@ -88,7 +97,7 @@ fn response(status: StatusCode, reply: Reply) -> Response<Full<Bytes>> {
 
 async fn answer(
     hub: &Arc<Hub>,
-    peer: IpAddr,
+    peer: Peer,
     found: Option<(&'static dyn Source, &'static Route)>,
     head: hyper::http::request::Parts,
     body: Incoming,
@@ -107,7 +116,7 @@ async fn answer(
         };
     };
     let live = hub.live();
-    let asked = Asked::new(hub, &live, peer, route, head);
+    let asked = Asked::new(hub, &live, peer.ip, route, head);
     let mut held = hub.store.held(asked.ip);
     let packed = if asked.head.method == Method::POST {
         let bounds = bounds(&live.conf.limits, asked.encoding(), route.body_max.unwrap_or(usize::MAX));
@@ -120,7 +129,7 @@ async fn answer(
         Packed::default()
     };
     let class = if source.comes_again() { Class::Source } else { Class::NoRetry };
-    let work = Work { source, class, asked, packed, desk: Desk::new(hub.clone(), live), held };
+    let work = Work { source, class, asked, packed, desk: Desk::new(hub.clone(), live, peer.certified), held };
     if route.waits {
         work.beside(&hub.enrolments).await
     } else if work.packed.len() > INLINE_MAX {

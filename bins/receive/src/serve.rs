@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::guard::{Guard, PATIENCE, Turn};
 use crate::hub::Hub;
-use crate::request;
+use crate::request::{self, Peer};
 
 /// From the first byte to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,14 +125,19 @@ impl Drop for Count {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, mut stop: Stop) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = hub.live().tls.clone() else { return speak(stream, peer, hub, stop).await };
+    let mut who = Peer { ip: peer.ip().to_canonical(), certified: false };
+    let Some(tls) = hub.live().tls.clone() else { return speak(stream, who, hub, stop).await };
     let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         () = stopped(&mut stop) => return,
     };
     match shaken {
-        Ok(Ok(stream)) => speak(stream, peer, hub, stop).await,
+        Ok(Ok(stream)) => {
+            // One that is there is of the authority, or there would have been no handshake.
+            who.certified = stream.get_ref().1.peer_certificates().is_some();
+            speak(stream, who, hub, stop).await;
+        }
         Ok(Err(e)) => {
             hub.meters.closed.with_label_values(&["tls"]).inc();
             tracing::debug!(%peer, "no TLS handshake: {e}");
@@ -145,12 +150,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, mut stop
     }
 }
 
-async fn speak<S>(stream: S, peer: SocketAddr, hub: Arc<Hub>, mut stop: Stop)
+async fn speak<S>(stream: S, peer: Peer, hub: Arc<Hub>, mut stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let turn = Turn::default();
-    let peer = peer.ip().to_canonical();
     let io = TokioIo::new(Guard::new(stream, turn.clone(), PATIENCE));
     let (asked, closed) = (hub.clone(), hub.meters.closed.clone());
     let service = service_fn(move |request| {

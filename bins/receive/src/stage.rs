@@ -10,7 +10,7 @@ use pipe::config::{Config, Place, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
-use registry::{carves, changes, live, machines, munki, santa, server_key};
+use registry::{carves, changes, live, machines, munki, pending, santa, server_key};
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
@@ -237,7 +237,8 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
     let mut conf = Conf::read(config, stage.map(|s| &s.settings)).map_err(|f| wrong(&f))?;
     conf.listen = args.listen.or(conf.listen);
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone() });
+        let client_ca = conf.tls.and_then(|files| files.client_ca);
+        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca });
     }
     if args.plain && conf.listen.is_some_and(|address| !address.ip().is_loopback()) {
         return Err(StageError::usage(
@@ -263,8 +264,15 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] =
-    &[machines::SCHEMA, changes::OBEYED, live::DELIVERIES, carves::SCHEMA, munki::SCHEMA, santa::SCHEMA];
+const SCHEMAS: &[Schema] = &[
+    machines::SCHEMA,
+    changes::OBEYED,
+    live::DELIVERIES,
+    carves::SCHEMA,
+    munki::SCHEMA,
+    santa::SCHEMA,
+    pending::SCHEMA,
+];
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
     let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{Conn, Hub, body, enrol_body, gzip, log_body, record, wait};
-use registry::enrolments;
+use registry::db::Db;
+use registry::{changes, enrolments, pending};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -149,6 +150,41 @@ fn a_machine_enrols_again_but_not_as_another() {
     assert!(enrolled.iter().all(|e| e.get("enroll_secret").is_none()));
     hub.signal(Signal::TERM);
     assert_eq!(hub.ended(), Some(0));
+}
+
+#[test]
+fn who_is_held_comes_in_once_somebody_approves() {
+    let mut hub = Hub::new("", "[source.osquery]\nreenrol = \"approve\"\n");
+    let (_, berlin) = hub.enrolment("berlin", "osquery", None, None);
+    let first = hub.enrol(&berlin, "C02");
+    let come = |hub: &Hub, uuid: &str| hub.ask("", "enroll", &enrol_body(&berlin, "C02", uuid)).body;
+    let held = json!({"node_invalid": true});
+    assert_eq!((come(&hub, "U-2"), come(&hub, "U-3"), come(&hub, "U-2")), (held.clone(), held.clone(), held.clone()));
+    let conflicts: Vec<Value> = hub.lines().iter().filter(|l| l.kind == "conflict").map(body).collect();
+    assert_eq!(conflicts.iter().filter(|c| c["pending"] == true && c["why"] == "hardware").count(), 3);
+    let waits = |hub: &Hub| {
+        let state = Db::open_read_only(&hub.path("data/state/receive.db")).unwrap().unwrap();
+        pending::of(&state, "C02").unwrap()
+    };
+    assert_eq!(waits(&hub).len(), 2);
+    let claimed = &conflicts[0]["claimed"];
+    let hardware = format!("C02/{}@berlin", claimed["hardware_uuid"].as_str().unwrap());
+    let mut registry = Db::open(&hub.path("data/registry.db"), &[changes::SCHEMA]).unwrap();
+    let mut tx = registry.begin().unwrap();
+    let machine = event::Machine { serial_number: Some("C02".into()), ..event::Machine::default() };
+    let what = json!({"source": "osquery", "hardware": hardware});
+    changes::say(&mut tx, changes::APPROVED, machine, &what, event::Time::now()).unwrap();
+    tx.commit().unwrap();
+    hub.kill();
+    hub.start();
+    assert_eq!(come(&hub, "U-3"), held, "that was not approved of");
+    let second = come(&hub, "U-2")["node_key"].as_str().unwrap().to_owned();
+    let speak = |key: &str| hub.ask("", "log", &log_body(key, [record(1)])).body;
+    assert_eq!((speak(&first), speak(&second)), (held.clone(), json!({})));
+    assert_eq!(come(&hub, "U-1"), held, "it is the old one that is another now");
+    let again = come(&hub, "U-2");
+    assert!(again["node_key"].is_string(), "the same hardware as ever: {again}");
+    assert_eq!(come(&hub, "U-3"), held);
 }
 
 #[test]

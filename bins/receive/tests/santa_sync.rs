@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 use common::santad::Santad;
 use common::{Conn, Hub, body, wait};
+use event::Time;
+use registry::db::{Db, Tx};
+use registry::{changes, tags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -224,6 +227,103 @@ fn a_machine_is_who_it_was() {
     for secret in [&secret, &paris, &osquery] {
         assert!(!text.contains(secret.as_str()) && !hub.log().contains(secret.as_str()), "a secret is in a log");
     }
+}
+
+/// As the command line does it.
+fn by_hand(hub: &Hub, change: impl FnOnce(&mut Tx<'_>)) {
+    let mut db = Db::open(&hub.path("data/registry.db"), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    change(&mut tx);
+    tx.commit().unwrap();
+}
+
+fn machine(serial: &str) -> event::Machine {
+    event::Machine { serial_number: Some(serial.into()), ..event::Machine::default() }
+}
+
+#[test]
+fn a_machine_that_is_forgotten_is_so_at_once() {
+    let hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (3, 3, 0));
+    let forget = |tx: &mut Tx<'_>| {
+        tags::forget(tx, &ada.serial).unwrap();
+        changes::say(tx, changes::FORGOTTEN, machine(&ada.serial), &json!({"key": ada.serial}), Time::now()).unwrap();
+    };
+    by_hand(&hub, forget);
+    for stage in ["ruledownload", "eventupload", "postflight"] {
+        assert_eq!(ada.ask(conn, stage, &json!({})).status, 403, "{stage}");
+    }
+    assert_eq!(bob.sync(conn), 0);
+    assert_eq!(ada.sync(conn), 3, "it may come back, and nobody knows what it has");
+    assert_eq!((ada.sync(conn), hub.lines().iter().filter(|line| line.kind == "enroll").count()), (0, 3));
+}
+
+#[test]
+fn an_ordered_sync_is_clean_until_one_is_confirmed() {
+    let mut hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    let mut bob = Santad::new(&secret, 2, "2025.6");
+    let order = |hub: &Hub, kind: &str| {
+        let what = json!({ "kind": kind });
+        by_hand(hub, |tx| {
+            changes::say(tx, changes::SYNC_ORDERED, machine("ZTST00000001"), &what, Time::now()).unwrap();
+        });
+    };
+    let kind = |santad: &Santad| santad.settings["sync_type"].clone();
+    let conn = &mut hub.connect();
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (3, 3, 0));
+    order(&hub, "CLEAN_ALL");
+    // A download alone is what it was.
+    assert_eq!(ada.ask(conn, "ruledownload", &json!({})).body, json!({"rules": []}));
+    ada.preflight(conn);
+    assert_eq!(kind(&ada), "CLEAN_ALL");
+    bob.preflight(conn);
+    assert_eq!(kind(&bob), "NORMAL", "another machine");
+    // The session breaks off, and the hub dies, too.
+    hub.kill();
+    hub.start();
+    let conn = &mut hub.connect();
+    ada.rules.insert(("BINARY".into(), hex(1)), "ALLOWLIST".into()); // made by itself
+    assert_eq!(ada.sync(conn), 3);
+    assert_eq!((kind(&ada), &ada.rules), (json!("CLEAN_ALL"), &rules("aBc").1));
+    assert_eq!((ada.sync(conn), kind(&ada)), (0, json!("NORMAL")), "once");
+    // What is ordered while a sync is under way is not done by that.
+    order(&hub, "CLEAN");
+    ada.preflight(conn);
+    assert_eq!(kind(&ada), "CLEAN");
+    order(&hub, "CLEAN_ALL");
+    let told = ada.apply(conn);
+    ada.postflight(conn, told);
+    assert_eq!((ada.sync(conn), kind(&ada)), (3, json!("CLEAN_ALL")));
+    assert_eq!((ada.sync(conn), kind(&ada)), (0, json!("NORMAL")));
+    // An old one knows only that it is clean.
+    let mut old = Santad::new(&secret, 1, "2023.9");
+    old.rules = ada.rules.clone();
+    assert_eq!(old.sync(conn), 0);
+    order(&hub, "CLEAN_ALL");
+    old.preflight(conn);
+    assert_eq!(old.settings["clean_sync"], true);
+}
+
+#[test]
+fn a_tag_by_hand_chooses_the_rules_of_the_next_sync() {
+    let scoped = rules("aBc").0.replace("[rules.r]\n", "[rules.r]\nscope = { tags = [\"vip\"] }\n");
+    let hub = Hub::new("", &format!("[unit.berlin]\n{scoped}"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    let (nobodys, none) = (1, 0);
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (nobodys, nobodys, none));
+    by_hand(&hub, |tx| assert!(tags::add(tx, &ada.serial, "vip", machine(&ada.serial), Time::now()).unwrap()));
+    assert_eq!((ada.sync(conn), bob.sync(conn)), (3, none));
+    assert_eq!(ada.rules, rules("aBc").1);
+    by_hand(&hub, |tx| assert!(tags::remove(tx, &ada.serial, "vip", machine(&ada.serial), Time::now()).unwrap()));
+    assert_eq!(ada.sync(conn), 3);
+    assert!(ada.rules.is_empty());
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub struct NewArgs {
     /// Tags of the machines
     #[arg(long, value_name = "a,b", value_delimiter = ',')]
     pub tags: Vec<String>,
+    /// The machines must show a certificate of `tls.client_ca`, with every request
+    #[arg(long)]
+    pub client_certificate: bool,
     /// JSON, even on a terminal
     #[arg(long)]
     pub json: bool,
@@ -118,7 +121,8 @@ fn state(error: DbError) -> StageError {
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
     registry::folder::make_private(&config.data).map_err(fail)?;
-    Db::open(&config.data.join("registry.db"), &[enrolments::SCHEMA, live::QUERIES]).map_err(state)
+    Db::open(&config.data.join("registry.db"), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES])
+        .map_err(state)
 }
 
 fn key(config: &Config) -> Result<ServerKey, StageError> {
@@ -157,9 +161,20 @@ pub fn create(config: &Config, args: &NewArgs) -> Result<(Enrolment, String), St
     if let Some(odd) = tags.iter().find(|t| !is_name(t)) {
         return Err(StageError::usage(format!("--tags: `{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
     }
+    if args.client_certificate && !receive::asks_for_certificates(config) {
+        return Err(StageError::usage("--client-certificate: `tls` of `[stage.receive]` has no `client_ca`"));
+    }
     let key = key(config)?;
-    let made = enrolments::create(&mut open(config)?, unit, &args.source, args.quota, expires, &tags, now);
-    let made = made.map_err(state)?;
+    let wanted = Enrolment {
+        unit: unit.clone(),
+        source: args.source.clone(),
+        quota: args.quota,
+        expires,
+        tags,
+        client_certificate: args.client_certificate,
+        ..Enrolment::default()
+    };
+    let made = enrolments::make(&mut open(config)?, wanted, now).map_err(state)?;
     let secret = key.secret(&made.id, made.generation);
     Ok((made, secret))
 }
@@ -188,6 +203,9 @@ fn object(e: &Enrolment) -> serde_json::Map<String, serde_json::Value> {
         ("tags", json!(e.tags)),
     ] {
         map.insert(key.into(), value);
+    }
+    if e.client_certificate {
+        map.insert("client_certificate".into(), true.into());
     }
     map
 }

@@ -1,4 +1,5 @@
-//! `zentral machine`: what is known of machines, the tags that people give them, and how one is forgotten.
+//! `zentral machine`: what is known of machines, the tags that people give them, what is ordered of them, and how one is
+//! forgotten.
 
 mod known;
 mod print;
@@ -30,11 +31,36 @@ pub enum Args {
     },
     /// Give a machine tags, or take them away
     Tag(TagArgs),
+    /// Order a clean sync of a machine's Santa: it throws its rules away and gets all of them
+    Sync {
+        /// Serial number, hardware UUID or host name
+        key: String,
+        /// Which rules go
+        #[arg(value_enum)]
+        kind: SyncKind,
+    },
+    /// Let a machine enrol once although it is known with other hardware or in another unit (`reenrol = "approve"`)
+    Approve {
+        /// Serial number, hardware UUID or host name
+        key: String,
+        /// Which of them, if several wait: SERIAL/UUID@UNIT, as `machine show` tells
+        #[arg(long, value_name = "HARDWARE")]
+        hardware: Option<String>,
+    },
     /// Forget a machine: its node keys, its inventory, its tags
     Forget {
         /// Serial number, hardware UUID or host name
         key: String,
     },
+}
+
+/// What becomes of the rules that a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SyncKind {
+    /// The rules that the hub gave
+    Clean,
+    /// Those that the machine made itself (transitive rules), too
+    CleanAll,
 }
 
 /// Command line of `machine list`.
@@ -75,6 +101,8 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         Args::List(args) => list(&config, args),
         Args::Show { key, json } => show(&config, key, *json),
         Args::Tag(args) => tag(&config, args),
+        Args::Sync { key, kind } => sync(&config, key, *kind),
+        Args::Approve { key, hardware } => approve(&config, key, hardware.as_deref()),
         Args::Forget { key } => forget(&config, key),
     });
     crate::finish(done.unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}")))))
@@ -111,6 +139,7 @@ fn show(config: &Config, key: &str, json: bool) -> Result<Exit, StageError> {
     let known = Known::open(config)?;
     let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
     let mut whole = known.line(&key);
+    whole.extend(known.waits(&key)?);
     whole.extend(known.parts(&key)?);
     whole.insert("history".into(), known.history(&key)?);
     let text = if json || !std::io::stdout().is_terminal() {
@@ -142,6 +171,48 @@ fn tag(config: &Config, args: &TagArgs) -> Result<Exit, StageError> {
     let line = Known::open(config)?.line(&key);
     let line: Map<String, Value> = line.into_iter().filter(|(key, _)| matches!(key.as_str(), "key" | "tags")).collect();
     pipe::write_stdout(format!("{}\n", Value::Object(line)).as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    if !known.has_source(&key, sources::santa::NAME) {
+        complain(&format!("no Santa of the machine `{key}` has synced yet"));
+        return Ok(Exit::No);
+    }
+    let kind = match kind {
+        SyncKind::Clean => sources::santa::Kind::Clean,
+        SyncKind::CleanAll => sources::santa::Kind::CleanAll,
+    };
+    let machine = known.block(&key);
+    change(config, |tx, now| changes::say(tx, changes::SYNC_ORDERED, machine, &json!({"kind": kind.name()}), now))?;
+    let line = json!({"key": key, "sync": kind.name()});
+    pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
+    Ok(Exit::Done)
+}
+
+fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, StageError> {
+    let known = Known::open(config)?;
+    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let mut waits = known.pending(&key)?;
+    waits.retain(|one| one.approved.is_none() && hardware.is_none_or(|own| own == one.hardware));
+    let one = match waits.as_slice() {
+        [] => {
+            complain(&format!("nothing that claims to be `{key}` waits for leave; see `zentral machine show {key}`"));
+            return Ok(Exit::No);
+        }
+        [one] => one,
+        several => {
+            let all: Vec<&str> = several.iter().map(|one| one.hardware.as_str()).collect();
+            return Err(StageError::usage(format!("several wait: say --hardware with one of {}", all.join(", "))));
+        }
+    };
+    let machine = known.block(&key);
+    let what = json!({"source": one.source, "hardware": one.hardware, "why": one.why});
+    change(config, |tx, now| changes::say(tx, changes::APPROVED, machine, &what, now))?;
+    let line = json!({"key": key, "source": one.source, "hardware": one.hardware});
+    pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
 }
 

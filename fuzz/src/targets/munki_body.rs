@@ -138,7 +138,7 @@ impl Desk for Fleet {
     fn enrol(&self, _: &'static str, secret: &str, facts: &MachineFacts) -> Enrolment {
         match secret {
             "s" => Enrolment::Accepted { node_key: "k".into(), machine: facts.machine(), again: false },
-            "c" => Enrolment::Conflict { known: facts.machine(), why: "hardware" },
+            "c" => Enrolment::Conflict { known: facts.machine(), why: "hardware", pending: false },
             _ => Enrolment::Refused("secret_bad"),
         }
     }

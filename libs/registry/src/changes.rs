@@ -5,7 +5,7 @@ use event::{Event, Machine, Time, VERSION, id};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use crate::db::{Db, DbError, Schema, Tx};
+use crate::db::{Db, DbError, Row, Schema, Tx};
 
 /// The table of changes, in `registry.db`.
 pub const SCHEMA: Schema = Schema {
@@ -20,6 +20,12 @@ pub const OBEYED: Schema =
 
 /// The type of the event by which everything that is known of a machine goes.
 pub const FORGOTTEN: &str = "machine_forgotten";
+
+/// The type of the event by which a clean sync of a machine's Santa is ordered.
+pub const SYNC_ORDERED: &str = "santa_sync_ordered";
+
+/// The type of the event by which an enrolment that waits for somebody's leave has it.
+pub const APPROVED: &str = "enrolment_approved";
 
 /// The type of the event by which a machine gets a tag or loses it.
 pub const TAGGED: &str = "machine_tag";
@@ -70,14 +76,37 @@ pub fn since(db: &Db, after: u64, limit: u64) -> Result<Vec<(u64, Vec<u8>)>, DbE
     Ok(rows.iter().map(|row| (row.uint(0), row.blob(1).to_vec())).collect())
 }
 
-/// The machines that were forgotten after change number `after`.
-pub fn forgotten(db: &Db, after: u64) -> Result<Vec<String>, DbError> {
+/// A change that `receive` obeys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its number.
+    pub n: u64,
+    /// [`FORGOTTEN`], [`SYNC_ORDERED`] or [`APPROVED`].
+    pub type_: String,
+    /// When it was given, in ms since 1970.
+    pub at: i64,
+    /// The machine key.
+    pub machine: String,
+    /// The payload of its event.
+    pub payload: Value,
+}
+
+/// The orders after change number `after`.
+pub fn orders(db: &Db, after: u64) -> Result<Vec<Order>, DbError> {
     if !is_there(db)? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT machine FROM changes WHERE n > $1 AND type = $2 ORDER BY n";
-    let rows = db.query(sql, &[after.into(), FORGOTTEN.into()])?;
-    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+    let sql = "SELECT n, type, machine, line, at FROM changes WHERE n > $1 AND type IN ($2, $3, $4) ORDER BY n";
+    let rows = db.query(sql, &[after.into(), FORGOTTEN.into(), SYNC_ORDERED.into(), APPROVED.into()])?;
+    let payload = |line: &[u8]| serde_json::from_str(Event::parse(line.trim_ascii_end()).ok()?.payload.get()).ok();
+    let order = |row: &Row| Order {
+        n: row.uint(0),
+        type_: row.text(1).to_owned(),
+        at: row.int(4),
+        machine: row.text(2).to_owned(),
+        payload: payload(row.blob(3)).unwrap_or_default(),
+    };
+    Ok(rows.iter().map(order).collect())
 }
 
 /// The number of the last change that was obeyed.

@@ -18,8 +18,12 @@ pub const SCHEMA: Schema = Schema {
             id TEXT PRIMARY KEY, verb TEXT NOT NULL, target TEXT NOT NULL, created BIGINT NOT NULL);"],
 };
 
+/// The enrolments whose machines must show a certificate of theirs, in `registry.db`.
+pub const CERTIFICATES: Schema =
+    Schema { name: "certificates", migrations: &["CREATE TABLE certified_enrolments (enrolment TEXT PRIMARY KEY);"] };
+
 /// One enrolment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Enrolment {
     /// Its name in the secret; `[a-z0-9]+`.
     pub id: String,
@@ -37,6 +41,8 @@ pub struct Enrolment {
     pub tags: Vec<String>,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Whether its machines must show a client certificate.
+    pub client_certificate: bool,
 }
 
 /// Why a secret is not accepted. The caller's machine hears only that it is not.
@@ -52,6 +58,8 @@ pub enum Denied {
     Expired,
     /// Made for another source.
     WrongSource,
+    /// It asks for a client certificate, and none was shown.
+    NoCertificate,
 }
 
 impl Denied {
@@ -63,6 +71,7 @@ impl Denied {
             Self::Revoked => "secret_revoked",
             Self::Expired => "secret_expired",
             Self::WrongSource => "secret_wrong_source",
+            Self::NoCertificate => "no_certificate",
         }
     }
 }
@@ -110,7 +119,7 @@ impl ServerKey {
 }
 
 /// The enrolment that `secret` opens for `source` at `now` (ms since 1970). Whether there is room in its quota is for
-/// the one who counts machines to say.
+/// the one who counts machines to say, whether a certificate was shown for the one who speaks TLS.
 pub fn verify(
     db: &Db,
     key: &ServerKey,
@@ -141,6 +150,13 @@ pub fn create(
     tags: &[String],
     now: i64,
 ) -> Result<Enrolment, DbError> {
+    let (unit, source, tags) = (unit.to_owned(), source.to_owned(), tags.to_vec());
+    make(db, Enrolment { unit, source, quota, expires, tags, ..Enrolment::default() }, now)
+}
+
+/// A new enrolment like `wanted`, under a random id. Where its machines must show certificates, the tables of
+/// [`CERTIFICATES`] are needed.
+pub fn make(db: &mut Db, wanted: Enrolment, now: i64) -> Result<Enrolment, DbError> {
     let mut random = [0u8; 5];
     getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
     let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
@@ -150,26 +166,19 @@ pub fn create(
          VALUES ($1, $2, $3, 1, $4, $5, $6, 0, $7)",
         &[
             id.as_str().into(),
-            unit.into(),
-            source.into(),
-            quota.into(),
-            expires.into(),
-            tags.join(",").into(),
+            wanted.unit.as_str().into(),
+            wanted.source.as_str().into(),
+            wanted.quota.into(),
+            wanted.expires.into(),
+            wanted.tags.join(",").into(),
             now.into(),
         ],
     )?;
+    if wanted.client_certificate {
+        tx.execute("INSERT INTO certified_enrolments (enrolment) VALUES ($1)", &[id.as_str().into()])?;
+    }
     tx.commit()?;
-    let tags = tags.to_vec();
-    Ok(Enrolment {
-        id,
-        unit: unit.to_owned(),
-        source: source.to_owned(),
-        generation: 1,
-        quota,
-        expires,
-        tags,
-        revoked: false,
-    })
+    Ok(Enrolment { id, generation: 1, revoked: false, ..wanted })
 }
 
 /// Revokes it: its generation is raised, so that every copy of its secret is worthless. `false`: no such enrolment.
@@ -185,12 +194,22 @@ const COLUMNS: &str = "SELECT id, unit, source, generation, quota, expires, tags
 
 /// One enrolment.
 pub fn get(db: &Db, id: &str) -> Result<Option<Enrolment>, DbError> {
-    Ok(db.query(&format!("{COLUMNS} WHERE id = $1"), &[id.into()])?.first().map(read))
+    let found = db.query(&format!("{COLUMNS} WHERE id = $1"), &[id.into()])?.first().map(read);
+    found.map(|found| certified(db, found)).transpose()
 }
 
 /// All enrolments, oldest first.
 pub fn list(db: &Db) -> Result<Vec<Enrolment>, DbError> {
-    Ok(db.query(&format!("{COLUMNS} ORDER BY created, id"), &[])?.iter().map(read).collect())
+    let all = db.query(&format!("{COLUMNS} ORDER BY created, id"), &[])?;
+    all.iter().map(|row| certified(db, read(row))).collect()
+}
+
+/// A file of an older version knows of no certificates until somebody asks for one.
+fn certified(db: &Db, enrolment: Enrolment) -> Result<Enrolment, DbError> {
+    let sql = "SELECT 1 FROM certified_enrolments WHERE enrolment = $1";
+    let client_certificate =
+        crate::db::has_schema(db, &CERTIFICATES)? && !db.query(sql, &[enrolment.id.as_str().into()])?.is_empty();
+    Ok(Enrolment { client_certificate, ..enrolment })
 }
 
 fn read(row: &Row) -> Enrolment {
@@ -203,6 +222,7 @@ fn read(row: &Row) -> Enrolment {
         expires: row.opt_int(5),
         tags: row.text(6).split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect(),
         revoked: row.int(7) != 0,
+        client_certificate: false,
     }
 }
 
@@ -231,5 +251,20 @@ mod tests {
         assert_eq!(check(&db, &secret, "osquery", 1), Err(Denied::Revoked));
         assert_eq!(check(&db, &key.secret(&made.id, 2), "osquery", 1), Err(Denied::Revoked));
         assert_eq!(list(&db).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_certificate_is_asked_for_where_somebody_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.db");
+        let mut db = Db::open(&path, &[SCHEMA]).unwrap();
+        let old = create(&mut db, "berlin", "santa", None, None, &[], 0).unwrap();
+        assert_eq!(get(&db, &old.id).unwrap(), Some(old.clone()), "an older file");
+        drop(db);
+        db = Db::open(&path, &[SCHEMA, CERTIFICATES]).unwrap();
+        let new = make(&mut db, Enrolment { client_certificate: true, ..old.clone() }, 1).unwrap();
+        assert!(new.client_certificate && new.id != old.id);
+        assert_eq!(list(&db).unwrap(), [old, new.clone()]);
+        assert_eq!(get(&db, &new.id).unwrap(), Some(new));
     }
 }

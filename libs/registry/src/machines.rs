@@ -2,6 +2,7 @@
 //! let them in, when they were last heard, and the keys of TLS session tickets.
 
 use crate::db::{Db, DbError, Row, Schema, Tx};
+use crate::{munki, pending, santa};
 
 /// SHA-256 of a node key.
 pub type KeyHash = [u8; 32];
@@ -9,7 +10,8 @@ pub type KeyHash = [u8; 32];
 /// The tables of `receive`'s own.
 pub const SCHEMA: Schema = Schema {
     name: "receive",
-    migrations: &["CREATE TABLE machines (
+    migrations: &[
+        "CREATE TABLE machines (
             source TEXT NOT NULL, key TEXT NOT NULL, serial TEXT, uuid TEXT, hostname TEXT, platform TEXT,
             os_version TEXT, agent_version TEXT, unit TEXT NOT NULL, tags TEXT NOT NULL, enrolment TEXT NOT NULL,
             node_key BYTEA NOT NULL, enrolled BIGINT NOT NULL, last_seen BIGINT NOT NULL, PRIMARY KEY (source, key));
@@ -19,7 +21,9 @@ pub const SCHEMA: Schema = Schema {
         CREATE TABLE heard (
             source TEXT NOT NULL, machine TEXT NOT NULL, kind TEXT NOT NULL, said BIGINT NOT NULL,
             PRIMARY KEY (source, machine, kind));
-        CREATE TABLE ticket_keys (id BYTEA PRIMARY KEY, secret BYTEA NOT NULL, made BIGINT NOT NULL);"],
+        CREATE TABLE ticket_keys (id BYTEA PRIMARY KEY, secret BYTEA NOT NULL, made BIGINT NOT NULL);",
+        "ALTER TABLE machines ADD COLUMN client_certificate BIGINT NOT NULL DEFAULT 0;",
+    ],
 };
 
 /// A machine of one source.
@@ -43,6 +47,8 @@ pub struct Machine {
     pub tags: Vec<String>,
     /// Id of the enrolment that let it in.
     pub enrolment: String,
+    /// Whether it must show a client certificate; not told where machines are only listed.
+    pub client_certificate: bool,
 }
 
 impl Machine {
@@ -93,6 +99,8 @@ pub enum Enrolled {
         known: Machine,
         /// `hardware` or `unit`.
         why: &'static str,
+        /// Somebody may approve of it ([`pending`]).
+        pending: bool,
     },
 }
 
@@ -114,7 +122,7 @@ pub fn enrol(
     {
         let why = if !same { Some("hardware") } else { (claim.unit != known.unit).then_some("unit") };
         if let Some(why) = why {
-            return Ok(Enrolled::Conflict { known: known.clone(), why });
+            return Ok(Enrolled::Conflict { known: known.clone(), why, pending: false });
         }
     }
     let machine = match &known {
@@ -175,13 +183,13 @@ fn count(tx: &mut Tx<'_>, enrolment: &str, machine: &str) -> Result<(), DbError>
 
 fn put(tx: &mut Tx<'_>, source: &str, machine: &Machine, node_key: &KeyHash, now: i64) -> Result<(), DbError> {
     let sql = "INSERT INTO machines (source, key, serial, uuid, hostname, platform, os_version, agent_version, unit, \
-               tags, enrolment, node_key, enrolled, last_seen) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) \
+               tags, enrolment, node_key, enrolled, last_seen, client_certificate) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) \
                ON CONFLICT (source, key) DO UPDATE SET serial = excluded.serial, uuid = excluded.uuid, \
                hostname = excluded.hostname, platform = excluded.platform, os_version = excluded.os_version, \
                agent_version = excluded.agent_version, unit = excluded.unit, tags = excluded.tags, \
                enrolment = excluded.enrolment, node_key = excluded.node_key, enrolled = excluded.enrolled, \
-               last_seen = excluded.last_seen";
+               last_seen = excluded.last_seen, client_certificate = excluded.client_certificate";
     let m = machine;
     let values = [
         source.into(),
@@ -197,14 +205,15 @@ fn put(tx: &mut Tx<'_>, source: &str, machine: &Machine, node_key: &KeyHash, now
         m.enrolment.as_str().into(),
         node_key.as_slice().into(),
         now.into(),
+        m.client_certificate.into(),
     ];
     tx.execute(sql, &values).map(|_| ())
 }
 
 /// The machine that this node key was given to.
 pub fn by_node_key(db: &Db, source: &str, node_key: &KeyHash) -> Result<Option<Machine>, DbError> {
-    let sql = format!("{COLUMNS} WHERE node_key = $1 AND source = $2");
-    Ok(db.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
+    let sql = format!("{OWN_COLUMNS} WHERE node_key = $1 AND source = $2");
+    Ok(db.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read_own))
 }
 
 /// The machine of this key.
@@ -215,12 +224,16 @@ pub fn by_key(db: &Db, source: &str, key: &str) -> Result<Option<Machine>, DbErr
 
 /// The same within a transaction.
 pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<Option<Machine>, DbError> {
-    let sql = format!("{COLUMNS} WHERE node_key = $1 AND source = $2");
-    Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read))
+    let sql = format!("{OWN_COLUMNS} WHERE node_key = $1 AND source = $2");
+    Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read_own))
 }
 
-/// The machine of this key is no more: its node keys open nothing, and it counts in no quota.
+/// The machine of this key is no more: its node keys open nothing, it counts in no quota, and nothing is known of what it
+/// was given or has posted.
 pub fn forget(tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
+    santa::forget(tx, key)?;
+    munki::forget(tx, key)?;
+    pending::forget(tx, key)?;
     tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
     tx.execute("DELETE FROM enrolled WHERE machine = $1", &[key.into()])?;
     tx.execute("DELETE FROM heard WHERE machine = $1", &[key.into()]).map(|_| ())
@@ -331,6 +344,13 @@ pub fn add_ticket_key(tx: &mut Tx<'_>, key: &TicketKey, since: i64) -> Result<()
 
 const COLUMNS: &str = "SELECT serial, uuid, hostname, platform, os_version, agent_version, unit, tags, enrolment, \
                        node_key FROM machines";
+/// What only the owner of the file asks for: others may find a file of an older version.
+const OWN_COLUMNS: &str = "SELECT serial, uuid, hostname, platform, os_version, agent_version, unit, tags, enrolment, \
+                           node_key, client_certificate FROM machines";
+
+fn read_own(row: &Row) -> Machine {
+    Machine { client_certificate: row.int(10) != 0, ..read(row) }
+}
 
 fn read(row: &Row) -> Machine {
     let text = |i| row.opt_text(i).map(str::to_owned);
@@ -344,6 +364,7 @@ fn read(row: &Row) -> Machine {
         unit: row.text(6).to_owned(),
         tags: row.text(7).split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect(),
         enrolment: row.text(8).to_owned(),
+        client_certificate: false,
     }
 }
 
@@ -382,7 +403,7 @@ mod tests {
                     format!("again {}", machine.key())
                 }
                 Enrolled::UsedUp => "used up".into(),
-                Enrolled::Conflict { known, why } => format!("{why} {}", known.key()),
+                Enrolled::Conflict { known, why, .. } => format!("{why} {}", known.key()),
             }
         }
     }

@@ -74,6 +74,12 @@ pub fn put(tx: &mut Tx<'_>, machine: &str, posted: &Posted) -> Result<(), DbErro
     Ok(())
 }
 
+/// Nothing is known of this machine any more.
+pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM munki WHERE machine = $1", &[machine.into()])?;
+    tx.execute("DELETE FROM munki_checks WHERE machine = $1", &[machine.into()]).map(|_| ())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
@@ -97,5 +103,10 @@ mod tests {
             assert_eq!(get(&db, "C02").unwrap(), Some(posted));
         }
         assert_eq!(get(&db, "C03").unwrap(), None);
+        let mut tx = db.begin().unwrap();
+        forget(&mut tx, "C02").unwrap();
+        assert!(tx.query("SELECT 1 FROM munki_checks", &[]).unwrap().is_empty());
+        tx.commit().unwrap();
+        assert_eq!(get(&db, "C02").unwrap(), None);
     }
 }

@@ -7,14 +7,18 @@ use crate::machines::{self, Enrolled, KeyHash, Machine};
 /// The tables, beside those of [`machines`]. A set of rules lies there once, however many machines have it.
 pub const SCHEMA: Schema = Schema {
     name: "santa",
-    migrations: &["CREATE TABLE santa_machines (
+    migrations: &[
+        "CREATE TABLE santa_machines (
             node_key BYTEA PRIMARY KEY, id TEXT NOT NULL, session TEXT NOT NULL, kind TEXT NOT NULL, staged BYTEA,
             plan BYTEA, confirmed BYTEA);
         CREATE TABLE santa_rulesets (hash BYTEA PRIMARY KEY, rules TEXT NOT NULL);
         CREATE TABLE santa_bundles (
             hash TEXT PRIMARY KEY, binaries BIGINT NOT NULL, about TEXT NOT NULL, told BIGINT NOT NULL);
         CREATE TABLE santa_binaries (
-            bundle TEXT NOT NULL, file TEXT NOT NULL, about TEXT NOT NULL, PRIMARY KEY (bundle, file));"],
+            bundle TEXT NOT NULL, file TEXT NOT NULL, about TEXT NOT NULL, PRIMARY KEY (bundle, file));",
+        "ALTER TABLE santa_machines ADD COLUMN obeys BIGINT;
+        CREATE TABLE santa_orders (machine TEXT PRIMARY KEY, kind TEXT NOT NULL, n BIGINT NOT NULL);",
+    ],
 };
 
 /// The name of the source.
@@ -23,10 +27,27 @@ const SOURCE: &str = "santa";
 /// What a machine was given, and what of that it has confirmed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// The sync that is under way: its name, its kind, the digests of the rules to be and of what is given.
-    pub session: Option<(String, String, [u8; 32], [u8; 32])>,
+    /// The sync that is under way.
+    pub session: Option<Session>,
     /// The digest of the rules that it has.
     pub confirmed: Option<[u8; 32]>,
+    /// A clean sync that somebody has ordered and that has not been yet: its kind, and the number of the order.
+    pub ordered: Option<(String, u64)>,
+}
+
+/// A sync that gives something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The digest of the rules to be.
+    pub staged: [u8; 32],
+    /// The digest of what is given.
+    pub plan: [u8; 32],
+    /// The number of the order that is obeyed by it.
+    pub obeys: Option<u64>,
 }
 
 /// Takes a machine in, or takes down what it says of itself now; also whether it has never come by this key. The id that it
@@ -42,7 +63,7 @@ pub fn enrol(
 ) -> Result<(Enrolled, bool), DbError> {
     let own = tx.query("SELECT id FROM santa_machines WHERE node_key = $1", &[node_key.as_slice().into()])?;
     if !always && let Some(known) = other(tx, &claim, id, node_key)? {
-        return Ok((Enrolled::Conflict { known, why: "hardware" }, false));
+        return Ok((Enrolled::Conflict { known, why: "hardware", pending: false }, false));
     }
     // The same machine under a better key, or under another by leave: one key of the state has one machine.
     let sql = "DELETE FROM machines WHERE source = $1 AND node_key = $2 AND key <> $3 RETURNING key";
@@ -79,37 +100,50 @@ fn other(tx: &mut Tx<'_>, claim: &Machine, id: &str, node_key: &KeyHash) -> Resu
 
 /// What is kept of the machine with this key.
 pub fn ledger(db: &Db, node_key: &KeyHash) -> Result<Ledger, DbError> {
-    let sql = "SELECT session, kind, staged, plan, confirmed FROM santa_machines WHERE node_key = $1";
-    let rows = db.query(sql, &[node_key.as_slice().into()])?;
+    let sql = "SELECT s.session, s.kind, s.staged, s.plan, s.obeys, s.confirmed, o.kind, o.n FROM santa_machines s \
+               LEFT JOIN machines m ON m.node_key = s.node_key AND m.source = $2 \
+               LEFT JOIN santa_orders o ON o.machine = m.key WHERE s.node_key = $1";
+    let rows = db.query(sql, &[node_key.as_slice().into(), SOURCE.into()])?;
     Ok(rows.first().map(read).unwrap_or_default())
 }
 
 fn read(row: &Row) -> Ledger {
     let hash = |i| row.blob(i).try_into().ok();
-    let session = Some(row.text(0)).filter(|session| !session.is_empty());
-    let session = session.and_then(|session| Some((session.to_owned(), row.text(1).to_owned(), hash(2)?, hash(3)?)));
-    Ledger { session, confirmed: hash(4) }
+    let number = |i| row.opt_int(i).and_then(|n| u64::try_from(n).ok());
+    let id = Some(row.text(0).to_owned()).filter(|id| !id.is_empty());
+    let session = id.and_then(|id| {
+        Some(Session { id, kind: row.text(1).to_owned(), staged: hash(2)?, plan: hash(3)?, obeys: number(4) })
+    });
+    let ordered = row.opt_text(6).map(str::to_owned).zip(number(7));
+    Ledger { session, confirmed: hash(5), ordered }
 }
 
-/// Keeps the ledger of a machine, whose session was `before`, and these sets of rules (digest and text). False: another
-/// request of the machine was faster, and nothing is kept.
+/// Keeps the ledger of a machine, whose session was `before`, and these sets of rules (digest and text); the order of
+/// the number `obeyed` is done with. False: another request of the machine was faster, and nothing is kept.
 pub fn keep(
     tx: &mut Tx<'_>,
     node_key: &KeyHash,
     before: &str,
     ledger: &Ledger,
+    obeyed: Option<u64>,
     rules: &[([u8; 32], &str)],
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE santa_machines SET session = $3, kind = $4, staged = $5, plan = $6, confirmed = $7 \
+    let sql = "UPDATE santa_machines SET session = $3, kind = $4, staged = $5, plan = $6, obeys = $7, confirmed = $8 \
                WHERE node_key = $1 AND session = $2";
-    let (session, kind, staged, plan) = match &ledger.session {
-        Some((session, kind, staged, plan)) => (session.as_str(), kind.as_str(), blob(staged), blob(plan)),
-        None => ("", "", Value::Null, Value::Null),
+    let (session, kind, staged, plan, obeys) = match &ledger.session {
+        Some(s) => (s.id.as_str(), s.kind.as_str(), blob(&s.staged), blob(&s.plan), s.obeys),
+        None => ("", "", Value::Null, Value::Null, None),
     };
     let confirmed = ledger.confirmed.as_ref().map_or(Value::Null, blob);
-    let values = [node_key.as_slice().into(), before.into(), session.into(), kind.into(), staged, plan, confirmed];
+    let values =
+        [node_key.as_slice().into(), before.into(), session.into(), kind.into(), staged, plan, obeys.into(), confirmed];
     if tx.execute(sql, &values)? == 0 {
         return Ok(false);
+    }
+    if let Some(n) = obeyed {
+        let sql = "DELETE FROM santa_orders WHERE n = $1 AND machine IN \
+                   (SELECT key FROM machines WHERE source = $2 AND node_key = $3)";
+        tx.execute(sql, &[n.into(), SOURCE.into(), node_key.as_slice().into()])?;
     }
     for (hash, text) in rules {
         let sql = "INSERT INTO santa_rulesets (hash, rules) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
@@ -120,6 +154,31 @@ pub fn keep(
 
 fn blob(hash: &[u8; 32]) -> Value {
     hash.as_slice().into()
+}
+
+/// Nothing is known any more of the machine with this machine key; to be called while [`machines`] still knows it.
+pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
+    let sql = "DELETE FROM santa_machines WHERE node_key IN \
+               (SELECT node_key FROM machines WHERE source = $1 AND key = $2)";
+    tx.execute(sql, &[SOURCE.into(), machine.into()])?;
+    tx.execute("DELETE FROM santa_orders WHERE machine = $1", &[machine.into()]).map(|_| ())
+}
+
+/// The next sync of this machine (machine key) is to be of this kind, and those after it until one was confirmed. An
+/// order that is there already gives way.
+pub fn order(tx: &mut Tx<'_>, machine: &str, kind: &str, n: u64) -> Result<(), DbError> {
+    let sql = "INSERT INTO santa_orders (machine, kind, n) VALUES ($1, $2, $3) \
+               ON CONFLICT (machine) DO UPDATE SET kind = excluded.kind, n = excluded.n";
+    tx.execute(sql, &[machine.into(), kind.into(), n.into()]).map(|_| ())
+}
+
+/// The kind of sync that is ordered for this machine (machine key). A file of an older version knows no orders.
+pub fn ordered(db: &Db, machine: &str) -> Result<Option<String>, DbError> {
+    if db.query("SELECT 1 FROM schemas WHERE name = $1 AND number >= 2", &[SCHEMA.name.into()])?.is_empty() {
+        return Ok(None);
+    }
+    let rows = db.query("SELECT kind FROM santa_orders WHERE machine = $1", &[machine.into()])?;
+    Ok(rows.first().map(|row| row.text(0).to_owned()))
 }
 
 /// The text of a set of rules.
@@ -222,7 +281,7 @@ mod tests {
                     )
                 }
                 Enrolled::UsedUp => "used up".into(),
-                Enrolled::Conflict { known, why } => format!("{why} {}", known.key()),
+                Enrolled::Conflict { known, why, .. } => format!("{why} {}", known.key()),
             }
         }
     }
@@ -255,20 +314,41 @@ mod tests {
         let mut key = [0; 32];
         key.iter_mut().zip(*b"ea").for_each(|(to, from)| *to = from);
         let mut tx = hub.0.begin().unwrap();
-        let open = Ledger { session: Some(("s1".into(), "CLEAN".into(), [1; 32], [2; 32])), confirmed: None };
-        assert!(keep(&mut tx, &key, "", &open, &[([1; 32], "[]"), ([2; 32], "[2]")]).unwrap());
-        assert!(!keep(&mut tx, &key, "", &open, &[]).unwrap(), "somebody was faster");
+        let session = Session { id: "s1".into(), kind: "CLEAN".into(), staged: [1; 32], plan: [2; 32], obeys: Some(7) };
+        let open = Ledger { session: Some(session), ..Ledger::default() };
+        assert!(keep(&mut tx, &key, "", &open, None, &[([1; 32], "[]"), ([2; 32], "[2]")]).unwrap());
+        assert!(!keep(&mut tx, &key, "", &open, None, &[]).unwrap(), "somebody was faster");
+        order(&mut tx, "S1", "CLEAN", 7).unwrap();
+        order(&mut tx, "S1", "CLEAN_ALL", 8).unwrap();
         tx.commit().unwrap();
-        assert_eq!(ledger(&hub.0, &key).unwrap(), open);
+        assert_eq!(ordered(&hub.0, "S1").unwrap().as_deref(), Some("CLEAN_ALL"));
+        assert_eq!(ledger(&hub.0, &key).unwrap(), Ledger { ordered: Some(("CLEAN_ALL".into(), 8)), ..open });
         assert_eq!(rules(&hub.0, &[2; 32]).unwrap().as_deref(), Some("[2]"));
-        let done = Ledger { session: None, confirmed: Some([1; 32]) };
+        let done = Ledger { confirmed: Some([1; 32]), ..Ledger::default() };
         let mut tx = hub.0.begin().unwrap();
-        assert!(keep(&mut tx, &key, "s1", &done, &[]).unwrap());
+        assert!(keep(&mut tx, &key, "s1", &done, Some(7), &[]).unwrap());
         tidy(&mut tx).unwrap();
+        tx.commit().unwrap();
+        assert!(ordered(&hub.0, "S1").unwrap().is_some(), "another order came in between");
+        let mut tx = hub.0.begin().unwrap();
+        assert!(keep(&mut tx, &key, "", &done, Some(8), &[]).unwrap());
         tx.commit().unwrap();
         assert_eq!(ledger(&hub.0, &key).unwrap(), done);
         assert_eq!(rules(&hub.0, &[2; 32]).unwrap(), None);
         assert_eq!(rules(&hub.0, &[1; 32]).unwrap().as_deref(), Some("[]"));
+    }
+
+    #[test]
+    fn who_is_forgotten_begins_anew() {
+        let mut hub =
+            Hub(Db::memory(&[machines::SCHEMA, crate::munki::SCHEMA, crate::pending::SCHEMA, SCHEMA]).unwrap());
+        assert_eq!(hub.enrol("S1/e/a@berlin", false), "new S1");
+        assert_eq!(hub.enrol("S2/e/b@berlin", false), "new S2");
+        let mut tx = hub.0.begin().unwrap();
+        machines::forget(&mut tx, "S1").unwrap();
+        tx.commit().unwrap();
+        assert_eq!(hub.enrol("S1/e/c@berlin", false), "new S1", "its old id binds it no more");
+        assert_eq!(hub.enrol("S2/e/b@berlin", false), "known S2 again");
     }
 
     #[test]

@@ -87,8 +87,9 @@ mod tests {
         let rest = changes::since(&db, 3, 9).unwrap();
         assert_eq!((rest.len(), changes::last(&db).unwrap()), (1, 4));
         assert_eq!(
-            (changes::forgotten(&db, 0).unwrap(), changes::forgotten(&db, 4).unwrap()),
-            (vec!["C02".to_owned()], vec![])
+            changes::orders(&db, 0).unwrap().into_iter().map(|o| (o.n, o.type_, o.machine)).collect::<Vec<_>>(),
+            [(4, changes::FORGOTTEN.to_owned(), "C02".to_owned())]
         );
+        assert!(changes::orders(&db, 4).unwrap().is_empty());
     }
 }

@@ -167,6 +167,8 @@ pub enum Enrolment {
         known: Machine,
         /// What differs.
         why: &'static str,
+        /// Somebody may approve of it.
+        pending: bool,
     },
     /// The registry can't be read or written.
     Unavailable,

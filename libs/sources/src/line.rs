@@ -203,6 +203,16 @@ fn minify(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The record of an enrolment that contradicts what is known: what differs, and what the machine claims to be. `pending`:
+/// somebody may approve of it.
+pub(crate) fn conflict(claimed: &Machine, why: &str, pending: bool) -> Vec<u8> {
+    let mut record = serde_json::json!({ "why": why, "claimed": claimed });
+    if let Some(record) = record.as_object_mut().filter(|_| pending) {
+        record.insert("pending".to_owned(), true.into());
+    }
+    record.to_string().into_bytes()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {

@@ -43,7 +43,7 @@ impl Desk for Hub {
         match secret {
             _ if self.down => Enrolment::Unavailable,
             "good" => Enrolment::Accepted { node_key: "t\"1".into(), machine: facts.machine(), again: false },
-            "other" => Enrolment::Conflict { known: machine(), why: "hardware" },
+            "other" => Enrolment::Conflict { known: machine(), why: "hardware", pending: false },
             _ => Enrolment::Refused("secret_expired"),
         }
     }
@@ -463,6 +463,8 @@ fn a_post_that_is_none() {
         (b"{\"machine_snapshot\":{}}", 403),
         (b"{\"machine_snapshot\":{\"serial_number\":\"SOMEBODYELSE\"}}", 403),
         (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"}", 400),
+        (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"},\"reports\":{\"a\":1}}", 400),
+        (b"{\"machine_snapshot\":{\"serial_number\":\"C02\"},\"script_check_results\":\"\"}", 400),
         (b"[]", 400),
         (b"\xff\xfe", 400),
     ] {

@@ -33,7 +33,7 @@ impl Desk for Hub {
                 machine: Machine { unit: Some("berlin".into()), ..facts.machine() },
                 again: secret == "again",
             },
-            "other" => Enrolment::Conflict { known: machine(), why: "hardware" },
+            "other" => Enrolment::Conflict { known: machine(), why: "hardware", pending: false },
             _ => Enrolment::Refused("expired"),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipe::config::{Config, Scope, Settings, is_name};
+use registry::pending::Reenrol;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sources::munki::{Bound, Check, Expected, PrincipalUser};
@@ -28,13 +29,13 @@ pub struct Munki {
     /// The script checks with whom they are for.
     pub checks: Vec<(Scope, Check)>,
     /// Machines may enrol again with other hardware or from another unit.
-    pub reenrol_always: bool,
+    pub reenrol: Reenrol,
 }
 
 impl Munki {
     /// Reads the table, and the scripts that it names.
     pub fn read(config: &Config, table: &mut Settings) -> Self {
-        let mut read = Self { reenrol_always: super::reenrol_always(table), ..Self::default() };
+        let mut read = Self { reenrol: super::reenrol(table), ..Self::default() };
         let settings = &mut read.settings;
         match table.int("apps_full_info_shard").map(u8::try_from) {
             Some(Ok(percent @ 0..=100)) => settings.apps_full_info_shard = percent,
@@ -167,7 +168,7 @@ mod tests {
              { name = \"b\", source = \"firewall.zsh\", expect = true } ]\n",
         );
         let munki = Conf::read(&config, None).unwrap().munki;
-        assert!(munki.reenrol_always);
+        assert_eq!(munki.reenrol, Reenrol::Always);
         let settings = munki.settings;
         assert_eq!((settings.apps_full_info_shard, settings.full_sync_ms), (5, 86_400_000));
         assert_eq!(settings.principal_user_detection.unwrap().sources, ["logged_in_user"]);
@@ -188,7 +189,6 @@ mod tests {
         let script = |more: &str| format!("scripts = [ {{ name = \"a\", source = \"firewall.zsh\", {more} }} ]\n");
         for (text, key, says) in [
             ("apps_full_info_shard = 101\n".to_owned(), "apps_full_info_shard", "0 to 100"),
-            ("reenrol = \"approve\"\n".to_owned(), "reenrol", "not supported by this version"),
             ("principal_user_detection = { sources = [\"ldap\"] }\n".to_owned(), "principal_user_detection.sources", "`ldap` is none of"),
             ("full_sync = \"1s\"\n".to_owned(), "full_sync", "1m to"),
             ("scirpts = []\n".to_owned(), "scirpts", "did you mean `scripts`"),

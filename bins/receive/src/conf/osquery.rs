@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipe::config::{Finding, Settings};
+use registry::pending::Reenrol;
 use serde_json::{Value, json};
 use sources::osquery::{self, DECORATOR_STEP, Decorators, FileCategory, FilePaths, INTERVALS, Inventory};
 
@@ -21,7 +22,7 @@ pub struct Osquery {
     /// What carves of files may take.
     pub carves: CarveLimits,
     /// Machines may enrol again with other hardware or from another unit.
-    pub reenrol_always: bool,
+    pub reenrol: Reenrol,
 }
 
 /// `carves`: bytes.
@@ -59,7 +60,7 @@ impl Default for Osquery {
             settings: osquery::Settings::default(),
             inventory,
             carves: CarveLimits::default(),
-            reenrol_always: false,
+            reenrol: Reenrol::default(),
         }
     }
 }
@@ -67,7 +68,7 @@ impl Default for Osquery {
 impl Osquery {
     /// Reads the table; what is odd and does no harm goes to `warnings`.
     pub(super) fn read(table: &mut Settings, warnings: &mut Vec<Finding>) -> Self {
-        let mut read = Self { reenrol_always: super::reenrol_always(table), ..Self::default() };
+        let mut read = Self { reenrol: super::reenrol(table), ..Self::default() };
         read.options(table, warnings);
         read.settings.decorators = decorators(table);
         read.settings.file_paths = file_paths(table);

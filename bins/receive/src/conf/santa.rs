@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pipe::config::{Config, Finding, Scope, Settings as Table, nearest};
+use registry::pending::Reenrol;
 use sources::santa::{ClientMode, NAME, Policy, Rule, RuleType, Settings, identifier_flaw};
 
 /// Rules of all tables together.
@@ -25,7 +26,7 @@ pub struct Santa {
     /// What the machines of these units are told.
     pub units: BTreeMap<String, Settings>,
     /// Machines may come again with another id or from another unit.
-    pub reenrol_always: bool,
+    pub reenrol: Reenrol,
     /// The rules.
     pub rules: Vec<Rules>,
 }
@@ -47,12 +48,7 @@ impl Santa {
         if table.name() != NAME {
             table.fail("kind", "there is one Santa in a hub, and its table is [source.santa]");
         }
-        match table.word("reenrol", &["same-hardware", "always", "approve"]) {
-            Some("approve") => {
-                table.fail("reenrol", "`approve` is not supported by this version; same-hardware and always are");
-            }
-            word => self.reenrol_always = word == Some("always"),
-        }
+        self.reenrol = super::reenrol(table);
         self.settings = settings(table, &Settings::default());
         let Some(mut units) = table.table("units") else { return };
         for unit in units.keys() {
@@ -283,7 +279,6 @@ mod tests {
                 "batch_size",
             ),
             ("[source.other]\nkind = \"santa\"\n".to_owned(), "source.other.kind", "there is one Santa"),
-            ("[source.santa]\nreenrol = \"approve\"\n".to_owned(), "source.santa.reenrol", "not supported"),
             ("[rules.a]\n".to_owned(), "rules.a", "needs the key `rules`"),
             (
                 rule("type = \"BINARY\", id = \"abcde\", policy = \"BLOCKLIST\""),

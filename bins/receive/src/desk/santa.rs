@@ -7,9 +7,9 @@ use event::{Machine, Time};
 use pipe::topic::Class;
 use registry::db::{DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
-use registry::santa as state;
+use registry::{pending, santa as state};
 use sha2::{Digest as _, Sha256};
-use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Ruleset, Session, Settings, Version};
+use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Ruleset, Session, Settings, Version};
 use sources::{MachineFacts, Unavailable};
 
 use super::{Desk, claim};
@@ -23,8 +23,24 @@ const RULESETS_MAX: usize = 1024;
 /// What was looked up of late, so that a sync that changes nothing touches no database.
 #[derive(Default)]
 pub struct Memory {
-    machines: Mutex<HashMap<KeyHash, Known>>,
+    machines: Mutex<Machines>,
     rulesets: Mutex<HashMap<[u8; 32], Arc<Ruleset>>>,
+}
+
+#[derive(Default)]
+struct Machines {
+    known: HashMap<KeyHash, Known>,
+    /// How often machines were forgotten here: what was looked up before that is not to be remembered after it.
+    forgotten: u64,
+}
+
+impl Memory {
+    /// Forgets what is remembered of machines (machine keys): the state knows better.
+    pub fn forget(&self, keys: &[String]) {
+        let mut machines = lock(&self.machines);
+        machines.known.retain(|_, known| !keys.iter().any(|key| key == known.machine.key()));
+        machines.forgotten += 1;
+    }
 }
 
 #[derive(Clone)]
@@ -79,6 +95,9 @@ impl santa::Desk for Desk {
     fn client(&self, secret: &str, id: &str) -> Result<Option<Client>, Denied> {
         let Some(key) = self.key(secret, id) else { return Err(Denied::Refused("secret_bad")) };
         let known = self.known(&key).map_err(|why| self.lost("no machine can be looked up", &why))?;
+        if known.as_ref().is_some_and(|known| known.machine.client_certificate) && !self.certified {
+            return Err(Denied::Refused(registry::enrolments::Denied::NoCertificate.reason()));
+        }
         Ok(known.map(|known| self.as_client(key, known)))
     }
 
@@ -111,14 +130,18 @@ impl santa::Desk for Desk {
     fn keep(&self, client: &Client, ledger: &Ledger, rules: &[&Ruleset]) -> Result<(), Unavailable> {
         let before = client.ledger.session.as_ref().map_or("", |session| &session.id);
         let texts: Vec<([u8; 32], &str)> = rules.iter().map(|rules| (rules.hash(), rules.text())).collect();
-        let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), &texts))?;
+        let obeyed = client.ledger.ordered.filter(|_| ledger.ordered.is_none()).map(|order| order.number);
+        let kept = self.change(|tx| state::keep(tx, &client.key, before, &stored(ledger), obeyed, &texts))?;
         let mut machines = lock(&self.hub.santa.machines);
         if !kept {
-            machines.remove(&client.key); // what was remembered is not what holds
+            machines.known.remove(&client.key); // what was remembered is not what holds
             return Err(Unavailable);
         }
-        if let Some(known) = machines.get_mut(&client.key) {
-            (known.ledger, known.given) = (ledger.clone(), None);
+        if let Some(known) = machines.known.get_mut(&client.key) {
+            // An order that came in between stays.
+            let ordered = known.ledger.ordered.filter(|order| client.ledger.ordered != Some(*order));
+            let ordered = ordered.or(ledger.ordered);
+            (known.ledger, known.given) = (Ledger { ordered, ..ledger.clone() }, None);
         }
         drop(machines);
         for rules in rules {
@@ -128,14 +151,14 @@ impl santa::Desk for Desk {
     }
 
     fn gave(&self, client: &Client) {
-        if let Some(known) = lock(&self.hub.santa.machines).get_mut(&client.key) {
+        if let Some(known) = lock(&self.hub.santa.machines).known.get_mut(&client.key) {
             known.given = client.ledger.session.as_ref().map(|session| session.id.clone());
         }
     }
 
     fn was_given(&self, client: &Client) -> bool {
         let machines = lock(&self.hub.santa.machines);
-        let given = machines.get(&client.key).and_then(|known| known.given.as_ref());
+        let given = machines.known.get(&client.key).and_then(|known| known.given.as_ref());
         client.ledger.session.as_ref().is_some_and(|session| given == Some(&session.id))
     }
 
@@ -182,19 +205,26 @@ impl Desk {
     }
 
     fn known(&self, key: &KeyHash) -> Result<Option<Known>, DbError> {
-        if let Some(known) = lock(&self.hub.santa.machines).get(key) {
+        let machines = lock(&self.hub.santa.machines);
+        if let Some(known) = machines.known.get(key) {
             return Ok(Some(known.clone()));
         }
+        let forgotten = machines.forgotten;
+        drop(machines);
         let reader = self.hub.known.reader();
         let Some(machine) = machines::by_node_key(&reader, santa::NAME, key)? else { return Ok(None) };
         let ledger = read(state::ledger(&reader, key)?);
         drop(reader);
+        let known = Known { machine, ledger, given: None };
         let mut machines = lock(&self.hub.santa.machines);
-        if machines.len() >= MACHINES_MAX {
-            machines.clear();
+        if machines.forgotten != forgotten {
+            return Ok(Some(known));
+        }
+        if machines.known.len() >= MACHINES_MAX {
+            machines.known.clear();
         }
         // Whoever was faster knows better.
-        Ok(Some(machines.entry(*key).or_insert(Known { machine, ledger, given: None }).clone()))
+        Ok(Some(machines.known.entry(*key).or_insert(known).clone()))
     }
 
     fn as_client(&self, key: KeyHash, known: Known) -> Client {
@@ -226,19 +256,26 @@ impl Desk {
                 Err(denied) => return Ok(Err(Denied::Refused(denied.reason()))),
             },
         };
-        let always = self.live.conf.santa.reenrol_always;
         let mut db = self.hub.known.db();
         let mut tx = db.begin()?;
-        let (done, new) = state::enrol(&mut tx, claim, id, quota, always, &key, now)?;
+        let mut new = false;
+        let reenrol = self.live.conf.santa.reenrol;
+        let done = pending::decide(&mut tx, reenrol, santa::NAME, &claim, now, |tx, always| {
+            let (done, first) = state::enrol(tx, claim.clone(), id, quota, always, &key, now)?;
+            new = first;
+            Ok(done)
+        })?;
         tx.commit()?;
         drop(db);
         Ok(match done {
             Enrolled::UsedUp => Err(Denied::Refused("secret_used_up")),
-            Enrolled::Conflict { known, why } => Ok(santa::Enrolled::Conflict { known: self.block(known), why }),
+            Enrolled::Conflict { known, why, pending } => {
+                Ok(santa::Enrolled::Conflict { known: self.block(known), why, pending })
+            }
             Enrolled::Done { retired, .. } => {
                 let mut machines = lock(&self.hub.santa.machines);
-                machines.remove(&key);
-                retired.map(|retired| machines.remove(&retired));
+                machines.known.remove(&key);
+                retired.map(|retired| machines.known.remove(&retired));
                 drop(machines);
                 let known =
                     self.known(&key)?.ok_or_else(|| DbError::Other("what was written is not there".to_owned()))?;
@@ -290,17 +327,26 @@ fn again(facts: &MachineFacts, known: machines::Machine) -> machines::Machine {
 }
 
 fn stored(ledger: &Ledger) -> state::Ledger {
-    let session = ledger.session.as_ref().map(|s| (s.id.clone(), s.kind.name().to_owned(), s.staged, s.plan));
-    state::Ledger { session, confirmed: ledger.confirmed }
+    let session = ledger.session.as_ref().map(|s| state::Session {
+        id: s.id.clone(),
+        kind: s.kind.name().to_owned(),
+        staged: s.staged,
+        plan: s.plan,
+        obeys: s.obeys,
+    });
+    let ordered = ledger.ordered.map(|order| (order.kind.name().to_owned(), order.number));
+    state::Ledger { session, confirmed: ledger.confirmed, ordered }
 }
 
 fn read(ledger: state::Ledger) -> Ledger {
-    let session = ledger.session.map(|(id, kind, staged, plan)| {
-        // A kind of a newer program: all again.
-        let kind = Kind::of(&kind).unwrap_or(Kind::Clean);
-        Session { id, kind, staged, plan }
+    // A kind of a newer program: all again.
+    let kind = |name: &str| Kind::of(name).unwrap_or(Kind::Clean);
+    let session = ledger.session.map(|s| {
+        let state::Session { id, staged, plan, obeys, .. } = s;
+        Session { id, kind: kind(&s.kind), staged, plan, obeys }
     });
-    Ledger { session, confirmed: ledger.confirmed }
+    let ordered = ledger.ordered.map(|(name, number)| Order { kind: kind(&name), number });
+    Ledger { session, confirmed: ledger.confirmed, ordered }
 }
 
 /// A panic elsewhere leaves nothing half done behind these locks.

@@ -23,8 +23,9 @@ use registry::db::Db;
 use registry::enrolments::{self, Enrolment};
 use registry::server_key;
 use rustix::process::{Pid, Signal, kill_process};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +37,7 @@ pub struct Hub {
     pub client: Arc<ClientConfig>,
     log: Arc<Mutex<String>>,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    roots: RootCertStore,
 }
 
 pub struct Answer {
@@ -53,14 +55,12 @@ impl Hub {
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         let mut roots = RootCertStore::empty();
-        roots.add(ca.self_signed(&key).unwrap().der().clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let authority = ca.self_signed(&key).unwrap();
+        roots.add(authority.der().clone()).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+        let client = client_of(&roots).with_no_client_auth();
         let (issuer, log) = (rcgen::Issuer::new(ca, key), Arc::default());
-        let mut hub = Self { dir, child: None, client: client.into(), log, issuer };
+        let mut hub = Self { dir, child: None, client: client.into(), log, issuer, roots };
         hub.certificate("localhost");
         hub.configure(stage, more);
         Db::open(&hub.path("data/x").with_file_name("registry.db"), &[enrolments::SCHEMA]).unwrap();
@@ -81,10 +81,25 @@ impl Hub {
         std::fs::write(self.path("hub.key"), key.serialize_pem()).unwrap();
     }
 
+    /// A client with a certificate of the hub's authority.
+    pub fn certified(&self, name: &str) -> Arc<ClientConfig> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        client_of(&self.roots).with_client_auth_cert(vec![leaf.der().clone()], key).unwrap().into()
+    }
+
+    /// A client that trusts this hub and shows this one's certificate.
+    pub fn foreign(&self, other: &Hub) -> Arc<ClientConfig> {
+        let mut client = ClientConfig::clone(&self.client);
+        client.client_auth_cert_resolver = other.certified("mac").client_auth_cert_resolver.clone();
+        client.into()
+    }
+
     pub fn configure(&self, stage: &str, more: &str) {
         let listen = if stage.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
         let text = format!(
-            "version = 1\n[stage.receive]\n{listen}tls = {{ cert = \"hub.pem\", key = \"hub.key\" }}\n\
+            "version = 1\n[stage.receive]\n{listen}tls.cert = \"hub.pem\"\ntls.key = \"hub.key\"\n\
              to = \"topic:raw\"\n{stage}\n{more}\n"
         );
         std::fs::write(self.path("pipeline.toml"), text).unwrap();
@@ -245,6 +260,13 @@ impl Drop for Hub {
             eprintln!("--- log of receive\n{}", self.log());
         }
     }
+}
+
+fn client_of(roots: &RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
 }
 
 pub fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {

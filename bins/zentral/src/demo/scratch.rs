@@ -96,6 +96,7 @@ impl Scratch {
                 quota: None,
                 expires: Some("7d".to_owned()),
                 tags: vec!["demo".to_owned()],
+                client_certificate: false,
                 json: true,
             };
             enrol::create(&self.config, &args).map(|(_, secret)| (unit, secret)).map_err(|e| e.text)

@@ -8,13 +8,15 @@ use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::Config;
 use registry::db::{Db, DbError, Schema, has_schema};
-use registry::{inventory, machines, tags};
+use registry::pending::{self, Pending};
+use registry::{inventory, machines, santa, tags};
 use serde_json::{Map, Value, json};
 
 /// All machines.
 pub struct Known {
     machines: BTreeMap<String, One>,
     inventory: Option<Db>,
+    receive: Option<Db>,
 }
 
 /// One machine.
@@ -39,8 +41,9 @@ impl Known {
                 all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
             }
         }
-        if let Some(db) = look(&state.join("receive.db"), &machines::SCHEMA)? {
-            for listed in read(machines::list(&db))? {
+        let receive = look(&state.join("receive.db"), &machines::SCHEMA)?;
+        if let Some(db) = &receive {
+            for listed in read(machines::list(db))? {
                 let one = all.entry(listed.machine.key().to_owned()).or_default();
                 let (enrolled, heard) = (Time::from_ms(listed.enrolled), Time::from_ms(listed.last_seen));
                 let seen = one.sources.entry(listed.source).or_insert((enrolled, heard));
@@ -65,7 +68,7 @@ impl Known {
                 one.block.serial_number = Some(key.clone());
             }
         }
-        Ok(Self { machines: all, inventory })
+        Ok(Self { machines: all, inventory, receive })
     }
 
     /// The keys of all.
@@ -87,6 +90,33 @@ impl Known {
             [key] => Ok(Some((*key).clone())),
             [a, b, ..] => Err(StageError::usage(format!("several machines are called `{name}`: {a}, {b}"))),
         }
+    }
+
+    /// Whether this source knows it.
+    pub fn has_source(&self, key: &str, source: &str) -> bool {
+        self.machines.get(key).is_some_and(|one| one.sources.contains_key(source))
+    }
+
+    /// The enrolments as this machine that wait for somebody's leave, or have it and have not come again.
+    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, StageError> {
+        self.receive.as_ref().map_or(Ok(Vec::new()), |db| read(pending::of(db, key)))
+    }
+
+    /// What was ordered of it and is not done, and what waits for an order.
+    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, StageError> {
+        let mut waits = Map::new();
+        if let Some(db) = &self.receive {
+            waits.extend(read(santa::ordered(db, key))?.map(|kind| ("sync".to_owned(), kind.into())));
+        }
+        let told = |one: Pending| {
+            json!({"source": one.source, "hardware": one.hardware, "why": one.why, "first": one.first, "last": one.last,
+                "approved": one.approved})
+        };
+        let pending: Vec<Value> = self.pending(key)?.into_iter().map(told).collect();
+        if !pending.is_empty() {
+            waits.insert("pending".to_owned(), pending.into());
+        }
+        Ok(waits)
     }
 
     /// Its block in events.

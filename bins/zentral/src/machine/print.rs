@@ -98,6 +98,13 @@ pub fn shown(whole: &Map<String, Value>) -> String {
         out += &printable(&format!("{key:<16} {}{by}", text(value)));
         out.push('\n');
     }
+    for one in whole.get("pending").and_then(Value::as_array).into_iter().flatten() {
+        let of = |key: &str| one.get(key).map(text).unwrap_or_default();
+        let leave = if one.get("approved").is_some_and(Value::is_null) { "waits" } else { "approved" };
+        let line = format!("{leave:<16} {} {} ({}), last {}", of("source"), of("hardware"), of("why"), of("last"));
+        out += &printable(&line);
+        out.push('\n');
+    }
     for (kind, things) in whole.get("parts").and_then(Value::as_object).into_iter().flatten() {
         let by = whole.get("told_by").and_then(|told| told.get(kind)).map(text).unwrap_or_default();
         let n = things.as_array().map_or(0, Vec::len);

@@ -26,6 +26,7 @@ use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time, json};
 
 use crate::legacy::Said;
+use crate::line::conflict;
 use crate::whole;
 use crate::{Lines, MachineFacts, Refusal, Reply, ReplyBody, Request, Route, Sink, Source, Speaker};
 
@@ -180,7 +181,7 @@ impl Asked<'_> {
             let claimed = crate::osquery::facts::name(serial);
             let claimed = Machine { serial_number: claimed, ..Machine::default() };
             let mut lines = Lines::new(NAME, self.request, &machine);
-            lines.own("conflict", &conflict(&claimed, "serial"));
+            lines.own("conflict", &conflict(&claimed, "serial", false));
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
         }
         Err(refused("conflict", "this is the serial number of another machine"))
@@ -213,9 +214,4 @@ fn object(bytes: &[u8]) -> Result<Vec<u8>, Reply> {
 /// The string that a member of a canonical object is.
 fn text<'o>(object: &'o [u8], key: &str) -> Option<std::borrow::Cow<'o, str>> {
     json::get(object, key).and_then(json::parse_str)
-}
-
-/// The body of a line about a conflict.
-fn conflict(claimed: &Machine, why: &str) -> Vec<u8> {
-    serde_json::json!({ "why": why, "claimed": claimed }).to_string().into_bytes()
 }

@@ -25,7 +25,7 @@ use event::inventory::Snapshot;
 use event::{Event, Machine, Raw, Time};
 use serde_json::Value;
 
-pub use desk::{Bundle, Client, Denied, Desk, Enrolled, Ledger, Member, Session};
+pub use desk::{Bundle, Client, Denied, Desk, Enrolled, Ledger, Member, Order, Session};
 pub use rules::{Policy, Rule, RuleType, Ruleset, Version, identifier_flaw};
 pub use settings::{ClientMode, NEVER, Settings};
 pub use sync::Kind;

@@ -59,10 +59,7 @@ pub static PIECES: [Piece; 23] = [
         ],
     ),
     piece("santa-batch", &[("source.santa", "units.batch = { batch_size = 2 }"), ("unit.batch", "")]),
-    piece(
-        "santa-certificate",
-        &[("source.santa", "units.mtls = { client_certificate_auth = true }"), ("unit.mtls", "")],
-    ),
+    piece("client-ca", &[("stage.receive", "tls.client_ca = \"tls/ca.pem\"")]),
     // Many cases bring the same serial number with another machine id, each as if it were the first.
     instead("santa-again", "", &[("source.santa", "reenrol = \"always\"")]),
     piece("munki", &[("source.munki", "")]),
@@ -136,7 +133,7 @@ pub fn text(port: u16, taken: &BTreeSet<&'static str>, now: &BTreeSet<&'static s
         (
             "stage.receive",
             format!(
-                "listen = \"127.0.0.1:{port}\"\ntls = {{ cert = \"tls/hub.pem\", key = \"tls/hub.key\" }}\nto = \"topic:raw\""
+                "listen = \"127.0.0.1:{port}\"\ntls.cert = \"tls/hub.pem\"\ntls.key = \"tls/hub.key\"\nto = \"topic:raw\""
             ),
         ),
         (

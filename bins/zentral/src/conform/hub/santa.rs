@@ -15,7 +15,7 @@ const PAGES_MAX: usize = 20;
 pub fn wish(name: &str, option: &str) -> Option<Wish> {
     let (unit, pieces): (_, &'static [&'static str]) = match (name, option) {
         ("santa_enrollment", option) if option.starts_with("block_usb_mount") => (Some("usb"), &["santa", "santa-usb"]),
-        ("santa_enrollment", "client_certificate_auth") => (Some("mtls"), &["santa", "santa-certificate"]),
+        ("santa_enrollment", "client_certificate_auth") => (None, &["santa", "client-ca"]),
         ("santa_enrolled_machine", "batch=2") => (Some("batch"), &["santa", "santa-batch"]),
         // Bundles are asked for by the settings that a preflight has brought.
         ("santa_enrolled_machine" | "santa_rule_confirmed", _) => (None, &["santa", "santa-bundles"]),
@@ -32,7 +32,8 @@ pub fn word(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<bool, Strin
     let own = format!("tags = [\"{}\"]", f.own_tag);
     match (name, option) {
         ("santa_enrollment", option) => {
-            let secret = if option == "expired" { expired(f, "santa")? } else { f.enrolment("santa", &[])? };
+            let more: &[&str] = if option == "client_certificate_auth" { &["--client-certificate"] } else { &[] };
+            let secret = if option == "expired" { expired(f, "santa")? } else { f.enrolment("santa", more)? };
             f.set("SANTA_SECRET", &secret);
             if option == "revoked" {
                 f.hub.run(&["enrol", "revoke", secret.split('.').nth(1).unwrap_or("")])?;

@@ -60,9 +60,9 @@ pub(super) fn take_in(
     match asked.desk.enrol(NAME, secret, claim) {
         Enrolment::Unavailable => Err(Reply::busy()),
         Enrolment::Refused(reason) => Err(Reply::error(400, reason, "this secret lets nobody in")),
-        Enrolment::Conflict { known, why } => {
+        Enrolment::Conflict { known, why, pending } => {
             let mut lines = Lines::new(NAME, asked.request, &known);
-            lines.own("conflict", &conflict(&claim.machine(), why));
+            lines.own("conflict", &conflict(&claim.machine(), why, pending));
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
             Err(Reply::error(400, "conflict", "this machine is known as another"))
         }

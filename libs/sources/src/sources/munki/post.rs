@@ -28,6 +28,9 @@ const RESULTS_MAX: usize = 1000;
 const AHEAD_MS: i64 = 10 * 60_000;
 /// The member that managed installs are told in.
 const INSTALLS: &str = "managed_installs";
+/// The lists of what a run has brought. Of a list one broken item costs only itself; what is no list costs the post.
+const REPORTS: &str = "reports";
+const RESULTS: &str = "script_check_results";
 /// The lists of a snapshot whose items stand for themselves.
 const LISTS: [&str; 7] =
     ["osx_app_instances", "profiles", "certificates", "disks", "network_interfaces", "extensions", INSTALLS];
@@ -44,6 +47,11 @@ pub(super) fn answer(asked: &Asked<'_>, body: &mut dyn BufRead, sink: &mut dyn S
     let told = pieces::members(pieces::object(&bytes)?);
     let snapshot = pieces::said(&told, "machine_snapshot").filter(|text| text.starts_with(b"{"));
     let snapshot = snapshot.ok_or_else(|| Reply::error(400, "missing_key", "machine_snapshot is missing"))?;
+    for list in [REPORTS, RESULTS] {
+        if pieces::said(&told, list).is_some_and(|text| !text.starts_with(b"[")) {
+            return Err(Reply::error(400, "bad_list", &format!("{list} is no list")));
+        }
+    }
     let snapshot = pieces::members(snapshot);
     let machine = asked.only(who, serial(&snapshot).as_deref(), sink)?;
 
@@ -96,10 +104,10 @@ impl Post<'_> {
         let now = self.asked.request.received.ms();
         let lost = pieces::said(told, "last_seen_report_found") == Some(b"false");
         let mut listed = None;
-        if let Some(reports) = pieces::said(told, "reports") {
+        if let Some(reports) = pieces::said(told, REPORTS) {
             listed = self.reports(reports, lost, &mut state)?;
         }
-        if let Some(results) = pieces::said(told, "script_check_results") {
+        if let Some(results) = pieces::said(told, RESULTS) {
             self.checks(results, now, &mut state)?;
         }
         let installs = pieces::said(told, INSTALLS).or(listed.as_deref());
@@ -124,14 +132,11 @@ impl Post<'_> {
         let last = state.report.clone().filter(|_| !lost);
         let mut seen: HashSet<String> = last.into_iter().collect();
         let (mut newest, mut listed, mut rows) = (state.report_at.filter(|_| !lost), None, 0);
-        if !reports.starts_with(b"[") {
-            self.broken("reports", reports)?;
-        }
         for (number, text) in pieces::items(reports).enumerate() {
             let report = match Report::read(text, &settings.collected_condition_keys) {
                 Ok(report) if number < REPORTS_MAX && rows + report.rows.len() <= ROWS_MAX => report,
                 _ => {
-                    self.broken("reports", text)?;
+                    self.broken(REPORTS, text)?;
                     continue;
                 }
             };
@@ -155,15 +160,12 @@ impl Post<'_> {
         // Those that were due count as run, whether there is a result or not: a script that never ends must not be
         // tried again at every run.
         let mut ran: Vec<Ran> = checks.iter().filter_map(|check| known(check, state, now)).collect();
-        if !results.starts_with(b"[") {
-            self.broken("script_check_results", results)?;
-        }
         for text in pieces::items(results).take(RESULTS_MAX) {
             let result = pieces::canonical(text).and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             let of = |key: &str| result.as_ref().and_then(|result| result.get(key));
             let status = of("status").and_then(Value::as_i64).and_then(Status::of);
             let (Some(pk), Some(status)) = (of("pk").and_then(Value::as_str), status) else {
-                self.broken("script_check_results", text)?;
+                self.broken(RESULTS, text)?;
                 continue;
             };
             // One that there is no more, or another version of it: its result means nothing any more.

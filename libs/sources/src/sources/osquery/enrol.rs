@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use event::{Machine, json};
+use event::json;
 
 use super::{NAME, facts, node_invalid};
+use crate::line::conflict;
 use crate::{Desk, Enrolment, Lines, MachineFacts, Reply, ReplyBody, Request, Sink};
 
 /// A longer secret is none of ours.
@@ -49,9 +50,9 @@ pub(super) fn take_in(
     match desk.enrol(NAME, secret, facts) {
         Enrolment::Unavailable => Err(Reply::busy()),
         Enrolment::Refused(reason) => Err(node_invalid(reason)),
-        Enrolment::Conflict { known, why } => {
+        Enrolment::Conflict { known, why, pending } => {
             let mut lines = Lines::new(NAME, request, &known);
-            lines.own("conflict", &conflict(&facts.machine(), why));
+            lines.own("conflict", &conflict(&facts.machine(), why, pending));
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
             Err(node_invalid("conflict"))
         }
@@ -79,16 +80,6 @@ fn line(object: &[u8], again: bool) -> Vec<u8> {
         out.extend_from_slice(b"\":");
         out.extend_from_slice(value);
     }
-    out.push(b'}');
-    out
-}
-
-fn conflict(claimed: &Machine, why: &str) -> Vec<u8> {
-    let mut out = b"{\"why\":".to_vec();
-    json::write_str(why, &mut out);
-    out.extend_from_slice(b",\"claimed\":");
-    // A plain struct into a Vec: cannot fail.
-    let _ = serde_json::to_writer(&mut out, claimed);
     out.push(b'}');
     out
 }

@@ -101,6 +101,17 @@ pub struct Ledger {
     pub session: Option<Session>,
     /// The set of rules that it has; none: nobody knows.
     pub confirmed: Option<[u8; 32]>,
+    /// A clean sync that somebody has ordered, until one was confirmed.
+    pub ordered: Option<Order>,
+}
+
+/// An order of a sync of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// What becomes of the rules that the machine has.
+    pub kind: Kind,
+    /// Its number: no other order has it.
+    pub number: u64,
 }
 
 /// A sync that gives something.
@@ -114,6 +125,8 @@ pub struct Session {
     pub staged: [u8; 32],
     /// What it is given for that.
     pub plan: [u8; 32],
+    /// The number of the order that it obeys.
+    pub obeys: Option<u64>,
 }
 
 /// Why a machine is not let in.
@@ -144,6 +157,8 @@ pub enum Enrolled {
         known: Machine,
         /// What differs.
         why: &'static str,
+        /// Somebody may approve of it.
+        pending: bool,
     },
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::desk::{Client, Enrolled};
 use super::{Asking, NAME, PREFLIGHT_MAX, denied, fields, legacy, proto, sync};
+use crate::line::conflict;
 use crate::osquery::facts;
 use crate::{Lines, MachineFacts, Reply, Sink};
 
@@ -129,9 +130,9 @@ pub(super) fn enrol(
 ) -> Result<Client, Reply> {
     sink.long().map_err(|_| Reply::busy())?; // what follows waits for the disk
     match asking.desk.enrol(asking.secret, asking.id, facts).map_err(denied)? {
-        Enrolled::Conflict { known, why } => {
+        Enrolled::Conflict { known, why, pending } => {
             let mut lines = Lines::new(NAME, asking.request, &known);
-            lines.own("conflict", &conflict(&facts.machine(), why));
+            lines.own("conflict", &conflict(&facts.machine(), why, pending));
             lines.flush(sink, true).map_err(|_| Reply::busy())?;
             Err(Reply::error(403, "conflict", "not admitted"))
         }
@@ -158,9 +159,4 @@ fn enrolment(object: &[u8], again: bool) -> Vec<u8> {
     }
     out.push(b'}');
     out
-}
-
-fn conflict(claimed: &Machine, why: &str) -> Vec<u8> {
-    let claim = serde_json::json!({"why": why, "claimed": claimed});
-    claim.to_string().into_bytes()
 }

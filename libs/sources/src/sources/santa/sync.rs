@@ -13,7 +13,7 @@ use super::{Asking, proto};
 use crate::{Reply, Sink};
 
 /// What becomes of the rules that a machine has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// They stay; what changed is given.
     Normal,
@@ -104,7 +104,8 @@ pub(super) fn begin(
     }
     sink.long().map_err(|_| Reply::busy())?; // what follows waits for the disk
     let id = asking.request.id.to_owned();
-    let session = Session { id, kind, staged: target.hash(), plan: plan.hash() };
+    let obeys = client.ledger.ordered.filter(|order| kind >= order.kind).map(|order| order.number);
+    let session = Session { id, kind, staged: target.hash(), plan: plan.hash(), obeys };
     let ledger = Ledger { session: Some(session), ..client.ledger };
     desk.keep(&client, &ledger, &[&target, &plan]).map_err(|_| Reply::busy())?;
     Ok((Client { ledger, ..client }, Some(plan)))
@@ -176,15 +177,18 @@ pub(super) fn postflight(
     sink: &mut dyn Sink,
 ) -> Result<Reply, Reply> {
     let confirms = client.ledger.session.as_ref().filter(|_| asking.desk.was_given(&client));
-    let staged = confirms.map(|session| session.staged);
-    if staged.is_some() {
+    let done = confirms.map(|session| Ledger {
+        session: None,
+        confirmed: Some(session.staged),
+        ordered: client.ledger.ordered.filter(|order| session.obeys != Some(order.number)),
+    });
+    if done.is_some() {
         sink.long().map_err(|_| Reply::busy())?;
     }
-    if let Some(mut lines) = asking.said(&client.machine, object, staged.is_some()) {
+    if let Some(mut lines) = asking.said(&client.machine, object, done.is_some()) {
         lines.flush(sink, true).map_err(|_| Reply::busy())?;
     }
-    if staged.is_some() {
-        let ledger = Ledger { session: None, confirmed: staged };
+    if let Some(ledger) = done {
         asking.desk.keep(&client, &ledger, &[]).map_err(|_| Reply::busy())?;
     }
     Ok(Reply { records: 1, ..asking.done() })
@@ -198,11 +202,13 @@ pub(super) fn has_none(object: &[u8]) -> bool {
 
 /// The kind of a sync, given what the machine says at preflight.
 pub(super) fn kind(client: &Client, object: &[u8], confirmed: Option<&Ruleset>) -> Kind {
-    let lost = client.ledger.session.as_ref().map(|session| session.kind).filter(|kind| *kind != Kind::Normal);
+    let lost = client.ledger.session.as_ref().map(|session| session.kind);
+    let ordered = client.ledger.ordered.map(|order| order.kind);
     let emptied = has_none(object) && confirmed.is_some_and(|rules| !rules.rules().is_empty());
     let never = client.ledger.confirmed.is_none();
     let asks = fields::flag(object, "request_clean_sync");
-    lost.unwrap_or(if never || emptied || asks { Kind::Clean } else { Kind::Normal })
+    let own = if never || emptied || asks { Kind::Clean } else { Kind::Normal };
+    [lost, ordered].into_iter().flatten().fold(own, Kind::max)
 }
 
 #[cfg(test)]

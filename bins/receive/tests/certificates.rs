@@ -1,0 +1,112 @@
+//! Certificates of agents: they are asked for, and must be shown by the machines of an enrolment that says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::santad::Santad;
+use common::{Conn, Hub, enrol_body, wait};
+use registry::db::Db;
+use registry::enrolments::{self, Enrolment};
+use registry::server_key;
+use rustix::process::Signal;
+use rustls::ClientConfig;
+use serde_json::{Value, json};
+
+const ASKED: &str = "tls.client_ca = \"ca.pem\"\n";
+const UNIT: &str = "[unit.berlin]\n";
+
+/// The secret of an enrolment whose machines must show a certificate.
+fn certified(hub: &Hub, source: &str) -> String {
+    let schemas = [enrolments::SCHEMA, enrolments::CERTIFICATES];
+    let mut db = Db::open(&hub.path("data/registry.db"), &schemas).unwrap();
+    let wanted =
+        Enrolment { unit: "berlin".into(), source: source.into(), client_certificate: true, ..Enrolment::default() };
+    let made = enrolments::make(&mut db, wanted, 0).unwrap();
+    server_key::read(&hub.path("data")).unwrap().unwrap().secret(&made.id, made.generation)
+}
+
+fn with(hub: &Hub, client: &Arc<ClientConfig>) -> Conn {
+    Conn::new(&hub.address(), client)
+}
+
+fn config(conn: &mut Conn, node_key: &Value) -> Value {
+    conn.post("config", json!({ "node_key": node_key }).to_string().as_bytes(), "").body
+}
+
+#[test]
+fn santa_without_its_certificate_is_nobody() {
+    let hub = Hub::new(ASKED, UNIT);
+    let (secret, (_, open)) = (certified(&hub, "santa"), hub.enrolment("berlin", "santa", None, None));
+    let (client, bare) = (hub.certified("mac"), &mut hub.connect());
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    assert_eq!(ada.ask(bare, "preflight", &ada.said()).status, 403);
+    assert_eq!(hub.refused("no_certificate"), 1.0);
+    assert_eq!(ada.sync(&mut with(&hub, &client)), 1);
+    for stage in ["preflight", "ruledownload", "eventupload", "postflight"] {
+        assert_eq!(ada.ask(bare, stage, &ada.said()).status, 403, "{stage}");
+    }
+    // A session that is resumed has its certificate still.
+    assert_eq!(ada.sync(&mut with(&hub, &client)), 0);
+    assert_eq!(Santad::new(&open, 2, "2025.6").sync(bare), 1, "another enrolment asks for none");
+    assert_eq!(Santad::new(&open, 3, "2025.6").sync(&mut with(&hub, &client)), 1, "and takes one");
+}
+
+#[test]
+fn a_node_key_alone_opens_nothing() {
+    let mut hub = Hub::new(ASKED, UNIT);
+    let secret = certified(&hub, "osquery");
+    let client = hub.certified("mac");
+    let body = enrol_body(&secret, "ZTST00000001", "U-1").to_string();
+    let refused = hub.connect().post("enroll", body.as_bytes(), "").body;
+    assert_eq!((&refused["node_invalid"], refused.get("node_key")), (&true.into(), None));
+    let taken = with(&hub, &client).post("enroll", body.as_bytes(), "").body;
+    let key = &taken["node_key"];
+    // Sessions outlive the process.
+    for _ in 0..2 {
+        assert!(config(&mut with(&hub, &client), key).get("schedule").is_some());
+        assert_eq!(config(&mut hub.connect(), key)["node_invalid"], true);
+        hub.kill();
+        hub.start();
+    }
+}
+
+#[test]
+fn whose_certificate_is_of_another_authority_is_sent_away() {
+    let hub = Hub::new(ASKED, UNIT);
+    let other = Hub::new("", UNIT);
+    let mut conn = with(&hub, &hub.foreign(&other));
+    let asked = std::io::Write::write_all(&mut conn.0, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(asked.is_err() || conn.try_answer().is_err());
+    wait("the refusal to be counted", || (hub.closed("tls") > 0.0).then_some(()));
+}
+
+#[test]
+fn a_session_of_before_is_not_resumed_under_another_authority() {
+    let hub = Hub::new("", UNIT);
+    let client = hub.certified("mac");
+    let mut reloads = 0;
+    let mut reload = |stage: &str| {
+        hub.configure(stage, UNIT);
+        hub.signal(Signal::HUP);
+        reloads += 1;
+        wait("a reload", || (hub.log().matches("zentral receive: reloaded").count() >= reloads).then_some(()));
+    };
+    // Nobody asks for its certificate; then somebody does, and the session that it has must not keep it from being shown.
+    let mut ada = Santad::new(&hub.enrolment("berlin", "santa", None, None).1, 1, "2025.6");
+    ada.sync(&mut with(&hub, &client));
+    reload(ASKED);
+    let mut bob = Santad::new(&certified(&hub, "santa"), 2, "2025.6");
+    bob.sync(&mut with(&hub, &client));
+    // And a certificate of an authority that is none any more is worth nothing.
+    reload("");
+    assert_eq!(bob.ask(&mut with(&hub, &client), "preflight", &bob.said()).status, 403);
+}
