@@ -80,6 +80,27 @@ fn a_node_key_alone_opens_nothing() {
 }
 
 #[test]
+fn munki_of_2017_shows_it_with_its_secret() {
+    let hub = Hub::new(&format!("{ASKED}legacy_paths = true\n"), &format!("{UNIT}[source.munki]\n"));
+    let header = format!("Zentral-API-Secret: {}$SERIAL$C02MUNKI\r\n", certified(&hub, "munki"));
+    // What is refused here is told as text, so only the status is read.
+    let job = |conn: &mut Conn| {
+        let who = json!({"machine_serial_number": "C02MUNKI"}).to_string();
+        let head =
+            format!("POST /munki/job_details/ HTTP/1.1\r\nHost: h\r\n{header}Content-Length: {}\r\n\r\n", who.len());
+        conn.send(&[head.as_bytes(), who.as_bytes()].concat());
+        let mut status = [0; 12];
+        std::io::Read::read_exact(&mut conn.0, &mut status).unwrap();
+        String::from_utf8_lossy(&status)[9..].parse::<u16>().unwrap()
+    };
+    let client = hub.certified("mac");
+    assert_eq!(job(&mut hub.connect()), 403);
+    assert_eq!(job(&mut with(&hub, &client)), 200);
+    assert_eq!(job(&mut hub.connect()), 403, "though it is in");
+    assert_eq!(job(&mut with(&hub, &client)), 200);
+}
+
+#[test]
 fn whose_certificate_is_of_another_authority_is_sent_away() {
     let hub = Hub::new(ASKED, UNIT);
     let other = Hub::new("", UNIT);

@@ -216,16 +216,16 @@ pub fn by_node_key(db: &Db, source: &str, node_key: &KeyHash) -> Result<Option<M
     Ok(db.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read_own))
 }
 
-/// The machine of this key.
-pub fn by_key(db: &Db, source: &str, key: &str) -> Result<Option<Machine>, DbError> {
-    let sql = format!("{COLUMNS} WHERE source = $1 AND key = $2");
-    Ok(db.query(&sql, &[source.into(), key.into()])?.first().map(read))
-}
-
 /// The same within a transaction.
 pub fn by_key_hash(tx: &mut Tx<'_>, source: &str, node_key: &KeyHash) -> Result<Option<Machine>, DbError> {
     let sql = format!("{OWN_COLUMNS} WHERE node_key = $1 AND source = $2");
     Ok(tx.query(&sql, &[node_key.as_slice().into(), source.into()])?.first().map(read_own))
+}
+
+/// The machine of this key.
+pub fn by_key(db: &Db, source: &str, key: &str) -> Result<Option<Machine>, DbError> {
+    let sql = format!("{OWN_COLUMNS} WHERE source = $1 AND key = $2");
+    Ok(db.query(&sql, &[source.into(), key.into()])?.first().map(read_own))
 }
 
 /// The machine of this key is no more: its node keys open nothing, it counts in no quota, and nothing is known of what it

@@ -76,7 +76,6 @@ impl sources::munki::Desk for Desk {
 
 impl Desk {
     fn knows(&self, secret: &str, serial: &str) -> Result<Speaker, DbError> {
-        self.hub.look();
         let Some((enrolment, _)) = self.hub.key.open(secret) else { return Ok(Speaker::Unknown) };
         let known = machines::by_key(&self.hub.known.reader(), NAME, serial)?;
         let Some(machine) = known.filter(|machine| machine.serial.is_some()) else { return Ok(Speaker::Unknown) };
@@ -84,7 +83,8 @@ impl Desk {
         // token worthless.
         let speaks = machine.enrolment == enrolment
             || self.verify(NAME, secret, Time::now().ms())?.is_ok_and(|enrolment| enrolment.unit == machine.unit);
-        Ok(if speaks { Speaker::Known(self.block(machine)) } else { Speaker::Unknown })
+        let shown = self.certified || !machine.client_certificate;
+        Ok(if speaks && shown { Speaker::Known(self.block(machine)) } else { Speaker::Unknown })
     }
 
     fn down(&self, why: &DbError) -> Unavailable {
