@@ -89,7 +89,7 @@ impl Normalize {
         };
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
-            if machines.learn(tx, &raw, facts.as_ref())? {
+            if machines.learn(tx, &raw, kind, facts.as_ref())? {
                 self.direct.forget();
             }
         }
@@ -135,13 +135,14 @@ impl Normalize {
             inventory.sight(tx, raw)?;
             return Ok("empty");
         };
-        Ok(match inventory.take(tx, raw, kind, snapshot, events)? {
-            Taken::New { machine: Some(key) } => {
-                machines.renewed(&key);
-                self.direct.forget();
-                "empty"
-            }
-            Taken::New { machine: None } => "empty",
+        let (taken, key) = inventory.take(tx, raw, kind, snapshot, events)?;
+        if let Some(key) = key
+            && machines.renewed(tx, &key)?
+        {
+            self.direct.forget();
+        }
+        Ok(match taken {
+            Taken::New => "empty",
             Taken::Same => "unchanged",
             Taken::Older => "older",
             Taken::Nobody => "no_machine",
@@ -358,7 +359,7 @@ mod tests {
         let mut stage = Normalize::new(true);
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {
             let facts = sources::osquery::SOURCE.facts(raw);
-            stage.machines.as_mut().unwrap().learn(tx, raw, facts.as_ref()).unwrap();
+            stage.machines.as_mut().unwrap().learn(tx, raw, "osquery", facts.as_ref()).unwrap();
             let event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
             let (known, config) = (stage.machines.as_mut(), stage.config.as_deref());
             let machine = complete(known, config, event.machine.unwrap(), tx).unwrap();

@@ -15,7 +15,7 @@ struct Hub(Db, Inventory);
 
 impl Hub {
     fn new() -> Self {
-        Self(Db::memory(&[state::SCHEMA]).unwrap(), Inventory::new(SILENT))
+        Self(Db::memory(&[machines::SCHEMA, state::SCHEMA]).unwrap(), Inventory::new(SILENT))
     }
 
     fn restart(&mut self) {
@@ -34,7 +34,7 @@ impl Hub {
         let raw = raw(minute, key, source);
         let mut events = self.1.tick(&mut tx, raw.received).unwrap();
         let taken = match snapshot {
-            Some(snapshot) => Some(self.1.take(&mut tx, &raw, source, snapshot, &mut events).unwrap()),
+            Some(snapshot) => Some(self.1.take(&mut tx, &raw, source, snapshot, &mut events).unwrap().0),
             None => {
                 self.1.sight(&mut tx, &raw).unwrap();
                 None
@@ -114,12 +114,12 @@ fn a_machine_is_told_once_and_then_what_changes() {
     assert_eq!(hub.heard(61, "C03"), [""; 0], "once");
     // What is told from the future is told now.
     let taken = |hub: &mut Hub, at, minute| hub.line(minute, "C02", "osquery", Some(snapshot(at, os("4")))).1;
-    assert!(matches!(taken(&mut hub, 9_999, 62), Some(Taken::New { .. })));
+    assert_eq!(taken(&mut hub, 9_999, 62), Some(Taken::New));
     assert_eq!(taken(&mut hub, 63, 63), Some(Taken::Same));
     let nobody = Snapshot { machine: Machine::default(), ..snapshot(0, os("1")) };
     let mut tx = hub.0.begin().unwrap();
     let raw = Raw { machine: Machine::default(), ..raw(64, "", "osquery") };
-    assert_eq!(hub.1.take(&mut tx, &raw, "osquery", nobody, &mut Vec::new()).unwrap(), Taken::Nobody);
+    assert_eq!(hub.1.take(&mut tx, &raw, "osquery", nobody, &mut Vec::new()).unwrap(), (Taken::Nobody, None));
 }
 
 #[test]

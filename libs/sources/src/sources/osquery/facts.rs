@@ -1,6 +1,7 @@
 //! What a record says about its machine, and what is too good to be true.
 
 use event::{Machine, Raw, json};
+use serde_json::Value;
 
 use crate::MachineFacts;
 
@@ -81,13 +82,9 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
     let details = json::get(request, "host_details").unwrap_or(b"{}");
     let of = |table: &str, column: &str| json::get(details, table).and_then(|row| text(json::get(row, column)?));
     let system = |column| of("system_info", column);
-    let os = |column| of("os_version", column);
+    let os = |column: &str| of("os_version", column);
     let identifier = json::get(request, "host_identifier").and_then(text);
-    let version = os("version").and_then(|v| name(&v)).or_else(|| {
-        let parts: Vec<String> =
-            ["major", "minor", "patch"].into_iter().filter_map(os).filter(|p| !p.is_empty()).collect();
-        name(&parts.join("."))
-    });
+    let version = version(&os);
     let platform = json::get(request, "platform_type").and_then(text).and_then(|mask| platform_of_mask(&mask));
     MachineFacts {
         serial_number: system("hardware_serial").and_then(|s| serial(&s)),
@@ -102,6 +99,33 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
         platform: platform.or_else(|| platform_of_os(&os("platform")?, &os("platform_like").unwrap_or_default())),
         os_version: version,
         agent_version: of("osquery_info", "version").and_then(|v| name(&v)),
+    }
+}
+
+/// The version of an operating system, of the columns of `os_version`.
+fn version(of: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    of("version").and_then(|version| name(&version)).or_else(|| {
+        let parts: Vec<String> =
+            ["major", "minor", "patch"].into_iter().filter_map(of).filter(|part| !part.is_empty()).collect();
+        name(&parts.join("."))
+    })
+}
+
+/// The version that a row of `os_version` says.
+pub(super) fn os_version(row: &Value) -> Option<String> {
+    version(&|column| column_of(row, column))
+}
+
+/// The host name that a row of `system_info` says.
+pub(super) fn hostname(row: &Value) -> Option<String> {
+    ["hostname", "computer_name"].into_iter().find_map(|column| name(&column_of(row, column)?))
+}
+
+fn column_of(row: &Value, column: &str) -> Option<String> {
+    match row.get(column)? {
+        Value::String(text) => Some(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use event::inventory::Snapshot;
-use event::{Body, Raw, Time};
+use event::{Body, Machine, Raw, Time};
 use serde_json::{Map, Value};
 
 use super::windows;
 use super::{LEGACY, NAME, TABLE, platform_tables};
 use crate::Refusal;
+use crate::osquery::facts;
 
 /// Rows that are looked at.
 const ROWS_MAX: usize = 200_000;
@@ -84,7 +85,20 @@ pub fn snapshot(raw: &Raw, taken: impl FnOnce(Option<&Value>) -> Time) -> Option
         return Some(Err(Refusal::new("shape", "the inventory has no row of a table that is known")));
     }
     let taken = taken(record.get("unixTime"));
-    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: raw.machine.clone(), parts }))
+    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: machine(raw, rows), parts }))
+}
+
+/// The machine as its rows say it today; the line says it as it was when it enrolled.
+fn machine(raw: &Raw, rows: &[Value]) -> Machine {
+    let table = |name: &str| rows.iter().find(|row| row.get(TABLE).and_then(Value::as_str) == Some(name));
+    let (system, os) = (table("system_info").map(facts::hostname), table("os_version").map(facts::os_version));
+    let mut machine = raw.machine.clone();
+    for (have, said) in [(&mut machine.hostname, system.flatten()), (&mut machine.os_version, os.flatten())] {
+        if said.is_some() {
+            *have = said;
+        }
+    }
+    machine
 }
 
 /// The rows by kind. A row that is none, or of a table that nobody asked for, is passed over alone.
@@ -193,6 +207,8 @@ mod tests {
         );
         assert_eq!((&parts["certificate"], &parts["deb_package"]), (&json!([]), &Value::Null), "asked, and not asked");
         assert_eq!((told.taken.ms(), told.source.as_str()), (5, "osquery"));
+        let said = (told.machine.hostname.as_deref(), told.machine.os_version.as_deref());
+        assert_eq!(said, (Some("x"), Some("11.5")), "as it is now");
     }
 
     #[test]
