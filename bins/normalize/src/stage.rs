@@ -87,17 +87,18 @@ impl Normalize {
             out.refused(line, "unknown_source", format!("there is no source `{}`", raw.source));
             return Ok(());
         };
+        // What was due before this line does not know yet what it tells.
+        let due = match &mut self.inventory {
+            Some(inventory) => inventory.tick(tx, raw.received)?,
+            None => Vec::new(),
+        };
+        write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
             if machines.learn(tx, &raw, kind, facts.as_ref())? {
                 self.direct.forget();
             }
         }
-        let due = match &mut self.inventory {
-            Some(inventory) => inventory.tick(tx, raw.received)?,
-            None => Vec::new(),
-        };
-        write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
         let told = source.translate(&raw).and_then(|events| match source.snapshot(&raw) {
             Some(Err(e)) => Err(e),
             Some(Ok(snapshot)) => Ok((events, Some(snapshot))),

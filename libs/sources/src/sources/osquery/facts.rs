@@ -82,9 +82,13 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
     let details = json::get(request, "host_details").unwrap_or(b"{}");
     let of = |table: &str, column: &str| json::get(details, table).and_then(|row| text(json::get(row, column)?));
     let system = |column| of("system_info", column);
-    let os = |column: &str| of("os_version", column);
+    let os = |column| of("os_version", column);
     let identifier = json::get(request, "host_identifier").and_then(text);
-    let version = version(&os);
+    let version = os("version").and_then(|v| name(&v)).or_else(|| {
+        let parts: Vec<String> =
+            ["major", "minor", "patch"].into_iter().filter_map(os).filter(|p| !p.is_empty()).collect();
+        name(&parts.join("."))
+    });
     let platform = json::get(request, "platform_type").and_then(text).and_then(|mask| platform_of_mask(&mask));
     MachineFacts {
         serial_number: system("hardware_serial").and_then(|s| serial(&s)),
@@ -102,18 +106,9 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
     }
 }
 
-/// The version of an operating system, of the columns of `os_version`.
-fn version(of: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    of("version").and_then(|version| name(&version)).or_else(|| {
-        let parts: Vec<String> =
-            ["major", "minor", "patch"].into_iter().filter_map(of).filter(|part| !part.is_empty()).collect();
-        name(&parts.join("."))
-    })
-}
-
-/// The version that a row of `os_version` says.
+/// The version that a row of `os_version` says as a whole: what its parts add up to is less than an enrolment says.
 pub(super) fn os_version(row: &Value) -> Option<String> {
-    version(&|column| column_of(row, column))
+    name(&column_of(row, "version")?)
 }
 
 /// The host name that a row of `system_info` says.

@@ -189,7 +189,7 @@ mod tests {
         let told = told(
             "macos",
             json!([
-                {"table_name": "os_version", "name": "macOS", "major": "11", "minor": "5", "patch": "", "build": "20G80"},
+                {"table_name": "os_version", "name": "macOS", "version": "11.5", "major": "11", "minor": "5", "patch": "", "build": "20G80"},
                 {"table_name": "system_info", "hostname": "x\u{0}", "cpu_logical_cores": "-1", "cpu_physical_cores": "many", "physical_memory": "8"},
                 {"table_name": "apps", "bundle_id": "a", "bundle_path": "/Applications/A.app"},
                 7, {"no": "table"}, {"table_name": "moons", "a": "b"}, {"table_name": "uptime", "total_seconds": "5"},
@@ -198,7 +198,10 @@ mod tests {
             ]),
         );
         let parts = serde_json::to_value(&told.parts).unwrap();
-        assert_eq!(parts["os_version"], json!([{"name": "macOS", "major": 11, "minor": 5, "build": "20G80"}]));
+        assert_eq!(
+            parts["os_version"],
+            json!([{"name": "macOS", "version": "11.5", "major": 11, "minor": 5, "build": "20G80"}])
+        );
         assert_eq!(parts["system_info"], json!([{"hostname": "x", "physical_memory": 8}]));
         assert_eq!(parts["osx_app"], json!([{"bundle_id": "a", "bundle_path": "/Applications/A.app"}]));
         assert_eq!(
