@@ -30,7 +30,11 @@ const CACHE_MAX: usize = 20_000;
 
 /// The machines, by key; a cache over the tables.
 #[derive(Debug, Default)]
-pub(crate) struct Machines(HashMap<String, Option<Machine>>);
+pub(crate) struct Machines {
+    known: HashMap<String, Option<Machine>>,
+    /// Some were forgotten for want of room: who is not here may have been completed before.
+    overflowed: bool,
+}
 
 impl Machines {
     /// Takes in what a raw line tells of its machine; `kind` is that of its source. True: its events say something else from
@@ -54,35 +58,30 @@ impl Machines {
         fill(&mut machine.platform, &facts.platform);
         fill(&mut machine.os_version, &facts.os_version);
         tell(tx, &key, (&raw.source, kind), raw.received, &machine)?;
-        if !self.renewed(tx, &key)? {
-            return Ok(false);
-        }
-        if let (Some(_), Some(old)) = (&machine.serial_number, &machine.hardware_uuid) {
+        let is_new = !self.known.contains_key(&key);
+        let another = self.renewed(tx, &key)?;
+        match (&machine.serial_number, &machine.hardware_uuid) {
             // It may have been known by this before it told its serial number.
-            let sql = "UPDATE told SET key = $2 WHERE key = $1 AND NOT EXISTS \
-                       (SELECT 1 FROM told AS other WHERE other.key = $2 AND other.source = told.source)";
-            tx.execute(sql, &[old.into(), key.as_str().into()])?;
-            tx.execute("DELETE FROM told WHERE key = $1", &[old.into()])?;
-            inventory::rename(tx, old, &key)?;
-            self.0.remove(old);
-            self.0.remove(&key);
+            (Some(_), Some(old)) if (another || is_new) && rename(tx, old, &key)? => {
+                self.known.remove(old);
+                self.known.remove(&key);
+                Ok(true)
+            }
+            _ => Ok(another),
         }
-        Ok(true)
     }
 
-    /// Something was told of this machine. True: another thing is known of it now.
+    /// Something was told of this machine. True: its events say something else from now on.
     pub(crate) fn renewed(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<bool, DbError> {
         let known = Self::load(tx, key)?;
-        if self.0.get(key).is_some_and(|before| *before == known) {
-            return Ok(false);
-        }
+        let another = self.known.get(key).map_or(self.overflowed, |before| *before != known);
         self.put(key.to_owned(), known);
-        Ok(true)
+        Ok(another)
     }
 
     /// Nothing is known of it any more.
     pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
-        self.0.remove(key);
+        self.known.remove(key);
         tx.execute("DELETE FROM told WHERE key = $1", &[key.into()])?;
         inventory::forget(tx, key)
     }
@@ -109,11 +108,11 @@ impl Machines {
     /// it say the one that is believed.
     pub(crate) fn complete(&mut self, tx: &mut Tx<'_>, machine: &mut Machine) -> Result<(), DbError> {
         let Some(key) = machine.key().map(str::to_owned) else { return Ok(()) };
-        if !self.0.contains_key(&key) {
+        if !self.known.contains_key(&key) {
             let known = Self::load(tx, &key)?;
             self.put(key.clone(), known);
         }
-        let Some(Some(known)) = self.0.get(&key) else { return Ok(()) };
+        let Some(Some(known)) = self.known.get(&key) else { return Ok(()) };
         for (have, known) in [(&mut machine.hostname, &known.hostname), (&mut machine.os_version, &known.os_version)] {
             if known.is_some() && !is_key(have.as_ref(), &key) {
                 have.clone_from(known);
@@ -136,10 +135,11 @@ impl Machines {
     }
 
     fn put(&mut self, key: String, machine: Option<Machine>) {
-        if self.0.len() >= CACHE_MAX {
-            self.0.clear();
+        if self.known.len() >= CACHE_MAX && !self.known.contains_key(&key) {
+            self.known.clear();
+            self.overflowed = true;
         }
-        self.0.insert(key, machine);
+        self.known.insert(key, machine);
     }
 }
 
@@ -175,6 +175,19 @@ pub(crate) fn tell(
                ON CONFLICT (key, source) DO UPDATE SET kind = excluded.kind, machine = excluded.machine, \
                taken = CASE WHEN told.taken < excluded.taken THEN excluded.taken ELSE told.taken END";
     tx.execute(sql, &[key.into(), source.into(), kind.into(), taken.ms().into(), text.into()]).map(|_| ())
+}
+
+/// What was known under the old key is known under the new one. False: there was nothing.
+fn rename(tx: &mut Tx<'_>, old: &str, key: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE told SET key = $2 WHERE key = $1 AND NOT EXISTS \
+               (SELECT 1 FROM told AS other WHERE other.key = $2 AND other.source = told.source)";
+    let moved = tx.execute(sql, &[old.into(), key.into()])?;
+    let left = tx.execute("DELETE FROM told WHERE key = $1", &[old.into()])?;
+    if moved == 0 && left == 0 && inventory::sightings(tx, Some(old))?.is_empty() {
+        return Ok(false);
+    }
+    inventory::rename(tx, old, key)?;
+    Ok(true)
 }
 
 /// Whether this is what the machine is known by.
@@ -269,9 +282,10 @@ mod tests {
             (known.hostname.unwrap(), known.os_version, new)
         };
         let mac = |os: &str, new| ("mac.local".to_owned(), Some(os.to_owned()), new);
+        // Of a machine that is new no event was completed before.
         assert_eq!(
             say(&mut tx, "2026-01-06T08:00:00Z", "santa", "Ada", Some("15.1")),
-            ("Ada".into(), Some("15.1".into()), true)
+            ("Ada".into(), Some("15.1".into()), false)
         );
         assert_eq!(say(&mut tx, "2026-01-06T08:00:00Z", "osquery", "mac.local", None), mac("15.1", true));
         assert_eq!(say(&mut tx, "2026-01-06T08:10:00Z", "santa", "Ada", Some("15.2")), mac("15.2", true));
@@ -284,6 +298,29 @@ mod tests {
         // What an agent said when it enrolled does not hide for ever what is said today.
         let late = say(&mut tx, "2026-01-14T08:00:00Z", "santa", "Ada", Some("15.3"));
         assert_eq!(late, ("Ada".into(), Some("15.3".into()), true));
+    }
+
+    #[test]
+    fn what_was_told_under_the_uuid_is_known_under_the_serial_number_and_said_once() {
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
+        let by_uuid = raw("2026-01-06T08:00:00Z", json!({"hardware_uuid": uuid, "unit": "berlin"}));
+        machines.learn(&mut tx, &by_uuid, "osquery", Some(&facts("mac"))).unwrap();
+        let santa = |machines: &mut Machines, tx: &mut Tx<'_>| {
+            let raw = raw("2026-01-06T08:10:00Z", json!({"serial_number": "C02", "hardware_uuid": uuid}));
+            let raw = Raw { source: "santa".into(), ..raw };
+            let new = machines.learn(tx, &raw, "santa", Some(&facts("Ada"))).unwrap();
+            (new, completed(machines, tx))
+        };
+        let (new, known) = santa(&mut machines, &mut tx);
+        assert_eq!((new, known.hostname.as_deref(), known.unit.as_deref()), (true, Some("mac"), Some("berlin")));
+        assert!(!santa(&mut machines, &mut tx).0, "the same again");
+        assert!(!santa(&mut Machines::default(), &mut tx).0, "also after a restart");
+        let mut old = Machine { hardware_uuid: Some(uuid.into()), ..Machine::default() };
+        machines.complete(&mut tx, &mut old).unwrap();
+        assert_eq!(old.hostname, None);
     }
 
     #[test]
