@@ -75,6 +75,11 @@ fn raw() {
 }
 
 #[test]
+fn santa_body() {
+    replay("santa_body");
+}
+
+#[test]
 fn search() {
     replay("search");
 }

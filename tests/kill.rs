@@ -15,31 +15,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::agent::Agent;
+use support::chance::{Chance, from_env};
 use support::hub::{Hub, signal, wait_for};
 use support::receiver::{Receiver, Reply};
 
 const AGENTS: usize = 6;
-
-/// A small generator of its own, so that a seed means the same run for ever (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
 
 /// A record that is found again by its marker; every twentieth one matches the probe.
 fn record(agent: usize, n: usize, now: u64) -> Value {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod agent;
+pub mod chance;
 pub mod hub;
 pub mod receiver;
 pub mod recorded;

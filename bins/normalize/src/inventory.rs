@@ -9,6 +9,7 @@ use event::{Event, Machine, Raw, Time};
 use registry::db::{DbError, Tx};
 use registry::inventory::{self as state, Kept, Past, Whole};
 
+use crate::machines;
 use silence::Clock;
 pub(crate) use silence::SILENT;
 
@@ -29,10 +30,7 @@ pub(crate) struct Inventory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// Something is new.
-    New {
-        /// The key of the machine, if what all its events say of it has changed.
-        machine: Option<String>,
-    },
+    New,
     /// It says what the one before said.
     Same,
     /// A younger one was there before.
@@ -78,7 +76,8 @@ impl Inventory {
         state::sight(tx, key, &raw.source, raw.received, &raw.machine.tags)
     }
 
-    /// Takes in a snapshot; `kind` is that of its source. What is new is added to `events`.
+    /// Takes in a snapshot; `kind` is that of its source. What is new is added to `events`. With it comes the key of the
+    /// machine, if anything was told of it.
     pub(crate) fn take(
         &self,
         tx: &mut Tx<'_>,
@@ -86,9 +85,9 @@ impl Inventory {
         kind: &str,
         mut new: Snapshot,
         events: &mut Vec<Event>,
-    ) -> Result<Taken, DbError> {
+    ) -> Result<(Taken, Option<String>), DbError> {
         named(&mut new, raw);
-        let Some(key) = new.machine.key().map(str::to_owned) else { return Ok(Taken::Nobody) };
+        let Some(key) = new.machine.key().map(str::to_owned) else { return Ok((Taken::Nobody, None)) };
         if new.taken.ms() > raw.received.ms().saturating_add(AHEAD_MS) {
             new.taken = raw.received;
         }
@@ -96,10 +95,11 @@ impl Inventory {
         let (hash, source) = (new.hash(), new.source.clone());
         state::sight(tx, &key, &source, new.taken.min(raw.received), &raw.machine.tags)?;
         let old = match state::last(tx, &key, &source)? {
-            Some((taken, _)) if taken > new.taken => return Ok(Taken::Older),
+            Some((taken, _)) if taken > new.taken => return Ok((Taken::Older, None)),
             Some((_, before)) if before == hash => {
                 state::again(tx, &key, &source, new.taken, &hash)?;
-                return Ok(Taken::Same);
+                machines::tell(tx, &key, (&source, kind), new.taken, &new.machine)?;
+                return Ok((Taken::Same, Some(key)));
             }
             Some(_) => state::snapshot(tx, &key, &source)?.map(|kept| kept.snapshot),
             None => None,
@@ -117,20 +117,20 @@ impl Inventory {
                 (new, changes)
             }
         };
+        machines::tell(tx, &key, (&source, kind), snapshot.taken, &snapshot.machine)?;
         let past = Past { source, taken: snapshot.taken, received: raw.received, changes };
         state::keep(tx, &key, &Kept { kind: kind.to_owned(), hash: hash.to_vec(), snapshot })?;
         if events.len() == before {
-            return Ok(Taken::Same);
+            return Ok((Taken::Same, Some(key)));
         }
         state::remember(tx, &key, &past)?;
-        let machine = self.renew(tx, &key, raw.received, events)?;
-        Ok(Taken::New { machine: machine.then_some(key) })
+        self.renew(tx, &key, raw.received, events)?;
+        Ok((Taken::New, Some(key)))
     }
 
-    /// Puts the machine together anew and says it, or notes that it is to be said. True: its block is another.
-    fn renew(&self, tx: &mut Tx<'_>, key: &str, now: Time, events: &mut Vec<Event>) -> Result<bool, DbError> {
+    /// Puts the machine together anew and says it, or notes that it is to be said.
+    fn renew(&self, tx: &mut Tx<'_>, key: &str, now: Time, events: &mut Vec<Event>) -> Result<(), DbError> {
         let (merged, known) = (state::merged(tx, key)?, state::whole(tx, key)?);
-        let is_new = known.as_ref().is_none_or(|known| known.block != merged.machine);
         let said = known.map_or(i64::MIN, |known| known.said);
         let next = said.saturating_add(SAY_EVERY_MS);
         if next <= now.ms() {
@@ -138,7 +138,7 @@ impl Inventory {
         } else {
             state::put_whole(tx, key, &Whole { block: merged.machine, learned: now, said, due: next })?;
         }
-        Ok(is_new)
+        Ok(())
     }
 }
 

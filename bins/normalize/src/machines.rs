@@ -1,19 +1,28 @@
-//! What is known of each machine, learned from its enrolments and its inventory, so that its events carry more than its
-//! key. Of the version of the operating system and the host name the younger of the two holds.
+//! What is known of each machine, told by its sources when it enrols and in their inventories, so that its events carry more
+//! than its key. Who is believed is a matter of the one order that all of the inventory has ([`merge`]); of what one source
+//! told, the youngest holds.
 //!
 //! Tags, and groups that a line says, are not remembered: they change, every line says those of its own time, and a tag
 //! that was taken away must not come back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use event::{Machine, Raw};
+use event::inventory::{Snapshot, Told, merge};
+use event::{Machine, Raw, Time};
 use registry::db::{DbError, Schema, Tx};
 use registry::inventory;
 use sources::MachineFacts;
 
 pub(crate) const SCHEMA: Schema = Schema {
     name: "normalize",
-    migrations: &["CREATE TABLE machines (key TEXT PRIMARY KEY, machine TEXT NOT NULL, received BIGINT NOT NULL);"],
+    migrations: &[
+        "CREATE TABLE machines (key TEXT PRIMARY KEY, machine TEXT NOT NULL, received BIGINT NOT NULL);",
+        // Who told what was known until then is not known: it comes after all others.
+        "CREATE TABLE told (key TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL, taken BIGINT NOT NULL,
+            machine TEXT NOT NULL, PRIMARY KEY (key, source));
+         INSERT INTO told (key, source, kind, taken, machine) SELECT key, '', '', received, machine FROM machines;
+         DROP TABLE machines;",
+    ],
 };
 
 /// Machines kept in memory; beyond it the cache starts again from the state.
@@ -21,22 +30,24 @@ const CACHE_MAX: usize = 20_000;
 
 /// The machines, by key; a cache over the tables.
 #[derive(Debug, Default)]
-pub(crate) struct Machines(HashMap<String, Option<Known>>);
-
-/// What is known of a machine.
-#[derive(Debug, Default, PartialEq)]
-struct Known {
-    machine: Machine,
-    /// Its inventory is younger than its enrolment, from which its lines have what they say.
-    inventory: Option<Machine>,
+pub(crate) struct Machines {
+    known: HashMap<String, Option<Machine>>,
+    /// Some were forgotten for want of room: who is not here may have been completed before.
+    overflowed: bool,
 }
 
 impl Machines {
-    /// Takes in what a raw line tells of its machine. An older line than the one held changes nothing. True: its events say
-    /// something else from now on.
-    pub(crate) fn learn(&mut self, tx: &mut Tx<'_>, raw: &Raw, facts: Option<&MachineFacts>) -> Result<bool, DbError> {
+    /// Takes in what a raw line tells of its machine; `kind` is that of its source. True: its events say something else from
+    /// now on.
+    pub(crate) fn learn(
+        &mut self,
+        tx: &mut Tx<'_>,
+        raw: &Raw,
+        kind: &str,
+        facts: Option<&MachineFacts>,
+    ) -> Result<bool, DbError> {
         let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else { return Ok(false) };
-        let mut machine = Machine { tags: Vec::new(), groups: Vec::new(), ..raw.machine.clone() };
+        let mut machine = raw.machine.clone();
         let fill = |have: &mut Option<String>, new: &Option<String>| {
             if let Some(new) = new {
                 *have = Some(new.clone());
@@ -46,78 +57,71 @@ impl Machines {
         fill(&mut machine.hostname, &facts.hostname);
         fill(&mut machine.platform, &facts.platform);
         fill(&mut machine.os_version, &facts.os_version);
-        let text = serde_json::to_string(&machine).map_err(|e| DbError::Other(format!("machine {key}: {e}")))?;
-        let sql = "INSERT INTO machines (key, machine, received) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET \
-                   machine = excluded.machine, received = excluded.received \
-                   WHERE machines.received <= excluded.received";
-        let before = Self::load(tx, &key)?;
-        tx.execute(sql, &[key.as_str().into(), text.into(), raw.received.ms().into()])?;
-        if before == Self::load(tx, &key)? {
-            return Ok(false);
-        }
-        self.0.remove(&key);
-        if let (Some(_), Some(old)) = (&machine.serial_number, &machine.hardware_uuid) {
+        tell(tx, &key, (&raw.source, kind), raw.received, &machine)?;
+        let is_new = !self.known.contains_key(&key);
+        let another = self.renewed(tx, &key)?;
+        match (&machine.serial_number, &machine.hardware_uuid) {
             // It may have been known by this before it told its serial number.
-            tx.execute("DELETE FROM machines WHERE key = $1", &[old.into()])?;
-            inventory::rename(tx, old, &key)?;
-            self.0.remove(old);
+            (Some(_), Some(old)) if (another || is_new) && rename(tx, old, &key)? => {
+                self.known.remove(old);
+                self.known.remove(&key);
+                Ok(true)
+            }
+            _ => Ok(another),
         }
-        Ok(true)
     }
 
-    /// What is known of this machine is another now.
-    pub(crate) fn renewed(&mut self, key: &str) {
-        self.0.remove(key);
+    /// Something was told of this machine. True: its events say something else from now on.
+    pub(crate) fn renewed(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<bool, DbError> {
+        let known = Self::load(tx, key)?;
+        let another = self.known.get(key).map_or(self.overflowed, |before| *before != known);
+        self.put(key.to_owned(), known);
+        Ok(another)
     }
 
     /// Nothing is known of it any more.
     pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
-        self.0.remove(key);
-        tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
+        self.known.remove(key);
+        tx.execute("DELETE FROM told WHERE key = $1", &[key.into()])?;
         inventory::forget(tx, key)
     }
 
-    fn load(tx: &mut Tx<'_>, key: &str) -> Result<Option<Known>, DbError> {
-        let rows = tx.query("SELECT machine, received FROM machines WHERE key = $1", &[key.into()])?;
-        let enrolled = rows.first().map(|row| (serde_json::from_str::<Machine>(row.text(0)).ok(), row.int(1)));
-        let whole = inventory::whole(tx, key)?;
-        Ok(match (enrolled, whole) {
-            (None, None) => None,
-            (Some((machine, _)), None) => machine.map(|machine| Known { machine, inventory: None }),
-            (None, Some(whole)) => Some(Known { machine: whole.block, inventory: None }),
-            (Some((machine, received)), Some(whole)) => {
-                let mut machine = machine.unwrap_or_default();
-                machine.user = whole.block.user.clone();
-                machine.groups = whole.block.groups.clone();
-                let younger = whole.learned.ms() >= received;
-                Some(Known { inventory: younger.then_some(whole.block), machine })
-            }
-        })
+    fn load(tx: &mut Tx<'_>, key: &str) -> Result<Option<Machine>, DbError> {
+        let rows = tx.query("SELECT source, kind, taken, machine FROM told WHERE key = $1", &[key.into()])?;
+        let all = rows.iter().filter_map(|row| {
+            let machine = serde_json::from_str(row.text(3)).ok()?;
+            let (source, taken) = (row.text(0).to_owned(), Time::from_ms(row.int(2)));
+            Some((row.text(1), Snapshot { source, taken, machine, parts: BTreeMap::new() }))
+        });
+        let all: Vec<_> = all.collect();
+        let told: Vec<Told<'_>> =
+            all.iter().map(|(kind, snapshot)| Told { kind, seen: snapshot.taken, snapshot }).collect();
+        let whole = inventory::whole(tx, key)?.map(|whole| whole.block);
+        if told.is_empty() {
+            return Ok(whole);
+        }
+        let (user, groups) = whole.map(|whole| (whole.user, whole.groups)).unwrap_or_default();
+        Ok(Some(Machine { user, groups, ..merge(&told).machine }))
     }
 
-    /// Fills in what the event's machine block does not say itself.
+    /// Fills in what the event's machine block does not say itself. What its sources call a machine may differ; all events of
+    /// it say the one that is believed.
     pub(crate) fn complete(&mut self, tx: &mut Tx<'_>, machine: &mut Machine) -> Result<(), DbError> {
         let Some(key) = machine.key().map(str::to_owned) else { return Ok(()) };
-        if !self.0.contains_key(&key) {
+        if !self.known.contains_key(&key) {
             let known = Self::load(tx, &key)?;
             self.put(key.clone(), known);
         }
-        let Some(Some(Known { machine: known, inventory })) = self.0.get(&key) else { return Ok(()) };
-        if let Some(younger) = inventory {
-            for (have, known) in
-                [(&mut machine.hostname, &younger.hostname), (&mut machine.os_version, &younger.os_version)]
-            {
-                if known.is_some() && !is_key(have.as_ref(), &key) {
-                    have.clone_from(known);
-                }
+        let Some(Some(known)) = self.known.get(&key) else { return Ok(()) };
+        for (have, known) in [(&mut machine.hostname, &known.hostname), (&mut machine.os_version, &known.os_version)] {
+            if known.is_some() && !is_key(have.as_ref(), &key) {
+                have.clone_from(known);
             }
         }
         for (have, known) in [
             (&mut machine.serial_number, &known.serial_number),
             (&mut machine.hardware_uuid, &known.hardware_uuid),
-            (&mut machine.hostname, &known.hostname),
             (&mut machine.platform, &known.platform),
-            (&mut machine.os_version, &known.os_version),
             (&mut machine.unit, &known.unit),
             (&mut machine.user, &known.user),
         ] {
@@ -130,12 +134,60 @@ impl Machines {
         Ok(())
     }
 
-    fn put(&mut self, key: String, machine: Option<Known>) {
-        if self.0.len() >= CACHE_MAX {
-            self.0.clear();
+    fn put(&mut self, key: String, machine: Option<Machine>) {
+        if self.known.len() >= CACHE_MAX && !self.known.contains_key(&key) {
+            self.known.clear();
+            self.overflowed = true;
         }
-        self.0.insert(key, machine);
+        self.known.insert(key, machine);
     }
+}
+
+/// A source (its name and its kind) told this of a machine, as it was when that was `taken`. What was told later is held
+/// against it; where it says nothing, what was known stays.
+pub(crate) fn tell(
+    tx: &mut Tx<'_>,
+    key: &str,
+    (source, kind): (&str, &str),
+    taken: Time,
+    machine: &Machine,
+) -> Result<(), DbError> {
+    let rows =
+        tx.query("SELECT taken, machine FROM told WHERE key = $1 AND source = $2", &[key.into(), source.into()])?;
+    let before = rows.first().map(|row| (row.int(0), serde_json::from_str(row.text(1)).unwrap_or_default()));
+    let (before, older): (Machine, _) = match before {
+        Some((before, known)) => (known, before > taken.ms()),
+        None => (Machine::default(), false),
+    };
+    let (first, then) = if older { (&before, machine) } else { (machine, &before) };
+    let or = |of: fn(&Machine) -> &Option<String>| of(first).clone().or_else(|| of(then).clone());
+    let machine = Machine {
+        serial_number: or(|m| &m.serial_number),
+        hardware_uuid: or(|m| &m.hardware_uuid),
+        hostname: or(|m| &m.hostname),
+        platform: or(|m| &m.platform),
+        os_version: or(|m| &m.os_version),
+        unit: or(|m| &m.unit),
+        ..Machine::default()
+    };
+    let text = serde_json::to_string(&machine).map_err(|e| DbError::Other(format!("machine {key}: {e}")))?;
+    let sql = "INSERT INTO told (key, source, kind, taken, machine) VALUES ($1, $2, $3, $4, $5) \
+               ON CONFLICT (key, source) DO UPDATE SET kind = excluded.kind, machine = excluded.machine, \
+               taken = CASE WHEN told.taken < excluded.taken THEN excluded.taken ELSE told.taken END";
+    tx.execute(sql, &[key.into(), source.into(), kind.into(), taken.ms().into(), text.into()]).map(|_| ())
+}
+
+/// What was known under the old key is known under the new one. False: there was nothing.
+fn rename(tx: &mut Tx<'_>, old: &str, key: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE told SET key = $2 WHERE key = $1 AND NOT EXISTS \
+               (SELECT 1 FROM told AS other WHERE other.key = $2 AND other.source = told.source)";
+    let moved = tx.execute(sql, &[old.into(), key.into()])?;
+    let left = tx.execute("DELETE FROM told WHERE key = $1", &[old.into()])?;
+    if moved == 0 && left == 0 && inventory::sightings(tx, Some(old))?.is_empty() {
+        return Ok(false);
+    }
+    inventory::rename(tx, old, key)?;
+    Ok(true)
 }
 
 /// Whether this is what the machine is known by.
@@ -144,7 +196,7 @@ fn is_key(name: Option<&String>, key: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use registry::db::Db;
@@ -175,7 +227,7 @@ mod tests {
         let block = json!({"serial_number": "C02", "unit": "berlin", "tags": ["old"], "groups": ["g"]});
         assert_eq!(completed(&mut machines, &mut tx).hostname, None, "nobody knows it yet");
         for (received, name) in [("2026-01-06T08:00:00Z", "mac"), ("2026-01-05T08:00:00Z", "older")] {
-            machines.learn(&mut tx, &raw(received, block.clone()), Some(&facts(name))).unwrap();
+            machines.learn(&mut tx, &raw(received, block.clone()), "osquery", Some(&facts(name))).unwrap();
         }
         let want = Machine {
             serial_number: Some("C02".into()),
@@ -190,27 +242,105 @@ mod tests {
         let mut tx = db.begin().unwrap();
         let mut again = Machines::default();
         assert_eq!(completed(&mut again, &mut tx), want, "from the state");
-        again.learn(&mut tx, &raw("2026-01-07T08:00:00Z", block), Some(&facts("new"))).unwrap();
+        again.learn(&mut tx, &raw("2026-01-07T08:00:00Z", block), "osquery", Some(&facts("new"))).unwrap();
         assert_eq!(completed(&mut again, &mut tx).hostname.as_deref(), Some("new"));
     }
 
     #[test]
-    fn what_a_line_says_itself_is_kept_and_others_are_left_alone() {
+    fn a_machine_has_one_name_whatever_a_line_calls_it_and_others_are_left_alone() {
         let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let known = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "unit": "berlin"}));
-        machines.learn(&mut tx, &known, Some(&facts("mac"))).unwrap();
-        machines.learn(&mut tx, &raw("2026-01-06T08:00:00Z", json!({"serial_number": "C03"})), None).unwrap();
+        machines.learn(&mut tx, &known, "osquery", Some(&facts("mac"))).unwrap();
+        machines
+            .learn(&mut tx, &raw("2026-01-06T08:00:00Z", json!({"serial_number": "C03"})), "osquery", None)
+            .unwrap();
         let mut said =
             Machine { serial_number: Some("C02".into()), hostname: Some("lab".into()), ..Machine::default() };
         machines.complete(&mut tx, &mut said).unwrap();
-        assert_eq!((said.hostname.as_deref(), said.unit.as_deref()), (Some("lab"), Some("berlin")));
+        assert_eq!((said.hostname.as_deref(), said.unit.as_deref()), (Some("mac"), Some("berlin")));
         for key in ["C03", "C04"] {
             let mut other = Machine { serial_number: Some(key.into()), ..Machine::default() };
             let before = other.clone();
             machines.complete(&mut tx, &mut other).unwrap();
             assert_eq!(other, before);
         }
+    }
+
+    /// osquery is believed before Santa (docs/inventory.md), however often Santa says its own.
+    #[test]
+    fn sources_that_call_a_machine_by_other_names_do_not_overwrite_each_other() {
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let mut say = |tx: &mut Tx<'_>, at: &str, source: &str, name: &str, os: Option<&str>| {
+            let raw = Raw { source: source.into(), ..raw(at, json!({"serial_number": "C02"})) };
+            let facts = MachineFacts { os_version: os.map(Into::into), ..facts(name) };
+            let new = machines.learn(tx, &raw, source, Some(&facts)).unwrap();
+            let known = completed(&mut machines, tx);
+            (known.hostname.unwrap(), known.os_version, new)
+        };
+        let mac = |os: &str, new| ("mac.local".to_owned(), Some(os.to_owned()), new);
+        // Of a machine that is new no event was completed before.
+        assert_eq!(
+            say(&mut tx, "2026-01-06T08:00:00Z", "santa", "Ada", Some("15.1")),
+            ("Ada".into(), Some("15.1".into()), false)
+        );
+        assert_eq!(say(&mut tx, "2026-01-06T08:00:00Z", "osquery", "mac.local", None), mac("15.1", true));
+        assert_eq!(say(&mut tx, "2026-01-06T08:10:00Z", "santa", "Ada", Some("15.2")), mac("15.2", true));
+        assert_eq!(say(&mut tx, "2026-01-06T08:20:00Z", "santa", "Ada", Some("15.2")), mac("15.2", false));
+        assert_eq!(
+            say(&mut tx, "2026-01-06T07:00:00Z", "osquery", "before", Some("14")),
+            mac("14", true),
+            "older, but told"
+        );
+        // What an agent said when it enrolled does not hide for ever what is said today.
+        let late = say(&mut tx, "2026-01-14T08:00:00Z", "santa", "Ada", Some("15.3"));
+        assert_eq!(late, ("Ada".into(), Some("15.3".into()), true));
+    }
+
+    #[test]
+    fn what_was_told_under_the_uuid_is_known_under_the_serial_number_and_said_once() {
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
+        let by_uuid = raw("2026-01-06T08:00:00Z", json!({"hardware_uuid": uuid, "unit": "berlin"}));
+        machines.learn(&mut tx, &by_uuid, "osquery", Some(&facts("mac"))).unwrap();
+        let santa = |machines: &mut Machines, tx: &mut Tx<'_>| {
+            let raw = raw("2026-01-06T08:10:00Z", json!({"serial_number": "C02", "hardware_uuid": uuid}));
+            let raw = Raw { source: "santa".into(), ..raw };
+            let new = machines.learn(tx, &raw, "santa", Some(&facts("Ada"))).unwrap();
+            (new, completed(machines, tx))
+        };
+        let (new, known) = santa(&mut machines, &mut tx);
+        assert_eq!((new, known.hostname.as_deref(), known.unit.as_deref()), (true, Some("mac"), Some("berlin")));
+        assert!(!santa(&mut machines, &mut tx).0, "the same again");
+        assert!(!santa(&mut Machines::default(), &mut tx).0, "also after a restart");
+        let mut old = Machine { hardware_uuid: Some(uuid.into()), ..Machine::default() };
+        machines.complete(&mut tx, &mut old).unwrap();
+        assert_eq!(old.hostname, None);
+    }
+
+    #[test]
+    fn what_was_known_before_who_told_it_was_kept_comes_last() {
+        let first = Schema { name: SCHEMA.name, migrations: &SCHEMA.migrations[..1] };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("normalize.db");
+        let mut db = Db::open(&path, &[first, inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let sql = "INSERT INTO machines (key, machine, received) VALUES ('C02', $1, 1767686400000)";
+        tx.execute(sql, &[r#"{"serial_number":"C02","hostname":"old","unit":"berlin"}"#.into()]).unwrap();
+        tx.commit().unwrap();
+        drop(db);
+        let mut db = Db::open(&path, &[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        assert_eq!(completed(&mut machines, &mut tx).hostname.as_deref(), Some("old"));
+        let raw = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02"}));
+        machines.learn(&mut tx, &raw, "santa", Some(&facts("mac"))).unwrap();
+        let known = completed(&mut machines, &mut tx);
+        assert_eq!((known.hostname.as_deref(), known.unit.as_deref()), (Some("mac"), Some("berlin")));
     }
 }

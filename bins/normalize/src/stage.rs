@@ -87,17 +87,18 @@ impl Normalize {
             out.refused(line, "unknown_source", format!("there is no source `{}`", raw.source));
             return Ok(());
         };
-        if let Some(machines) = &mut self.machines {
-            let facts = source.facts(&raw);
-            if machines.learn(tx, &raw, facts.as_ref())? {
-                self.direct.forget();
-            }
-        }
+        // What was due before this line does not know yet what it tells.
         let due = match &mut self.inventory {
             Some(inventory) => inventory.tick(tx, raw.received)?,
             None => Vec::new(),
         };
         write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
+        if let Some(machines) = &mut self.machines {
+            let facts = source.facts(&raw);
+            if machines.learn(tx, &raw, kind, facts.as_ref())? {
+                self.direct.forget();
+            }
+        }
         let told = source.translate(&raw).and_then(|events| match source.snapshot(&raw) {
             Some(Err(e)) => Err(e),
             Some(Ok(snapshot)) => Ok((events, Some(snapshot))),
@@ -135,13 +136,14 @@ impl Normalize {
             inventory.sight(tx, raw)?;
             return Ok("empty");
         };
-        Ok(match inventory.take(tx, raw, kind, snapshot, events)? {
-            Taken::New { machine: Some(key) } => {
-                machines.renewed(&key);
-                self.direct.forget();
-                "empty"
-            }
-            Taken::New { machine: None } => "empty",
+        let (taken, key) = inventory.take(tx, raw, kind, snapshot, events)?;
+        if let Some(key) = key
+            && machines.renewed(tx, &key)?
+        {
+            self.direct.forget();
+        }
+        Ok(match taken {
+            Taken::New => "empty",
             Taken::Same => "unchanged",
             Taken::Older => "older",
             Taken::Nobody => "no_machine",
@@ -358,7 +360,7 @@ mod tests {
         let mut stage = Normalize::new(true);
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {
             let facts = sources::osquery::SOURCE.facts(raw);
-            stage.machines.as_mut().unwrap().learn(tx, raw, facts.as_ref()).unwrap();
+            stage.machines.as_mut().unwrap().learn(tx, raw, "osquery", facts.as_ref()).unwrap();
             let event = sources::osquery::SOURCE.translate(raw).unwrap().remove(0);
             let (known, config) = (stage.machines.as_mut(), stage.config.as_deref());
             let machine = complete(known, config, event.machine.unwrap(), tx).unwrap();

@@ -7,6 +7,7 @@ pub mod jamf_body;
 pub mod munki_body;
 pub mod osquery_body;
 pub mod raw;
+pub mod santa_body;
 pub mod search;
 pub mod topic_recovery;
 
@@ -14,13 +15,14 @@ pub mod topic_recovery;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     ("engine", engine::run),
     ("filter", filter::run),
     ("jamf_body", jamf_body::run),
     ("munki_body", munki_body::run),
     ("osquery_body", osquery_body::run),
     ("raw", raw::run),
+    ("santa_body", santa_body::run),
     ("search", search::run),
     ("topic_recovery", topic_recovery::run),
 ];

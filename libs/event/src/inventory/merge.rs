@@ -52,9 +52,13 @@ pub struct Part {
     pub objects: Vec<Map<String, Value>>,
 }
 
-/// The place of a kind of source among those that tell a field or a kind of things; the lowest is believed.
+/// The kind of things that the field `user` goes with; the kind `user` is another, the accounts of the machine.
+const PRINCIPAL_USER: &str = "principal_user";
+
+/// The place of a kind of source among those that tell a field or a kind of things; the lowest is believed. (The field
+/// `user` has the order of the kind `principal_user`.)
 pub fn precedence(field: &str, kind: &str) -> usize {
-    let order = if matches!(field, "user" | "principal_user") { &ORDER_OF_USERS } else { &ORDER };
+    let order = if field == PRINCIPAL_USER { &ORDER_OF_USERS } else { &ORDER };
     order.iter().position(|known| *known == kind).unwrap_or(order.len())
 }
 
@@ -91,7 +95,8 @@ pub fn merge(told: &[Told<'_>]) -> Merged {
         &mut m.user,
     ];
     for ((name, of), place) in fields.into_iter().zip(places) {
-        if let Some((source, value)) = ranked(name).find_map(|s| Some((&s.source, of(&s.machine).as_ref()?))) {
+        let order = if name == "user" { PRINCIPAL_USER } else { name };
+        if let Some((source, value)) = ranked(order).find_map(|s| Some((&s.source, of(&s.machine).as_ref()?))) {
             *place = Some(value.clone());
             merged.fields.insert(name, source.clone());
         }

@@ -96,13 +96,13 @@ fn who_is_believed_is_a_matter_of_order() {
         s.machine.user = user.map(str::to_owned);
         s
     };
-    let osquery =
-        of("osquery", "mac.local", Some("root"), json!({"osx_app": [{"bundle_id": "a"}], "group": [{"name": "x"}]}));
+    let parts = json!({"osx_app": [{"bundle_id": "a"}], "group": [{"name": "x"}], "user": [{"username": "ada"}]});
+    let osquery = of("osquery", "mac.local", Some("root"), parts);
     let jamf = of(
         "jamf-prod",
         "Ada's Mac",
         Some("ada@example.com"),
-        json!({"osx_app": [], "group": [{"name": "vip"}, {"name": "x"}], "profile": [{"identifier": "p"}]}),
+        json!({"osx_app": [], "group": [{"name": "vip"}, {"name": "x"}], "profile": [{"identifier": "p"}], "user": []}),
     );
     let merged = |seen: i64| {
         let told = [
@@ -123,6 +123,7 @@ fn who_is_believed_is_a_matter_of_order() {
     );
     assert_eq!((m.parts["group"].sources.len(), m.parts["group"].objects.len()), (2, 2));
     assert_eq!(m.parts["profile"].sources, ["jamf-prod"]);
+    assert_eq!(m.parts["user"].sources, ["osquery"], "accounts are not the principal user");
     assert!(!m.fields.contains_key("unit"));
     // What osquery said last week no longer hides what is said today.
     let m = merged(2 * day);

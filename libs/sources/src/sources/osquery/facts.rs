@@ -1,6 +1,7 @@
 //! What a record says about its machine, and what is too good to be true.
 
 use event::{Machine, Raw, json};
+use serde_json::Value;
 
 use crate::MachineFacts;
 
@@ -102,6 +103,24 @@ pub(crate) fn of_enrolment(request: &[u8]) -> MachineFacts {
         platform: platform.or_else(|| platform_of_os(&os("platform")?, &os("platform_like").unwrap_or_default())),
         os_version: version,
         agent_version: of("osquery_info", "version").and_then(|v| name(&v)),
+    }
+}
+
+/// The version that a row of `os_version` says as a whole: what its parts add up to is less than an enrolment says.
+pub(super) fn os_version(row: &Value) -> Option<String> {
+    name(&column_of(row, "version")?)
+}
+
+/// The host name that a row of `system_info` says.
+pub(super) fn hostname(row: &Value) -> Option<String> {
+    ["hostname", "computer_name"].into_iter().find_map(|column| name(&column_of(row, column)?))
+}
+
+fn column_of(row: &Value, column: &str) -> Option<String> {
+    match row.get(column)? {
+        Value::String(text) => Some(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 

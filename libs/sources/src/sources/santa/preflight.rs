@@ -112,11 +112,18 @@ pub(super) fn snapshot(raw: &Raw) -> Option<Snapshot> {
     system.extend(facts.serial_number.clone().map(|serial| ("hardware_serial".to_owned(), serial.into())));
     let mut version = part(&[("version", "os_version"), ("build", "os_build")]);
     version.insert("name".to_owned(), "macOS".into());
-    let parts = [("os_version", version), ("system_info", system)];
+    let user = part(&[("unique_id", "primary_user"), ("principal_name", "primary_user")]);
+    let name = user.get("principal_name").and_then(Value::as_str).map(str::to_owned);
+    let mut parts = vec![("os_version", version), ("system_info", system)];
+    // Whoever has none configured tells none: what was known stays.
+    if name.is_some() {
+        let source = std::iter::once(("source".to_owned(), Value::from(NAME)));
+        parts.push(("principal_user", source.chain(user).collect()));
+    }
     Some(Snapshot {
         source: raw.source.clone(),
         taken: raw.received,
-        machine: Machine { unit: raw.machine.unit.clone(), ..facts.machine() },
+        machine: Machine { unit: raw.machine.unit.clone(), user: name, ..facts.machine() },
         parts: parts.into_iter().map(|(kind, part)| (kind.to_owned(), vec![part])).collect(),
     })
 }

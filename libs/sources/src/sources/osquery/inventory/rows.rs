@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use event::inventory::Snapshot;
-use event::{Body, Raw, Time};
+use event::{Body, Machine, Raw, Time};
 use serde_json::{Map, Value};
 
 use super::windows;
 use super::{LEGACY, NAME, TABLE, platform_tables};
 use crate::Refusal;
+use crate::osquery::facts;
 
 /// Rows that are looked at.
 const ROWS_MAX: usize = 200_000;
@@ -84,7 +85,20 @@ pub fn snapshot(raw: &Raw, taken: impl FnOnce(Option<&Value>) -> Time) -> Option
         return Some(Err(Refusal::new("shape", "the inventory has no row of a table that is known")));
     }
     let taken = taken(record.get("unixTime"));
-    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: raw.machine.clone(), parts }))
+    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: machine(raw, rows), parts }))
+}
+
+/// The machine as its rows say it today; the line says it as it was when it enrolled.
+fn machine(raw: &Raw, rows: &[Value]) -> Machine {
+    let table = |name: &str| rows.iter().find(|row| row.get(TABLE).and_then(Value::as_str) == Some(name));
+    let (system, os) = (table("system_info").map(facts::hostname), table("os_version").map(facts::os_version));
+    let mut machine = raw.machine.clone();
+    for (have, said) in [(&mut machine.hostname, system.flatten()), (&mut machine.os_version, os.flatten())] {
+        if said.is_some() {
+            *have = said;
+        }
+    }
+    machine
 }
 
 /// The rows by kind. A row that is none, or of a table that nobody asked for, is passed over alone.
@@ -175,7 +189,7 @@ mod tests {
         let told = told(
             "macos",
             json!([
-                {"table_name": "os_version", "name": "macOS", "major": "11", "minor": "5", "patch": "", "build": "20G80"},
+                {"table_name": "os_version", "name": "macOS", "version": "11.5", "major": "11", "minor": "5", "patch": "", "build": "20G80"},
                 {"table_name": "system_info", "hostname": "x\u{0}", "cpu_logical_cores": "-1", "cpu_physical_cores": "many", "physical_memory": "8"},
                 {"table_name": "apps", "bundle_id": "a", "bundle_path": "/Applications/A.app"},
                 7, {"no": "table"}, {"table_name": "moons", "a": "b"}, {"table_name": "uptime", "total_seconds": "5"},
@@ -184,7 +198,10 @@ mod tests {
             ]),
         );
         let parts = serde_json::to_value(&told.parts).unwrap();
-        assert_eq!(parts["os_version"], json!([{"name": "macOS", "major": 11, "minor": 5, "build": "20G80"}]));
+        assert_eq!(
+            parts["os_version"],
+            json!([{"name": "macOS", "version": "11.5", "major": 11, "minor": 5, "build": "20G80"}])
+        );
         assert_eq!(parts["system_info"], json!([{"hostname": "x", "physical_memory": 8}]));
         assert_eq!(parts["osx_app"], json!([{"bundle_id": "a", "bundle_path": "/Applications/A.app"}]));
         assert_eq!(
@@ -193,6 +210,8 @@ mod tests {
         );
         assert_eq!((&parts["certificate"], &parts["deb_package"]), (&json!([]), &Value::Null), "asked, and not asked");
         assert_eq!((told.taken.ms(), told.source.as_str()), (5, "osquery"));
+        let said = (told.machine.hostname.as_deref(), told.machine.os_version.as_deref());
+        assert_eq!(said, (Some("x"), Some("11.5")), "as it is now");
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! A machine with Santa, as it speaks today and as it spoke in 2023: a clean sync, rules, something that is blocked, what is
+//! confirmed. It dies between any two stages of a sync, and the next sync brings what it lacks.
+
+use crate::support::agent::Client;
+use crate::support::hub::Hub;
+use crate::{end, event, secret, start};
+
+use santad::Santad;
+use serde_json::{Value, json};
+
+#[path = "../../bins/receive/tests/common/santad.rs"]
+mod santad;
+
+/// What is said to Santa.
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+/// The connection that the agent of `receive`'s tests speaks over.
+pub struct Conn {
+    client: Client,
+    answer: Option<Answer>,
+}
+
+impl Conn {
+    pub fn send(&mut self, request: &[u8]) {
+        let end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = std::str::from_utf8(&request[..end]).unwrap();
+        let (line, headers) = head.split_once("\r\n").unwrap();
+        let [method, path, _] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        // The client says these itself.
+        let own =
+            |header: &&str| !["Host:", "User-Agent:", "Content-Length:"].iter().any(|name| header.starts_with(name));
+        let headers: String = headers.split("\r\n").filter(own).map(|header| format!("{header}\r\n")).collect();
+        let (status, body) = self.client.request(method, path, &headers, &request[end + 4..]).unwrap();
+        self.answer = Some(Answer { status, body: serde_json::from_slice(&body).unwrap() });
+    }
+
+    pub fn answer(&mut self) -> Answer {
+        self.answer.take().unwrap()
+    }
+}
+
+fn rules(ids: &[u32]) -> String {
+    let rule = |id: &u32| format!("{{ type = \"BINARY\", id = \"{id:064x}\", policy = \"BLOCKLIST\" }}");
+    let all: Vec<String> = ids.iter().map(rule).collect();
+    format!("rules = [ {} ] # end of rules", all.join(", "))
+}
+
+/// How far the agent comes before it dies.
+const STAGES: [&str; 4] = ["preflight", "a page", "all rules, not applied", "applied, not confirmed"];
+
+fn dies_after(santad: &mut Santad, conn: &mut Conn, stage: &str) {
+    santad.preflight(conn);
+    match stage {
+        "preflight" => {}
+        "a page" => assert!(!santad.page(conn), "there are more"),
+        "all rules, not applied" => while !santad.page(conn) {},
+        _ => assert!(santad.apply(conn) > 0),
+    }
+}
+
+fn lives(version: &str, number: u32) {
+    let tables = |ids: &[u32]| format!("\n[source.santa]\nbatch_size = 2\n[rules.r]\n{}\n", rules(ids));
+    let probe =
+        "[probe.blocked]\nfilter = '.type == \"santa_event\" and (.payload.decision | startswith(\"BLOCK\"))'\n";
+    let mut hub = Hub::new(&(tables(&[1, 2, 3]) + probe));
+    start(&mut hub);
+    let mut conn = Conn { client: Client::new(&hub.ca(), hub.port), answer: None };
+    let mut santad = Santad::new(&secret(&hub, "santa"), number, version);
+    // A rule of before the hub: a clean sync removes it.
+    santad.rules.insert(("BINARY".into(), format!("{:064x}", 99)), "BLOCKLIST".into());
+    santad.preflight(&mut conn);
+    assert!(santad.clean, "the first sync is a clean one");
+    assert_eq!(santad.apply(&mut conn), 3);
+    santad.postflight(&mut conn, 3);
+    let has =
+        |santad: &Santad| santad.rules.keys().map(|(_, id)| u32::from_str_radix(id, 16).unwrap()).collect::<Vec<_>>();
+    assert_eq!(has(&santad), [1, 2, 3]);
+    assert_eq!(santad.sync(&mut conn), 0, "nothing is new");
+
+    let event_id = |n: u32| format!("{n:064x}");
+    let blocked = json!({"events": [{"decision": "BLOCK_BINARY", "file_sha256": event_id(1), "file_name": "evil", "file_path": "/tmp",
+        "executing_user": "ada", "execution_time": jiff::Timestamp::now().as_millisecond() as f64 / 1000.0, "pid": 7, "ppid": 1}]});
+    let answer = santad.ask(&mut conn, "eventupload", &blocked);
+    assert_eq!((answer.status, answer.body), (200, json!({})));
+    let told = event(&hub, "the blocked execution", |event| event["type"] == "santa_event");
+    assert_eq!((&told["payload"], &told["machine"]["serial_number"]), (&blocked["events"][0], &json!(santad.serial)));
+    assert_eq!((&told["probes"][0]["name"], &told["machine"]["user"]), (&json!("blocked"), &json!("ada")));
+    assert_eq!(told["objects"][0], format!("file:sha256:{}", event_id(1)));
+
+    // Rules change; the agent dies after each stage in turn. Nothing counts that it has not confirmed.
+    let mut wanted = vec![1, 2, 3];
+    for (n, stage) in STAGES.into_iter().enumerate() {
+        let before = rules(&wanted);
+        let n = n as u32 * 10;
+        wanted = vec![2, 11 + n, 12 + n, 13 + n];
+        let after = rules(&wanted);
+        let reloaded = || hub.log().matches("reloaded").count();
+        let so_far = reloaded();
+        hub.edit(|text| text.replace(&before, &after));
+        hub.wait("receive to have the new rules", 30, || reloaded() > so_far);
+        hub.wait("rules of now", 30, || {
+            santad.preflight(&mut conn);
+            santad.page(&mut conn);
+            !santad.told.is_empty()
+        });
+        dies_after(&mut santad, &mut conn, stage);
+        let held = has(&santad);
+        assert!(santad.sync(&mut conn) > 0, "after {stage} it is told again");
+        assert_eq!(has(&santad), wanted, "after {stage}; it held {held:?}");
+        assert_eq!(santad.sync(&mut conn), 0, "and it is known that it has them");
+    }
+    // The last reply was lost: the agent has confirmed, and is not told again.
+    assert_eq!(santad.sync(&mut conn), 0);
+    end(hub);
+}
+
+#[test]
+fn today() {
+    lives("2025.6", 1);
+}
+
+#[test]
+fn in_2023() {
+    lives("2023.9", 2);
+}
