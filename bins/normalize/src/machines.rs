@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use event::{Machine, Raw};
 use registry::db::{DbError, Schema, Tx};
-use registry::inventory;
+use registry::{inventory, results};
 use sources::MachineFacts;
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -60,6 +60,7 @@ impl Machines {
             // It may have been known by this before it told its serial number.
             tx.execute("DELETE FROM machines WHERE key = $1", &[old.into()])?;
             inventory::rename(tx, old, &key)?;
+            results::rename(tx, old, &key)?;
             self.0.remove(old);
         }
         Ok(true)
@@ -74,6 +75,7 @@ impl Machines {
     pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
         self.0.remove(key);
         tx.execute("DELETE FROM machines WHERE key = $1", &[key.into()])?;
+        results::forget(tx, key)?;
         inventory::forget(tx, key)
     }
 
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_newest_enrolment_counts_and_survives_a_restart() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let block = json!({"serial_number": "C02", "unit": "berlin", "tags": ["old"], "groups": ["g"]});
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_a_line_says_itself_is_kept_and_others_are_left_alone() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let known = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "unit": "berlin"}));

@@ -14,6 +14,7 @@ pub mod live;
 pub mod machines;
 pub mod munki;
 pub mod orders;
+pub mod results;
 pub mod santa;
 pub mod server_key;
 pub mod syntax;

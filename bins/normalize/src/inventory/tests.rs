@@ -15,7 +15,7 @@ struct Hub(Db, Inventory);
 
 impl Hub {
     fn new() -> Self {
-        Self(Db::memory(&[state::SCHEMA]).unwrap(), Inventory::new(SILENT))
+        Self(Db::memory(&[state::SCHEMA, registry::results::SCHEMA]).unwrap(), Inventory::new(SILENT))
     }
 
     fn restart(&mut self) {
