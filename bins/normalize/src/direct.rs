@@ -8,6 +8,8 @@ use event::json::Shape;
 use event::{EventTexts, LINE_MAX, Machine, Request, Time};
 use serde::Serialize;
 
+use sources::Run;
+
 use crate::geo::Geo;
 
 /// Bytes of the texts that are kept of each kind; beyond it they are learned anew. Enough for 20,000 usual machines.
@@ -40,12 +42,14 @@ pub(crate) enum Way {
 
 impl Direct {
     /// Writes the event of the line, if it is so plain. `complete` fills in what is known of a machine that is seen for the
-    /// first time since [`Direct::forget`].
+    /// first time since [`Direct::forget`]; `means_more`: the result of a query, of the machine of this key, is more than
+    /// its event.
     pub(crate) fn write<E>(
         &mut self,
         line: &[u8],
         out: &mut Vec<u8>,
         complete: impl FnOnce(Machine) -> Result<Machine, E>,
+        means_more: impl FnOnce(&Run<'_>, Option<&str>, Time) -> bool,
     ) -> Result<Way, E> {
         if line.len() > LINE_MAX || !self.shape.read(line) {
             return Ok(Way::Long);
@@ -63,9 +67,17 @@ impl Direct {
             None => match machine(raw.machine) {
                 None => return Ok(Way::Long),
                 Some(machine) if machine == Machine::default() => self.machines.keep(raw.machine, None),
-                Some(machine) => self.machines.keep(raw.machine, Some(written(&complete(machine)?))),
+                Some(machine) => {
+                    let key = machine.key().map(Into::into);
+                    self.machines.keep_of(raw.machine, Some(written(&complete(machine)?)), key)
+                }
             },
         };
+        if let Some(run) = &raw.plain.run
+            && means_more(run, self.machines.key(machine), raw.plain.time)
+        {
+            return Ok(Way::Long);
+        }
         let event = EventTexts {
             id: raw.id,
             type_: raw.plain.type_,
@@ -102,7 +114,7 @@ struct Parts<'a> {
     machine: &'a [u8],
     request: &'a [u8],
     body: &'a [u8],
-    plain: sources::Plain,
+    plain: sources::Plain<'a>,
 }
 
 impl<'a> Parts<'a> {
@@ -165,6 +177,8 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 struct Texts {
     places: HashMap<Box<[u8]>, usize>,
     texts: Vec<Option<Vec<u8>>>,
+    /// The keys of machines.
+    keys: Vec<Option<Box<str>>>,
     /// Bytes of all of them.
     kept: usize,
 }
@@ -178,13 +192,22 @@ impl Texts {
         self.texts.get(place)?.as_deref()
     }
 
+    fn key(&self, place: usize) -> Option<&str> {
+        self.keys.get(place)?.as_deref()
+    }
+
     fn keep(&mut self, text: &[u8], becomes: Option<Vec<u8>>) -> usize {
-        let takes = ENTRY + text.len() + becomes.as_ref().map_or(0, Vec::len);
+        self.keep_of(text, becomes, None)
+    }
+
+    fn keep_of(&mut self, text: &[u8], becomes: Option<Vec<u8>>, key: Option<Box<str>>) -> usize {
+        let takes = ENTRY + text.len() + becomes.as_ref().map_or(0, Vec::len) + key.as_ref().map_or(0, |key| key.len());
         if self.kept + takes > KEPT_MAX {
             *self = Self::default();
         }
         self.kept += takes;
         self.texts.push(becomes);
+        self.keys.push(key);
         self.places.insert(text.into(), self.texts.len() - 1);
         self.texts.len() - 1
     }
@@ -207,7 +230,8 @@ mod tests {
     /// The event by the short way, if the line takes it.
     fn short(direct: &mut Direct, line: &str) -> Option<String> {
         let mut out = Vec::new();
-        let way = direct.write(line.as_bytes(), &mut out, |machine| Ok::<_, Infallible>(complete(machine)));
+        let add = |machine| Ok::<_, Infallible>(complete(machine));
+        let way = direct.write(line.as_bytes(), &mut out, add, |_, _, _| false);
         (way == Ok(Way::Written)).then(|| String::from_utf8(out).unwrap())
     }
 
@@ -307,7 +331,7 @@ mod tests {
             }
             let mut out = Vec::new();
             let known = |machine| Ok::<_, Infallible>(Machine { hostname: Some(name.into()), ..machine });
-            direct.write(line.as_bytes(), &mut out, known).unwrap();
+            direct.write(line.as_bytes(), &mut out, known, |_, _, _| false).unwrap();
             String::from_utf8(out).unwrap().contains(&format!("\"hostname\":\"{name}\""))
         };
         assert!(with("one", false) && !with("two", false) && with("two", true));

@@ -10,6 +10,7 @@ use registry::db::{DbError, Tx};
 use registry::inventory::{self as state, Kept, Past, Whole};
 
 use crate::machines;
+pub(crate) use events::{of_hub, of_line};
 use silence::Clock;
 pub(crate) use silence::SILENT;
 
@@ -55,8 +56,7 @@ impl Inventory {
         let Some((minute, new_day)) = self.clock.turn(tx, received)? else { return Ok(Vec::new()) };
         let mut events = Vec::new();
         for sighting in self.clock.silent(tx, minute)? {
-            let block = state::whole(tx, &sighting.machine)?.map_or_else(|| of_key(&sighting.machine), |w| w.block);
-            let block = Machine { tags: state::tags(tx, &sighting.machine)?, ..block };
+            let block = block(tx, &sighting.machine)?;
             events.extend(events::silent(&sighting, block, self.clock.silent_ms, minute));
         }
         for key in state::due(tx, minute)? {
@@ -167,6 +167,12 @@ fn named(new: &mut Snapshot, raw: &Raw) {
         of.unit.clone_from(&line.unit);
     }
     of.tags = Vec::new();
+}
+
+/// The block of a machine that did not speak itself.
+pub(crate) fn block(tx: &mut Tx<'_>, key: &str) -> Result<Machine, DbError> {
+    let block = state::whole(tx, key)?.map_or_else(|| of_key(key), |whole| whole.block);
+    Ok(Machine { tags: state::tags(tx, key)?, ..block })
 }
 
 /// A machine of which nothing but its key is known.

@@ -7,6 +7,7 @@ mod inventory;
 mod log;
 mod machines;
 mod programs;
+mod results;
 mod rows;
 mod stage;
 
@@ -78,6 +79,11 @@ pub fn check(_: &Config, conf: &StageConf) -> Vec<Finding> {
         table.fail("geo", why);
     }
     table.finish()
+}
+
+/// The SQL of a query of the configuration and the name of its results: `PROBE`, or `PACK/QUERY`.
+pub fn configured(config: &Config, name: &str) -> Option<(String, String)> {
+    results::configured(config, name)
 }
 
 /// What is wrong with the programs of `[source.*]` tables that this stage runs.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use event::inventory::{Snapshot, Told, merge};
 use event::{Machine, Raw, Time};
 use registry::db::{DbError, Schema, Tx};
-use registry::inventory;
+use registry::{inventory, results};
 use sources::MachineFacts;
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -83,6 +83,7 @@ impl Machines {
     pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
         self.known.remove(key);
         tx.execute("DELETE FROM told WHERE key = $1", &[key.into()])?;
+        results::forget(tx, key)?;
         inventory::forget(tx, key)
     }
 
@@ -187,6 +188,7 @@ fn rename(tx: &mut Tx<'_>, old: &str, key: &str) -> Result<bool, DbError> {
         return Ok(false);
     }
     inventory::rename(tx, old, key)?;
+    results::rename(tx, old, key)?;
     Ok(true)
 }
 
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_newest_enrolment_counts_and_survives_a_restart() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let block = json!({"serial_number": "C02", "unit": "berlin", "tags": ["old"], "groups": ["g"]});
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_machine_has_one_name_whatever_a_line_calls_it_and_others_are_left_alone() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let known = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "unit": "berlin"}));
@@ -271,7 +273,7 @@ mod tests {
     /// osquery is believed before Santa (docs/inventory.md), however often Santa says its own.
     #[test]
     fn sources_that_call_a_machine_by_other_names_do_not_overwrite_each_other() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let mut say = |tx: &mut Tx<'_>, at: &str, source: &str, name: &str, os: Option<&str>| {
@@ -302,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_was_told_under_the_uuid_is_known_under_the_serial_number_and_said_once() {
-        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
@@ -328,13 +330,13 @@ mod tests {
         let first = Schema { name: SCHEMA.name, migrations: &SCHEMA.migrations[..1] };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("normalize.db");
-        let mut db = Db::open(&path, &[first, inventory::SCHEMA]).unwrap();
+        let mut db = Db::open(&path, &[first, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let sql = "INSERT INTO machines (key, machine, received) VALUES ('C02', $1, 1767686400000)";
         tx.execute(sql, &[r#"{"serial_number":"C02","hostname":"old","unit":"berlin"}"#.into()]).unwrap();
         tx.commit().unwrap();
         drop(db);
-        let mut db = Db::open(&path, &[SCHEMA, inventory::SCHEMA]).unwrap();
+        let mut db = Db::open(&path, &[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         let mut machines = Machines::default();
         assert_eq!(completed(&mut machines, &mut tx).hostname.as_deref(), Some("old"));

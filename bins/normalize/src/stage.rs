@@ -8,12 +8,14 @@ use pipe::config::{Config, render};
 use pipe::{Context, Line, Out, Stage, StageError};
 use registry::changes;
 use registry::db::{Schema, Tx};
+use sources::Run;
 
 use crate::direct::{Direct, Way};
 use crate::geo::Geo;
 use crate::inventory::{Inventory, SILENT, Taken};
 use crate::machines::{Machines, SCHEMA};
 use crate::programs::{Programs, Why};
+use crate::results::Results;
 
 /// Bytes of raw lines that share a commit when they are there already.
 const COMMIT_BYTES: usize = 16 << 20;
@@ -22,6 +24,7 @@ const COMMIT_BYTES: usize = 16 << 20;
 pub struct Normalize {
     machines: Option<Machines>,
     inventory: Option<Inventory>,
+    results: Option<Results>,
     /// The name of the stage, whose table says when a machine is silent.
     name: String,
     config: Option<Arc<Config>>,
@@ -36,6 +39,7 @@ impl Normalize {
         Self {
             machines: state.then(Machines::default),
             inventory: state.then(|| Inventory::new(SILENT)),
+            results: state.then(Results::default),
             name: String::new(),
             config: None,
             programs: Programs::default(),
@@ -55,9 +59,12 @@ impl Normalize {
     /// Most lines: one event, which is a copy but for what stands around it. False: it is not so plain.
     fn short(&mut self, line: &Line<'_>, out: &mut Out, tx: &mut Tx<'_>) -> Result<bool, StageError> {
         self.buffer.clear();
-        let (known, config) = (&mut self.machines, &self.config);
+        let (known, config, results) = (&mut self.machines, &self.config, &mut self.results);
         let add = |machine| complete(known.as_mut(), config.as_deref(), machine, tx);
-        if self.direct.write(line.bytes, &mut self.buffer, add)? == Way::Long {
+        let more = |run: &Run<'_>, machine: Option<&str>, time| {
+            results.as_mut().is_some_and(|results| results.means_more(run, machine, time))
+        };
+        if self.direct.write(line.bytes, &mut self.buffer, add, more)? == Way::Long {
             return Ok(false);
         }
         match out.line(0, &self.buffer) {
@@ -88,10 +95,13 @@ impl Normalize {
             return Ok(());
         };
         // What was due before this line does not know yet what it tells.
-        let due = match &mut self.inventory {
+        let mut due = match &mut self.inventory {
             Some(inventory) => inventory.tick(tx, raw.received)?,
             None => Vec::new(),
         };
+        if let Some(results) = &mut self.results {
+            due.extend(results.settle(tx, raw.received)?);
+        }
         write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
@@ -111,6 +121,9 @@ impl Normalize {
                     return Ok(());
                 }
                 let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
+                if let Some(results) = self.results.as_mut().filter(|_| kind == sources::osquery::NAME) {
+                    results.take(tx, &raw, &mut events)?;
+                }
                 // `receive` says the tags of those who enrol with it; who was pulled, or calls for others, has none.
                 if raw.request.is_none() || !source.comes_again() {
                     add_tags_by_hand(self.machines.is_some(), &mut events, tx)?;
@@ -170,10 +183,12 @@ impl Normalize {
             changes::FORGOTTEN => {
                 machines.forget(tx, key)?;
                 self.direct.forget();
+                self.results.iter_mut().for_each(|results| results.forget(key));
             }
             changes::TAGGED => {
                 let of = |name| json::get(event.payload.get().as_bytes(), name).and_then(json::parse_str);
-                if let (Some(action), Some(tag)) = (of("action"), of("tag")) {
+                // What a query has done is known where it was decided.
+                if let (Some(action), Some(tag), None) = (of("action"), of("tag"), of("by")) {
                     registry::inventory::tag(tx, key, &tag, action == "added")?;
                 }
             }
@@ -204,6 +219,7 @@ impl Normalize {
         self.programs = programs;
         self.config = Some(config.clone());
         self.direct.forget();
+        self.results.iter_mut().for_each(|results| results.configure(config));
         if let Some(inventory) = &mut self.inventory {
             let said = stage.and_then(|stage| stage.silent);
             inventory.silent_after(said.and_then(|after| i64::try_from(after.as_millis()).ok()).unwrap_or(SILENT));
@@ -258,8 +274,10 @@ fn complete(
 fn add_tags_by_hand(state: bool, events: &mut [Event], tx: &mut Tx<'_>) -> Result<(), StageError> {
     for machine in events.iter_mut().filter(|_| state).filter_map(|event| event.machine.as_mut()) {
         let Some(key) = machine.key() else { continue };
-        let by_hand = registry::inventory::by_hand(tx, key)?;
-        let more: Vec<String> = by_hand.into_iter().filter(|tag| !machine.tags.contains(tag)).collect();
+        let mut given = registry::inventory::by_hand(tx, key)?;
+        given.extend(registry::results::tags(tx, key)?);
+        given.dedup();
+        let more: Vec<String> = given.into_iter().filter(|tag| !machine.tags.contains(tag)).collect();
         machine.tags.extend(more);
     }
     Ok(())
@@ -307,7 +325,7 @@ fn write(events: &[Event], out: &mut Out, buffer: &mut Vec<u8>, tx: &mut Tx<'_>)
 
 impl Stage for Normalize {
     fn schemas(&self) -> Vec<Schema> {
-        vec![SCHEMA, registry::inventory::SCHEMA]
+        vec![SCHEMA, registry::inventory::SCHEMA, registry::results::SCHEMA]
     }
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
@@ -319,6 +337,7 @@ impl Stage for Normalize {
         for line in lines {
             self.one(line, out, state)?;
         }
+        self.results.as_mut().map_or(Ok(()), |results| results.flush(state))?;
         Ok(())
     }
 
@@ -355,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_tag_goes_when_it_is_taken_away() {
-        let mut db = Db::memory(&[SCHEMA, registry::inventory::SCHEMA]).unwrap();
+        let mut db = Db::memory(&Normalize::new(true).schemas()).unwrap();
         let mut tx = db.begin().unwrap();
         let mut stage = Normalize::new(true);
         let tags = |stage: &mut Normalize, tx: &mut Tx<'_>, raw: &Raw| {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::Machine;
-use pipe::config::{Config, Finding, Scope};
-use sources::osquery::{Query, QuerySpec, Told, build_config};
+use pipe::config::{Config, Finding, ProbeConf, Scope};
+use sources::osquery::{Query, QuerySpec, Told, build_config, meaning_flaw};
 
 use crate::conf::{Conf, Osquery, Served};
 
@@ -21,6 +21,14 @@ pub struct Agents {
     packs: Vec<Served>,
     conf: Osquery,
     made: Mutex<Made>,
+}
+
+/// What is wrong with a key of a probe's query.
+fn at_query(probe: &ProbeConf, key: &str, why: &str) -> Finding {
+    let mut query = probe.settings.clone().table("query").unwrap_or_else(|| probe.settings.clone());
+    query.fail(key, why);
+    let found = query.finish().into_iter().find(|finding| finding.text == why);
+    found.unwrap_or_else(|| Finding::file(probe.settings.file(), format!("probe.{}.query: {why}", probe.name)))
 }
 
 /// Which of the queries and packs are told: a bit each.
@@ -38,12 +46,18 @@ impl Agents {
         let mut queries = Vec::new();
         for probe in config.probes.values() {
             let Some(query) = &probe.query else { continue };
+            let (tag, compliance) = (query.tag.as_deref(), query.compliance);
+            if let Some((key, why)) = meaning_flaw(&query.sql, query.snapshot, tag, compliance) {
+                return Err(at_query(probe, key, why));
+            }
             let query_of = Query {
                 sql: query.sql.clone(),
                 interval_s: u32::try_from(query.interval_s).unwrap_or(u32::MAX),
                 snapshot: query.snapshot,
                 removed: query.removed,
                 version: query.version.clone(),
+                tag: query.tag.clone(),
+                compliance: query.compliance,
                 ..Query::default()
             };
             let spec = QuerySpec { probe: probe.name.clone(), rev: query.rev.clone(), query: query_of };
@@ -187,6 +201,24 @@ mod tests {
         assert_eq!(tagged["packs"]["p1"]["queries"]["q"]["interval"], 60);
         assert_eq!(keys(&told(&agents, &machine(None, None, &[]))["packs"]), ["p2", "p4"]);
         assert!(keys(&tagged["schedule"]).is_empty());
+    }
+
+    #[test]
+    fn queries_that_cannot_mean_what_they_say_are_named() {
+        for (query, key, says) in [
+            ("sql = \"select 1\", tag = \"vip\"", "tag", "snapshot = true"),
+            ("sql = \"select 1\", tag = \"Vip\", snapshot = true", "tag", "is no tag"),
+            ("sql = \"select 1\", compliance = true, snapshot = true", "compliance", "`ztl_status`"),
+            ("sql = \"select 1 as ztl_status\", compliance = true", "compliance", "snapshot = true"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("pipeline.toml");
+            std::fs::write(&path, format!("version = 1\n[probe.a]\nfilter = \".\"\nquery = {{ {query} }}\n")).unwrap();
+            let config = Config::load(&path, None).unwrap().0;
+            let found = Agents::new(&config, &Conf::read(&config, None).unwrap()).unwrap_err();
+            assert_eq!((found.line, found.key.as_str()), (4, format!("probe.a.query.{key}").as_str()), "{query}");
+            assert!(found.text.contains(says), "{query}: {}", found.text);
+        }
     }
 
     /// `filter` looks for results under the name that the configuration gives, agents send them under this one.

@@ -165,15 +165,16 @@ impl Desk {
     }
 
     fn block(&self, machine: machines::Machine) -> Machine {
-        let by_hand = self.hub.by_hand.tags(machine.key());
-        block(machine, &self.live.config, &by_hand)
+        let mut given = self.hub.by_hand.tags(machine.key());
+        given.extend(self.hub.by_query.tags(machine.key()));
+        block(machine, &self.live.config, &given)
     }
 }
 
-/// The machine block of raw lines: tags of its enrolment, of its unit, and those that people gave it.
-pub fn block(machine: machines::Machine, config: &Config, by_hand: &[String]) -> Machine {
+/// The machine block of raw lines: tags of its enrolment, of its unit, and those that people and queries gave it.
+pub fn block(machine: machines::Machine, config: &Config, given: &[String]) -> Machine {
     let mut tags = machine.tags;
-    for tag in config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags).chain(by_hand) {
+    for tag in config.units.get(&machine.unit).into_iter().flat_map(|unit| &unit.tags).chain(given) {
         if !tags.contains(tag) {
             tags.push(tag.clone());
         }

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
+use crate::by_query::ByQuery;
 use crate::carves::Carves;
 use crate::conf::{Callers, Conf, Limits};
 use crate::desk::{self, Posting};
@@ -69,6 +70,8 @@ pub struct Hub {
     pub registry: PathBuf,
     /// What people say of machines.
     pub by_hand: ByHand,
+    /// Tags that queries give them.
+    pub by_query: ByQuery,
     /// What enrolment secrets are computed from.
     pub key: ServerKey,
     /// Counters.
@@ -106,6 +109,7 @@ impl Hub {
             known,
             heard,
             by_hand: ByHand::new(&registry),
+            by_query: ByQuery::new(registry.parent().unwrap_or(&registry)),
             queries,
             carves,
             registry,
@@ -133,12 +137,17 @@ impl Hub {
         self.known.forget();
     }
 
-    /// Looks at what people say of machines. If that cannot be read, what they said before holds.
+    /// Looks at what people and queries say of machines. If that cannot be read, what they said before holds.
     pub fn look(&self) {
         match self.by_hand.look(&self.known) {
             Ok(moved) if moved.is_empty() => {}
             Ok(moved) => self.santa.forget(&moved),
             Err(why) => self.complain("tags cannot be looked up", &why),
+        }
+        match self.by_query.look(event::Time::now().ms()) {
+            Ok(true) => self.known.forget(),
+            Ok(false) => {}
+            Err(why) => self.complain("tags of queries cannot be looked up", &why),
         }
     }
 

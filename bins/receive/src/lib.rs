@@ -3,6 +3,7 @@
 
 mod agents;
 mod body;
+mod by_query;
 mod carves;
 mod conf;
 mod desk;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
 use registry::db::{Db, DbError};
-use registry::live::{self, Delivery};
+use registry::live::{self, Delivery, Means};
 use sources::osquery;
 
 use crate::whom::Whom;
@@ -30,6 +30,8 @@ struct State {
     open: Vec<Open>,
     /// By query and machine.
     given: HashMap<String, HashMap<String, Told>>,
+    /// What the answers to those that were given mean.
+    means: HashMap<String, Means>,
 }
 
 struct Open {
@@ -109,6 +111,19 @@ impl Queries {
         self.answered(osquery::INVENTORY, machine, now);
     }
 
+    /// What the answers to a query mean.
+    pub fn means(&self, registry: &Path, query: &str) -> Result<Means, DbError> {
+        let mut state = self.state();
+        if let Some(means) = state.means.get(query) {
+            return Ok(means.clone());
+        }
+        let means = Db::open_read_only(registry)?.map(|db| live::means(&db, query)).transpose()?.unwrap_or_default();
+        if state.given.contains_key(query) {
+            state.means.insert(query.to_owned(), means.clone());
+        }
+        Ok(means)
+    }
+
     /// Notes an answer.
     pub fn answered(&self, query: &str, machine: &Machine, now: i64) {
         let key = machine.key().unwrap_or_default();
@@ -132,6 +147,8 @@ impl Queries {
             }
         }
         state.given.retain(|_, machines| !machines.is_empty());
+        let State { given, means, .. } = &mut *state;
+        means.retain(|query, _| given.contains_key(query));
         drop(state);
         if fresh.is_empty() {
             return Ok(());

@@ -77,6 +77,23 @@ fn a_query_is_given_once_and_its_answer_is_a_line() {
 }
 
 #[test]
+fn an_answer_says_what_it_means() {
+    let hub = Hub::new("", "");
+    let key = hub.node_key("C02");
+    let mut db = Db::open(&hub.path("data/registry.db"), &[enrolments::SCHEMA, live::QUERIES]).unwrap();
+    let now = Time::now().ms();
+    let means = live::Means { tag: Some("vip".into()), run_of: Some("zentral/a/0123abcd".into()) };
+    let run = live::ask_for(&mut db, "select 1", &means, "{}", now + 600_000, None, now).unwrap();
+    let [(name, _)] = given(&hub, &key).try_into().unwrap();
+    live::cancel(&mut db, &run, now).unwrap();
+    let write = json!({"node_key": key, "queries": {&name: []}, "statuses": {&name: 0}});
+    assert_eq!(hub.ask("", "distributed/write", &write).body, json!({}));
+    let line = hub.lines().into_iter().find(|line| line.kind == "answer").unwrap();
+    let want = json!({"query": run, "of": "zentral/a/0123abcd", "tag": "vip", "status": 0, "rows": []});
+    assert_eq!(body(&line), want, "also when nobody waits any more");
+}
+
+#[test]
 fn no_more_machines_are_asked_than_were_meant_and_a_large_answer_is_several_lines() {
     let hub = Hub::new("", "");
     let keys = ["C02", "C03", "C04"].map(|serial| hub.node_key(serial));

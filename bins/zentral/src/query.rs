@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::cli::Global;
-use pipe::config::{Config, Place, StageKind, parse_duration};
+use pipe::config::{Config, Place, StageKind, is_name, parse_duration};
 use pipe::fs::RealFs;
 use pipe::topic::{self, Start, TopicReader};
 use pipe::{Exit, Signals, StageError};
 use receive::Whom;
 use registry::db::{Db, DbError};
-use registry::{live, syntax, tags};
+use registry::{live, results, syntax, tags};
 
 use self::watch::{Form, Watch};
 
@@ -29,7 +29,14 @@ const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The SQL
-    pub sql: String,
+    #[arg(required_unless_present = "of", conflicts_with = "of")]
+    pub sql: Option<String>,
+    /// The query of this probe, or PACK/QUERY of a pack: answers mean what its results mean
+    #[arg(long, value_name = "NAME")]
+    pub of: Option<String>,
+    /// Machines on which it gives rows get this tag, the others that answer lose it
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
     /// Machines that are asked: platforms, units, tags, not_platforms, not_units, not_tags or machines, such as tags=office,lab
     /// (repeats; all of it must hold) [default: all]
     #[arg(long, value_name = "LIST=A,B")]
@@ -60,7 +67,8 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     if args.max == Some(0) {
         return Err(StageError::usage("--max 0 asks nobody"));
     }
-    syntax::check(&args.sql).map_err(|e| StageError::usage(format!("the SQL is wrong: {}", e.text)))?;
+    let (sql, means) = meant_by(config, args)?;
+    syntax::check(&sql).map_err(|e| StageError::usage(format!("the SQL is wrong: {}", e.text)))?;
     let whom = Whom::of_words(&args.scope, config).map_err(|why| StageError::usage(format!("--scope: {why}")))?;
     let receive = config.stages.iter().find(|stage| stage.runs(StageKind::Receive));
     let receive = receive.ok_or_else(|| StageError::usage("the pipeline has no `receive`: there is nobody to ask"))?;
@@ -70,8 +78,14 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let (state, mut registry) = (config.state_file(receive), crate::enrol::open(config)?);
     let at = |e: DbError| StageError::state(format!("{}: {e}", state.display()));
     let known = Db::open_read_only(&state).map_err(at)?;
-    let by_hand = tags::all(&registry).map_err(|e| StageError::state(format!("registry.db: {e}")))?;
-    let meant = known.map(|db| whom.machines(config, &db, &by_hand, "osquery"));
+    let mut given = tags::all(&registry).map_err(|e| StageError::state(format!("registry.db: {e}")))?;
+    let inventory = config.data.join("state").join("normalize.db");
+    let by_query = Db::open_read_only(&inventory).and_then(|db| db.map(|db| results::all_tags(&db)).transpose());
+    let by_query = by_query.map_err(|e| StageError::state(format!("{}: {e}", inventory.display())))?;
+    for (machine, tags) in by_query.unwrap_or_default() {
+        given.entry(machine).or_default().extend(tags);
+    }
+    let meant = known.map(|db| whom.machines(config, &db, &given, "osquery"));
     let meant = meant.transpose().map_err(at)?.unwrap_or_default();
     if meant.is_empty() {
         tracing::error!("no machine that osquery enrolled is in scope: nobody was asked");
@@ -87,7 +101,7 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let until = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     let text = serde_json::to_string(&whom).map_err(|e| StageError::state(e.to_string()))?;
     let state_error = |e: DbError| StageError::state(format!("registry.db: {e}"));
-    let id = live::ask(&mut registry, &args.sql, &text, until, args.max, now).map_err(state_error)?;
+    let id = live::ask_for(&mut registry, &sql, &means, &text, until, args.max, now).map_err(state_error)?;
     let form = if args.json || !std::io::stdout().is_terminal() { Form::Lines } else { Form::People };
     let mut watch = Watch::new(id.clone(), names, args.max, form);
     let seen = follow(&mut reader, &mut watch, &signals, Instant::now() + wait);
@@ -97,6 +111,20 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let given = Db::open_read_only(&state).map_err(at)?.map(|db| live::deliveries(&db, now)).transpose().map_err(at)?;
     let given = given.unwrap_or_default().into_iter().filter(|one| one.query == id).map(|one| one.machine);
     watch.end(&given.collect())
+}
+
+/// What is asked, and what its answers mean.
+fn meant_by(config: &Config, args: &Args) -> Result<(String, live::Means), StageError> {
+    if let Some(odd) = args.tag.as_ref().filter(|tag| !is_name(tag)) {
+        return Err(StageError::usage(format!("--tag `{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
+    }
+    let Some(name) = &args.of else {
+        let sql = args.sql.clone().unwrap_or_default();
+        return Ok((sql, live::Means { tag: args.tag.clone(), run_of: None }));
+    };
+    let (sql, run_of) = normalize::configured(config, name)
+        .ok_or_else(|| StageError::usage(format!("--of: no probe `{name}` has a query, and no pack such a one")))?;
+    Ok((sql, live::Means { tag: args.tag.clone(), run_of: Some(run_of) }))
 }
 
 /// Until all have answered, time is up, or somebody has had enough.

@@ -218,7 +218,7 @@ impl santa::Desk for Hub {
     fn enrol(&self, _: &str, _: &str, facts: &MachineFacts) -> Result<Enrolled, Denied> {
         let before = self.known.borrow().clone();
         if let Some(known) = before.as_ref().filter(|known| known.serial_number != facts.serial_number) {
-            return Ok(Enrolled::Conflict { known: known.machine(), why: "serial" });
+            return Ok(Enrolled::Conflict { known: known.machine(), why: "serial", pending: false });
         }
         *self.known.borrow_mut() = Some(facts.clone());
         Ok(Enrolled::Done { client: self.known(facts.clone()), new: before.is_none(), again: false })

@@ -95,6 +95,11 @@ pub fn tag(tx: &mut Tx<'_>, machine: &str, tag: &str, given: bool) -> Result<(),
         return tx.execute(sql, &values).map(|_| ());
     }
     tx.execute("DELETE FROM by_hand WHERE machine = $1 AND tag = $2", &values)?;
+    unseen_with(tx, machine, tag)
+}
+
+/// A machine has lost a tag that it was last seen with.
+pub(crate) fn unseen_with(tx: &mut Tx<'_>, machine: &str, tag: &str) -> Result<(), DbError> {
     for seen in sightings(tx, Some(machine))?.into_iter().filter(|seen| seen.tags.iter().any(|had| had == tag)) {
         let rest: Vec<String> = seen.tags.into_iter().filter(|had| had != tag).collect();
         let sql = "UPDATE sightings SET tags = $3 WHERE machine = $1 AND source = $2";
@@ -109,9 +114,10 @@ pub fn by_hand(tx: &mut Tx<'_>, machine: &str) -> Result<Vec<String>, DbError> {
     Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
 }
 
-/// The tags of a machine as they were last said, by its lines and by hand.
+/// The tags of a machine as they were last said, by its lines, by hand and by queries.
 pub fn tags(tx: &mut Tx<'_>, machine: &str) -> Result<Vec<String>, DbError> {
     let mut tags = by_hand(tx, machine)?;
+    tags.extend(crate::results::tags(tx, machine)?);
     tags.extend(sightings(tx, Some(machine))?.into_iter().flat_map(|seen| seen.tags));
     tags.sort();
     tags.dedup();

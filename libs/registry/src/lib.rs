@@ -15,6 +15,7 @@ pub mod machines;
 pub mod munki;
 pub mod orders;
 pub mod pending;
+pub mod results;
 pub mod santa;
 pub mod server_key;
 pub mod syntax;

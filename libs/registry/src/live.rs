@@ -6,9 +6,13 @@ use crate::enrolments::ServerKey;
 /// The table of `registry.db`.
 pub const QUERIES: Schema = Schema {
     name: "live",
-    migrations: &["CREATE TABLE live_queries (
+    migrations: &[
+        "CREATE TABLE live_queries (
             id TEXT PRIMARY KEY, sql TEXT NOT NULL, scope TEXT NOT NULL, until BIGINT NOT NULL, max BIGINT,
-            cancelled BIGINT, created BIGINT NOT NULL);"],
+            cancelled BIGINT, created BIGINT NOT NULL);",
+        "ALTER TABLE live_queries ADD COLUMN tag TEXT;
+        ALTER TABLE live_queries ADD COLUMN run_of TEXT;",
+    ],
 };
 /// The table of `receive.db`.
 pub const DELIVERIES: Schema = Schema {
@@ -41,8 +45,30 @@ pub struct Query {
     pub max: Option<u64>,
 }
 
+/// What the answers to a live query mean beyond their rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Means {
+    /// The tag of machines on which it gives rows.
+    pub tag: Option<String>,
+    /// The query, as it is called in schedules with its revision, of which this is a run.
+    pub run_of: Option<String>,
+}
+
 /// Asks; the id of the query. Ended ones are forgotten on the way.
 pub fn ask(db: &mut Db, sql: &str, scope: &str, until: i64, max: Option<u64>, now: i64) -> Result<String, DbError> {
+    ask_for(db, sql, &Means::default(), scope, until, max, now)
+}
+
+/// Asks for something.
+pub fn ask_for(
+    db: &mut Db,
+    sql: &str,
+    means: &Means,
+    scope: &str,
+    until: i64,
+    max: Option<u64>,
+    now: i64,
+) -> Result<String, DbError> {
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
     let id = format!("{:012x}{:08x}", now.max(0) & 0xffff_ffff_ffff, u32::from_ne_bytes(random));
@@ -53,8 +79,18 @@ pub fn ask(db: &mut Db, sql: &str, scope: &str, until: i64, max: Option<u64>, no
         return Err(DbError::Other(format!("{OPEN_MAX} live queries wait already")));
     }
     tx.execute(
-        "INSERT INTO live_queries (id, sql, scope, until, max, created) VALUES ($1, $2, $3, $4, $5, $6)",
-        &[id.as_str().into(), sql.into(), scope.into(), until.into(), max.into(), now.into()],
+        "INSERT INTO live_queries (id, sql, scope, until, max, created, tag, run_of) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &[
+            id.as_str().into(),
+            sql.into(),
+            scope.into(),
+            until.into(),
+            max.into(),
+            now.into(),
+            means.tag.as_deref().into(),
+            means.run_of.as_deref().into(),
+        ],
     )?;
     tx.commit()?;
     Ok(id)
@@ -81,6 +117,19 @@ pub fn open(db: &Db, now: i64) -> Result<Vec<Query>, DbError> {
         max: row.opt_int(4).and_then(|max| u64::try_from(max).ok()),
     };
     Ok(db.query(sql, &[now.into()])?.iter().map(query).collect())
+}
+
+/// What the answers to a query mean, also once it has ended.
+pub fn means(db: &Db, id: &str) -> Result<Means, DbError> {
+    // A file of an older version has no such columns until somebody asks.
+    let current = [QUERIES.name.into(), (QUERIES.migrations.len() as u64).into()];
+    if db.query("SELECT 1 FROM schemas WHERE name = $1 AND number >= $2", &current)?.is_empty() {
+        return Ok(Means::default());
+    }
+    let rows = db.query("SELECT tag, run_of FROM live_queries WHERE id = $1", &[id.into()])?;
+    let means =
+        |row: &Row| Means { tag: row.opt_text(0).map(str::to_owned), run_of: row.opt_text(1).map(str::to_owned) };
+    Ok(rows.first().map(means).unwrap_or_default())
 }
 
 /// When a query was made (ms since 1970), as its id says.
@@ -143,7 +192,7 @@ pub fn deliveries(db: &Db, since: i64) -> Result<Vec<Delivery>, DbError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -165,6 +214,17 @@ mod tests {
             ask(&mut db, "select 4", KEPT_MS * 2, KEPT_MS + 201);
         }
         assert!(super::ask(&mut db, "x", "{}", KEPT_MS * 2, None, KEPT_MS + 202).is_err());
+    }
+
+    #[test]
+    fn what_a_query_means_is_known_when_it_has_ended() {
+        let mut db = Db::memory(&[QUERIES]).unwrap();
+        let means = Means { tag: Some("vip".into()), run_of: Some("zentral/a/0".into()) };
+        let id = ask_for(&mut db, "select 1", &means, "{}", 100, None, 10).unwrap();
+        cancel(&mut db, &id, 20).unwrap();
+        assert_eq!((super::means(&db, &id).unwrap(), super::means(&db, "x").unwrap()), (means, Means::default()));
+        let old = Schema { migrations: &QUERIES.migrations[..1], ..QUERIES };
+        assert_eq!(super::means(&Db::memory(&[old]).unwrap(), &id).unwrap(), Means::default(), "of an older version");
     }
 
     #[test]

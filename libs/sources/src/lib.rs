@@ -61,7 +61,7 @@ pub trait Source: Sync {
     /// The event of a raw line whose record is one event as it stands and tells nothing of its machine: what
     /// [`Source::translate`] makes of it, without making anything. `None`: it is not so plain. `record` are the members of
     /// the record, which is canonical.
-    fn plain(&self, _kind: &[u8], _received: Time, _record: json::Object<'_>) -> Option<Plain> {
+    fn plain<'a>(&self, _kind: &[u8], _received: Time, _record: json::Object<'a>) -> Option<Plain<'a>> {
         None
     }
 
@@ -243,7 +243,7 @@ impl MachineFacts {
 
 /// An event whose payload is the record as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plain {
+pub struct Plain<'a> {
     /// What happened.
     pub type_: &'static str,
     /// When.
@@ -252,6 +252,21 @@ pub struct Plain {
     pub tags: &'static [&'static str],
     /// What it is about.
     pub objects: Vec<String>,
+    /// The run of a query whose result it is.
+    pub run: Option<Run<'a>>,
+}
+
+/// The run of a query, in the JSON texts of its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// The name of the query.
+    pub query: &'a [u8],
+    /// It tells all rows.
+    pub snapshot: bool,
+    /// How often its count has begun anew; empty: it is not said.
+    pub epoch: &'a [u8],
+    /// Its number; empty: it is not said.
+    pub counter: &'a [u8],
 }
 
 /// Why a record gives no event.

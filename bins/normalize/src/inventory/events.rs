@@ -48,7 +48,8 @@ pub(super) fn changed(raw: &Raw, change: &Change) -> Option<Event> {
     of_line(raw, &type_, &payload, objects(&change.kind, &change.object))
 }
 
-fn of_line(raw: &Raw, type_: &str, payload: &Value, objects: Vec<String>) -> Option<Event> {
+/// An event that comes of a raw line beside its own.
+pub(crate) fn of_line(raw: &Raw, type_: &str, payload: &Value, objects: Vec<String>) -> Option<Event> {
     let payload = to_raw_value(payload).ok()?;
     let content = format!("{type_}{}", payload.get());
     Some(Event {
@@ -92,7 +93,8 @@ pub(super) fn silent(sighting: &Sighting, block: Machine, after_ms: i64, now: Ti
     of_hub(&sighting.machine, "machine_silent", block, since, now, &payload)
 }
 
-fn of_hub(key: &str, type_: &str, block: Machine, time: Time, now: Time, payload: &Value) -> Option<Event> {
+/// An event that the hub says of a machine that did not speak itself.
+pub(crate) fn of_hub(key: &str, type_: &str, block: Machine, time: Time, now: Time, payload: &Value) -> Option<Event> {
     let payload = to_raw_value(payload).ok()?;
     let content = format!("{type_}{}", payload.get());
     Some(Event {

@@ -15,7 +15,8 @@ struct Hub(Db, Inventory);
 
 impl Hub {
     fn new() -> Self {
-        Self(Db::memory(&[machines::SCHEMA, state::SCHEMA]).unwrap(), Inventory::new(SILENT))
+        let schemas = [machines::SCHEMA, state::SCHEMA, registry::results::SCHEMA];
+        Self(Db::memory(&schemas).unwrap(), Inventory::new(SILENT))
     }
 
     fn restart(&mut self) {

@@ -130,6 +130,8 @@ fn query(table: &mut Settings) -> Query {
     query.shard = shard(table);
     query.platform = table.str("platform");
     query.version = table.str("version");
+    query.tag = table.str("tag");
+    query.compliance = table.bool("compliance").unwrap_or(false);
     for (key, why) in query.flaws() {
         let key = if key == "query" { "sql" } else { key };
         if table.has(key) {

@@ -22,12 +22,15 @@ impl sources::osquery::Desk for Desk {
 
     fn asked(&self, machine: &Machine, name: &str) -> Option<Asked> {
         let asked = live::named(&self.hub.key, name, machine.key().unwrap_or_default())
-            .and_then(|id| Some(Asked { id: id.to_owned(), made: live::made(id)? }));
+            .and_then(|id| Some((id, live::made(id)?)));
         self.hub.meters.answers.with_label_values(&[if asked.is_some() { "taken" } else { "foreign" }]).inc();
-        if let Some(asked) = &asked {
-            self.hub.queries.answered(&asked.id, machine, Time::now().ms());
-        }
-        asked
+        let (id, made) = asked?;
+        self.hub.queries.answered(id, machine, Time::now().ms());
+        let means = self.hub.queries.means(&self.hub.registry, id).unwrap_or_else(|why| {
+            self.hub.complain("what live queries mean cannot be looked up", &why);
+            live::Means::default()
+        });
+        Some(Asked { id: id.to_owned(), made, tag: means.tag, run_of: means.run_of })
     }
 
     fn admits(&self, secret: &str) -> Result<(), Denied> {

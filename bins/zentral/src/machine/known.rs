@@ -9,7 +9,7 @@ use pipe::StageError;
 use pipe::config::Config;
 use registry::db::{Db, DbError, Schema, has_schema};
 use registry::pending::{self, Pending};
-use registry::{inventory, machines, santa, tags};
+use registry::{inventory, machines, results, santa, tags};
 use serde_json::{Map, Value, json};
 
 /// All machines.
@@ -36,6 +36,9 @@ impl Known {
         if let Some(db) = &inventory {
             for (key, block) in read(inventory::blocks(&mut &*db))? {
                 all.entry(key).or_default().block = block;
+            }
+            for (key, tags) in read(results::all_tags(db))? {
+                all.entry(key).or_default().block.tags.extend(tags);
             }
             for s in read(inventory::sightings(&mut &*db, None))? {
                 all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
@@ -160,6 +163,13 @@ impl Known {
                 of.insert("taken".into(), json!(kept.snapshot.taken));
                 of.insert("counts".into(), json!(kept.snapshot.counts()));
             }
+        }
+        if read(has_schema(db, &results::SCHEMA))? {
+            let checks = read(results::checks(&mut &*db, key))?;
+            let one = |check: &results::Check| json!({"check": check.name, "status": check.status.word(), "time": check.at.taken});
+            let whole = read(results::compliance(&mut &*db, key))?;
+            parts.insert("compliance".into(), json!(whole.map(results::Status::word)));
+            parts.insert("checks".into(), checks.iter().map(one).collect());
         }
         let merged = read(inventory::merged(&mut &*db, key))?;
         let things: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.objects)).collect();

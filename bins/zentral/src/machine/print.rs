@@ -105,6 +105,11 @@ pub fn shown(whole: &Map<String, Value>) -> String {
         out += &printable(&line);
         out.push('\n');
     }
+    for check in whole.get("checks").and_then(Value::as_array).into_iter().flatten() {
+        let of = |key: &str| check.get(key).map(text).unwrap_or_default();
+        out += &printable(&format!("{:<24} {:<12}  ({})", of("check"), of("status"), of("time")));
+        out.push('\n');
+    }
     for (kind, things) in whole.get("parts").and_then(Value::as_object).into_iter().flatten() {
         let by = whole.get("told_by").and_then(|told| told.get(kind)).map(text).unwrap_or_default();
         let n = things.as_array().map_or(0, Vec::len);
@@ -131,6 +136,16 @@ fn has_objects(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_are_shown_one_by_one() {
+        let check = serde_json::json!({"check": "disk", "status": "FAILED", "time": "2026-01-06T08:00:00.000Z"});
+        let whole = serde_json::json!({"compliance": "FAILED", "checks": [check]});
+        let shown = whole.as_object().map(shown).unwrap_or_default();
+        let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        let want = [vec!["compliance", "FAILED"], vec!["disk", "FAILED", "(2026-01-06T08:00:00.000Z)"]];
+        assert_eq!(lines, want);
+    }
 
     #[test]
     fn cells_are_text_and_nothing_else() {

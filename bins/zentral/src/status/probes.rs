@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use event::Time;
-use pipe::config::{Config, StageConf, StageKind};
+use pipe::config::{Config, ProbeConf, StageConf, StageKind};
 use pipe::metrics::joined;
 use probe::Standing;
+use registry::db::{Db, DbError, has_schema};
+use registry::results;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -65,6 +67,9 @@ pub struct Probe {
     /// It is switched off, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// Nobody runs its query; since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_silent: Option<Time>,
 }
 
 impl Probes {
@@ -76,7 +81,13 @@ impl Probes {
                 told.add(&String::from_utf8_lossy(&body));
             }
         }
-        Self::told(config, health, &told, SystemTime::now())
+        let mut all = Self::told(config, health, &told, SystemTime::now());
+        let silent = silent(config);
+        for probe in &mut all.probes {
+            let query = config.probes.get(&probe.probe).and_then(ProbeConf::query_name);
+            probe.query_silent = query.and_then(|query| silent.get(&query).copied());
+        }
+        all
     }
 
     fn told(config: &Config, health: &Health, told: &Families, now: SystemTime) -> Self {
@@ -138,6 +149,7 @@ impl Probes {
                     load: per(took, seconds),
                     since: since.map(time),
                     off: off.map(str::to_owned),
+                    query_silent: None,
                 }
             })
             .collect();
@@ -194,6 +206,9 @@ fn row(p: &Probe, counted: bool) -> Vec<String> {
         when(p.runs > 0, format!("{each:.1} µs")),
         failed + &rate,
         match (p.state, p.since) {
+            ("on", _) if p.query_silent.is_some() => {
+                format!("nobody runs its query since {}", p.query_silent.map(|at| at.to_string()).unwrap_or_default())
+            }
             ("on", None) => nothing(),
             ("on", Some(since)) => format!("text since {since}"),
             (state, _) => state.replace('_', " "),
@@ -209,6 +224,20 @@ fn filters(config: &Config) -> impl Iterator<Item = &StageConf> {
 fn read_as(stage: &StageConf) -> String {
     let first = stage.kinds.first().is_none_or(|kind| *kind == StageKind::Filter);
     if first { stage.name.clone() } else { joined(&stage.name, StageKind::Filter.word()) }
+}
+
+/// The queries that nobody runs, and since when.
+fn silent(config: &Config) -> BTreeMap<String, Time> {
+    let read = || {
+        let file = config.data.join("state").join("normalize.db");
+        let Some(db) = Db::open_read_only(&file)? else { return Ok(Vec::new()) };
+        if has_schema(&db, &results::SCHEMA)? { results::runs(&mut &db) } else { Ok(Vec::new()) }
+    };
+    let runs = read().unwrap_or_else(|e: DbError| {
+        tracing::warn!("normalize.db: {e}");
+        Vec::new()
+    });
+    runs.into_iter().filter(|(_, run)| run.silent).map(|(query, run)| (query, run.last)).collect()
 }
 
 /// How each probe of the configuration is decided.

@@ -97,7 +97,7 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
 
 /// Whether it is a key of a probe, or a slip of the pen for one: what it holds is no secret.
 fn is_of_probe(key: &str) -> bool {
-    const KEYS: [&str; 19] = [
+    const KEYS: [&str; 21] = [
         "scope",
         "platforms",
         "units",
@@ -111,6 +111,8 @@ fn is_of_probe(key: &str) -> bool {
         "snapshot",
         "removed",
         "version",
+        "tag",
+        "compliance",
         "filter",
         "severity",
         "act",

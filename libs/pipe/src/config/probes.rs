@@ -123,6 +123,10 @@ pub struct Query {
     pub removed: bool,
     /// Least version of osquery.
     pub version: Option<String>,
+    /// The tag of machines on which it gives rows.
+    pub tag: Option<String>,
+    /// Its rows say by `ztl_status` how a check stands.
+    pub compliance: bool,
     /// 8 hex digits of the SQL.
     pub rev: String,
 }
@@ -191,8 +195,10 @@ impl Query {
         let snapshot = table.bool("snapshot").unwrap_or(false);
         let removed = table.bool("removed").unwrap_or(true);
         let version = table.str("version");
+        let tag = table.str("tag");
+        let compliance = table.bool("compliance").unwrap_or(false);
         let sql = sql?;
         let rev = Sha256::digest(sql.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
-        Some(Self { sql, interval_s, snapshot, removed, version, rev })
+        Some(Self { sql, interval_s, snapshot, removed, version, tag, compliance, rev })
     }
 }

@@ -17,6 +17,7 @@ mod log;
 mod logged;
 mod pack;
 mod query;
+mod ran;
 pub(crate) mod time;
 pub(crate) mod translate;
 
@@ -36,10 +37,11 @@ pub use config::{CONFIG_DEPTH_MAX, CONFIG_MAX, DECORATOR_STEP, Decorators, Query
 pub use distributed::{Asked, GIVEN_MAX, Given};
 pub use files::{FileCategory, FilePaths};
 pub use flags::{PACK_DELIMITER, is_cli_only, pack_query_name};
-pub use inventory::{Inventory, NAME as INVENTORY};
+pub use inventory::{INTERVAL as INVENTORY_INTERVAL, Inventory, NAME as INVENTORY, is_inventory};
 pub use logged::log_line;
 pub use pack::{Flaw, Pack, query_name_flaw};
-pub use query::{INTERVALS, QUERY_PREFIX, Query, query_name};
+pub use query::{INTERVALS, QUERY_PREFIX, Query, meaning_flaw, query_name, rev};
+pub use ran::{Live, Ran, Rows, STATUS_COLUMN};
 
 /// The name of this source.
 pub const NAME: &str = "osquery";
@@ -105,7 +107,7 @@ impl Source for Osquery {
         translate::raw(raw)
     }
 
-    fn plain(&self, kind: &[u8], received: Time, record: json::Object<'_>) -> Option<Plain> {
+    fn plain<'a>(&self, kind: &[u8], received: Time, record: json::Object<'a>) -> Option<Plain<'a>> {
         translate::plain(kind, received, record)
     }
 

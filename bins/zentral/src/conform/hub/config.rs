@@ -25,7 +25,7 @@ const fn instead(name: &'static str, of: &'static str, lines: &'static [(&'stati
 }
 
 /// All pieces.
-pub static PIECES: [Piece; 23] = [
+pub static PIECES: [Piece; 24] = [
     piece("metrics", &[("metrics", "listen = \"127.0.0.1:0\"\nbearer = { file = \"metrics.secret\" }")]),
     piece("inventory", &[("source.osquery", "inventory = \"1h\"")]),
     piece("carves", &[("source.osquery", "carves = { max = \"1 GiB\", quota = \"2 GiB\" }")]),
@@ -48,6 +48,11 @@ pub static PIECES: [Piece; 23] = [
         &[("pack.existing-pack", "file = \"packs/one.conf\"\nscope = { tags = [\"conform-nobody\"] }")],
     ),
     piece("pack-compliance", &[("pack.conform-cc", "file = \"packs/cc.conf\"\nscope = { tags = [\"conform-cc\"] }")]),
+    instead(
+        "pack-compliance-now",
+        "pack-compliance",
+        &[("pack.conform-cc", "file = \"packs/cc-now.conf\"\nscope = { tags = [\"conform-cc\"] }")],
+    ),
     piece("pack-tag", &[("pack.conform-tag", "file = \"packs/tag.conf\"\nscope = { tags = [\"conform-tag\"] }")]),
     piece("santa", &[("source.santa", "client_mode = \"MONITOR\"\nfull_sync_interval = \"10m\"")]),
     piece("santa-bundles", &[("source.santa", "enable_bundles = true")]),
@@ -96,7 +101,7 @@ const MUNKI_SCRIPTS: &str = r#"scripts = [
 ]"#;
 
 /// Files beside the configuration.
-pub const FILES: [(&str, &str); 5] = [
+pub const FILES: [(&str, &str); 6] = [
     ("packs/one.conf", "{\"queries\": {\"uptime\": {\"query\": \"select * from uptime\", \"interval\": 3600}}}"),
     (
         "packs/std.conf",
@@ -104,7 +109,11 @@ pub const FILES: [(&str, &str); 5] = [
     ),
     (
         "packs/cc.conf",
-        "{\"queries\": {\"filevault\": {\"query\": \"select case encrypted when 1 then 'OK' else 'FAILED' end as ztl_status from disk_encryption\", \"interval\": 3600, \"snapshot\": true}}}",
+        "{\"queries\": {\"filevault\": {\"query\": \"select case encrypted when 1 then 'OK' else 'FAILED' end as ztl_status from disk_encryption\", \"interval\": 3600, \"snapshot\": true, \"compliance_check\": true}}}",
+    ),
+    (
+        "packs/cc-now.conf",
+        "{\"queries\": {\"filevault\": {\"query\": \"select 'OK' as ztl_status\", \"interval\": 3600, \"snapshot\": true, \"compliance_check\": true}}}",
     ),
     (
         "packs/tag.conf",

@@ -24,6 +24,9 @@ pub fn wish(name: &str, option: &str) -> Option<Wish> {
             Wish { tags: &["conform-cc"], pieces: &["pack-compliance"], ..Wish::default() }
         }
         ("osquery_pack_query", "tag") => Wish { tags: &["conform-tag"], pieces: &["pack-tag"], ..Wish::default() },
+        ("osquery_run_compliance", _) => {
+            Wish { tags: &["conform-cc"], pieces: &["pack-compliance"], ..Wish::default() }
+        }
         ("osquery_pack", _) => Wish { pieces: &["existing-pack"], ..Wish::default() },
         ("osquery_option", _) => Wish { pieces: &["option-disable_carver"], ..Wish::default() },
         ("osquery_inventory_posted", _) => Wish { pieces: &["inventory"], ..Wish::default() },
@@ -176,7 +179,8 @@ fn pack(f: &mut Fixture<'_>) -> Result<(), String> {
 /// A live query for the machines with a tag, and of a platform if one is named.
 fn start(f: &mut Fixture<'_>, sql: &str, tag: &str, platform: &str, more: &[&str]) -> Result<(), String> {
     let (tags, platforms) = (format!("tags={tag}"), format!("platforms={platform}"));
-    let mut words = vec!["query", sql, "--wait", LIVE, "--scope", &tags];
+    let mut words = vec!["query", "--wait", LIVE, "--scope", &tags];
+    words.extend(Some(sql).filter(|sql| !sql.is_empty()));
     if !platform.is_empty() {
         words.extend(["--scope", &platforms]);
     }
@@ -195,7 +199,7 @@ fn run(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<(), String> {
         ("osquery_run_tag", "") => {
             ("select username from users where gid = 80".to_owned(), "RUN_ID_TAG", &["--tag", "conform-tagged"])
         }
-        ("osquery_run_compliance", "" | "outdated") => ("select 'OK' as ztl_status".to_owned(), "RUN_ID_CC", &[]),
+        ("osquery_run_compliance", "" | "outdated") => (String::new(), "RUN_ID_CC", &["--of", "conform-cc/filevault"]),
         _ => return Err(format!("{name} knows no `{option}`")),
     };
     start(f, &sql, &tag, "", more)?;
@@ -203,10 +207,15 @@ fn run(f: &mut Fixture<'_>, name: &str, option: &str) -> Result<(), String> {
     for _ in 0..LOOKS {
         let given = f.hub.post("/public/osquery/distributed/read", &JSON, json!({"node_key": key}))?;
         let queries = given.get("queries").and_then(Value::as_object);
-        let id = queries.into_iter().flatten().find(|(_, text)| text.as_str() == Some(&sql)).map(|(id, _)| id.clone());
+        let id = queries
+            .into_iter()
+            .flatten()
+            .find(|(_, text)| sql.is_empty() || text.as_str() == Some(&sql))
+            .map(|(id, _)| id.clone());
         if let Some(id) = id {
             f.set(placeholder, &id);
-            return Ok(());
+            // From now on the query is another.
+            return if option == "outdated" { f.hub.now(&["pack-compliance-now"], "") } else { Ok(()) };
         }
         std::thread::sleep(POLL);
     }

@@ -12,12 +12,13 @@ use crate::conform::client::Answer;
 use crate::conform::fill::{self, Values};
 
 /// Our keys by theirs.
-const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 6] = [
     ("id", "target_identifier"),
     ("type", "target_type"),
     ("kind", "backend"),
     ("scope", "serial_numbers"),
     ("url", "http_post_kwargs.url"),
+    ("compliance_check", "non_field_errors"),
 ];
 /// Policies of rules by their numbers.
 const POLICIES: [(u64, &str); 5] =

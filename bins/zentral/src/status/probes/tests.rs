@@ -93,3 +93,28 @@ fn without_a_filter_that_answers_what_is_known_is_shown() {
     let table = all.for_people();
     assert!(table.starts_with("no filter answers\n") && !table.contains('0'), "{table}");
 }
+
+#[test]
+fn a_query_that_nobody_runs_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pipeline.toml");
+    let text = "version = 1\ndata = \"data\"\n[probe.p]\nfilter = '.a == 1'\nquery = { sql = \"select 1\" }\n\
+        [probe.q]\nfilter = '.a == 1'\nquery = { sql = \"select 2\" }\n";
+    std::fs::write(&file, text).unwrap();
+    let (config, _) = Config::load(&file, None).unwrap();
+    let state = dir.path().join("data/state");
+    std::fs::create_dir_all(&state).unwrap();
+    let mut db = Db::open(&state.join("normalize.db"), &[results::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    for (probe, silent) in [("p", true), ("q", false)] {
+        let last = Time::from_ms(1_767_686_400_000);
+        let run = results::Run { last, heard: last, awake: 0, silent };
+        results::put_run(&mut tx, &config.probes[probe].query_name().unwrap(), run).unwrap();
+    }
+    tx.commit().unwrap();
+    let all = Probes::of(&config, &Health::of(&config, None).unwrap());
+    let table = all.for_people();
+    assert_eq!(table.matches("nobody runs its query since 2026-01-06T08:00:00").count(), 1, "{table}");
+    let silent: Vec<_> = all.records().iter().map(|(_, probe)| probe.get("query_silent").is_some()).collect();
+    assert_eq!(silent, [true, false]);
+}

@@ -33,6 +33,10 @@ pub struct Asked {
     pub id: String,
     /// When it was asked (ms since 1970): the same for each copy of an answer, so that a copy has the same id.
     pub made: i64,
+    /// The tag of machines on which it gives rows.
+    pub tag: Option<String>,
+    /// The query, as it is called in schedules, of which this is a run.
+    pub run_of: Option<String>,
 }
 
 /// Answers a reading; `first` goes before what people ask.
@@ -130,6 +134,12 @@ impl Answer<'_> {
     fn head(&self) -> Vec<u8> {
         let mut out = b"{\"query\":".to_vec();
         json::write_str(&self.asked.id, &mut out);
+        for (key, means) in [("of", &self.asked.run_of), ("tag", &self.asked.tag)] {
+            if let Some(means) = means {
+                out.extend_from_slice(format!(",\"{key}\":").as_bytes());
+                json::write_str(means, &mut out);
+            }
+        }
         if let Some(status) = (self.of)("statuses").and_then(whole) {
             out.extend_from_slice(format!(",\"status\":{status}").as_bytes());
         }

@@ -35,7 +35,10 @@ impl Default for Inventory {
     }
 }
 
-const ANY: [(&str, &str); 4] = [
+/// The table that says when each query was last run; it is no part of the machine's inventory.
+pub const SCHEDULE: &str = "osquery_schedule";
+
+const ANY: [(&str, &str); 5] = [
     ("os_version", "name, version, major, minor, patch, build, platform from os_version"),
     (
         "system_info",
@@ -43,6 +46,7 @@ const ANY: [(&str, &str); 4] = [
          cpu_brand, cpu_physical_cores, cpu_logical_cores, physical_memory from system_info",
     ),
     ("uptime", "total_seconds from uptime"),
+    (SCHEDULE, "name, last_executed from osquery_schedule where name like 'zentral/%' and last_executed > 0"),
     (
         "network_interface",
         "d.interface, d.mac, a.address, a.mask, a.broadcast from interface_details d join interface_addresses a \

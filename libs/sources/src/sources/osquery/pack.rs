@@ -12,6 +12,8 @@ use crate::relaxed::node::Spot;
 const PASSED: [&str; 6] = ["file_paths", "exclude_paths", "file_accesses", "file_paths_query", "views", "yara"];
 /// Keys of a whole configuration.
 const CONFIGURATION: [&str; 3] = ["schedule", "packs", "options"];
+/// What the key `compliance` is called in a file, as in packs of Zentral.
+const COMPLIANCE: &str = "compliance_check";
 /// The longest name of a query.
 const NAME_MAX: usize = 255;
 
@@ -61,7 +63,7 @@ impl Pack {
 
     pub(super) fn json(&self) -> Value {
         let mut pack = Map::new();
-        let queries: BTreeMap<_, _> = self.queries.iter().map(|(name, of)| (name, of.json())).collect();
+        let queries: BTreeMap<_, _> = self.queries.iter().map(|(name, of)| (of.told_name(name), of.json())).collect();
         pack.insert("queries".into(), json!(queries));
         if !self.discovery.is_empty() {
             pack.insert("discovery".into(), json!(self.discovery));
@@ -166,13 +168,11 @@ impl Reader {
         query.snapshot = self.truth(at, "snapshot").unwrap_or(false);
         query.removed = self.truth(at, "removed").unwrap_or(true);
         query.denylist = self.truth(at, "denylist").or_else(|| self.truth(at, "blacklist")).unwrap_or(true);
-        for key in ["tag", "compliance_check"] {
-            if let Some(said) = at.get(key).filter(|said| !said.is_empty() && said.truth() != Some(false)) {
-                self.fail(&said, "is not supported by this version");
-            }
-        }
+        query.tag = self.text(at, "tag");
+        query.compliance = self.truth(at, COMPLIANCE).unwrap_or(false);
         if before == self.flaws.len() && at.get("query").is_some() {
             for (key, why) in query.flaws() {
+                let key = if key == "compliance" { COMPLIANCE } else { key };
                 self.fail(&at.get(key).unwrap_or_else(|| at.clone()), why);
             }
         }
@@ -221,7 +221,7 @@ impl Reader {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -236,6 +236,25 @@ mod tests {
             "B": {"query": "select 1", "interval": 3600, "snapshot": true, "denylist": false, "shard": 97, "platform": "darwin,linux"}},
             "discovery": ["select 1"], "shard": 50, "platform": "posix", "version": "1.2.3", "file_paths": {"a": ["/etc/%%"]}});
         assert_eq!(pack.json(), want);
+    }
+
+    /// What an earlier SQL gave must not be taken for what this one gives.
+    #[test]
+    fn what_means_something_is_told_with_its_revision() {
+        let read = |text: &str| Pack::read(text).unwrap().json();
+        let names = |pack: &Value| pack["queries"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let pack = |sql: &str| {
+            read(&format!(
+                "{{\"queries\": {{\"a\": {{\"query\": \"{sql}\", \"snapshot\": true, \"tag\": \"vip\"}}, \
+                 \"b\": {{\"query\": \"{sql}, ztl_status\", \"snapshot\": true, \"compliance_check\": \"true\"}}, \
+                 \"c\": {{\"query\": \"{sql}\", \"tag\": \"\", \"compliance_check\": false}}}}}}"
+            ))
+        };
+        let (one, two) = (names(&pack("select 1")), names(&pack("select 2")));
+        assert_eq!([&one[0][..2], &one[1][..2], &one[2]], ["a/", "b/", "c"]);
+        assert!(one[0] != two[0] && one[1] != two[1] && one[0].len() == 10);
+        let told = pack("select 1")["queries"][&one[0]].clone();
+        assert_eq!(told, serde_json::json!({"query": "select 1", "interval": 3600, "snapshot": true}));
     }
 
     #[test]
@@ -259,6 +278,31 @@ mod tests {
             ("{\"queries\": {\"a\": {\"query\": \"x\", \"version\": \"1.x\"}}}", 1, "queries.a.version", "1.x"),
             ("{\"queries\": {\"a\": {\"query\": 7}}}", 1, "queries.a.query", "expected a string"),
             ("{\"queries\": {\"a\": {\"query\": \"x\"},\n\"a\": {\"query\": \"y\"}}}", 2, "a", "twice"),
+            ("{\"queries\": {\"a\": {\"query\": \"x\",\n\"tag\": \"b\"}}}", 2, "queries.a.tag", "snapshot"),
+            (
+                "{\"queries\": {\"a\": {\"query\": \"x\", \"snapshot\": true,\n\"tag\": \"No!\"}}}",
+                2,
+                "queries.a.tag",
+                "is no tag",
+            ),
+            (
+                "{\"queries\": {\"a\": {\"query\": \"x\", \"snapshot\": true,\n\"compliance_check\": true}}}",
+                2,
+                "queries.a.compliance_check",
+                "ztl_status",
+            ),
+            (
+                "{\"queries\": {\"a\": {\"query\": \"ztl_status\",\n\"compliance_check\": true}}}",
+                2,
+                "queries.a.compliance_check",
+                "snapshot",
+            ),
+            (
+                "{\"queries\": {\"a\": {\"query\": \"ztl_status\", \"snapshot\": 1, \"compliance_check\": 1, \"tag\": \"b\"}}}",
+                1,
+                "queries.a.tag",
+                "either",
+            ),
             ("{\"platform\": \"rover\", \"queries\": {\"a\": {\"query\": \"x\"}}}", 1, "platform", "rover"),
             ("{\"schedule\": {}, \"queries\": {}}", 1, "schedule", "whole configuration"),
             ("{\"queries\":\n", 2, "", "no pack"),

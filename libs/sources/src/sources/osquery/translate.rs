@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{NAME, facts, inventory, time};
 use crate::scan::{self, Flaw, Scan};
-use crate::{Plain, RECORD_DEPTH_MAX, RECORD_MAX, Refusal};
+use crate::{Plain, RECORD_DEPTH_MAX, RECORD_MAX, Refusal, Run};
 
 /// The source's time is believed if it lies this long before the receipt …
 const BEFORE_MS: i64 = 31 * 86_400_000;
@@ -67,7 +67,7 @@ pub(super) fn snapshot(raw: &Raw) -> Option<Result<Snapshot, Refusal>> {
 }
 
 /// The event of a record that is one as it stands.
-pub(super) fn plain(kind: &[u8], received: Time, members: json::Object<'_>) -> Option<Plain> {
+pub(super) fn plain<'a>(kind: &[u8], received: Time, members: json::Object<'a>) -> Option<Plain<'a>> {
     const TAGS: &[&str] = &[NAME, "clock"];
     if !matches!(kind, b"result" | b"status") {
         return None;
@@ -91,7 +91,9 @@ pub(super) fn plain(kind: &[u8], received: Time, members: json::Object<'_>) -> O
     let (time, clock) = believed(record.ms, received);
     let tags = TAGS.get(..if clock { 2 } else { 1 }).unwrap_or_default();
     let objects = objects(columns.into_iter().flat_map(json::Object::members).map(|(member, _)| member));
-    Some(Plain { type_, time, tags, objects })
+    let snapshot = record.snapshot.is_some();
+    let run = record.name.map(|query| Run { query, snapshot, epoch: record.epoch, counter: record.counter });
+    Some(Plain { type_, time, tags, objects, run })
 }
 
 /// The events of a line of the agent's own log.
@@ -153,6 +155,12 @@ struct Record<'a> {
     diff_results: Option<&'a [u8]>,
     /// How many of the four marks of a status line it bears.
     status_marks: usize,
+    /// The name of its query.
+    name: Option<&'a [u8]>,
+    /// How often its count has begun anew.
+    epoch: &'a [u8],
+    /// The number of its run.
+    counter: &'a [u8],
     /// It has the name of the inventory query.
     inventory: bool,
 }
@@ -176,6 +184,9 @@ impl<'a> Record<'a> {
             snapshot: None,
             diff_results: None,
             status_marks: 0,
+            name: None,
+            epoch: b"",
+            counter: b"",
             inventory: false,
         };
         let (mut unix_time, mut calendar_time) = (None, None);
@@ -187,7 +198,12 @@ impl<'a> Record<'a> {
                 b"hostname" => record.hostname = Some(value),
                 b"decorations" => record.decorations = Some(value),
                 b"columns" => record.columns = Some(value),
-                b"name" => record.inventory = inventory::is_inventory(value),
+                b"name" => {
+                    record.inventory = inventory::is_inventory(value);
+                    record.name = Some(value);
+                }
+                b"epoch" => record.epoch = value,
+                b"counter" => record.counter = value,
                 b"snapshot" => record.snapshot = Some(value),
                 b"diffResults" => record.diff_results = Some(value),
                 b"severity" | b"message" | b"filename" | b"line" => record.status_marks += 1,

@@ -1,0 +1,114 @@
+//! What results of osquery's queries mean beyond their events: tags of machines, how checks stand, runs that are missing,
+//! queries that nobody runs. All of it is decided in the transaction of the line that tells it.
+
+mod counts;
+mod meaning;
+mod queries;
+mod runs;
+
+use event::{Event, Raw, Time};
+use pipe::config::Config;
+use registry::db::{DbError, Tx};
+use sources::Run;
+use sources::osquery::{self, Ran};
+
+use counts::Counts;
+use queries::Queries;
+use runs::Runs;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    queries: Queries,
+    counts: Counts,
+    runs: Runs,
+    /// The configuration is another, and what is kept does not fit it yet.
+    stale: bool,
+}
+
+/// The SQL of a query of the configuration and the name of its results: `PROBE`, or `PACK/QUERY`.
+pub(crate) fn configured(config: &Config, name: &str) -> Option<(String, String)> {
+    let queries = Queries::read(config);
+    let query = queries.all().iter().find(|query| query.check == name)?;
+    Some((query.sql.clone(), query.name.clone()))
+}
+
+impl Results {
+    /// Another configuration holds. What was counted is written down by now.
+    pub(crate) fn configure(&mut self, config: &Config) {
+        self.queries = Queries::read(config);
+        self.counts = Counts::default();
+        self.runs = Runs::default();
+        self.stale = true;
+    }
+
+    /// Whether a result that is one event as it stands means more than that, so that the line is to be looked at whole.
+    pub(crate) fn means_more(&mut self, run: &Run<'_>, machine: Option<&str>, time: Time) -> bool {
+        let Some((number, query)) = self.queries.find(run.query) else { return false };
+        self.runs.ran(number, time);
+        if run.snapshot {
+            return query.tag.is_some() || query.compliance;
+        }
+        match (run.count().filter(|_| query.counted), machine) {
+            (Some((epoch, counter)), Some(machine)) => !self.counts.follows(machine, number, epoch, counter, time),
+            _ => false,
+        }
+    }
+
+    /// What went with queries that the configuration has no more; said when the next line is read.
+    pub(crate) fn settle(&mut self, tx: &mut Tx<'_>, now: Time) -> Result<Vec<Event>, DbError> {
+        if !std::mem::take(&mut self.stale) {
+            return Ok(Vec::new());
+        }
+        self.runs.load(tx, &self.queries, now)?;
+        meaning::retain(tx, &self.queries, now)
+    }
+
+    /// What a line means; the events that come of it are added.
+    pub(crate) fn take(&mut self, tx: &mut Tx<'_>, raw: &Raw, events: &mut Vec<Event>) -> Result<(), DbError> {
+        if raw.kind == "request" {
+            events.extend(self.runs.heard(&self.queries, raw));
+            return Ok(());
+        }
+        let Some(key) = raw.machine.key() else { return Ok(()) };
+        let (mut found, mut inventory) = (None, false);
+        let ran = Ran::of(raw, |name| {
+            found = name.and_then(|name| self.queries.find(name));
+            inventory = name.is_some_and(osquery::is_inventory);
+            found.is_some() || inventory || name.is_none()
+        });
+        let Some(ran) = ran else { return Ok(()) };
+        if inventory {
+            for (name, at) in ran.rows().into_iter().flat_map(osquery::Rows::executed) {
+                if let Some((number, _)) = self.queries.find_name(&name) {
+                    self.runs.ran(number, Time::from_ms(at).min(raw.received));
+                }
+            }
+            return Ok(());
+        }
+        if let Some((number, query)) = found {
+            self.runs.ran(number, ran.time);
+            if let Some((epoch, counter)) = ran.count().filter(|_| query.counted) {
+                let missing = self.counts.take(tx, key, (number, &query.query), epoch, counter, ran.time)?;
+                let missing = missing.filter(|_| counts::are_counted(raw));
+                events.extend(missing.and_then(|runs| counts::missing(raw, query, epoch, runs)));
+            }
+        }
+        meaning::take(tx, raw, key, found.map(|(_, query)| query), &ran, events)
+    }
+
+    /// Nothing is known of the machine any more.
+    pub(crate) fn forget(&mut self, machine: &str) {
+        self.counts.forget(machine);
+    }
+
+    /// Writes down what was counted.
+    pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        self.counts.flush(tx, &self.queries)?;
+        self.runs.flush(tx, &self.queries)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;

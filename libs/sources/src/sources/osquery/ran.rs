@@ -1,0 +1,135 @@
+//! What a raw line says of the run of a query beyond its rows: which query it was, and how often it has run.
+
+use std::borrow::Cow;
+
+use event::{Body, Raw, Time, json};
+
+use super::inventory::{SCHEDULE, TABLE};
+use super::translate::{believed, canonical};
+use super::{facts, time};
+use crate::{Run, scan};
+
+/// The column by which a query says how a check stands.
+pub const STATUS_COLUMN: &str = "ztl_status";
+
+/// One run of a query on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// When it was, as far as the agent's clock is believed.
+    pub time: Time,
+    /// When it was by the agent's clock, in ms since 1970.
+    pub said: Option<i64>,
+    /// The live query that this answers.
+    pub live: Option<Live>,
+    /// The record, in canonical form.
+    record: Vec<u8>,
+}
+
+/// What is asked beside the schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Its id.
+    pub id: String,
+    /// The tag that it gives.
+    pub tag: Option<String>,
+    /// These rows come after others of the same answer.
+    pub more: bool,
+}
+
+impl Ran {
+    /// What the line says, if it is of a query for which `wanted` is true: the name as JSON text, and none for a live query
+    /// that is of no other. An answer that failed says nothing.
+    pub fn of(raw: &Raw, wanted: impl FnOnce(Option<&[u8]>) -> bool) -> Option<Self> {
+        let Body::Json(body) = &raw.body else { return None };
+        let text = body.get().as_bytes();
+        let answer = match raw.kind.as_str() {
+            "result" => false,
+            "answer" => true,
+            _ => return None,
+        };
+        let name = name(text, answer);
+        if (name.is_none() && !answer) || !wanted(name.as_deref()) {
+            return None;
+        }
+        let record = canonical(text).ok().filter(|record| record.starts_with(b"{"))?;
+        let of = |key| json::get(&record, key);
+        let number = |key| of(key).and_then(facts::text).and_then(|text| text.trim().parse::<i64>().ok());
+        let live = if answer {
+            if number("status") != Some(0) {
+                return None;
+            }
+            let word = |key| of(key).and_then(json::parse_str).map(Cow::into_owned);
+            Some(Live { id: word("query")?, tag: word("tag"), more: number("part").is_some_and(|part| part > 1) })
+        } else {
+            None
+        };
+        let said = if answer { None } else { time::ms(of("unixTime"), of("calendarTime")) };
+        let time = believed(said, raw.received).0;
+        Some(Self { time, said, live, record })
+    }
+
+    /// All rows, if these are all: of a snapshot, or of an answer.
+    pub fn rows(&self) -> Option<Rows<'_>> {
+        let key = if self.live.is_some() { "rows" } else { "snapshot" };
+        let rows = json::get(&self.record, key)?;
+        match rows {
+            // An empty list of old versions.
+            b"\"\"" => Some(Rows(b"[]")),
+            _ => rows.starts_with(b"[").then_some(Rows(rows)),
+        }
+    }
+
+    /// Epoch and number of the run, if it tells what has changed.
+    pub fn count(&self) -> Option<(i64, i64)> {
+        let of = |key| json::get(&self.record, key).unwrap_or_default();
+        let run = Run { query: b"", snapshot: self.rows().is_some(), epoch: of("epoch"), counter: of("counter") };
+        if self.live.is_some() { None } else { run.count() }
+    }
+}
+
+/// The name of the query as JSON text, as it would stand in canonical form.
+fn name(text: &[u8], answer: bool) -> Option<Vec<u8>> {
+    let name = json::get(text, if answer { "of" } else { "name" }).and_then(json::parse_str)?;
+    let mut out = Vec::with_capacity(name.len() + 2);
+    json::write_str(&name, &mut out);
+    Some(out)
+}
+
+/// Rows of a query.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a>(&'a [u8]);
+
+impl<'a> Rows<'a> {
+    /// There are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == b"[]"
+    }
+
+    /// The names of queries that rows of the inventory say were run, and when (ms since 1970).
+    pub fn executed(self) -> impl Iterator<Item = (Cow<'a, str>, i64)> {
+        // Most inventories are long, and old ones have none of these.
+        let any = memchr::memmem::find(self.0, SCHEDULE.as_bytes()).is_some();
+        scan::items(if any { self.0 } else { b"[]" }).filter_map(|row| {
+            let of = |key| json::get(row, key).filter(|_| row.starts_with(b"{"));
+            json::parse_str(of(TABLE)?).filter(|table| table == SCHEDULE)?;
+            let seconds: i64 = facts::text(of("last_executed")?)?.trim().parse().ok()?;
+            Some((json::parse_str(of("name")?)?, seconds.checked_mul(1000)?))
+        })
+    }
+
+    /// What each row says in a column; none: nothing that is a text.
+    pub fn column(self, name: &'static str) -> impl Iterator<Item = Option<Cow<'a, str>>> {
+        scan::items(self.0).map(move |row| {
+            let row = Some(row).filter(|row| row.starts_with(b"{"))?;
+            json::get(row, name).and_then(json::parse_str)
+        })
+    }
+}
+
+impl Run<'_> {
+    /// Epoch and number of a run that tells what has changed; a snapshot is not counted.
+    pub fn count(&self) -> Option<(i64, i64)> {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim_matches('"').parse::<i64>().ok();
+        if self.snapshot { None } else { Some((number(self.epoch)?, number(self.counter)?)) }
+    }
+}
