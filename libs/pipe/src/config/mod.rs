@@ -6,6 +6,7 @@
 mod cross;
 mod files;
 mod finding;
+mod foreign;
 mod joined;
 mod load;
 mod mask;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
+pub use foreign::Foreign;
 pub(crate) use joined::words;
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope};
 pub use settings::{Settings, nearest};
