@@ -13,6 +13,7 @@ use crate::agents::Agents;
 use crate::carves::Carves;
 use crate::conf::{Callers, Conf, Limits};
 use crate::desk::{self, Posting};
+use crate::groups::Groups;
 use crate::hand::ByHand;
 use crate::heard::Heard;
 use crate::known::Known;
@@ -69,6 +70,8 @@ pub struct Hub {
     pub registry: PathBuf,
     /// What people say of machines.
     pub by_hand: ByHand,
+    /// What their inventory says of their groups.
+    pub groups: Groups,
     /// What enrolment secrets are computed from.
     pub key: ServerKey,
     /// Counters.
@@ -106,6 +109,7 @@ impl Hub {
             known,
             heard,
             by_hand: ByHand::new(&registry),
+            groups: Groups::of(&live.config),
             queries,
             carves,
             registry,

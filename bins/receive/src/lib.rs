@@ -7,6 +7,7 @@ mod carves;
 mod conf;
 mod desk;
 mod gauges;
+mod groups;
 mod guard;
 mod hand;
 mod heard;

@@ -31,6 +31,17 @@ struct State {
     given: HashMap<String, HashMap<String, Told>>,
 }
 
+impl State {
+    /// Looks what is asked, now and then.
+    fn look(&mut self, registry: &Path, now: i64) -> Result<(), DbError> {
+        if self.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
+            self.open = look(registry, now)?;
+            self.looked = Some(now);
+        }
+        Ok(())
+    }
+}
+
 struct Open {
     query: live::Query,
     whom: Whom,
@@ -63,10 +74,7 @@ impl Queries {
         now: i64,
     ) -> Result<Vec<(String, String)>, DbError> {
         let mut state = self.state();
-        if state.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
-            state.open = look(registry, now)?;
-            state.looked = Some(now);
-        }
+        state.look(registry, now)?;
         let State { open, given, .. } = &mut *state;
         let key = machine.key().unwrap_or_default();
         let mut due = Vec::new();
@@ -85,6 +93,13 @@ impl Queries {
             }
         }
         Ok(due)
+    }
+
+    /// Whether one of them asks in which groups a machine is.
+    pub fn ask_for_groups(&self, registry: &Path, now: i64) -> Result<bool, DbError> {
+        let mut state = self.state();
+        state.look(registry, now)?;
+        Ok(state.open.iter().any(|one| one.whom.asks_for_groups()))
     }
 
     /// Notes an answer.

@@ -181,10 +181,10 @@ mod tests {
     fn a_repeat_has_the_same_id() {
         let timed = r#"{"type":"badge","time":"2026-11-18T00:00:00Z","payload":{"n":1}}"#;
         let plain = r#"{"type":"badge","payload":{"n":1}}"#;
-        let id = |lines: &mut Lines, line| event(lines, line).id;
+        let id = |lines: &mut Lines, line: &str| event(lines, line).id;
         let (mut one, mut two) = (lines(true, "one"), lines(true, "two"));
         let first = id(&mut one, timed);
-        assert_eq!(first, id(&mut two, &timed.replace(':', ": ")), "told again by the next run");
+        assert_eq!(first, id(&mut two, &timed.replace('{', "{ ")), "told again by the next run");
         assert_ne!(first, id(&mut one, timed), "twice in one batch: two events");
         assert_ne!(id(&mut one, plain), id(&mut two, plain), "without a time each is one of its own");
         let mut on = lines(false, "on");

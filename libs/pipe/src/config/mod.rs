@@ -148,6 +148,12 @@ impl Config {
         self.sources.get(name).and_then(|table| table.peek("kind")).unwrap_or(name)
     }
 
+    /// The groups of the contact with this address.
+    pub fn groups_of(&self, user: &str) -> &[String] {
+        let own = |contact: &&Contact| contact.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(user));
+        self.contacts.values().find(own).map_or(&[], |contact| contact.groups.as_slice())
+    }
+
     /// The text of another file of the configuration (a preset, a jq module), from the copy if this is one. The error is
     /// a lower-case fragment without the path.
     pub fn text(&self, path: &Path) -> Result<String, String> {
