@@ -70,8 +70,6 @@ pub struct Hub {
     pub registry: PathBuf,
     /// What people say of machines.
     pub by_hand: ByHand,
-    /// What their inventory says of their groups.
-    pub groups: Groups,
     /// What enrolment secrets are computed from.
     pub key: ServerKey,
     /// Counters.
@@ -85,6 +83,8 @@ pub struct Hub {
     pub enrolments: Arc<Semaphore>,
     /// What Santa's agents were given, as far as it is remembered.
     pub santa: desk::santa::Memory,
+    /// What the inventory says of the groups of machines.
+    pub groups: Groups,
     /// The machines of which a post of Munki's is being worked on.
     pub posting: Posting,
     complained: AtomicI64,
@@ -109,7 +109,6 @@ impl Hub {
             known,
             heard,
             by_hand: ByHand::new(&registry),
-            groups: Groups::of(&live.config),
             queries,
             carves,
             registry,
@@ -119,6 +118,7 @@ impl Hub {
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
             santa: desk::santa::Memory::default(),
+            groups: Groups::of(&live.config),
             posting: Posting::default(),
             complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),

@@ -31,17 +31,6 @@ struct State {
     given: HashMap<String, HashMap<String, Told>>,
 }
 
-impl State {
-    /// Looks what is asked, now and then.
-    fn look(&mut self, registry: &Path, now: i64) -> Result<(), DbError> {
-        if self.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
-            self.open = look(registry, now)?;
-            self.looked = Some(now);
-        }
-        Ok(())
-    }
-}
-
 struct Open {
     query: live::Query,
     whom: Whom,
@@ -63,6 +52,13 @@ impl Queries {
             state.given.entry(query).or_default().insert(machine, told);
         }
         Ok(())
+    }
+
+    /// Whether one of them asks in which groups a machine is.
+    pub fn ask_for_groups(&self, registry: &Path, now: i64) -> Result<bool, DbError> {
+        let mut state = self.state();
+        state.look(registry, now)?;
+        Ok(state.open.iter().any(|one| one.whom.asks_for_groups()))
     }
 
     /// Ids and texts of the queries that this machine is to be given, oldest first; they count as given.
@@ -93,13 +89,6 @@ impl Queries {
             }
         }
         Ok(due)
-    }
-
-    /// Whether one of them asks in which groups a machine is.
-    pub fn ask_for_groups(&self, registry: &Path, now: i64) -> Result<bool, DbError> {
-        let mut state = self.state();
-        state.look(registry, now)?;
-        Ok(state.open.iter().any(|one| one.whom.asks_for_groups()))
     }
 
     /// Notes an answer.
@@ -144,6 +133,17 @@ impl Open {
         // Of a newer version: nobody is asked who might not be meant.
         let whom = serde_json::from_str(&query.scope).ok()?;
         Some(Self { query, whom })
+    }
+}
+
+impl State {
+    /// Looks what is asked, now and then.
+    fn look(&mut self, registry: &Path, now: i64) -> Result<(), DbError> {
+        if self.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
+            self.open = look(registry, now)?;
+            self.looked = Some(now);
+        }
+        Ok(())
     }
 }
 
