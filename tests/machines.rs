@@ -55,9 +55,13 @@ fn machines_are_listed_tagged_and_forgotten() {
     let shown = lines(&hub.ok(&["machine", "show", "TAGGED1"]));
     assert!(shown[0]["seen"]["osquery"]["last_seen"].is_string() && shown[0]["history"].is_array(), "{shown:?}");
 
+    let stored = |query: &str| lines(&String::from_utf8(hub.run(&["search", query]).stdout).unwrap()).len();
+    hub.wait("its results to be stored", 20, || stored("machine.serial_number:TAGGED1 AND type:osquery_result") == 3);
     hub.ok(&["machine", "forget", "TAGGED1"]);
     assert!(!agent.log(&[record(3)]).unwrap(), "its key opens nothing any more");
     hub.wait("the inventory to forget it", 20, || hub.run(&["machine", "list"]).status.code() == Some(1));
+    hub.wait("the store to forget it", 20, || stored("machine.serial_number:TAGGED1") == 1);
+    assert_eq!(stored("machine.serial_number:TAGGED1 AND type:machine_forgotten"), 1);
     hub.wait("the event about it", 20, || of(&hub, "events", "machine_forgotten").len() == 1);
     agent.enrol().unwrap();
     assert!(agent.log(&[record(4)]).unwrap());

@@ -60,6 +60,11 @@ impl State {
         matches!(self, Self::Pending | Self::Trying | Self::Dead)
     }
 
+    fn of(word: &str) -> Option<Self> {
+        let all = [Self::Pending, Self::Trying, Self::Done, Self::Dead, Self::Stale, Self::Dropped];
+        all.into_iter().find(|state| state.word() == word)
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -286,6 +291,18 @@ pub fn expired(tx: &mut Tx<'_>, now: i64, limit: usize) -> Result<Vec<String>, D
 pub fn waiting(tx: &mut Tx<'_>, action: &str, limit: usize) -> Result<Vec<String>, DbError> {
     let sql = "SELECT id FROM ledger WHERE state = 'pending' AND action = $1 ORDER BY due, seq LIMIT $2";
     ids(tx, sql, &[action.into(), (limit as u64).into()])
+}
+
+/// Ids of rows that keep their line and are not being tried.
+pub fn held(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id FROM ledger WHERE state = 'pending' UNION ALL SELECT id FROM ledger WHERE state = 'dead'";
+    ids(tx, sql, &[])
+}
+
+/// What a row says.
+pub fn state(tx: &mut Tx<'_>, id: &str) -> Result<Option<State>, DbError> {
+    let rows = tx.query("SELECT state FROM ledger WHERE id = $1", &[id.into()])?;
+    Ok(rows.first().and_then(|row| State::of(row.text(0))))
 }
 
 fn ids(tx: &mut Tx<'_>, sql: &str, values: &[Value]) -> Result<Vec<String>, DbError> {

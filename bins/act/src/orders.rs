@@ -1,4 +1,5 @@
-//! Orders about dead letters: written into `registry.db` by whoever gives them, carried out by `act` in its own file.
+//! Orders about dead letters, and the machines that were forgotten: written into `registry.db` by whoever says so, obeyed
+//! by `act` in its own file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use pipe::Waker;
 use registry::db::{Db, DbError};
+use registry::forgotten::{self, Forgotten};
 use registry::orders::Order;
 
 /// How often the registry is looked at.
@@ -15,9 +17,18 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Orders older than this are not looked at any more.
 pub const ORDER_AGE_MS: i64 = 31 * 24 * 3_600_000;
 
+/// What the registry says.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Orders; some may have been carried out before.
+    pub orders: Vec<Order>,
+    /// All machines that were forgotten in the time for which orders are looked at.
+    pub forgotten: Vec<Forgotten>,
+}
+
 /// A thread that looks for orders and rings when there are any. It ends when this is dropped.
 pub struct Watch {
-    orders: Receiver<Vec<Order>>,
+    told: Receiver<Told>,
     waiting: Arc<AtomicBool>,
     _alive: Sender<()>,
 }
@@ -25,7 +36,7 @@ pub struct Watch {
 impl Watch {
     /// Starts looking; the registry may appear later.
     pub fn start(registry: PathBuf, now: impl Fn() -> i64 + Send + 'static, waker: Waker) -> std::io::Result<Self> {
-        let (to, orders) = channel();
+        let (to, told) = channel::<Told>();
         let (alive, ended) = channel::<()>();
         let waiting = Arc::new(AtomicBool::new(false));
         let seen = waiting.clone();
@@ -33,9 +44,9 @@ impl Watch {
             let mut look = Look { registry, db: None, version: None };
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 match look.at_new(now()) {
-                    Ok(orders) if orders.is_empty() => {}
-                    Ok(orders) => {
-                        if to.send(orders).is_err() {
+                    Ok(told) if told.orders.is_empty() && told.forgotten.is_empty() => {}
+                    Ok(told) => {
+                        if to.send(told).is_err() {
                             return;
                         }
                         seen.store(true, Ordering::Release);
@@ -48,13 +59,14 @@ impl Watch {
                 }
             }
         })?;
-        Ok(Self { orders, waiting, _alive: alive })
+        Ok(Self { told, waiting, _alive: alive })
     }
 
-    /// What came since the last question; orders carried out before may be among them.
-    pub fn take(&self) -> Vec<Order> {
+    /// What came since the last question, if something did.
+    pub fn take(&self) -> Option<Told> {
         self.waiting.store(false, Ordering::Release);
-        self.orders.try_iter().flatten().collect()
+        // The last one holds all that those before it do.
+        self.told.try_iter().last()
     }
 
     /// Whether something came.
@@ -70,19 +82,20 @@ struct Look {
 }
 
 impl Look {
-    fn at_new(&mut self, now: i64) -> Result<Vec<Order>, DbError> {
+    fn at_new(&mut self, now: i64) -> Result<Told, DbError> {
         if self.db.is_none() {
             self.db = Db::open_read_only(&self.registry)?;
             self.version = None;
         }
-        let Some(db) = &self.db else { return Ok(Vec::new()) };
+        let Some(db) = &self.db else { return Ok(Told::default()) };
         let version = Some(db.version()?);
         if version == self.version {
-            return Ok(Vec::new());
+            return Ok(Told::default());
         }
-        let orders = registry::orders::list(db, now.saturating_sub(ORDER_AGE_MS))?;
+        let since = now.saturating_sub(ORDER_AGE_MS);
+        let told = Told { orders: registry::orders::list(db, since)?, forgotten: forgotten::since(db, since)? };
         self.version = version;
-        Ok(orders)
+        Ok(told)
     }
 }
 

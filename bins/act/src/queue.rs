@@ -3,6 +3,7 @@
 
 mod ends;
 mod fill;
+mod forget;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub struct Queue {
     counts: Counts,
     lanes: Lanes,
     watch: Option<Watch>,
+    forgotten: forget::Machines,
     open: BTreeMap<String, u64>,
     seq: i64,
     newest: i64,
@@ -104,6 +106,7 @@ impl Queue {
             counts: parts.counts,
             lanes,
             watch: parts.watch,
+            forgotten: forget::Machines::default(),
             open,
             seq: 0,
             newest: i64::MIN,
@@ -143,6 +146,7 @@ impl Queue {
         self.recovering
             || self.lanes.has_ended()
             || self.watch.as_ref().is_some_and(Watch::rang)
+            || self.forgotten.is_busy()
             || (self.is_open()
                 && (self.look_for_gone || self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
     }
@@ -240,6 +244,7 @@ impl Queue {
             self.settle(ended, out, tx)?;
         }
         self.obey(out, tx)?;
+        self.drop_forgotten(out, tx)?;
         let now = self.now();
         if !self.mode.recorded {
             if now >= self.sweep_at {

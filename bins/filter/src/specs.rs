@@ -18,12 +18,18 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     let modules = |path: &str| config.module(path);
     let imports = [Some(&conf.filter.source), by.as_ref()].map(|text| text.map(|t| probe::imports(t, &modules)));
     // What decides whether and how it matches, in this order: whoever changes it changes every `rev`.
-    let options = serde_json::json!([
-        [scope.platforms, scope.units, scope.tags],
-        [scope.not_platforms, scope.not_units, scope.not_tags],
-        [by, query_name, conf.first_run, conf.severity],
-        imports,
-    ]);
+    let mut options = vec![
+        serde_json::json!([scope.platforms, scope.units, scope.tags]),
+        serde_json::json!([scope.not_platforms, scope.not_units, scope.not_tags]),
+        serde_json::json!([by, query_name, conf.first_run, conf.severity]),
+        serde_json::json!(imports),
+    ];
+    // Lists that came later stand there only if they say something: the `rev` of a probe without them stays.
+    let later = [&scope.groups, &scope.machines, &scope.not_groups, &scope.not_machines];
+    if later.iter().any(|list| !list.is_empty()) {
+        options.push(serde_json::json!(later));
+    }
+    let options = serde_json::Value::Array(options);
     Spec {
         name: conf.name.clone(),
         rev: probe::rev(&conf.filter.source, &options.to_string()),
@@ -37,9 +43,13 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
             platforms: scope.platforms.clone(),
             units: scope.units.clone(),
             tags: scope.tags.clone(),
+            groups: scope.groups.clone(),
+            machines: scope.machines.clone(),
             not_platforms: scope.not_platforms.clone(),
             not_units: scope.not_units.clone(),
             not_tags: scope.not_tags.clone(),
+            not_groups: scope.not_groups.clone(),
+            not_machines: scope.not_machines.clone(),
         },
         query_name,
         first_run: conf.first_run,
@@ -132,4 +142,34 @@ fn drawn(p: &Problem) -> String {
 /// What the engine calls a program that stands in the configuration itself.
 fn inline_name(conf: &ProbeConf) -> String {
     format!("probe {}", conf.name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    /// What is quarantined, and what a delivery was made of, is known by it.
+    #[test]
+    fn a_rev_stays_as_lists_are_added() {
+        let spec_of = |scope: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("pipeline.toml");
+            let text = format!("version = 1\n[unit.u]\n[probe.p]\nfilter = \".a\"\nscope = {{ {scope} }}\n");
+            std::fs::write(&path, text).unwrap();
+            let config = Config::load(&path, None).unwrap().0;
+            spec(&config, probe(&config, "p").unwrap())
+        };
+        let before = r#"[[["macos"],["u"],["vip"]],[[],[],["lab"]],[null,null,false,"info"],["",null]]"#;
+        let old = r#"platforms = ["macos"], units = ["u"], tags = ["vip"], not_tags = ["lab"]"#;
+        assert_eq!(spec_of(old).rev, ::probe::rev(".a", before));
+        let mut revs = vec![spec_of(old).rev];
+        for list in ["groups", "machines", "not_groups", "not_machines"] {
+            let spec = spec_of(&format!("{old}, {list} = [\"x\"]"));
+            assert!(!revs.contains(&spec.rev), "{list}");
+            revs.push(spec.rev);
+            let Scope { groups, machines, not_groups, not_machines, .. } = spec.scope;
+            assert_eq!([groups, machines, not_groups, not_machines].concat(), ["x"]);
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! What the command line says of machines: a log read at a shell knows neither platform nor unit nor tags of them, which
-//! on a hub come from the enrolment.
+//! What the command line says of machines: a log read at a shell knows neither platform nor unit nor tags nor groups of
+//! them, which on a hub come from the enrolment and the inventory.
 
 use clap::builder::PossibleValuesParser;
 use event::{Event, Machine};
@@ -24,6 +24,9 @@ pub struct Given {
     /// Their tags
     #[arg(long, value_name = "a,b", requires = "source", value_delimiter = ',')]
     pub tags: Vec<String>,
+    /// Their groups
+    #[arg(long, value_name = "a,b", requires = "source", value_delimiter = ',')]
+    pub groups: Vec<String>,
 }
 
 impl Given {
@@ -45,6 +48,11 @@ impl Given {
         for tag in &self.tags {
             if !machine.tags.contains(tag) {
                 machine.tags.push(tag.clone());
+            }
+        }
+        for group in self.groups.iter().filter(|group| !group.is_empty()) {
+            if !machine.groups.contains(group) {
+                machine.groups.push(group.clone());
             }
         }
         add_tags_of_unit(&mut machine, config);
@@ -69,4 +77,6 @@ pub(crate) fn complete(event: &mut Event, given: &Machine) {
     }
     let more: Vec<String> = given.tags.iter().filter(|tag| !machine.tags.contains(tag)).cloned().collect();
     machine.tags.extend(more);
+    let more: Vec<String> = given.groups.iter().filter(|group| !machine.groups.contains(group)).cloned().collect();
+    machine.groups.extend(more);
 }

@@ -32,7 +32,9 @@ pub(crate) fn run(config: &Config, probe: &str, machine: Option<Machine>) -> Res
     if events.is_empty() {
         tracing::warn!("there are no rows, so there is no event");
     } else if !conf.scope.holds(&machine) {
-        tracing::warn!("probe `{probe}` sees no event of such a machine; --platform, --unit and --tags say what it is");
+        tracing::warn!(
+            "probe `{probe}` sees no event of such a machine; --platform, --unit, --tags and --groups say what it is"
+        );
     }
     match pipe::write_stdout(&events) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(StageError::unreachable(format!("stdout: {e}"))),

@@ -197,6 +197,18 @@ impl Normalize {
         Ok(())
     }
 
+    /// An event of a program that names its machine and no more gets what is known of it, as those of agents do.
+    fn fill(&mut self, event: &mut Event, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let bare = |machine: &mut Machine| machine.platform.is_none() && machine.unit.is_none();
+        if event.cause.is_none()
+            && let Some(machine) = event.machine.take_if(bare)
+        {
+            event.machine = Some(complete(self.machines.as_mut(), self.config.as_deref(), machine, tx)?);
+            add_tags_by_hand(self.machines.is_some(), std::slice::from_mut(event), tx)?;
+        }
+        Ok(())
+    }
+
     /// What the programs of the source's table make of its events.
     fn shape(&self, source: &str, events: &mut Vec<Event>) -> Result<(), Why> {
         let mut kept = Vec::with_capacity(events.len());
@@ -246,6 +258,7 @@ impl Normalize {
                     event.payload = payload;
                 }
                 self.obey(&event, tx)?;
+                self.fill(&mut event, tx)?;
                 put(&[event], "empty", line, out, &mut self.buffer, tx)
             }
         }
@@ -267,8 +280,17 @@ fn complete(
     }
     if let Some(config) = config {
         add_tags_of_unit(&mut machine, config);
+        add_groups_of_user(&mut machine, config);
     }
     Ok(machine)
+}
+
+fn add_groups_of_user(machine: &mut Machine, config: &Config) {
+    for group in machine.user.as_deref().into_iter().flat_map(|user| config.groups_of(user)) {
+        if !machine.groups.contains(group) {
+            machine.groups.push(group.clone());
+        }
+    }
 }
 
 fn add_tags_by_hand(state: bool, events: &mut [Event], tx: &mut Tx<'_>) -> Result<(), StageError> {

@@ -20,6 +20,8 @@ pub struct Agents {
     queries: Vec<(Scope, QuerySpec)>,
     packs: Vec<Served>,
     conf: Osquery,
+    /// A scope of them asks in which groups a machine is.
+    groups: bool,
     made: Mutex<Made>,
 }
 
@@ -63,7 +65,10 @@ impl Agents {
             let spec = QuerySpec { probe: probe.name.clone(), rev: query.rev.clone(), query: query_of };
             queries.push((probe.scope.clone(), spec));
         }
-        let agents = Self { queries, packs: conf.packs.clone(), conf: conf.osquery.clone(), made: Mutex::default() };
+        let (packs, conf) = (conf.packs.clone(), conf.osquery.clone());
+        let mut scopes = queries.iter().map(|(scope, _)| scope).chain(packs.iter().map(|served| &served.scope));
+        let groups = scopes.any(Scope::asks_for_groups);
+        let agents = Self { queries, packs, conf, groups, made: Mutex::default() };
         let file = config.file.clone().unwrap_or_default();
         agents.check(config).map_err(|why| Finding::file(file, format!("the configuration of agents: {why}")))?;
         Ok(agents)
@@ -92,6 +97,11 @@ impl Agents {
             inventory: self.conf.inventory.as_ref().map(|inventory| (inventory, platform)),
         };
         build_config(&told, &self.conf.settings)
+    }
+
+    /// Whether who is told what depends on groups.
+    pub fn ask_for_groups(&self) -> bool {
+        self.groups
     }
 
     fn admitted(&self, machine: &Machine) -> Admitted {

@@ -4,6 +4,7 @@ mod munki;
 mod osquery;
 pub mod santa;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -67,7 +68,7 @@ impl sources::Desk for Desk {
     }
 
     fn osquery_config(&self, machine: &Machine) -> Result<Arc<[u8]>, Unavailable> {
-        self.live.agents.config(machine).map_err(|why| {
+        self.live.agents.config(&self.whole(machine, self.live.agents.ask_for_groups())).map_err(|why| {
             self.hub.complain("an agent's configuration cannot be made", &why);
             Unavailable
         })
@@ -162,6 +163,15 @@ impl Desk {
             }
             None => Ok(Err(Denied::Bad)),
         }
+    }
+
+    /// The machine as scopes look at it: with its groups, if one asks for them.
+    fn whole<'a>(&self, machine: &'a Machine, groups: bool) -> Cow<'a, Machine> {
+        if !groups {
+            return Cow::Borrowed(machine);
+        }
+        let complain = |why| self.hub.complain("the groups of machines cannot be looked up", &why);
+        Cow::Owned(self.hub.groups.add(machine.clone(), &self.live.config, complain))
     }
 
     fn block(&self, machine: machines::Machine) -> Machine {

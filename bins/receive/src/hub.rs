@@ -14,6 +14,7 @@ use crate::by_query::ByQuery;
 use crate::carves::Carves;
 use crate::conf::{Callers, Conf, Limits};
 use crate::desk::{self, Posting};
+use crate::groups::Groups;
 use crate::hand::ByHand;
 use crate::heard::Heard;
 use crate::known::Known;
@@ -85,6 +86,8 @@ pub struct Hub {
     pub enrolments: Arc<Semaphore>,
     /// What Santa's agents were given, as far as it is remembered.
     pub santa: desk::santa::Memory,
+    /// What the inventory says of the groups of machines.
+    pub groups: Groups,
     /// The machines of which a post of Munki's is being worked on.
     pub posting: Posting,
     complained: AtomicI64,
@@ -119,6 +122,7 @@ impl Hub {
             long: permits(BESIDE_MAX),
             enrolments: permits(BESIDE_MAX),
             santa: desk::santa::Memory::default(),
+            groups: Groups::of(&live.config),
             posting: Posting::default(),
             complained: AtomicI64::new(i64::MIN),
             live: RwLock::new(live.into()),

@@ -8,6 +8,7 @@ mod carves;
 mod conf;
 mod desk;
 mod gauges;
+mod groups;
 mod guard;
 mod hand;
 mod heard;

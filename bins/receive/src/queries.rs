@@ -57,6 +57,13 @@ impl Queries {
         Ok(())
     }
 
+    /// Whether one of them asks in which groups a machine is.
+    pub fn ask_for_groups(&self, registry: &Path, now: i64) -> Result<bool, DbError> {
+        let mut state = self.state();
+        state.look(registry, now)?;
+        Ok(state.open.iter().any(|one| one.whom.asks_for_groups()))
+    }
+
     /// Ids and texts of the queries that this machine is to be given, oldest first; they count as given.
     pub fn due(
         &self,
@@ -66,10 +73,7 @@ impl Queries {
         now: i64,
     ) -> Result<Vec<(String, String)>, DbError> {
         let mut state = self.state();
-        if state.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
-            state.open = look(registry, now)?;
-            state.looked = Some(now);
-        }
+        state.look(registry, now)?;
         let State { open, given, .. } = &mut *state;
         let key = machine.key().unwrap_or_default();
         let mut due = Vec::new();
@@ -168,6 +172,17 @@ impl Open {
         // Of a newer version: nobody is asked who might not be meant.
         let whom = serde_json::from_str(&query.scope).ok()?;
         Some(Self { query, whom })
+    }
+}
+
+impl State {
+    /// Looks what is asked, now and then.
+    fn look(&mut self, registry: &Path, now: i64) -> Result<(), DbError> {
+        if self.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
+            self.open = look(registry, now)?;
+            self.looked = Some(now);
+        }
+        Ok(())
     }
 }
 

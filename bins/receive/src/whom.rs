@@ -8,8 +8,9 @@ use registry::tags::Tags;
 use serde::{Deserialize, Serialize};
 
 use crate::desk;
+use crate::groups::Groups;
 
-/// A scope, and machines by their keys. An empty list says nothing; between lists all must hold.
+/// A scope. An empty list says nothing; between lists all must hold.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Whom {
@@ -20,10 +21,27 @@ pub struct Whom {
     not_units: Vec<String>,
     not_tags: Vec<String>,
     machines: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_machines: Vec<String>,
 }
 
 /// Its lists by name.
-const LISTS: [&str; 7] = ["platforms", "units", "tags", "not_platforms", "not_units", "not_tags", "machines"];
+const LISTS: [&str; 10] = [
+    "platforms",
+    "units",
+    "tags",
+    "groups",
+    "machines",
+    "not_platforms",
+    "not_units",
+    "not_tags",
+    "not_groups",
+    "not_machines",
+];
 
 impl Whom {
     /// Reads words such as `platforms=macos,linux` and `tags=office`.
@@ -65,14 +83,21 @@ impl Whom {
             "not_units" => &mut self.not_units,
             "not_tags" => &mut self.not_tags,
             "machines" => &mut self.machines,
+            "groups" => &mut self.groups,
+            "not_groups" => &mut self.not_groups,
+            "not_machines" => &mut self.not_machines,
             _ => return None,
         })
     }
 
     /// Whether this machine is meant.
     pub fn holds(&self, machine: &Machine) -> bool {
-        let key = machine.key().unwrap_or_default();
-        (self.machines.is_empty() || self.machines.iter().any(|own| own == key)) && self.scope().holds(machine)
+        self.scope().holds(machine)
+    }
+
+    /// Whether it asks in which groups a machine is.
+    pub fn asks_for_groups(&self) -> bool {
+        self.scope().asks_for_groups()
     }
 
     fn scope(&self) -> Scope {
@@ -80,19 +105,31 @@ impl Whom {
             platforms: self.platforms.clone(),
             units: self.units.clone(),
             tags: self.tags.clone(),
+            groups: self.groups.clone(),
+            machines: self.machines.clone(),
             not_platforms: self.not_platforms.clone(),
             not_units: self.not_units.clone(),
             not_tags: self.not_tags.clone(),
+            not_groups: self.not_groups.clone(),
+            not_machines: self.not_machines.clone(),
         }
     }
 
     /// The machines of a source that are meant, as `receive` knows them in its state; `tags` are those by hand.
     pub fn machines(&self, config: &Config, db: &Db, tags: &Tags, source: &str) -> Result<Vec<Machine>, DbError> {
-        let all = machines::all(db, source)?.into_iter().map(|machine| {
+        let (groups, mut failed) = (self.asks_for_groups().then(|| Groups::of(config)), None);
+        let mut all = Vec::new();
+        for machine in machines::all(db, source)? {
             let by_hand = tags.get(machine.key()).map_or(&[][..], Vec::as_slice).to_vec();
-            desk::block(machine, config, &by_hand)
-        });
-        Ok(all.filter(|machine| self.holds(machine)).collect())
+            let mut machine = desk::block(machine, config, &by_hand);
+            if let Some(groups) = &groups {
+                machine = groups.add(machine, config, |why| failed = Some(why));
+            }
+            if self.holds(&machine) {
+                all.push(machine);
+            }
+        }
+        failed.map_or(Ok(all), Err)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod day;
 mod document;
+mod forget;
 mod known;
 mod scan;
 pub mod schema;
@@ -11,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::{Time, json};
+use event::{Machine, Time, json};
 use tantivy::directory::error::LockError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{IndexWriter, TantivyError, Term};
@@ -21,6 +22,9 @@ use document::{Builder, Names};
 pub use document::{Head, KEYS_MAX, NAMES_MAX, VALUE_MAX, id_order};
 use known::Known;
 use schema::{COLUMNS, SCHEMA};
+
+use crate::query::Query;
+use crate::search::compile::compile;
 
 /// Days open for writing at once; the one that was not written for longest is closed for another.
 const DAYS_OPEN: usize = 3;
@@ -174,7 +178,37 @@ impl Index {
         self.try_day(day, events).map_err(|e| IndexError::Io(path, e.to_string()))
     }
 
+    /// Deletes what is about these machines, durably. A day whose files are damaged is passed over: nothing in it is found,
+    /// and the next event of it moves it aside.
+    pub fn forget(&mut self, machines: &[Machine]) -> Result<(), IndexError> {
+        let Some(query) = forget::query(machines) else { return Ok(()) };
+        let days = day::list(&self.dir).map_err(|e| IndexError::Io(self.dir.clone(), e.to_string()))?;
+        for day in days {
+            let path = day.path(&self.dir);
+            let held = catch(|| forget::holds(&day::open(&self.dir, day)?, &query));
+            let gone =
+                held.and_then(|held| if held { self.with_day(day, |writer, _| writer.delete(&query)) } else { Ok(()) });
+            match gone {
+                Ok(()) => {}
+                Err(TantivyError::LockFailure(LockError::LockBusy, _)) => return Err(IndexError::Locked(path)),
+                Err(e) if day::is_damage(&e) || has_damaged_files(&self.dir, day) => {
+                    tracing::error!("{}: damaged ({e}); no machine can be forgotten in it", path.display());
+                }
+                Err(e) => return Err(IndexError::Io(path, e.to_string())),
+            }
+        }
+        Ok(())
+    }
+
     fn try_day(&mut self, day: Day, events: &[(&Head, &[u8])]) -> tantivy::Result<()> {
+        self.with_day(day, |writer, builder| writer.store(builder, events))
+    }
+
+    fn with_day(
+        &mut self,
+        day: Day,
+        work: impl FnOnce(&mut DayWriter, &mut Builder) -> tantivy::Result<()>,
+    ) -> tantivy::Result<()> {
         let at = match self.open.iter().position(|d| d.day == day) {
             Some(at) => at,
             None => {
@@ -188,7 +222,7 @@ impl Index {
         };
         let mut writer = self.open.remove(at);
         // A writer that failed is not put back: what it had not committed goes with it.
-        writer.store(&mut self.builder, events)?;
+        work(&mut writer, &mut self.builder)?;
         self.open.push(writer);
         Ok(())
     }
@@ -233,6 +267,12 @@ impl DayWriter {
                 self.day
             );
         }
+        self.writer.commit()?;
+        Ok(())
+    }
+
+    fn delete(&mut self, query: &Query) -> tantivy::Result<()> {
+        self.writer.delete_query(compile(query, &SCHEMA.1))?;
         self.writer.commit()?;
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! as the answer needs them.
 
 mod column;
-mod compile;
+pub(crate) mod compile;
 mod count;
 mod cursor;
 mod reader;

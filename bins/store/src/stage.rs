@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Time, json};
+use event::{Event, Machine, Time, json};
 use pipe::config::{Config, Settings, render};
 use pipe::{Context, Line, Out, Stage, StageError};
 use probe::{Decision, Limits, Program};
 use prometheus::{Histogram, IntCounterVec};
+use registry::changes::FORGOTTEN;
 use registry::db::Tx;
 
 use crate::conf::{Chosen, Conf};
@@ -124,6 +125,28 @@ impl Keeper {
         }
     }
 
+    /// Drops what is about machines that are gone, then stores lines, a verdict each.
+    fn keep(&mut self, gone: Vec<Machine>, wanted: Vec<&Line<'_>>, out: &mut Out) -> Result<(), StageError> {
+        if !gone.is_empty() {
+            let keys: Vec<&str> = gone.iter().filter_map(Machine::key).collect();
+            tracing::info!("drops the events of {}, which was forgotten", keys.join(", "));
+            self.store.forget(&gone)?;
+        }
+        let bytes: Vec<&[u8]> = wanted.iter().map(|line| line.bytes).collect();
+        if self.clock == Clock::Recorded {
+            let newest = bytes.iter().filter_map(|line| Head::read(line).ok()).map(|head| head.received).max();
+            self.newest = self.newest.max(newest.unwrap_or_default());
+        }
+        let verdicts = self.store.store(&bytes, self.now())?;
+        for (line, verdict) in wanted.into_iter().zip(verdicts) {
+            if verdict == Verdict::Stored {
+                self.observe_delay(line.bytes);
+            }
+            Self::refuse(out, line, verdict);
+        }
+        Ok(())
+    }
+
     fn observe_delay(&self, line: &[u8]) {
         if let Some(metrics) = &self.metrics
             && let Some(received) = received(line)
@@ -131,6 +154,14 @@ impl Keeper {
             metrics.delay.observe((Time::now().ms().saturating_sub(received.ms()).max(0)) as f64 / 1000.0);
         }
     }
+}
+
+/// The machine that the hub was told to forget, if this line is the event about it.
+fn forgotten(line: &[u8]) -> Option<Machine> {
+    // Nearly every line ends here.
+    memchr::memmem::find(line, FORGOTTEN.as_bytes())?;
+    let event = Event::parse(line).ok()?;
+    event.machine.filter(|_| event.type_ == FORGOTTEN && event.source == "zentral")
 }
 
 fn received(line: &[u8]) -> Option<Time> {
@@ -161,25 +192,24 @@ impl Stage for Keeper {
             std::thread::sleep(left);
         }
         let mut wanted = Vec::with_capacity(lines.len());
+        let (mut gone, mut before) = (Vec::new(), false);
         for line in lines {
+            if let Some(machine) = forgotten(line.bytes) {
+                // What came before it goes, what comes after it stays.
+                if std::mem::take(&mut before) {
+                    self.keep(std::mem::take(&mut gone), std::mem::take(&mut wanted), out)?;
+                }
+                gone.push(machine);
+            } else {
+                before = true;
+            }
             match self.unwanted(line.bytes) {
                 Ok(None) => wanted.push(line),
                 Ok(Some(reason)) => out.ignored(reason),
                 Err(why) => Self::refuse(out, line, Verdict::Bad(why)),
             }
         }
-        let bytes: Vec<&[u8]> = wanted.iter().map(|line| line.bytes).collect();
-        if self.clock == Clock::Recorded {
-            let newest = bytes.iter().filter_map(|line| Head::read(line).ok()).map(|head| head.received).max();
-            self.newest = self.newest.max(newest.unwrap_or_default());
-        }
-        let verdicts = self.store.store(&bytes, self.now())?;
-        for (line, verdict) in wanted.into_iter().zip(verdicts) {
-            if verdict == Verdict::Stored {
-                self.observe_delay(line.bytes);
-            }
-            Self::refuse(out, line, verdict);
-        }
+        self.keep(gone, wanted, out)?;
         self.stored = Some(Instant::now());
         Ok(())
     }

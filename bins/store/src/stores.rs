@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::Time;
+use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::{Config, Settings};
 
@@ -43,6 +43,9 @@ pub struct Reading<'a> {
 pub trait Store: Send {
     /// Stores a batch durably; a verdict for each line, in order. The same batch again changes nothing.
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError>;
+
+    /// Drops, durably, all events about these machines, which were forgotten.
+    fn forget(&mut self, machines: &[Machine]) -> Result<(), StageError>;
 
     /// Drops what is past retention.
     fn tidy(&mut self, now: Time) -> Result<(), StageError>;

@@ -56,6 +56,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
                 all.extend(pull::check_secrets(&config));
+                all.extend(crate::foreign::check_here(&config));
                 all.extend(doubtful::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
@@ -123,6 +124,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
             all.append(&mut match kind {
                 StageKind::Receive => Vec::new(),
                 StageKind::Pull => pull::check(config, stage),
+                StageKind::Foreign => crate::foreign::check(stage),
                 StageKind::Normalize => normalize::check(config, stage),
                 StageKind::Filter => {
                     filters_checked = true;

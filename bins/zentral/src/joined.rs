@@ -37,7 +37,7 @@ fn stage(process: &Process, conf: &StageConf, kind: StageKind) -> Result<Box<dyn
     match kind {
         StageKind::Normalize => Ok(Box::new(normalize::Normalize::new(true))),
         StageKind::Filter => Ok(Box::new(filter::Annotate::for_stage(&process.config, conf)?)),
-        StageKind::Receive | StageKind::Pull | StageKind::Act | StageKind::Store => {
+        StageKind::Receive | StageKind::Pull | StageKind::Act | StageKind::Store | StageKind::Foreign => {
             Err(StageError::usage(format!("`{}` cannot be joined", kind.word())))
         }
     }

@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod enrol;
 mod explain;
+mod foreign;
 mod import;
 mod init;
 mod jamf;
@@ -105,6 +106,9 @@ enum Command {
         #[command(subcommand)]
         what: verify::State,
     },
+    /// Run a program that does not outlive this one's stdin
+    #[command(hide = true)]
+    Guard(foreign::guard::Args),
     /// Print the manual page
     Man,
     /// Print completions for a shell
@@ -154,6 +158,7 @@ pub fn main() -> Exit {
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),
         Command::State { what } => verify::run(global, what),
+        Command::Guard(args) => foreign::guard::run(args),
         Command::Man => docs::man(),
         Command::Completions(args) => docs::completions(args),
     }

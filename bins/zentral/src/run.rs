@@ -5,7 +5,7 @@ use pipe::config::{Config, StageConf, StageKind};
 use pipe::state::LOCK_WAIT;
 use pipe::{Exit, Signals, StageError};
 
-use crate::joined;
+use crate::{foreign, joined};
 
 /// Command line of `run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -61,6 +61,7 @@ fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
         StageKind::Filter => filter::run(global, &filter::Args { stage, ..Default::default() }),
         StageKind::Receive => receive::run(global, &receive::Args { stage, ..Default::default() }),
         StageKind::Pull => pull::run(global, &pull::Args { stage, ..Default::default() }),
+        StageKind::Foreign => foreign::run(global, &stage),
         StageKind::Act => act::run(global, &act::Args { stage, ..Default::default() }),
         StageKind::Store => store::run(global, &store::Args { stage, ..Default::default() }),
     }

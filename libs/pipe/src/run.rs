@@ -133,8 +133,11 @@ impl Loop {
         }
         let mut tx = self.db.begin()?;
         stage.idle(&mut self.out, &mut tx)?;
-        told::count(&self.out, 0, &mut tx)?;
-        self.complaints.tell("idle", &self.out.complaints, &mut tx)?;
+        // Lines that came by no input: what a program printed.
+        let printed = self.out.verdicts.lines();
+        told::count(&self.out, printed, &mut tx)?;
+        self.job.metrics.lines_in.inc_by(printed);
+        self.complaints.tell("program", &self.out.complaints, &mut tx)?;
         commit(&mut self.out, tx)?;
         self.publish(stage)?;
         Ok(true)

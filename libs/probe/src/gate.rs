@@ -4,7 +4,7 @@ use jaq_core::ops::Cmp;
 use std::sync::Arc;
 
 use crate::analyse::{Each, Literal, Node, PathRef, Paths, Set};
-use crate::scope::Scope;
+use crate::scope::{KEYS, Scope};
 use crate::spec::Spec;
 use crate::value::Num;
 
@@ -45,19 +45,26 @@ fn one_of(value: Node, list: &[String]) -> Option<Node> {
 
 fn scope(scope: &Scope, paths: &mut Paths) -> Vec<Node> {
     let (platform, unit) = (paths.of(&["machine", "platform"]), paths.of(&["machine", "unit"]));
-    let over = paths.of(&["machine", "tags"]);
-    let tagged = |list: &[String]| {
+    let (tags, groups) = (paths.of(&["machine", "tags"]), paths.of(&["machine", "groups"]));
+    let has = |over: PathRef, list: &[String]| {
         let each = Each { level: 1, over, optional: true, arrays_only: true };
         let one = one_of(Node::Path(PathRef::of(1)), list)?;
         Some(Node::Any(Box::new(Node::Each(each, Box::new(one)))))
     };
-    let lists: [(&[String], Option<Node>, bool); 6] = [
+    let keys = KEYS.map(|key| Node::Path(paths.of(&["machine", key])));
+    let key = keys.into_iter().reduce(|first, next| Node::Else(Box::new(first), Box::new(next)));
+    let named = |list: &[String]| one_of(key.clone()?, list);
+    let lists: [(&[String], Option<Node>, bool); 10] = [
         (&scope.platforms, one_of(Node::Path(platform), &scope.platforms), true),
         (&scope.units, one_of(Node::Path(unit), &scope.units), true),
-        (&scope.tags, tagged(&scope.tags), true),
+        (&scope.tags, has(tags, &scope.tags), true),
+        (&scope.groups, has(groups, &scope.groups), true),
+        (&scope.machines, named(&scope.machines), true),
         (&scope.not_platforms, one_of(Node::Path(platform), &scope.not_platforms), false),
         (&scope.not_units, one_of(Node::Path(unit), &scope.not_units), false),
-        (&scope.not_tags, tagged(&scope.not_tags), false),
+        (&scope.not_tags, has(tags, &scope.not_tags), false),
+        (&scope.not_groups, has(groups, &scope.not_groups), false),
+        (&scope.not_machines, named(&scope.not_machines), false),
     ];
     let named = lists.into_iter().filter(|(list, ..)| !list.is_empty());
     named.filter_map(|(_, node, want)| node.map(|node| if want { node } else { node.not() })).collect()

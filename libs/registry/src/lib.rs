@@ -9,6 +9,7 @@ pub mod columns;
 pub mod db;
 pub mod enrolments;
 pub mod folder;
+pub mod forgotten;
 pub mod inventory;
 pub mod live;
 pub mod machines;

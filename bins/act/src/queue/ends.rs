@@ -76,6 +76,10 @@ impl Queue {
                 self.counts.delay.observe(delay as f64 / 1000.0);
                 self.end(&row, Some(&event), Outcome::Done, "", details, out, tx)
             }
+            _ if self.forgotten.hold(&row) => {
+                let error = format!("{}: {error}", super::forget::WHY);
+                self.end(&row, Some(&event), Outcome::Dropped, &error, details, out, tx)
+            }
             Verdict::Never => self.end(&row, Some(&event), Outcome::Dead, &error, details, out, tx),
             Verdict::Later { unsure: true, .. } if !common.repeatable => {
                 let error = format!("{error}; nobody knows whether it was done");
@@ -97,8 +101,10 @@ impl Queue {
 
     pub(super) fn obey(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let Some(watch) = &self.watch else { return Ok(()) };
+        let Some(told) = watch.take() else { return Ok(()) };
         let now = self.now();
-        for order in watch.take() {
+        self.learn_forgotten(told.forgotten, tx)?;
+        for order in told.orders {
             if !ledger::order_done(tx, &order.id, now)? {
                 continue;
             }

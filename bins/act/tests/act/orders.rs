@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use event::Time;
 use pipe::Exit;
+use registry::db::Db;
+use registry::{changes, enrolments};
 
 use crate::fake::{Http, say, wait};
 use crate::hub::{How, Hub, fresh, new_id};
@@ -70,4 +72,38 @@ fn a_try_is_marked_and_not_remembered() {
     assert_eq!(fake.got().len(), 3, "a dry run sends nothing");
     assert!(!hub.state().exists());
     assert!(act::trial::run(&hub.config, &hub.texts(), "nobody", None).is_err());
+}
+
+#[test]
+fn what_is_held_about_a_machine_goes_when_it_is_forgotten() {
+    let fake = Http::start(vec![say(400, "no"), say(400, "no"), say(503, "later")]);
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{}/\"\n", fake.url));
+    let (dead, other, waits) = (new_id(), new_id(), new_id());
+    hub.feed(&[fresh(&dead, &["a"]), fresh(&other, &["a"]).replace("\"C02\",\"hostname\"", "\"C03\",\"hostname\"")]);
+    hub.run();
+    assert_eq!(hub.dead().len(), 2);
+    let forget = |key: &str, at: i64| {
+        let mut db = Db::open(&hub.registry(), &[enrolments::SCHEMA, changes::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let machine = event::Machine { serial_number: Some(key.into()), ..event::Machine::default() };
+        changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), Time::from_ms(at)).unwrap();
+        tx.commit().unwrap();
+    };
+    // Long before any of it: these are about one that came back.
+    forget("C02", hub.now() - 86_400_000);
+    hub.feed(&[fresh(&waits, &["a"])]);
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    fake.wait_for(3);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(hub.dead().len(), 2, "what came after it stays");
+    forget("C02", hub.now());
+    let dropped = || hub.told().iter().filter(|(kind, _)| kind == "action_dropped").count();
+    wait("both to be dropped", || dropped() == 2);
+    assert_eq!(running.join(), Exit::Done);
+    let left = hub.dead();
+    assert_eq!((left.len(), left[0]["event"].as_str()), (1, Some(other.as_str())));
+    let known = fake.got().len();
+    hub.feed(&[fresh(&waits, &["a"])]);
+    hub.run();
+    assert_eq!(fake.got().len(), known, "a repeat does not act");
 }

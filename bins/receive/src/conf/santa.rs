@@ -70,8 +70,14 @@ impl Santa {
         for (name, table) in &config.rules {
             let mut table = table.clone();
             let scope = Scope::read(&mut table);
-            for tag in scope.tags.iter().filter(|tag| scope.not_tags.contains(tag)) {
-                table.fail("scope", format!("`{tag}` is both in `tags` and in `not_tags`"));
+            for (list, not, what) in [
+                (&scope.tags, &scope.not_tags, "tags"),
+                (&scope.groups, &scope.not_groups, "groups"),
+                (&scope.machines, &scope.not_machines, "machines"),
+            ] {
+                for both in list.iter().filter(|word| not.contains(word)) {
+                    table.fail("scope", format!("`{both}` is both in `{what}` and in `not_{what}`"));
+                }
             }
             let mut rules: BTreeMap<(RuleType, String), Rule> = BTreeMap::new();
             if !table.has("rules") {
@@ -126,6 +132,11 @@ fn apart(a: &Scope, b: &Scope) -> bool {
         || within(&b.platforms, &a.not_platforms)
         || within(&a.tags, &b.not_tags)
         || within(&b.tags, &a.not_tags)
+        || within(&a.groups, &b.not_groups)
+        || within(&b.groups, &a.not_groups)
+        || differ(&a.machines, &b.machines)
+        || within(&a.machines, &b.not_machines)
+        || within(&b.machines, &a.not_machines)
 }
 
 fn settings(table: &mut Table, base: &Settings) -> Settings {

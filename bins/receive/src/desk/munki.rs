@@ -37,7 +37,9 @@ impl sources::munki::Desk for Desk {
     }
 
     fn checks(&self, machine: &Machine) -> Vec<&Check> {
-        let checks = self.live.conf.munki.checks.iter().filter(|(scope, _)| scope.holds(machine));
+        let all = &self.live.conf.munki.checks;
+        let machine = self.whole(machine, all.iter().any(|(scope, _)| scope.asks_for_groups()));
+        let checks = all.iter().filter(|(scope, _)| scope.holds(&machine));
         checks.map(|(_, check)| check).collect()
     }
 

@@ -13,7 +13,10 @@ use super::Desk;
 impl sources::osquery::Desk for Desk {
     fn given(&self, machine: &Machine, most: usize) -> Result<Vec<Given>, Unavailable> {
         let key = machine.key().unwrap_or_default();
-        let due = self.hub.queries.due(&self.hub.registry, machine, most, Time::now().ms()).map_err(|why| {
+        let (registry, now) = (&self.hub.registry, Time::now().ms());
+        let groups = self.hub.queries.ask_for_groups(registry, now);
+        let due = groups.and_then(|asked| self.hub.queries.due(registry, &self.whole(machine, asked), most, now));
+        let due = due.map_err(|why| {
             self.hub.complain("live queries cannot be looked up", &why);
             Unavailable
         })?;

@@ -114,7 +114,8 @@ impl santa::Desk for Desk {
     }
 
     fn rules(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
-        self.live.rules.set(machine, version)
+        let asked = self.live.rules.rules.iter().any(|table| table.scope.asks_for_groups());
+        self.live.rules.set(&self.whole(machine, asked), version)
     }
 
     fn kept(&self, hash: &[u8; 32]) -> Result<Arc<Ruleset>, Unavailable> {

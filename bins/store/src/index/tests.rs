@@ -202,3 +202,42 @@ fn hostile_keys_and_values_are_stored_and_found() {
     assert_eq!(index.open[0].names.number("payload.another"), None);
     assert!(index.open[0].names.number("machine.another").is_some());
 }
+
+#[test]
+fn what_is_about_a_machine_that_is_forgotten_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = Index::new(dir.path(), 30 * DAY);
+    let about = |id: &str, day: u32, machine: &str| {
+        let time = format!("2026-11-{day}T19:00:00Z");
+        format!(r#"{{"id":"{id}","time":"{time}","received":"{time}","machine":{machine},"payload":{{}}}}"#)
+            .into_bytes()
+    };
+    let lines = [
+        about("a", 20, r#"{"serial_number":"C02","hardware_uuid":"U1","hostname":"ada"}"#),
+        about("b", 21, r#"{"serial_number":"C02"}"#),
+        about("c", 18, r#"{"hardware_uuid":"U1"}"#),
+        about("d", 18, r#"{"serial_number":"C03","hardware_uuid":"U1"}"#),
+        about("e", 19, r#"{"hostname":"ada"}"#),
+        about("f", 21, r#"{"serial_number":"C022"}"#),
+        line("g", "2026-11-20T19:00:00Z"),
+    ];
+    store(&mut index, &lines);
+    let left = || {
+        let all = Search::new(dir.path());
+        ["a", "b", "c", "d", "e", "f", "g"]
+            .into_iter()
+            .filter(|id| all.event(id).unwrap().is_some())
+            .collect::<String>()
+    };
+    let machine = |text: &str| serde_json::from_str::<Machine>(text).unwrap();
+    index.forget(&[machine("{}"), machine(r#"{"serial_number":"C0"}"#)]).unwrap();
+    assert_eq!(left(), "abcdefg");
+    let known = machine(r#"{"serial_number":"C02","hardware_uuid":"U1","hostname":"ada"}"#);
+    index.forget(std::slice::from_ref(&known)).unwrap();
+    assert_eq!(left(), "defg", "another's serial number, its host name alone, another, and no machine");
+    assert_eq!(count(dir.path()), 4);
+    index.forget(&[known, machine(r#"{"hostname":"ada"}"#)]).unwrap();
+    assert_eq!(left(), "dfg");
+    store(&mut index, &lines[1..2]);
+    assert_eq!(left(), "bdfg", "it may come back");
+}

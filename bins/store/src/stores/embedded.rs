@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::Time;
+use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::{Config, Settings};
 
@@ -31,6 +31,10 @@ struct Embedded(Index);
 impl Store for Embedded {
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {
         self.0.store(lines, now).map_err(fail)
+    }
+
+    fn forget(&mut self, machines: &[Machine]) -> Result<(), StageError> {
+        self.0.forget(machines).map_err(fail)
     }
 
     fn tidy(&mut self, now: Time) -> Result<(), StageError> {

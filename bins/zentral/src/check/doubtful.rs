@@ -85,6 +85,8 @@ fn idle(conf: &ProbeConf) -> Vec<Finding> {
         ("platforms", &scope.platforms, "not_platforms", &scope.not_platforms),
         ("units", &scope.units, "not_units", &scope.not_units),
         ("tags", &scope.tags, "not_tags", &scope.not_tags),
+        ("groups", &scope.groups, "not_groups", &scope.not_groups),
+        ("machines", &scope.machines, "not_machines", &scope.not_machines),
     ] {
         let text = match list.as_slice() {
             [] if settings.has(key) => format!("an empty list leaves nobody out; without `{key}` it is the same"),

@@ -19,23 +19,33 @@ pub struct Outside {
     pub is: Vec<String>,
 }
 
+/// Whichever a machine has first is its key.
+const KEYS: [&str; 3] = ["serial_number", "hardware_uuid", "hostname"];
+
 /// The lists that fail; none: in scope.
 pub fn outside(spec: &Spec, event: &Value) -> Vec<Outside> {
     let machine = event.get("machine");
     let texts = |key: &str| -> Vec<String> {
         let value = machine.and_then(|m| m.get(key));
-        let items = value.and_then(Value::as_array).filter(|_| key == "tags").into_iter().flatten();
-        let one = value.filter(|_| key != "tags");
+        let several = ["tags", "groups"].contains(&key);
+        let items = value.and_then(Value::as_array).filter(|_| several).into_iter().flatten();
+        let one = value.filter(|_| !several);
         items.chain(one).filter_map(Value::as_str).map(str::to_owned).collect()
     };
+    let said = |key: &str| machine?.get(key).filter(|value| !matches!(value, Value::Null | Value::Bool(false)));
+    let key = KEYS.into_iter().find(|key| said(key).is_some()).unwrap_or_default();
     let scope = &spec.scope;
-    let lists: [(&'static str, &Vec<String>, &str, bool); 6] = [
+    let lists: [(&'static str, &Vec<String>, &str, bool); 10] = [
         ("platforms", &scope.platforms, "platform", true),
         ("units", &scope.units, "unit", true),
         ("tags", &scope.tags, "tags", true),
+        ("groups", &scope.groups, "groups", true),
+        ("machines", &scope.machines, key, true),
         ("not_platforms", &scope.not_platforms, "platform", false),
         ("not_units", &scope.not_units, "unit", false),
         ("not_tags", &scope.not_tags, "tags", false),
+        ("not_groups", &scope.not_groups, "groups", false),
+        ("not_machines", &scope.not_machines, key, false),
     ];
     let failing = lists.into_iter().filter_map(|(list, wanted, key, within)| {
         let is = texts(key);
@@ -107,12 +117,17 @@ mod tests {
             Scope { units: list("berlin"), not_tags: list("lab"), ..Scope::default() },
             Scope { tags: list("vip lab"), not_platforms: list("windows"), ..Scope::default() },
             Scope { not_units: list("berlin"), ..Scope::default() },
+            Scope { groups: list("dev"), not_machines: list("C02"), ..Scope::default() },
+            Scope { machines: list("C02 h 5"), not_groups: list("ops"), ..Scope::default() },
         ];
         let machines = [
             json!(null),
             json!({"platform": "macos", "unit": "berlin", "tags": ["vip"]}),
             json!({"platform": "windows", "tags": ["lab", 3]}),
             json!({"platform": "linux", "unit": 7, "tags": "vip"}),
+            json!({"serial_number": "C02", "hostname": "h", "groups": ["dev"]}),
+            json!({"serial_number": null, "hardware_uuid": false, "hostname": "h", "groups": ["dev", "ops"]}),
+            json!({"serial_number": 5, "hostname": "h", "groups": "dev"}),
         ];
         let payloads = [
             json!({"name": "q", "action": "added", "counter": 0}),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::sums::db;
 use super::table::table;
+use crate::foreign;
 use crate::up::shown::{Stage, State, Up};
 
 /// How long a stage may take to answer.
@@ -24,6 +25,8 @@ pub struct Health {
     /// What is said of files that are not in force.
     refused: Option<String>,
     dead: u64,
+    /// Last runs of foreign programs that failed, by stage.
+    failed: Vec<(String, foreign::Run)>,
 }
 
 impl Health {
@@ -34,7 +37,7 @@ impl Health {
             told.unwrap_or_else(|| alone(config, stage))
         };
         let stages = config.stages.iter().map(known).collect();
-        let (mut off, mut dead) = (Vec::new(), 0);
+        let (mut off, mut dead, mut failed) = (Vec::new(), 0, Vec::new());
         for stage in &config.stages {
             if stage.runs(StageKind::Filter) {
                 off.extend(switched_off(config, stage)?);
@@ -42,12 +45,16 @@ impl Health {
             if stage.runs(StageKind::Act) {
                 dead += dead_letters(config, stage)?;
             }
+            if stage.runs(StageKind::Foreign) {
+                let run = foreign::last(config, stage)?.filter(|run| run.failed.is_some());
+                failed.extend(run.map(|run| (stage.name.clone(), run)));
+            }
         }
         let refused = up.and_then(|up| {
             let why = printable(up.refused.as_ref()?);
             Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
         });
-        Ok(Self { stages, off, refused, dead })
+        Ok(Self { stages, off, refused, dead, failed })
     }
 
     /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
@@ -101,6 +108,10 @@ impl Health {
         if self.dead > 0 {
             text.push_str(&format!("\n{} dead letters (`zentral act dead`)\n", self.dead));
         }
+        for (stage, foreign::Run { begun, failed }) in &self.failed {
+            let how = failed.as_deref().unwrap_or_default();
+            text.push_str(&format!("\nthe last run of {stage}, begun {begun}, failed: {how}\n"));
+        }
         text
     }
 
@@ -114,6 +125,9 @@ impl Health {
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
         all.push(("dead", json!({"dead_letters": self.dead})));
+        let run =
+            |(stage, run): &(String, foreign::Run)| json!({"stage": stage, "begun": run.begun, "failed": run.failed});
+        all.extend(self.failed.iter().map(|failed| ("run", run(failed))));
         all
     }
 }

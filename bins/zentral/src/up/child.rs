@@ -71,11 +71,14 @@ impl Programs {
     }
 
     fn command(&self, stage: &StageConf) -> Command {
-        let [kind] = stage.kinds.as_slice() else {
-            // No small program holds several stages.
-            let mut command = Command::new(&self.me);
-            command.args(["run", &stage.name]);
-            return command;
+        let kind = match stage.kinds.as_slice() {
+            [kind] if *kind != StageKind::Foreign => kind,
+            // No small program holds several stages, or starts another's.
+            _ => {
+                let mut command = Command::new(&self.me);
+                command.args(["run", &stage.name]);
+                return command;
+            }
         };
         let mut command = match self.small.iter().find(|(small, _)| small == kind) {
             Some((_, path)) => Command::new(path),

@@ -38,7 +38,7 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
     })?;
     let Loaded { mut config, files } = loaded;
     // The files stand for all sources: nobody else is asked.
-    config.stages.retain(|stage| !stage.runs(StageKind::Pull));
+    config.stages.retain(|stage| !stage.runs(StageKind::Pull) && !stage.runs(StageKind::Foreign));
     let _lock = home::open(&data)?;
     let copies = Copies::of(&data);
     let copied = copies.make(&files).and_then(|copy| copies.switch(&copy));

@@ -41,7 +41,8 @@ fn next(before: &[StageKind], word: &str) -> Result<StageKind, String> {
         StageKind::Pull => return apart("it waits for other servers"),
         StageKind::Act => return apart("its queue is state of its own, and it would hold up the stages before it"),
         StageKind::Store => return apart("its commits would hold up the stages before it"),
-        StageKind::Normalize | StageKind::Filter => {}
+        // No word stands for a foreign program.
+        StageKind::Foreign | StageKind::Normalize | StageKind::Filter => {}
     }
     match before.iter().find(|earlier| earlier.flow() >= kind.flow()) {
         Some(same) if *same == kind => Err(format!("`{word}` stands here twice")),

@@ -97,14 +97,18 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
 
 /// Whether it is a key of a probe, or a slip of the pen for one: what it holds is no secret.
 fn is_of_probe(key: &str) -> bool {
-    const KEYS: [&str; 21] = [
+    const KEYS: [&str; 25] = [
         "scope",
         "platforms",
         "units",
         "tags",
+        "groups",
+        "machines",
         "not_platforms",
         "not_units",
         "not_tags",
+        "not_groups",
+        "not_machines",
         "query",
         "sql",
         "interval",

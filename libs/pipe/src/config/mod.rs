@@ -6,6 +6,7 @@
 mod cross;
 mod files;
 mod finding;
+mod foreign;
 mod joined;
 mod load;
 mod mask;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
+pub use foreign::Foreign;
 pub(crate) use joined::words;
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope};
 pub use settings::{Settings, nearest};
@@ -144,6 +146,12 @@ impl Config {
     /// without the table, the name says it.
     pub fn source_kind<'n>(&'n self, name: &'n str) -> &'n str {
         self.sources.get(name).and_then(|table| table.peek("kind")).unwrap_or(name)
+    }
+
+    /// The groups of the contact with this address.
+    pub fn groups_of(&self, user: &str) -> &[String] {
+        let own = |contact: &&Contact| contact.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(user));
+        self.contacts.values().find(own).map_or(&[], |contact| contact.groups.as_slice())
     }
 
     /// The text of another file of the configuration (a preset, a jq module), from the copy if this is one. The error is

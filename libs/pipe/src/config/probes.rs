@@ -56,12 +56,20 @@ pub struct Scope {
     pub units: Vec<String>,
     /// Any of these tags.
     pub tags: Vec<String>,
+    /// In any of these groups.
+    pub groups: Vec<String>,
+    /// Any of these machines, by key.
+    pub machines: Vec<String>,
     /// None of these platforms.
     pub not_platforms: Vec<String>,
     /// None of these units.
     pub not_units: Vec<String>,
     /// None of these tags.
     pub not_tags: Vec<String>,
+    /// In none of these groups.
+    pub not_groups: Vec<String>,
+    /// None of these machines.
+    pub not_machines: Vec<String>,
 }
 
 impl Scope {
@@ -79,10 +87,22 @@ impl Scope {
 
     /// Whether a machine is in scope.
     pub fn holds(&self, machine: &event::Machine) -> bool {
+        let key = machine.key().unwrap_or_default();
         let tagged = |list: &[String]| list.iter().any(|tag| machine.tags.contains(tag));
+        let grouped = |list: &[String]| list.iter().any(|group| machine.groups.contains(group));
+        let named = |list: &[String]| list.iter().any(|machine| machine == key);
         self.admits(machine.platform.as_deref(), machine.unit.as_deref())
             && (self.tags.is_empty() || tagged(&self.tags))
+            && (self.groups.is_empty() || grouped(&self.groups))
+            && (self.machines.is_empty() || named(&self.machines))
             && !tagged(&self.not_tags)
+            && !grouped(&self.not_groups)
+            && !named(&self.not_machines)
+    }
+
+    /// Whether it asks in which groups a machine is.
+    pub fn asks_for_groups(&self) -> bool {
+        !(self.groups.is_empty() && self.not_groups.is_empty())
     }
 
     /// The key `scope` of a table.
@@ -92,9 +112,13 @@ impl Scope {
             platforms: scope.strings("platforms"),
             units: scope.strings("units"),
             tags: scope.strings("tags"),
+            groups: scope.strings("groups"),
+            machines: scope.strings("machines"),
             not_platforms: scope.strings("not_platforms"),
             not_units: scope.strings("not_units"),
             not_tags: scope.strings("not_tags"),
+            not_groups: scope.strings("not_groups"),
+            not_machines: scope.strings("not_machines"),
         };
         for (key, list) in [("platforms", &read.platforms), ("not_platforms", &read.not_platforms)] {
             for odd in list.iter().filter(|p| !PLATFORMS.contains(&p.as_str())) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Settings, joined};
+use super::{Foreign, Settings, joined};
 use crate::topic::Class;
 
 /// A machine is not called silent sooner.
@@ -24,6 +24,8 @@ pub enum StageKind {
     Act,
     /// Keeps everything searchable.
     Store,
+    /// A program of the user's own: `run` is a list, no word.
+    Foreign,
 }
 
 impl StageKind {
@@ -40,15 +42,15 @@ impl StageKind {
     /// How long its outputs still take lines when room gets scarce (design § 3).
     pub fn class(self) -> Class {
         match self {
-            Self::Receive | Self::Pull => Class::Source,
+            Self::Receive | Self::Pull | Self::Foreign => Class::Source,
             Self::Act => Class::Outcome,
             Self::Normalize | Self::Filter | Self::Store => Class::Between,
         }
     }
 
-    /// The word that `run` takes.
+    /// The word that `run` takes; of a foreign program what it is called.
     pub fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(_, k)| *k == self).map_or("", |(w, _)| w)
+        Self::ALL.iter().find(|(_, k)| *k == self).map_or("foreign", |(w, _)| w)
     }
 
     /// The kind that this word of `run` means.
@@ -56,7 +58,7 @@ impl StageKind {
         Self::ALL.iter().find(|(w, _)| *w == word).map(|(_, kind)| *kind)
     }
 
-    /// The place of a kind in the flow of lines.
+    /// The place of a kind in the flow of lines; a foreign program is a source, and they stand first.
     pub fn flow(self) -> usize {
         Self::ALL.iter().position(|(_, kind)| *kind == self).unwrap_or(0)
     }
@@ -140,6 +142,8 @@ pub struct StageConf {
     pub kinds: Vec<StageKind>,
     /// The source that it asks, if it is a `pull`.
     pub source: Option<String>,
+    /// The program of the user's own, if it is one.
+    pub foreign: Option<Foreign>,
     /// Inputs.
     pub from: Vec<Place>,
     /// Main output.
@@ -227,31 +231,39 @@ impl StageConf {
             table.fail("silent", "at least 30m: what tells that a machine speaks is said every 10 minutes");
         }
         let runs = |kind| kinds.contains(&kind);
+        let foreign = if runs(StageKind::Foreign) { Foreign::read(&mut table) } else { None };
+        if runs(StageKind::Foreign) && foreign.is_none() {
+            return (None, table);
+        }
+        if runs(StageKind::Foreign) && !from.is_empty() {
+            table.fail("from", "a program of your own is a source in this version, and a source reads no topic");
+        }
         if runs(StageKind::Receive) && !from.is_empty() {
             table.fail("from", "receive listens and reads no topic");
         }
-        if ![StageKind::Receive, StageKind::Pull].into_iter().any(runs) && from.is_empty() {
+        if ![StageKind::Receive, StageKind::Pull, StageKind::Foreign].into_iter().any(runs) && from.is_empty() {
             table.fail("", "needs the key `from`");
         }
         if runs(StageKind::Store) && !to.is_empty() {
             table.fail("to", "a store writes no topic");
         }
-        if [StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Filter].into_iter().any(runs)
-            && to.is_empty()
-        {
+        if ![StageKind::Act, StageKind::Store].into_iter().any(runs) && to.is_empty() {
             table.fail("", "needs the key `to`");
         }
         if !runs(StageKind::Filter) && !matches.is_empty() {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, source, from, to, matches, lag, silent, geo, start, settings }), table)
+        (Some(Self { name, kinds, source, foreign, from, to, matches, lag, silent, geo, start, settings }), table)
     }
 }
 
 /// What a stage runs: the words of `run`, else its own name. A `pull` says what it asks as well.
 fn kinds(table: &mut Settings, name: &str) -> (Option<Vec<StageKind>>, Option<String>) {
     let words = StageKind::ALL.map(|(word, _)| word);
+    if table.has("run") && table.peek("run").is_none() {
+        return (Some(vec![StageKind::Foreign]), None);
+    }
     let run = table.str("run");
     let asked = run.as_ref().and_then(|run| run.trim().strip_prefix("pull ")).map(|source| source.trim().to_owned());
     let word = match run {

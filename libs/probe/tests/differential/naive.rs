@@ -163,19 +163,32 @@ impl<'e> Seen<'e> {
         let machine = event.get("machine");
         let word = |key: &str| machine.and_then(|m| m.get(key)).and_then(Val::as_str);
         let (platform, unit) = (word("platform"), word("unit"));
-        let tags: Vec<&str> = machine
-            .and_then(|m| m.get("tags"))
-            .and_then(Val::as_array)
-            .map(|tags| tags.iter().filter_map(Val::as_str).collect())
-            .unwrap_or_default();
+        let words = |key: &str| -> Vec<&str> {
+            let list = machine.and_then(|m| m.get(key)).and_then(Val::as_array);
+            list.map(|words| words.iter().filter_map(Val::as_str).collect()).unwrap_or_default()
+        };
+        let (tags, groups) = (words("tags"), words("groups"));
+        let said = |key: &str| machine?.get(key).filter(|value| !matches!(value, Val::Null | Val::Bool(false)));
+        let key = said("serial_number").or_else(|| said("hardware_uuid")).or_else(|| said("hostname"));
+        let key: Vec<&str> = key.and_then(Val::as_str).into_iter().collect();
         let within = |list: &[String], words: &[&str]| words.iter().any(|word| list.iter().any(|item| item == word));
         let (platform, unit): (Vec<&str>, Vec<&str>) = (platform.into_iter().collect(), unit.into_iter().collect());
         let scope = &spec.scope;
-        [(&scope.platforms, &platform), (&scope.units, &unit), (&scope.tags, &tags)]
-            .iter()
-            .all(|(list, words)| list.is_empty() || within(list, words))
-            && ![(&scope.not_platforms, &platform), (&scope.not_units, &unit), (&scope.not_tags, &tags)]
-                .iter()
-                .any(|(list, words)| within(list, words))
+        let is = [
+            (&scope.platforms, &platform),
+            (&scope.units, &unit),
+            (&scope.tags, &tags),
+            (&scope.groups, &groups),
+            (&scope.machines, &key),
+        ];
+        let is_not = [
+            (&scope.not_platforms, &platform),
+            (&scope.not_units, &unit),
+            (&scope.not_tags, &tags),
+            (&scope.not_groups, &groups),
+            (&scope.not_machines, &key),
+        ];
+        is.iter().all(|(list, words)| list.is_empty() || within(list, words))
+            && !is_not.iter().any(|(list, words)| within(list, words))
     }
 }

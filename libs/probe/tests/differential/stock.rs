@@ -82,6 +82,7 @@ impl Stock {
     }
 }
 
+const MACHINES: [&str; 4] = ["C02XL0AAJGH5", "ada-mbp", "5CG1234XYZ", "7"];
 const QUERIES: [&str; 3] = ["zentral/usb/1f6c09aa", "zentral/login/00ff00ff", "zentral/na\"me/\u{e9}"];
 const BYS: &[&str] = &[
     "machine_key",
@@ -106,12 +107,16 @@ pub fn plan(stock: &Stock, i: usize, c: &mut Chance) -> (Plan, Naive) {
         };
         let mut scope = Scope::default();
         if c.percent(25) {
-            match c.below(7) {
+            match c.below(10) {
                 0 | 1 => scope.platforms = words(&["macos", "linux", "windows"], c),
                 2 => scope.units = words(&["berlin", "default", "lab"], c),
                 3 => scope.tags = words(&["vip", "office", "lab"], c),
                 4 => scope.not_platforms = words(&["macos", "linux"], c),
                 5 => scope.not_units = words(&["berlin", "default"], c),
+                6 => scope.groups = words(&["dev", "ops", "lab"], c),
+                7 => scope.not_groups = words(&["dev", "ops"], c),
+                8 => scope.machines = words(&MACHINES, c),
+                9 => scope.not_machines = words(&MACHINES, c),
                 _ => (scope.platforms, scope.not_tags) = (words(&["macos", "linux"], c), words(&["vip", "office"], c)),
             }
         }

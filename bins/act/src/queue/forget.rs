@@ -1,0 +1,78 @@
+//! What is still held about machines that were forgotten: deliveries that wait, and dead letters. They are dropped; that
+//! they were asked for once stays known, so that a repeat does not act.
+
+use std::collections::BTreeMap;
+
+use event::{Machine, json};
+use pipe::{Out, StageError};
+use registry::db::Tx;
+use registry::forgotten::Forgotten;
+
+use super::Queue;
+use crate::ledger::{self, Delivery, State};
+use crate::outcome::{Details, Outcome};
+
+/// Rows looked at in a turn.
+const ROWS: usize = 200;
+/// What is said of what is dropped.
+pub const WHY: &str = "the machine was forgotten";
+
+/// The machines, and how far the ledger was looked through for them.
+#[derive(Default)]
+pub struct Machines {
+    /// By key: until when what was received is about the one that was forgotten.
+    until: BTreeMap<String, i64>,
+    /// Rows that have not been looked at.
+    rows: Vec<String>,
+}
+
+impl Machines {
+    /// Whether there is something to be looked at.
+    pub fn is_busy(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Takes in what was said so far; whether some of it is new.
+    fn learn(&mut self, all: Vec<Forgotten>) -> bool {
+        let until = all.into_iter().map(|one| (one.machine, one.at)).collect();
+        let fresh = until != self.until && !BTreeMap::is_empty(&until);
+        self.until = until;
+        fresh
+    }
+
+    /// Whether a delivery is about one of them.
+    pub fn hold(&self, row: &Delivery) -> bool {
+        if self.until.is_empty() {
+            return false;
+        }
+        let machine = json::get(&row.line, "machine").and_then(|text| serde_json::from_slice::<Machine>(text).ok());
+        let until = machine.as_ref().and_then(Machine::key).and_then(|key| self.until.get(key));
+        until.is_some_and(|until| row.received <= *until)
+    }
+}
+
+impl Queue {
+    /// What is held is looked through when somebody was forgotten since.
+    pub(super) fn learn_forgotten(&mut self, all: Vec<Forgotten>, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        if self.forgotten.learn(all) {
+            self.forgotten.rows = ledger::held(tx)?;
+        }
+        Ok(())
+    }
+
+    /// Drops what is about them, so many rows a turn. A try that is under way is looked at when it ends.
+    pub(super) fn drop_forgotten(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let rest = self.forgotten.rows.len().saturating_sub(ROWS);
+        for id in self.forgotten.rows.split_off(rest) {
+            let Some(row) = ledger::row(tx, &id)?.filter(|row| self.forgotten.hold(row)) else { continue };
+            match ledger::state(tx, &id)? {
+                Some(State::Pending) => {}
+                // It was no longer open: the end below takes one off.
+                Some(State::Dead) => self.count_open(&row.action, 1),
+                _ => continue,
+            }
+            self.end(&row, None, Outcome::Dropped, WHY, Details::default(), out, tx)?;
+        }
+        Ok(())
+    }
+}
