@@ -242,6 +242,11 @@ impl DayWriter {
         merge.set_min_layer_size(MERGE_SMALL);
         merge.set_max_docs_before_merge(MERGE_MAX);
         writer.set_merge_policy(Box::new(merge));
+        // A deletion with the stamp of the last commit is passed over by a merge that begins before the next commit, and
+        // that stamp would be the first one.
+        writer.run(Vec::new())?;
+        // Files of a commit that was cut off have names that the next one wants.
+        writer.garbage_collect_files().wait()?;
         let mut names = Names::default();
         for field in index.fields_metadata()? {
             if let Some(name) = field.field_name.strip_prefix(COLUMNS).and_then(|n| n.strip_prefix('.')) {

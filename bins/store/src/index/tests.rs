@@ -241,3 +241,49 @@ fn what_is_about_a_machine_that_is_forgotten_goes() {
     store(&mut index, &lines[1..2]);
     assert_eq!(left(), "bdfg", "it may come back");
 }
+
+/// Tantivy gives the first stamp after a start twice: to the last commit and to what comes next. A merge that begins
+/// before the first commit passes over a deletion with that stamp in parts that the last commit deleted something from.
+#[test]
+fn what_comes_again_first_after_a_start_is_there_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = Day::of(now());
+    let mut builder = Builder::default();
+    let put = |writer: &mut DayWriter, builder: &mut Builder, ids: &[&str]| {
+        let lines: Vec<Vec<u8>> = ids.iter().map(|id| line(id, "2026-11-21T19:00:00Z")).collect();
+        let heads: Vec<Head> = lines.iter().map(|line| Head::read(line).unwrap()).collect();
+        let events: Vec<_> = heads.iter().zip(&lines).map(|(head, line)| (head, line.as_slice())).collect();
+        writer.store(builder, &events).unwrap();
+    };
+    let mut writer = DayWriter::open(dir.path(), day).unwrap();
+    writer.writer.set_merge_policy(Box::new(tantivy::merge_policy::NoMergePolicy));
+    // The largest part comes first in a merge.
+    put(&mut writer, &mut builder, &["a", "b", "c", "d", "e"]);
+    for id in ["1", "2", "3", "4", "5", "6"] {
+        put(&mut writer, &mut builder, &[id]);
+    }
+    put(&mut writer, &mut builder, &["x", "y", "y"]);
+    drop(writer);
+    let mut writer = DayWriter::open(dir.path(), day).unwrap();
+    put(&mut writer, &mut builder, &["x"]);
+    writer.close();
+    assert_eq!(count(dir.path()), 13);
+}
+
+/// What a commit that came to nothing left behind does not stand in the way of the next one.
+#[test]
+fn files_of_a_commit_that_was_cut_off_are_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = Index::new(dir.path(), 30 * DAY);
+    let lines = [line("a", "2026-11-21T19:00:00Z"), line("b", "2026-11-21T19:00:00Z")];
+    store(&mut index, &lines);
+    drop(index);
+    let day = Day::of(now()).path(dir.path());
+    let meta = std::fs::read(day.join("meta.json")).unwrap();
+    let again = || store(&mut Index::new(dir.path(), 30 * DAY), &lines[..1]);
+    again();
+    // As it is when the process is killed between the files of a commit and their entry.
+    std::fs::write(day.join("meta.json"), meta).unwrap();
+    assert_eq!(again(), [Verdict::Stored]);
+    assert_eq!(count(dir.path()), 2);
+}
