@@ -251,8 +251,12 @@ fn all_scripts_are_shell() {
     {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bins/zentral/src").join(entry);
         assert!(Command::new("sh").arg("-n").arg(&path).status().unwrap().success(), "{entry}");
-        if let Ok(out) = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output() {
-            assert!(out.status.success(), "{entry}: {}", String::from_utf8_lossy(&out.stdout));
+        match Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output() {
+            Ok(out) => assert!(out.status.success(), "{entry}: {}", String::from_utf8_lossy(&out.stdout)),
+            Err(_) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "shellcheck is not installed");
+                eprintln!("{entry}: left out, as shellcheck is not installed");
+            }
         }
     }
 }
