@@ -12,7 +12,8 @@ pub const SCHEMA: Schema = Schema {
             source TEXT NOT NULL, machine TEXT NOT NULL, hardware TEXT NOT NULL, why TEXT NOT NULL,
             first BIGINT NOT NULL, last BIGINT NOT NULL, approved BIGINT, PRIMARY KEY (source, machine, hardware));"],
 };
-/// Enrolments that wait for one machine at a time; of more the one that was tried longest ago goes.
+/// Enrolments that wait for one machine at a time; of more the one that was tried longest ago goes, but none that
+/// somebody approved of: whoever has a secret could undo that.
 const OF_ONE_MAX: usize = 8;
 /// Enrolments that wait altogether.
 const ALL_MAX: usize = 1000;
@@ -88,16 +89,17 @@ fn hold(tx: &mut Tx<'_>, source: &str, machine: &str, hardware: &str, why: &str,
                ON CONFLICT (source, machine, hardware) DO UPDATE SET why = excluded.why, last = excluded.last";
     tx.execute(sql, &[source.into(), machine.into(), hardware.into(), why.into(), now.into()])?;
     let rows = tx.query(
-        "SELECT source, hardware FROM pending WHERE machine = $1 ORDER BY last DESC LIMIT 100",
+        "SELECT source, hardware FROM pending WHERE machine = $1 ORDER BY approved IS NULL, last DESC LIMIT 100",
         &[machine.into()],
     )?;
     for row in rows.iter().skip(OF_ONE_MAX) {
-        let sql = "DELETE FROM pending WHERE machine = $1 AND source = $2 AND hardware = $3";
+        let sql = "DELETE FROM pending WHERE machine = $1 AND source = $2 AND hardware = $3 AND approved IS NULL";
         tx.execute(sql, &[machine.into(), row.text(0).into(), row.text(1).into()])?;
     }
     let all = tx.query("SELECT COUNT(*) FROM pending", &[])?.first().map_or(0, |row| row.uint(0));
     if all > ALL_MAX as u64 {
-        let sql = "DELETE FROM pending WHERE last = (SELECT MIN(last) FROM pending)";
+        let sql = "DELETE FROM pending WHERE approved IS NULL AND \
+                   last = (SELECT MIN(last) FROM pending WHERE approved IS NULL)";
         tx.execute(sql, &[])?;
     }
     Ok(())
@@ -207,6 +209,24 @@ mod tests {
         assert_eq!(hub.enrol(Reenrol::Always, "a", "u", 13), "again");
         hub.approve("S/B@u", 14);
         assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 15), "pending", "once");
+    }
+
+    #[test]
+    fn what_is_approved_is_not_pushed_out() {
+        let mut hub = Hub::new();
+        hub.enrol(Reenrol::Approve, "a", "u", 1);
+        assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 2), "pending");
+        hub.approve("S/B@u", 3);
+        for n in 0..20 {
+            assert_eq!(hub.enrol(Reenrol::Approve, &format!("x{n}"), "u", 10 + n), "pending");
+        }
+        assert_eq!(of(&hub.0, "S").unwrap().len(), OF_ONE_MAX);
+        let mut tx = hub.0.begin().unwrap();
+        for n in 0..i64::try_from(ALL_MAX).unwrap() + 20 {
+            hold(&mut tx, "osquery", &format!("m{n}"), "h", "hardware", 50 + n).unwrap();
+        }
+        tx.commit().unwrap();
+        assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 2000), "again");
     }
 
     #[test]
