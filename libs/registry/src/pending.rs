@@ -22,7 +22,7 @@ const KEPT_MS: i64 = 7 * 86_400_000;
 /// Another try of the same is written down only after this time, in ms.
 const AGAIN_MS: i64 = 60_000;
 
-/// Which machines may enrol although they are known with other hardware or in another unit.
+/// Which machines may enrol although they are known with other hardware, in another unit or with a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reenrol {
     /// None.
@@ -39,9 +39,9 @@ pub enum Reenrol {
 pub struct Pending {
     /// The source.
     pub source: String,
-    /// What tries to enrol: `SERIAL/UUID@UNIT`.
+    /// What tries to enrol: `SERIAL/UUID@UNIT`, and ` without certificate` behind it where the known one must show one.
     pub hardware: String,
-    /// `hardware` or `unit`.
+    /// `certificate`, `hardware` or `unit`.
     pub why: String,
     /// When it was first tried.
     pub first: Time,
@@ -66,7 +66,7 @@ pub fn decide(
     if reenrol != Reenrol::Approve {
         return Ok(Enrolled::Conflict { known, why, pending: false });
     }
-    let hardware = hardware(claim);
+    let hardware = hardware(claim, claim.lacks_certificate(&known));
     let of = [source.into(), known.key().into(), hardware.as_str().into()];
     tx.execute("DELETE FROM pending WHERE COALESCE(approved, last) < $1", &[(now - KEPT_MS).into()])?;
     let sql = "SELECT last, approved FROM pending WHERE source = $1 AND machine = $2 AND hardware = $3";
@@ -105,13 +105,14 @@ fn hold(tx: &mut Tx<'_>, source: &str, machine: &str, hardware: &str, why: &str,
     Ok(())
 }
 
-/// What tries to enrol, in words that hold for this hardware and this unit only.
-fn hardware(claim: &Machine) -> String {
+/// What tries to enrol, in words that hold for this hardware and this unit only, and for a `bare` one only if they say so.
+fn hardware(claim: &Machine, bare: bool) -> String {
+    let bare = if bare { " without certificate" } else { "" };
     let serial = claim.serial.as_deref().unwrap_or("-");
     let uuid = claim.uuid.as_deref().map_or_else(|| "-".to_owned(), str::to_ascii_uppercase);
     match (&claim.serial, &claim.uuid, &claim.hostname) {
-        (None, None, Some(host)) => format!("{host}@{}", claim.unit),
-        _ => format!("{serial}/{uuid}@{}", claim.unit),
+        (None, None, Some(host)) => format!("{host}@{}{bare}", claim.unit),
+        _ => format!("{serial}/{uuid}@{}{bare}", claim.unit),
     }
 }
 
@@ -209,6 +210,28 @@ mod tests {
         assert_eq!(hub.enrol(Reenrol::Always, "a", "u", 13), "again");
         hub.approve("S/B@u", 14);
         assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 15), "pending", "once");
+    }
+
+    #[test]
+    fn an_approval_lifts_no_certificate_unless_it_says_so() {
+        let mut hub = Hub::new();
+        let mut enrol = |uuid: &str, client_certificate, approved: Option<&str>| {
+            let claim =
+                Machine { serial: Some("S".into()), uuid: Some(uuid.into()), client_certificate, ..Machine::default() };
+            let mut tx = hub.0.begin().unwrap();
+            if let Some(hardware) = approved {
+                approve(&mut tx, "osquery", "S", hardware, 1).unwrap();
+            }
+            let done = decide(&mut tx, Reenrol::Approve, "osquery", &claim, 2, |tx, always| {
+                machines::enrol(tx, "osquery", claim.clone(), None, always, &[7; 32], 2)
+            });
+            tx.commit().unwrap();
+            matches!(done.unwrap(), Enrolled::Done { .. })
+        };
+        assert!(enrol("a", true, None));
+        assert!(!enrol("b", true, None) && !enrol("b", false, None));
+        assert!(!enrol("b", false, Some("S/B@")), "that was for one with a certificate");
+        assert!(enrol("b", false, Some("S/B@ without certificate")));
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub fn enrol(
 ) -> Result<(Enrolled, bool), DbError> {
     let own = tx.query("SELECT id FROM santa_machines WHERE node_key = $1", &[node_key.as_slice().into()])?;
     if !always && let Some(known) = other(tx, &claim, id, node_key)? {
-        return Ok((Enrolled::Conflict { known, why: "hardware", pending: false }, false));
+        let why = if claim.lacks_certificate(&known) { "certificate" } else { "hardware" };
+        return Ok((Enrolled::Conflict { known, why, pending: false }, false));
     }
     // The same machine under a better key, or under another by leave: one key of the state has one machine. Of one that
     // does not come in nothing is moved.

@@ -161,7 +161,7 @@ pub enum Enrolment {
     },
     /// The secret is unknown, expired, revoked, used up or another source's: a word for the metrics.
     Refused(&'static str),
-    /// The serial number is known with other hardware or in another unit (design § 6).
+    /// The serial number is known with other hardware, in another unit or with a certificate (design § 6).
     Conflict {
         /// The machine as it is enrolled.
         known: Machine,
