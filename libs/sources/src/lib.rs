@@ -181,6 +181,9 @@ pub enum Speaker {
     Known(Machine),
     /// Nobody has this key: the agent is to enrol again.
     Unknown,
+    /// The machine of this key must show a client certificate, and whoever asks has shown none. Not
+    /// [`Speaker::Unknown`]: the key is good, and an agent that throws it away could not come back without one.
+    Uncertified,
     /// The registry can't be read; never to be mistaken for [`Speaker::Unknown`], or a whole fleet enrols anew.
     Unavailable,
 }

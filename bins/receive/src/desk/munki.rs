@@ -85,8 +85,11 @@ impl Desk {
         // token worthless.
         let speaks = machine.enrolment == enrolment
             || self.verify(NAME, secret, Time::now().ms())?.is_ok_and(|enrolment| enrolment.unit == machine.unit);
-        let shown = self.certified || !machine.client_certificate;
-        Ok(if speaks && shown { Speaker::Known(self.block(machine)) } else { Speaker::Unknown })
+        Ok(match speaks {
+            true if machine.client_certificate && !self.certified => Speaker::Uncertified,
+            true => Speaker::Known(self.block(machine)),
+            false => Speaker::Unknown,
+        })
     }
 
     fn down(&self, why: &DbError) -> Unavailable {

@@ -157,6 +157,7 @@ impl Asked<'_> {
         match self.desk.speaker(NAME, self.shown("MunkiEnrolledMachine")?) {
             Speaker::Known(machine) => Ok(Who::Machine(machine)),
             Speaker::Unknown => Err(refused("unknown_token", "nobody has this token")),
+            Speaker::Uncertified => Err(Reply::no_certificate()),
             Speaker::Unavailable => Err(Reply::busy()),
         }
     }

@@ -30,6 +30,8 @@ pub(super) fn machine(asked: &Asked<'_>, said: &Said<'_>, serial: &str, sink: &m
     let serial = facts::serial(serial).ok_or_else(|| refused("serial_number", "the serial number is none"))?;
     match asked.munki.bearer(said.secret, &serial) {
         Speaker::Known(machine) => return Ok(machine),
+        // To be taken in anew would make the token worthless that it has.
+        Speaker::Uncertified => return Err(Reply::no_certificate()),
         Speaker::Unavailable => return Err(Reply::busy()),
         Speaker::Unknown => {}
     }
