@@ -25,6 +25,10 @@ impl sources::munki::Desk for Desk {
         }
     }
 
+    fn is_ours(&self, secret: &str) -> bool {
+        self.hub.key.open(secret).is_some()
+    }
+
     fn bearer(&self, secret: &str, serial: &str) -> Speaker {
         self.knows(secret, serial).unwrap_or_else(|why| {
             self.hub.complain("no secret can be looked up", &why);

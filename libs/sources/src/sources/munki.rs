@@ -152,7 +152,7 @@ impl Asked<'_> {
     /// Who speaks: the machine whose token is shown.
     fn speaker(&self) -> Result<Who<'_>, Reply> {
         if self.request.route.legacy {
-            return legacy::who(self.request).map(Who::Secret);
+            return legacy::who(self).map(Who::Secret);
         }
         match self.desk.speaker(NAME, self.shown("MunkiEnrolledMachine")?) {
             Speaker::Known(machine) => Ok(Who::Machine(machine)),
