@@ -177,7 +177,12 @@ fn a_session_of_before_is_not_resumed_under_another_authority() {
     reload(ASKED);
     let mut bob = Santad::new(&certified(&hub, "santa"), 2, "2025.6");
     bob.sync(&mut with(&hub, &client));
-    // And a certificate of an authority that is none any more is worth nothing.
+    // And a certificate of an authority that is none any more is worth nothing, on a connection of before neither.
+    let mut kept = with(&hub, &client);
+    assert_eq!(bob.ask(&mut kept, "preflight", &bob.said()).status, 200);
     reload("");
+    let said = bob.ask(&mut kept, "preflight", &bob.said());
+    assert_eq!(said.status, 403);
+    assert!(said.head.to_lowercase().contains("connection: close"), "{}", said.head);
     assert_eq!(bob.ask(&mut with(&hub, &client), "preflight", &bob.said()).status, 403);
 }
