@@ -58,8 +58,8 @@ impl sources::Desk for Desk {
         let block = |machine: machines::Machine| self.block(machine);
         match self.hub.known.by_key(source, &hash(node_key), block) {
             Ok(Some(known)) if self.certified || !known.client_certificate => Speaker::Known(known.machine.clone()),
-            // To whoever has only its key a machine that must show a certificate is none.
-            Ok(_) => Speaker::Unknown,
+            Ok(Some(_)) => Speaker::Uncertified,
+            Ok(None) => Speaker::Unknown,
             Err(why) => {
                 self.hub.complain("no node key can be looked up", &why);
                 Speaker::Unavailable

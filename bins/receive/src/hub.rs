@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use pipe::config::Config;
 use registry::enrolments::ServerKey;
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use crate::agents::Agents;
@@ -21,6 +20,7 @@ use crate::known::Known;
 use crate::meters::Meters;
 use crate::queries::Queries;
 use crate::store::{self, Store};
+use crate::tls::Tls;
 
 /// Long bodies, and enrolments, worked on beside the other requests at a time.
 const BESIDE_MAX: usize = 4;
@@ -40,7 +40,7 @@ pub struct Live {
     /// Who calls without being an agent.
     pub callers: Callers,
     /// Certificate and key; none with `--plain`.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Tls>,
 }
 
 /// What `receive` remembers.

@@ -33,6 +33,8 @@ pub struct Speaking {
     pub machine: Machine,
     /// It must show a client certificate.
     pub client_certificate: bool,
+    /// The source whose key it has.
+    source: &'static str,
 }
 
 #[derive(Default)]
@@ -70,19 +72,23 @@ impl Known {
     /// The machine of this key; `block` makes the machine block of its raw lines.
     pub fn by_key(
         &self,
-        source: &str,
+        source: &'static str,
         key: &KeyHash,
         block: impl FnOnce(machines::Machine) -> Machine,
     ) -> Result<Option<Arc<Speaking>>, DbError> {
         if let Some(machine) = self.cache().get(key) {
-            return Ok(Some(machine));
+            // A key is of one source, and to the others it is none.
+            return Ok(Some(machine).filter(|machine| machine.source == source));
         }
         let retired = self.retired.load(Ordering::Acquire);
         let reader = self.reader();
         let found = machines::by_node_key(&reader, source, key)?;
         drop(reader);
-        let speaking =
-            |found: machines::Machine| Speaking { client_certificate: found.client_certificate, machine: block(found) };
+        let speaking = |found: machines::Machine| Speaking {
+            client_certificate: found.client_certificate,
+            machine: block(found),
+            source,
+        };
         let Some(machine) = found.map(|found| Arc::new(speaking(found))) else { return Ok(None) };
         let mut cache = self.cache();
         if self.retired.load(Ordering::Acquire) == retired {
@@ -196,14 +202,16 @@ mod tests {
                 None => Db::memory(&[machines::SCHEMA]).unwrap(),
             };
             let known = Known::new(db, file).unwrap();
-            let find = |n: u8| {
+            let of = |source, n: u8| {
                 let block = |m: machines::Machine| Machine { serial_number: m.serial, ..Machine::default() };
-                known.by_key("osquery", &[n; 32], block).unwrap()
+                known.by_key(source, &[n; 32], block).unwrap()
             };
+            let find = |n: u8| of("osquery", n);
             assert!(find(1).is_none());
             known.enrol("osquery", claim(), None, Reenrol::default(), &[1; 32], 1).unwrap();
             assert_eq!(find(1).unwrap().machine.serial_number.as_deref(), Some("S"));
             assert!(Arc::ptr_eq(&find(1).unwrap(), &find(1).unwrap()), "remembered");
+            assert!(of("munki", 1).is_none(), "for its source");
             known.enrol("osquery", claim(), None, Reenrol::default(), &[2; 32], 1).unwrap();
             assert!(find(1).is_none() && find(2).is_some());
             known.forget();

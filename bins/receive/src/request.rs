@@ -25,6 +25,7 @@ use crate::desk::Desk;
 use crate::gauges::{self, Part};
 use crate::hub::{Hub, Live};
 use crate::store::{self, Held};
+use crate::tls::Authority;
 
 /// A longer body is worked on beside the other requests, on a thread of its own.
 const INLINE_MAX: usize = 64 << 10;
@@ -42,8 +43,15 @@ pub const HEADER_MAX: usize = 16 << 10;
 pub struct Peer {
     /// Its address.
     pub ip: IpAddr,
-    /// It has shown a certificate of the authority that agents' are of.
-    pub certified: bool,
+    /// It has shown a certificate of this authority.
+    pub certified: Option<Authority>,
+}
+
+impl Peer {
+    /// Whether its certificate is of the authority that agents' are of now: a connection outlives a reload.
+    fn is_certified(&self, live: &Live) -> bool {
+        self.certified.is_some() && self.certified == live.tls.as_ref().map(|tls| tls.authority)
+    }
 }
 
 /// Answers. The body of the answer is never empty, whatever happens, and JSON but for who knows none.
@@ -62,7 +70,12 @@ pub async fn serve(
     hub.meters.records.with_label_values(&[name]).inc_by(reply.records as u64);
     // Of the path only what is one of ours, and nothing of the query: both may hold secrets.
     tracing::debug!(source = name, kind, status = status.as_u16(), reason = reply.reason, peer = %peer.ip, "request");
-    Ok(response(status, reply))
+    let mut response = response(status, reply);
+    if peer.certified.is_some() && !peer.is_certified(&hub.live()) {
+        // On a new connection it may show one that counts.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// A panic is an answer, too: an empty one would be taken for success.
@@ -128,8 +141,9 @@ async fn answer(
         body::see_off(body);
         Packed::default()
     };
+    let certified = peer.is_certified(&live);
     let class = if source.comes_again() { Class::Source } else { Class::NoRetry };
-    let work = Work { source, class, asked, packed, desk: Desk::new(hub.clone(), live, peer.certified), held };
+    let work = Work { source, class, asked, packed, desk: Desk::new(hub.clone(), live, certified), held };
     if route.waits {
         work.beside(&hub.enrolments).await
     } else if work.packed.len() > INLINE_MAX {

@@ -125,9 +125,9 @@ impl Drop for Count {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, mut stop: Stop) {
     let _ = stream.set_nodelay(true);
-    let mut who = Peer { ip: peer.ip().to_canonical(), certified: false };
+    let mut who = Peer { ip: peer.ip().to_canonical(), certified: None };
     let Some(tls) = hub.live().tls.clone() else { return speak(stream, who, hub, stop).await };
-    let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+    let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.config).accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         () = stopped(&mut stop) => return,
@@ -135,7 +135,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, mut stop
     match shaken {
         Ok(Ok(stream)) => {
             // One that is there is of the authority, or there would have been no handshake.
-            who.certified = stream.get_ref().1.peer_certificates().is_some();
+            who.certified = stream.get_ref().1.peer_certificates().map(|_| tls.authority);
             speak(stream, who, hub, stop).await;
         }
         Ok(Err(e)) => {

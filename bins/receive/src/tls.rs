@@ -12,9 +12,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::conf::TlsFiles;
 
+/// What connections are accepted with.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Versions, certificate and key.
+    pub config: Arc<ServerConfig>,
+    /// A digest of the authority that clients' certificates are of.
+    pub authority: Authority,
+}
+
+/// SHA-256 of the certificates of an authority; of nothing where there is none.
+pub type Authority = [u8; 32];
+
 /// TLS 1.2 and 1.3, HTTP/1.1 only. With an authority clients are asked for a certificate; one that shows none is let on,
 /// for whether it must is for its enrolment to say. The error names the file.
-pub fn config(files: &TlsFiles, tickets: Option<Arc<dyn ProducesTickets>>) -> Result<Arc<ServerConfig>, String> {
+pub fn config(files: &TlsFiles, tickets: Option<Arc<dyn ProducesTickets>>) -> Result<Tls, String> {
     // The provider is named, so that no other crate's choice of a default can change it.
     let provider = Arc::new(ring::default_provider());
     let wrong = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
@@ -36,10 +48,11 @@ pub fn config(files: &TlsFiles, tickets: Option<Arc<dyn ProducesTickets>>) -> Re
     };
     let mut config = builder.with_single_cert(certificates(&files.cert)?, key).map_err(|e| wrong(&files.cert, &e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let authority = mark.finalize().into();
     if let Some(tickets) = tickets {
-        config.ticketer = Arc::new(Marked { tickets, mark: mark.finalize().into() });
+        config.ticketer = Arc::new(Marked { tickets, mark: authority });
     }
-    Ok(Arc::new(config))
+    Ok(Tls { config: Arc::new(config), authority })
 }
 
 /// Tickets that only open under the authority that they were made under: a session that is resumed shows no certificate,
@@ -47,7 +60,7 @@ pub fn config(files: &TlsFiles, tickets: Option<Arc<dyn ProducesTickets>>) -> Re
 #[derive(Debug)]
 struct Marked {
     tickets: Arc<dyn ProducesTickets>,
-    mark: [u8; 32],
+    mark: Authority,
 }
 
 impl ProducesTickets for Marked {

@@ -73,7 +73,9 @@ fn a_node_key_alone_opens_nothing() {
     // Sessions outlive the process.
     for _ in 0..2 {
         assert!(config(&mut with(&hub, &client), key).get("schedule").is_some());
-        assert_eq!(config(&mut hub.connect(), key)["node_invalid"], true);
+        let bare = hub.connect().post("config", json!({ "node_key": key }).to_string().as_bytes(), "");
+        assert_eq!(bare.status, 403);
+        assert!(bare.body["error"].is_string() && bare.body.get("node_invalid").is_none(), "it keeps its key");
         hub.kill();
         hub.start();
     }
@@ -98,6 +100,54 @@ fn munki_of_2017_shows_it_with_its_secret() {
     assert_eq!(job(&mut with(&hub, &client)), 200);
     assert_eq!(job(&mut hub.connect()), 403, "though it is in");
     assert_eq!(job(&mut with(&hub, &client)), 200);
+}
+
+/// A request of Munki's or of 2017: the answer as it stands, for not all of them are JSON.
+fn ask(conn: &mut Conn, path: &str, header: &str, body: &Value) -> String {
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}");
+    conn.send(head.as_bytes());
+    let mut answer = vec![0; 4096];
+    let n = std::io::Read::read(&mut conn.0, &mut answer).unwrap();
+    String::from_utf8(answer[..n].to_vec()).unwrap()
+}
+
+#[test]
+fn a_secret_that_asks_for_none_takes_no_machine_over() {
+    let hub = Hub::new(&format!("{ASKED}legacy_paths = true\n"), &format!("{UNIT}[source.munki]\n"));
+    let (own, bare) = (certified(&hub, "munki"), hub.enrolment("berlin", "munki", None, None).1);
+    let client = hub.certified("mac");
+    let enrol = |conn: &mut Conn, secret: &str| {
+        let body =
+            json!({"secret": secret, "serial_number": "C02MUNKI", "uuid": "4C4C4544-0031-4A10-8052-B7C04F4E4B32"});
+        ask(conn, "/public/munki/enroll/", "Accept: */*", &body)
+    };
+    let taken = enrol(&mut with(&hub, &client), &own);
+    let token = taken.split("\"token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let who = json!({"machine_serial_number": "C02MUNKI"});
+    let by_token = |conn: &mut Conn| {
+        ask(conn, "/public/munki/job_details/", &format!("Authorization: MunkiEnrolledMachine {token}"), &who)
+    };
+    assert!(enrol(&mut hub.connect(), &bare).contains("known as another"));
+    let old = ask(&mut hub.connect(), "/munki/job_details/", &format!("Zentral-API-Secret: {bare}"), &who);
+    assert!(old.starts_with("HTTP/1.1 403") && old.ends_with("Missing client certificate"), "{old}");
+    assert!(by_token(&mut hub.connect()).starts_with("HTTP/1.1 403"));
+    assert!(by_token(&mut with(&hub, &client)).starts_with("HTTP/1.1 200"), "its token is good still");
+    // To osquery a token of Munki's is none, though it has just been looked up.
+    assert_eq!(config(&mut with(&hub, &client), &token.into())["node_invalid"], true);
+    let why: Vec<Value> =
+        hub.lines().iter().filter(|raw| raw.kind == "conflict").map(|raw| common::body(raw)["why"].clone()).collect();
+    assert_eq!(why, ["certificate"]);
+}
+
+#[test]
+fn osquery_of_2017_is_refused_by_status() {
+    let hub = Hub::new(&format!("{ASKED}legacy_paths = true\n"), UNIT);
+    let body = json!({"enroll_secret": format!("{}$SERIAL$C02OLD", certified(&hub, "osquery"))});
+    let said = ask(&mut hub.connect(), "/osquery/enroll", "Accept: */*", &body);
+    assert!(said.starts_with("HTTP/1.1 403") && said.ends_with("Missing client certificate"), "{said}");
+    assert_eq!(hub.refused("no_certificate"), 1.0);
 }
 
 #[test]
@@ -127,7 +177,12 @@ fn a_session_of_before_is_not_resumed_under_another_authority() {
     reload(ASKED);
     let mut bob = Santad::new(&certified(&hub, "santa"), 2, "2025.6");
     bob.sync(&mut with(&hub, &client));
-    // And a certificate of an authority that is none any more is worth nothing.
+    // And a certificate of an authority that is none any more is worth nothing, on a connection of before neither.
+    let mut kept = with(&hub, &client);
+    assert_eq!(bob.ask(&mut kept, "preflight", &bob.said()).status, 200);
     reload("");
+    let said = bob.ask(&mut kept, "preflight", &bob.said());
+    assert_eq!(said.status, 403);
+    assert!(said.head.to_lowercase().contains("connection: close"), "{}", said.head);
     assert_eq!(bob.ask(&mut with(&hub, &client), "preflight", &bob.said()).status, 403);
 }

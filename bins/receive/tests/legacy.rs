@@ -343,6 +343,9 @@ fn munki_hears_texts() {
         assert_eq!(said(&paris), text(403, "Machine conflict"), "{call}");
         assert_eq!(said(&format!("{own}$SERIAL")), text(403, "Malformed secret"), "{call}");
         assert_eq!(said(&format!("{own}$SERIAL$C02OTHER")), text(403, "Machine conflict"), "{call}");
+        let foreign = "Zentral-API-Secret: zs1.a.1.b\r\n";
+        let unread = ask(&hub, "POST", &format!("/munki/{call}/"), foreign, b"nonsense");
+        assert_eq!(unread, text(403, "Bad secret signature"), "{call}: not even read");
         let without = ask(&hub, "POST", &format!("/munki/{call}/"), "", body.to_string().as_bytes());
         assert_eq!((without.0, without.1), (403, true), "{call}");
         for bad in [&b"nonsense"[..], b"[1]", b"\xff"] {

@@ -229,6 +229,24 @@ fn a_machine_is_who_it_was() {
     }
 }
 
+#[test]
+fn who_is_in_no_more_needs_leave_whatever_is_remembered() {
+    let hub = Hub::new("", "[unit.berlin]\n");
+    let (enrolment, secret) = hub.enrolment("berlin", "santa", None, None);
+    let conn = &mut hub.connect();
+    let mut ada = Santad::new(&secret, 1, "2025.6");
+    ada.sync(conn);
+    registry::enrolments::revoke(&mut hub.registry(), &enrolment.id).unwrap();
+    // It is forgotten between the look into memory and the one into the state.
+    let mut state = Db::open(&hub.path("data/state/receive.db"), &[]).unwrap();
+    let mut tx = state.begin().unwrap();
+    assert_eq!(tx.execute("DELETE FROM machines WHERE source = 'santa'", &[]).unwrap(), 1);
+    tx.commit().unwrap();
+    ada.version = "2025.7".into();
+    assert_eq!(ada.ask(conn, "preflight", &ada.said()).status, 403);
+    assert_eq!(hub.refused("secret_revoked"), 1.0);
+}
+
 /// As the command line does it.
 fn by_hand(hub: &Hub, change: impl FnOnce(&mut Tx<'_>)) {
     let mut db = Db::open(&hub.path("data/registry.db"), &[tags::SCHEMA, changes::SCHEMA]).unwrap();

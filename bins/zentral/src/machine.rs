@@ -39,7 +39,7 @@ pub enum Args {
         #[arg(value_enum)]
         kind: SyncKind,
     },
-    /// Let a machine enrol once although it is known with other hardware or in another unit (`reenrol = "approve"`)
+    /// Let a machine enrol once although it is known with other hardware, in another unit or with a certificate (`reenrol = "approve"`)
     Approve {
         /// Serial number, hardware UUID or host name
         key: String,

@@ -165,6 +165,10 @@ impl munki::Desk for Fleet {
         Secret::Refused("secret_bad")
     }
 
+    fn is_ours(&self, _: &str) -> bool {
+        true
+    }
+
     fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -79,6 +79,12 @@ impl Machine {
             _ => self.serial.is_some() == known.serial.is_some(),
         }
     }
+
+    /// Whether this would come in without the certificate that the known one must show: its enrolment asks for none, so
+    /// whoever has that one's secret and a serial number could take the machine over.
+    pub(crate) fn lacks_certificate(&self, known: &Self) -> bool {
+        known.client_certificate && !self.client_certificate
+    }
 }
 
 /// What came of an enrolment.
@@ -93,11 +99,11 @@ pub enum Enrolled {
     },
     /// The enrolment has let in as many distinct machines as it may.
     UsedUp,
-    /// The machine is known with other hardware or in another unit.
+    /// The machine is known with other hardware, in another unit or with a certificate.
     Conflict {
         /// As it is kept.
         known: Machine,
-        /// `hardware` or `unit`.
+        /// `certificate`, `hardware` or `unit`.
         why: &'static str,
         /// Somebody may approve of it ([`pending`]).
         pending: bool,
@@ -105,7 +111,7 @@ pub enum Enrolled {
 }
 
 /// Takes a machine in under a fresh node key, in the caller's transaction. `always`: also one that is known with other
-/// hardware or in another unit. `now` in ms since 1970.
+/// hardware, in another unit or with a certificate. `now` in ms since 1970.
 pub fn enrol(
     tx: &mut Tx<'_>,
     source: &str,
@@ -120,8 +126,10 @@ pub fn enrol(
     if let Some((known, _)) = &known
         && !always
     {
-        let why = if !same { Some("hardware") } else { (claim.unit != known.unit).then_some("unit") };
-        if let Some(why) = why {
+        // The gravest first: whoever is to approve of it hears no other.
+        let whys =
+            [(claim.lacks_certificate(known), "certificate"), (!same, "hardware"), (claim.unit != known.unit, "unit")];
+        if let Some((_, why)) = whys.into_iter().find(|(holds, _)| *holds) {
             return Ok(Enrolled::Conflict { known: known.clone(), why, pending: false });
         }
     }
@@ -143,14 +151,14 @@ pub fn enrol(
 
 /// The machine under the key of `claim`; else the one of its UUID, if one of the two has never told a serial number.
 fn find(tx: &mut Tx<'_>, source: &str, claim: &Machine) -> Result<Option<(Machine, KeyHash)>, DbError> {
-    let by_key = format!("{COLUMNS} WHERE source = $1 AND key = $2");
+    let by_key = format!("{OWN_COLUMNS} WHERE source = $1 AND key = $2");
     if let Some(row) = tx.query(&by_key, &[source.into(), claim.key().into()])?.first() {
-        return Ok(Some((read(row), hash(row))));
+        return Ok(Some((read_own(row), hash(row))));
     }
     let Some(uuid) = &claim.uuid else { return Ok(None) };
-    let by_uuid = format!("{COLUMNS} WHERE source = $1 AND lower(uuid) = lower($2) ORDER BY last_seen DESC");
+    let by_uuid = format!("{OWN_COLUMNS} WHERE source = $1 AND lower(uuid) = lower($2) ORDER BY last_seen DESC");
     let rows = tx.query(&by_uuid, &[source.into(), uuid.into()])?;
-    let mut rows = rows.iter().map(|row| (read(row), hash(row)));
+    let mut rows = rows.iter().map(|row| (read_own(row), hash(row)));
     Ok(rows.find(|(known, _)| known.serial.is_none() || claim.serial.is_none()))
 }
 
@@ -433,6 +441,46 @@ mod tests {
         let mut tx = hub.0.begin().unwrap();
         let found = find(&mut tx, "osquery", &machine("S1/-/-@x")).unwrap().unwrap().0;
         assert_eq!((found.uuid.as_deref(), found.unit.as_str()), (Some("U9"), "paris"), "nothing of the other is kept");
+    }
+
+    #[test]
+    fn nobody_lifts_the_certificate_of_another() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut key = 0;
+        let mut enrol = |claim: &str, client_certificate, always| {
+            key += 1;
+            let mut tx = db.begin().unwrap();
+            let claim = Machine { client_certificate, ..machine(claim) };
+            let done = enrol(&mut tx, "munki", claim, None, always, &[key; 32], 7).unwrap();
+            tx.commit().unwrap();
+            match done {
+                Enrolled::Done { machine, .. } => {
+                    if machine.client_certificate {
+                        "certified"
+                    } else {
+                        "bare"
+                    }
+                }
+                Enrolled::UsedUp => "used up",
+                Enrolled::Conflict { known, why, .. } => {
+                    assert!(known.client_certificate || why != "certificate");
+                    why
+                }
+            }
+        };
+        for (claim, certificate, always, want) in [
+            ("S1/U1/a@berlin", false, false, "bare"),
+            ("S1/U1/a@berlin", true, false, "certified"),
+            ("S1/U1/a@berlin", false, false, "certificate"),
+            ("S1/-/a@berlin", false, false, "certificate"),
+            ("-/U1/a@berlin", false, false, "certificate"),
+            ("S1/U2/a@paris", false, false, "certificate"),
+            ("S1/U2/a@berlin", true, false, "hardware"),
+            ("S1/U1/a@berlin", true, false, "certified"),
+            ("S1/U1/a@berlin", false, true, "bare"),
+        ] {
+            assert_eq!(enrol(claim, certificate, always), want, "{claim} {certificate}");
+        }
     }
 
     #[test]

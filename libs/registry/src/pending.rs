@@ -12,7 +12,8 @@ pub const SCHEMA: Schema = Schema {
             source TEXT NOT NULL, machine TEXT NOT NULL, hardware TEXT NOT NULL, why TEXT NOT NULL,
             first BIGINT NOT NULL, last BIGINT NOT NULL, approved BIGINT, PRIMARY KEY (source, machine, hardware));"],
 };
-/// Enrolments that wait for one machine at a time; of more the one that was tried longest ago goes.
+/// Enrolments that wait for one machine at a time; of more the one that was tried longest ago goes, but none that
+/// somebody approved of: whoever has a secret could undo that.
 const OF_ONE_MAX: usize = 8;
 /// Enrolments that wait altogether.
 const ALL_MAX: usize = 1000;
@@ -21,7 +22,7 @@ const KEPT_MS: i64 = 7 * 86_400_000;
 /// Another try of the same is written down only after this time, in ms.
 const AGAIN_MS: i64 = 60_000;
 
-/// Which machines may enrol although they are known with other hardware or in another unit.
+/// Which machines may enrol although they are known with other hardware, in another unit or with a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reenrol {
     /// None.
@@ -38,9 +39,9 @@ pub enum Reenrol {
 pub struct Pending {
     /// The source.
     pub source: String,
-    /// What tries to enrol: `SERIAL/UUID@UNIT`.
+    /// What tries to enrol: `SERIAL/UUID@UNIT`, and ` without certificate` behind it where the known one must show one.
     pub hardware: String,
-    /// `hardware` or `unit`.
+    /// `certificate`, `hardware` or `unit`.
     pub why: String,
     /// When it was first tried.
     pub first: Time,
@@ -65,7 +66,7 @@ pub fn decide(
     if reenrol != Reenrol::Approve {
         return Ok(Enrolled::Conflict { known, why, pending: false });
     }
-    let hardware = hardware(claim);
+    let hardware = hardware(claim, claim.lacks_certificate(&known));
     let of = [source.into(), known.key().into(), hardware.as_str().into()];
     tx.execute("DELETE FROM pending WHERE COALESCE(approved, last) < $1", &[(now - KEPT_MS).into()])?;
     let sql = "SELECT last, approved FROM pending WHERE source = $1 AND machine = $2 AND hardware = $3";
@@ -88,28 +89,30 @@ fn hold(tx: &mut Tx<'_>, source: &str, machine: &str, hardware: &str, why: &str,
                ON CONFLICT (source, machine, hardware) DO UPDATE SET why = excluded.why, last = excluded.last";
     tx.execute(sql, &[source.into(), machine.into(), hardware.into(), why.into(), now.into()])?;
     let rows = tx.query(
-        "SELECT source, hardware FROM pending WHERE machine = $1 ORDER BY last DESC LIMIT 100",
+        "SELECT source, hardware FROM pending WHERE machine = $1 ORDER BY approved IS NULL, last DESC LIMIT 100",
         &[machine.into()],
     )?;
     for row in rows.iter().skip(OF_ONE_MAX) {
-        let sql = "DELETE FROM pending WHERE machine = $1 AND source = $2 AND hardware = $3";
+        let sql = "DELETE FROM pending WHERE machine = $1 AND source = $2 AND hardware = $3 AND approved IS NULL";
         tx.execute(sql, &[machine.into(), row.text(0).into(), row.text(1).into()])?;
     }
     let all = tx.query("SELECT COUNT(*) FROM pending", &[])?.first().map_or(0, |row| row.uint(0));
     if all > ALL_MAX as u64 {
-        let sql = "DELETE FROM pending WHERE last = (SELECT MIN(last) FROM pending)";
+        let sql = "DELETE FROM pending WHERE approved IS NULL AND \
+                   last = (SELECT MIN(last) FROM pending WHERE approved IS NULL)";
         tx.execute(sql, &[])?;
     }
     Ok(())
 }
 
-/// What tries to enrol, in words that hold for this hardware and this unit only.
-fn hardware(claim: &Machine) -> String {
+/// What tries to enrol, in words that hold for this hardware and this unit only, and for a `bare` one only if they say so.
+fn hardware(claim: &Machine, bare: bool) -> String {
+    let bare = if bare { " without certificate" } else { "" };
     let serial = claim.serial.as_deref().unwrap_or("-");
     let uuid = claim.uuid.as_deref().map_or_else(|| "-".to_owned(), str::to_ascii_uppercase);
     match (&claim.serial, &claim.uuid, &claim.hostname) {
-        (None, None, Some(host)) => format!("{host}@{}", claim.unit),
-        _ => format!("{serial}/{uuid}@{}", claim.unit),
+        (None, None, Some(host)) => format!("{host}@{}{bare}", claim.unit),
+        _ => format!("{serial}/{uuid}@{}{bare}", claim.unit),
     }
 }
 
@@ -207,6 +210,46 @@ mod tests {
         assert_eq!(hub.enrol(Reenrol::Always, "a", "u", 13), "again");
         hub.approve("S/B@u", 14);
         assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 15), "pending", "once");
+    }
+
+    #[test]
+    fn an_approval_lifts_no_certificate_unless_it_says_so() {
+        let mut hub = Hub::new();
+        let mut enrol = |uuid: &str, client_certificate, approved: Option<&str>| {
+            let claim =
+                Machine { serial: Some("S".into()), uuid: Some(uuid.into()), client_certificate, ..Machine::default() };
+            let mut tx = hub.0.begin().unwrap();
+            if let Some(hardware) = approved {
+                approve(&mut tx, "osquery", "S", hardware, 1).unwrap();
+            }
+            let done = decide(&mut tx, Reenrol::Approve, "osquery", &claim, 2, |tx, always| {
+                machines::enrol(tx, "osquery", claim.clone(), None, always, &[7; 32], 2)
+            });
+            tx.commit().unwrap();
+            matches!(done.unwrap(), Enrolled::Done { .. })
+        };
+        assert!(enrol("a", true, None));
+        assert!(!enrol("b", true, None) && !enrol("b", false, None));
+        assert!(!enrol("b", false, Some("S/B@")), "that was for one with a certificate");
+        assert!(enrol("b", false, Some("S/B@ without certificate")));
+    }
+
+    #[test]
+    fn what_is_approved_is_not_pushed_out() {
+        let mut hub = Hub::new();
+        hub.enrol(Reenrol::Approve, "a", "u", 1);
+        assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 2), "pending");
+        hub.approve("S/B@u", 3);
+        for n in 0..20 {
+            assert_eq!(hub.enrol(Reenrol::Approve, &format!("x{n}"), "u", 10 + n), "pending");
+        }
+        assert_eq!(of(&hub.0, "S").unwrap().len(), OF_ONE_MAX);
+        let mut tx = hub.0.begin().unwrap();
+        for n in 0..i64::try_from(ALL_MAX).unwrap() + 20 {
+            hold(&mut tx, "osquery", &format!("m{n}"), "h", "hardware", 50 + n).unwrap();
+        }
+        tx.commit().unwrap();
+        assert_eq!(hub.enrol(Reenrol::Approve, "b", "u", 2000), "again");
     }
 
     #[test]

@@ -63,9 +63,12 @@ pub fn enrol(
 ) -> Result<(Enrolled, bool), DbError> {
     let own = tx.query("SELECT id FROM santa_machines WHERE node_key = $1", &[node_key.as_slice().into()])?;
     if !always && let Some(known) = other(tx, &claim, id, node_key)? {
-        return Ok((Enrolled::Conflict { known, why: "hardware", pending: false }, false));
+        let why = if claim.lacks_certificate(&known) { "certificate" } else { "hardware" };
+        return Ok((Enrolled::Conflict { known, why, pending: false }, false));
     }
-    // The same machine under a better key, or under another by leave: one key of the state has one machine.
+    // The same machine under a better key, or under another by leave: one key of the state has one machine. Of one that
+    // does not come in nothing is moved.
+    tx.execute("SAVEPOINT moved", &[])?;
     let sql = "DELETE FROM machines WHERE source = $1 AND node_key = $2 AND key <> $3 RETURNING key";
     for old in tx.query(sql, &[SOURCE.into(), node_key.as_slice().into(), claim.key().into()])? {
         let sql = "DELETE FROM enrolled WHERE enrolment = $1 AND machine = $2";
@@ -79,7 +82,10 @@ pub fn enrol(
         let sql = "INSERT INTO santa_machines (node_key, id, session, kind) VALUES ($1, $2, '', '') \
                    ON CONFLICT (node_key) DO NOTHING";
         tx.execute(sql, &[node_key.as_slice().into(), id.into()])?;
+    } else {
+        tx.execute("ROLLBACK TO moved", &[])?;
     }
+    tx.execute("RELEASE moved", &[])?;
     Ok((done, own.is_empty()))
 }
 
@@ -305,6 +311,32 @@ mod tests {
         }
         let left = hub.0.query("SELECT COUNT(*) FROM santa_machines", &[]).unwrap();
         assert_eq!(left.first().unwrap().int(0), 2, "what retired is gone");
+    }
+
+    #[test]
+    fn who_is_not_let_in_has_moved_nothing() {
+        let mut hub = Hub(Db::memory(&[machines::SCHEMA, SCHEMA]).unwrap());
+        for (claim, want) in [
+            ("-/e/a@berlin", "new mac"),
+            ("S1/f/SERIAL$S1@paris", "new S1"),
+            // The id is that of `mac`, which had no serial number; but `S1` is known, and in another unit.
+            ("S1/e/a@berlin", "unit S1"),
+            ("S2/e/c@berlin", "new S2"),
+        ] {
+            assert_eq!(hub.enrol(claim, false), want, "{claim}");
+        }
+        // Its quota was made smaller since.
+        hub.0
+            .begin()
+            .and_then(|mut tx| {
+                tx.execute("INSERT INTO enrolled (enrolment, machine) VALUES ('e', 'x')", &[])?;
+                tx.commit()
+            })
+            .unwrap();
+        assert_eq!(hub.enrol("S3/e/a@berlin", false), "used up");
+        let keys = hub.0.query("SELECT key FROM machines ORDER BY key", &[]).unwrap();
+        assert_eq!(keys.iter().map(|row| row.text(0)).collect::<Vec<_>>(), ["S1", "S2", "mac"]);
+        assert_eq!(hub.0.query("SELECT 1 FROM enrolled WHERE enrolment = 'e'", &[]).unwrap().len(), 3);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub fn denied(reason: &str) -> Option<&'static str> {
         "secret_wrong_source" => "Invalid module",
         "secret_revoked" | "secret_expired" | "secret_used_up" => "Invalid secret",
         "conflict" => "Machine conflict",
+        "no_certificate" => "Missing client certificate",
         _ => return None,
     })
 }
@@ -123,6 +124,7 @@ mod tests {
         let is = |status, said: &str| (status, crate::reply::TEXT, said.to_owned());
         assert_eq!(text(Reply::error(400, "not_json", "no \"JSON\"")), is(400, "no \"JSON\""));
         assert_eq!(text(Reply::error(403, "secret_wrong_source", "x")), is(403, "Invalid module"));
+        assert_eq!(text(Reply::no_certificate()), is(403, "Missing client certificate"));
         assert_eq!(text(Reply::busy()), is(503, "busy"));
         assert_eq!(text(Reply::text(403, "x", "already")), is(403, "already"));
         let done = Reply::ok(ReplyBody::Fixed("{}"));

@@ -161,7 +161,7 @@ pub enum Enrolment {
     },
     /// The secret is unknown, expired, revoked, used up or another source's: a word for the metrics.
     Refused(&'static str),
-    /// The serial number is known with other hardware or in another unit (design § 6).
+    /// The serial number is known with other hardware, in another unit or with a certificate (design § 6).
     Conflict {
         /// The machine as it is enrolled.
         known: Machine,
@@ -181,6 +181,9 @@ pub enum Speaker {
     Known(Machine),
     /// Nobody has this key: the agent is to enrol again.
     Unknown,
+    /// The machine of this key must show a client certificate, and whoever asks has shown none. Not
+    /// [`Speaker::Unknown`]: the key is good, and an agent that throws it away could not come back without one.
+    Uncertified,
     /// The registry can't be read; never to be mistaken for [`Speaker::Unknown`], or a whole fleet enrols anew.
     Unavailable,
 }

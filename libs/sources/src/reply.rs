@@ -71,6 +71,12 @@ impl Reply {
         Self::error(503, "busy", "busy")
     }
 
+    /// The machine is known, and must show a client certificate: its agent keeps what it has, for it may be that the hub
+    /// no longer asks for one.
+    pub fn no_certificate() -> Self {
+        Self::error(403, "no_certificate", "a client certificate is needed")
+    }
+
     /// The same reply with one more header.
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));

@@ -25,6 +25,10 @@ impl sources::munki::Desk for Desk {
         }
     }
 
+    fn is_ours(&self, secret: &str) -> bool {
+        self.hub.key.open(secret).is_some()
+    }
+
     fn bearer(&self, secret: &str, serial: &str) -> Speaker {
         self.knows(secret, serial).unwrap_or_else(|why| {
             self.hub.complain("no secret can be looked up", &why);
@@ -85,8 +89,11 @@ impl Desk {
         // token worthless.
         let speaks = machine.enrolment == enrolment
             || self.verify(NAME, secret, Time::now().ms())?.is_ok_and(|enrolment| enrolment.unit == machine.unit);
-        let shown = self.certified || !machine.client_certificate;
-        Ok(if speaks && shown { Speaker::Known(self.block(machine)) } else { Speaker::Unknown })
+        Ok(match speaks {
+            true if machine.client_certificate && !self.certified => Speaker::Uncertified,
+            true => Speaker::Known(self.block(machine)),
+            false => Speaker::Unknown,
+        })
     }
 
     fn down(&self, why: &DbError) -> Unavailable {

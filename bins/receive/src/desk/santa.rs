@@ -34,6 +34,28 @@ struct Machines {
     forgotten: u64,
 }
 
+impl Machines {
+    /// Remembers what was looked up when machines had been `forgotten` so often; what is to be answered by.
+    fn remember(&mut self, key: KeyHash, known: Known, forgotten: u64) -> Known {
+        if self.forgotten != forgotten {
+            return known;
+        }
+        if self.known.len() >= MACHINES_MAX {
+            self.known.clear();
+        }
+        // Whoever was faster knows better.
+        self.known.entry(key).or_insert(known).clone()
+    }
+
+    /// The state knows better of the machines with these keys.
+    fn forget(&mut self, keys: impl IntoIterator<Item = KeyHash>) {
+        for key in keys {
+            self.known.remove(&key);
+        }
+        self.forgotten += 1;
+    }
+}
+
 impl Memory {
     /// Forgets what is remembered of machines (machine keys): the state knows better.
     pub fn forget(&self, keys: &[String]) {
@@ -217,15 +239,7 @@ impl Desk {
         let ledger = read(state::ledger(&reader, key)?);
         drop(reader);
         let known = Known { machine, ledger, given: None };
-        let mut machines = lock(&self.hub.santa.machines);
-        if machines.forgotten != forgotten {
-            return Ok(Some(known));
-        }
-        if machines.known.len() >= MACHINES_MAX {
-            machines.known.clear();
-        }
-        // Whoever was faster knows better.
-        Ok(Some(machines.known.entry(*key).or_insert(known).clone()))
+        Ok(Some(lock(&self.hub.santa.machines).remember(*key, known, forgotten)))
     }
 
     fn as_client(&self, key: KeyHash, known: Known) -> Client {
@@ -249,16 +263,19 @@ impl Desk {
     ) -> Result<Result<santa::Enrolled, Denied>, DbError> {
         let now = Time::now().ms();
         let Some(key) = self.key(secret, id) else { return Ok(Err(Denied::Refused("secret_bad"))) };
+        // Nobody waits for the state while the registry is asked, but for whom memory took for one that is in.
+        let verify = || self.verify(santa::NAME, secret, now);
+        let leave = if self.known(&key)?.is_none() { Some(verify()?) } else { None };
+        let mut db = self.hub.known.db();
+        let mut tx = db.begin()?;
         // A machine that is in needs no leave to say what is new about it.
-        let (claim, quota) = match self.known(&key)? {
-            Some(Known { machine, .. }) => (again(facts, machine), None),
-            None => match self.verify(santa::NAME, secret, now)? {
+        let (claim, quota) = match machines::by_key_hash(&mut tx, santa::NAME, &key)? {
+            Some(machine) => (again(facts, machine), None),
+            None => match leave.map_or_else(verify, Ok)? {
                 Ok(enrolment) => (claim(facts, &enrolment), enrolment.quota),
                 Err(denied) => return Ok(Err(Denied::Refused(denied.reason()))),
             },
         };
-        let mut db = self.hub.known.db();
-        let mut tx = db.begin()?;
         let mut new = false;
         let reenrol = self.live.conf.santa.reenrol;
         let done = pending::decide(&mut tx, reenrol, santa::NAME, &claim, now, |tx, always| {
@@ -274,10 +291,7 @@ impl Desk {
                 Ok(santa::Enrolled::Conflict { known: self.block(known), why, pending })
             }
             Enrolled::Done { retired, .. } => {
-                let mut machines = lock(&self.hub.santa.machines);
-                machines.known.remove(&key);
-                retired.map(|retired| machines.known.remove(&retired));
-                drop(machines);
+                lock(&self.hub.santa.machines).forget([key].into_iter().chain(retired));
                 let known =
                     self.known(&key)?.ok_or_else(|| DbError::Other("what was written is not there".to_owned()))?;
                 Ok(santa::Enrolled::Done { client: self.as_client(key, known), new, again: retired.is_some() })
@@ -353,4 +367,25 @@ fn read(ledger: state::Ledger) -> Ledger {
 /// A panic elsewhere leaves nothing half done behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_up_before_a_key_retired_is_not_remembered() {
+        let known = || Known { machine: machines::Machine::default(), ledger: Ledger::default(), given: None };
+        let memory = Memory::default();
+        let mut machines = lock(&memory.machines);
+        let before = machines.forgotten;
+        machines.remember([1; 32], known(), before);
+        assert_eq!(machines.known.len(), 1);
+        machines.forget([[1; 32], [2; 32]]);
+        machines.remember([1; 32], known(), before);
+        assert!(machines.known.is_empty());
+        let now = machines.forgotten;
+        machines.remember([2; 32], known(), now);
+        assert_eq!(machines.known.len(), 1);
+    }
 }

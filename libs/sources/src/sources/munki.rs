@@ -152,11 +152,12 @@ impl Asked<'_> {
     /// Who speaks: the machine whose token is shown.
     fn speaker(&self) -> Result<Who<'_>, Reply> {
         if self.request.route.legacy {
-            return legacy::who(self.request).map(Who::Secret);
+            return legacy::who(self).map(Who::Secret);
         }
         match self.desk.speaker(NAME, self.shown("MunkiEnrolledMachine")?) {
             Speaker::Known(machine) => Ok(Who::Machine(machine)),
             Speaker::Unknown => Err(refused("unknown_token", "nobody has this token")),
+            Speaker::Uncertified => Err(Reply::no_certificate()),
             Speaker::Unavailable => Err(Reply::busy()),
         }
     }

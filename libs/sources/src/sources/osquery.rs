@@ -251,6 +251,7 @@ fn known(desk: &dyn crate::Desk, node_key: &str) -> Result<Machine, Reply> {
     match desk.speaker(NAME, node_key) {
         Speaker::Known(machine) => Ok(machine),
         Speaker::Unknown => Err(node_invalid("node_invalid")),
+        Speaker::Uncertified => Err(Reply::no_certificate()),
         Speaker::Unavailable => Err(Reply::busy()),
     }
 }

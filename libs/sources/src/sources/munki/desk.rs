@@ -12,8 +12,13 @@ pub trait Desk {
     /// What an enrolment secret opens.
     fn secret(&self, secret: &str) -> Secret;
 
+    /// Whether a secret was made here, whatever became of its enrolment: nothing is looked up for it.
+    fn is_ours(&self, _secret: &str) -> bool {
+        false
+    }
+
     /// The machine of this serial number, if this secret lets it speak without a token of its own: it came in by that
-    /// enrolment, or the enrolment lets machines into its unit now. Unknown: it has to come in first.
+    /// enrolment, or the enrolment lets machines into its unit now. [`Speaker::Unknown`]: it has to come in first.
     fn bearer(&self, _secret: &str, _serial: &str) -> Speaker {
         Speaker::Unknown
     }

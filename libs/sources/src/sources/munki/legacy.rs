@@ -7,17 +7,20 @@ use serde_json::{Map, Value};
 use super::{Asked, SECRET_MAX, enrol, refused};
 use crate::legacy::Said;
 use crate::osquery::facts;
-use crate::{MachineFacts, Reply, Request, Sink, Speaker};
+use crate::{MachineFacts, Reply, Sink, Speaker};
 
 /// Where the secret stands.
 const HEADER: &str = "zentral-api-secret";
 
-/// The secret, with or without a serial number behind it.
-pub(super) fn who<'a>(request: &Request<'a>) -> Result<Said<'a>, Reply> {
-    let said = request.headers.get(HEADER).unwrap_or_default();
+/// The secret, with or without a serial number behind it. It is one of ours, or nobody reads on: a post may be long.
+pub(super) fn who<'a>(asked: &Asked<'a>) -> Result<Said<'a>, Reply> {
+    let said = asked.request.headers.get(HEADER).unwrap_or_default();
     let said = Said::of(said)?;
     if said.secret.is_empty() || said.secret.len() > SECRET_MAX {
         return Err(refused("secret", "a secret is needed"));
+    }
+    if !asked.munki.is_ours(said.secret) {
+        return Err(refused("secret_bad", "the secret is none of this hub's"));
     }
     Ok(said)
 }
@@ -30,6 +33,8 @@ pub(super) fn machine(asked: &Asked<'_>, said: &Said<'_>, serial: &str, sink: &m
     let serial = facts::serial(serial).ok_or_else(|| refused("serial_number", "the serial number is none"))?;
     match asked.munki.bearer(said.secret, &serial) {
         Speaker::Known(machine) => return Ok(machine),
+        // To be taken in anew would make the token worthless that it has.
+        Speaker::Uncertified => return Err(Reply::no_certificate()),
         Speaker::Unavailable => return Err(Reply::busy()),
         Speaker::Unknown => {}
     }

@@ -182,6 +182,7 @@ pub(super) fn go_on(
         None => None,
         Some(Speaker::Known(machine)) => Some(machine),
         Some(Speaker::Unknown) => return Err(refused(NotTaken::Unknown, 403)),
+        Some(Speaker::Uncertified) => return Err(Reply::no_certificate()),
         Some(Speaker::Unavailable) => return Err(Reply::busy()),
     };
     let block = Block { session: &session, by: by.as_ref(), number, data: &data };

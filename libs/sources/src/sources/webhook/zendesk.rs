@@ -21,6 +21,10 @@ const SECRET: &str = "zentral_api_secret";
 const ORDER: &str = "zentral_command";
 /// Orders of one comment, machine by machine.
 const ORDERS_MAX: usize = 1000;
+/// Arguments of one order; a line with more is none.
+const ARGS_MAX: usize = 100;
+/// Bytes of a command, a serial number or an argument; a line with a longer word is no order.
+const WORD_MAX: usize = 256;
 
 /// `Err` is a reply, too: the one that ends the conversation early.
 pub(super) fn post(
@@ -62,22 +66,21 @@ pub(super) fn post(
     Ok(Reply { records, ..Reply::ok(ReplyBody::Fixed("{\"status\":\"OK\"}")) })
 }
 
-/// The orders of a comment: for which machine, and what.
-fn orders(comment: &str, data: &[u8]) -> Vec<(String, Value)> {
+/// The orders of a comment: for which machine, and what. Made one by one: all of them may take a thousand times what the
+/// comment does.
+fn orders<'c>(comment: &'c str, data: &[u8]) -> impl Iterator<Item = (String, Value)> + use<'c> {
     let ticket = json::get(data, "ticket").and_then(|ticket| json::get(ticket, "url"));
-    let ticket = ticket.and_then(json::parse_str).unwrap_or_default();
-    let mut all = Vec::new();
-    for (command, serials, args) in comment.lines().filter_map(order) {
+    let ticket = ticket.and_then(json::parse_str).unwrap_or_default().into_owned();
+    comment.lines().filter_map(order).flat_map(move |(command, serials, args)| {
         let mut order = Map::new();
         order.insert("command".to_owned(), command.into());
-        order.insert("source".to_owned(), Value::from(ticket.as_ref()));
+        order.insert("source".to_owned(), Value::from(ticket.as_str()));
         if !args.is_empty() {
             order.insert("args".to_owned(), args.into());
         }
         let serials = serials.into_iter().filter_map(facts::serial);
-        all.extend(serials.map(|serial| (serial, Value::Object(order.clone()))));
-    }
-    all
+        serials.map(move |serial| (serial, Value::Object(order.clone())))
+    })
 }
 
 /// A line that is an order: command, serial numbers, arguments.
@@ -85,14 +88,15 @@ fn order(line: &str) -> Option<(&str, Vec<&str>, Vec<&str>)> {
     let mut args = line.trim().strip_prefix("zentral$")?.split('#');
     let mut words = args.next()?.split('$');
     let command = words.next()?;
-    let (serials, args): (Vec<&str>, Vec<&str>) = (words.collect(), args.collect());
+    let (serials, args): (Vec<&str>, Vec<&str>) = (words.collect(), args.take(ARGS_MAX + 1).collect());
     let of = |word: &str, more: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        (1..=WORD_MAX).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
     };
     let fine = of(command, "-_ ")
         && !command.contains(|c: char| c.is_ascii_digit())
         && !serials.is_empty()
         && serials.iter().all(|serial| of(serial, "-_"))
+        && args.len() <= ARGS_MAX
         && args.iter().all(|arg| of(arg, "-_ "));
     fine.then_some((command, serials, args))
 }
@@ -120,6 +124,8 @@ mod tests {
             "> zentral$tag$C02",
             "zentral$tag$C02;rm",
             "Zentral$tag$C02",
+            &format!("zentral$tag$C02A{}", "#a".repeat(ARGS_MAX + 1)),
+            &format!("zentral$tag$C02A#{}", "a".repeat(WORD_MAX + 1)),
         ] {
             assert_eq!(order(line), None, "{line}");
         }
@@ -128,12 +134,21 @@ mod tests {
     #[test]
     fn each_machine_has_its_order() {
         let data = br#"{"ticket":{"url":"x.zendesk.com/tickets/7"}}"#;
-        let all = orders("hello\nzentral$tag$C02A$C02A$none#vip\nzentral$scan$C02B", data);
+        let all: Vec<_> = orders("hello\nzentral$tag$C02A$C02A$none#vip\nzentral$scan$C02B", data).collect();
         let serials: Vec<&str> = all.iter().map(|(serial, _)| serial.as_str()).collect();
         assert_eq!(serials, ["C02A", "C02A", "C02B"]);
         let source = "x.zendesk.com/tickets/7";
         let orders: Vec<Value> = all.into_iter().map(|(_, order)| order).collect();
         assert_eq!(orders.first(), Some(&json!({"command": "tag", "source": source, "args": ["vip"]})));
         assert_eq!(orders.last(), Some(&json!({"command": "scan", "source": source})));
+    }
+
+    #[test]
+    fn orders_are_made_one_by_one() {
+        // All of them together would be 100 GB.
+        let line = format!("zentral$tag{}{}\n", "$C02A".repeat(10_000), format!("#{}", "a".repeat(200)).repeat(50));
+        let comment = line.repeat(1000);
+        let sizes = orders(&comment, b"{}").take(ORDERS_MAX).map(|(_, order)| order.to_string().len());
+        assert_eq!(sizes.filter(|size| *size > 10_000).count(), ORDERS_MAX);
     }
 }
