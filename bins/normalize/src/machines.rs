@@ -184,7 +184,7 @@ fn rename(tx: &mut Tx<'_>, old: &str, key: &str) -> Result<bool, DbError> {
                (SELECT 1 FROM told AS other WHERE other.key = $2 AND other.source = told.source)";
     let moved = tx.execute(sql, &[old.into(), key.into()])?;
     let left = tx.execute("DELETE FROM told WHERE key = $1", &[old.into()])?;
-    if moved == 0 && left == 0 && inventory::sightings(tx, Some(old))?.is_empty() {
+    if moved == 0 && left == 0 && !inventory::is_seen(tx, old)? {
         return Ok(false);
     }
     inventory::rename(tx, old, key)?;
