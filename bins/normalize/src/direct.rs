@@ -3,6 +3,7 @@
 //! same bytes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use event::json::Shape;
 use event::{EventTexts, LINE_MAX, Machine, Request, Time};
@@ -100,9 +101,14 @@ impl Direct {
         self.requests = Texts::default();
     }
 
-    /// Something was learned of a machine, or the configuration is another.
+    /// The configuration is another.
     pub(crate) fn forget(&mut self) {
         self.machines = Texts::default();
+    }
+
+    /// Something was learned of the machine of this key.
+    pub(crate) fn forget_one(&mut self, machine: &str) {
+        self.machines.forget(machine);
     }
 }
 
@@ -175,10 +181,12 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 /// Texts of raw lines and what becomes of them, by places that hold until the next text is kept.
 #[derive(Debug, Default)]
 struct Texts {
-    places: HashMap<Box<[u8]>, usize>,
+    places: HashMap<Arc<[u8]>, usize>,
     texts: Vec<Option<Vec<u8>>>,
     /// The keys of machines.
     keys: Vec<Option<Box<str>>>,
+    /// The texts of each.
+    of_key: HashMap<Box<str>, Vec<Arc<[u8]>>>,
     /// Bytes of all of them.
     kept: usize,
 }
@@ -201,15 +209,30 @@ impl Texts {
     }
 
     fn keep_of(&mut self, text: &[u8], becomes: Option<Vec<u8>>, key: Option<Box<str>>) -> usize {
-        let takes = ENTRY + text.len() + becomes.as_ref().map_or(0, Vec::len) + key.as_ref().map_or(0, |key| key.len());
+        let of_key = key.as_ref().map_or(0, |key| ENTRY + 2 * key.len());
+        let takes = ENTRY + text.len() + becomes.as_ref().map_or(0, Vec::len) + of_key;
         if self.kept + takes > KEPT_MAX {
             *self = Self::default();
         }
         self.kept += takes;
+        let text: Arc<[u8]> = text.into();
+        if let Some(key) = &key {
+            self.of_key.entry(key.clone()).or_default().push(text.clone());
+        }
         self.texts.push(becomes);
         self.keys.push(key);
-        self.places.insert(text.into(), self.texts.len() - 1);
+        self.places.insert(text, self.texts.len() - 1);
         self.texts.len() - 1
+    }
+
+    /// Of one machine. The places hold; what was kept there counts until all is forgotten.
+    fn forget(&mut self, key: &str) {
+        for text in self.of_key.remove(key).into_iter().flatten() {
+            if let Some(place) = self.places.remove(&text) {
+                self.texts.get_mut(place).map(Option::take);
+                self.keys.get_mut(place).map(Option::take);
+            }
+        }
     }
 }
 
@@ -325,16 +348,20 @@ mod tests {
     fn a_machine_is_completed_anew_when_something_was_learned() {
         let mut direct = Direct::default();
         let line = line("result", NOW, ",\"machine\":{\"serial_number\":\"C02\"}", RECORD);
-        let mut with = |name: &str, forget: bool| {
-            if forget {
-                direct.forget();
+        let mut with = |name: &str, forget: Option<&str>| {
+            match forget {
+                Some("") => direct.forget(),
+                Some(key) => direct.forget_one(key),
+                None => {}
             }
             let mut out = Vec::new();
             let known = |machine| Ok::<_, Infallible>(Machine { hostname: Some(name.into()), ..machine });
             direct.write(line.as_bytes(), &mut out, known, |_, _, _| false).unwrap();
             String::from_utf8(out).unwrap().contains(&format!("\"hostname\":\"{name}\""))
         };
-        assert!(with("one", false) && !with("two", false) && with("two", true));
+        assert!(with("one", None) && !with("two", None) && with("two", Some("")));
+        assert!(!with("three", Some("C03")) && with("three", Some("C02")) && !with("four", None));
+        assert!(with("four", Some("C02")), "it can be forgotten again");
     }
 
     #[test]

@@ -25,28 +25,37 @@ pub(crate) const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Machines kept in memory; beyond it the cache starts again from the state.
-const CACHE_MAX: usize = 20_000;
+/// Machines kept in memory in each of two generations.
+const GENERATION_MAX: usize = 20_000;
 
 /// The machines, by key; a cache over the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Machines {
-    known: HashMap<String, Option<Machine>>,
-    /// Some were forgotten for want of room: who is not here may have been completed before.
-    overflowed: bool,
+    young: HashMap<String, Option<Machine>>,
+    old: HashMap<String, Option<Machine>>,
+}
+
+/// What a line has made of what is known of its machine.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// Its events say something else from now on.
+    pub another: bool,
+    /// The key under which it was known before it told a better one.
+    pub renamed: Option<String>,
 }
 
 impl Machines {
-    /// Takes in what a raw line tells of its machine; `kind` is that of its source. True: its events say something else from
-    /// now on.
+    /// Takes in what a raw line tells of its machine; `kind` is that of its source.
     pub(crate) fn learn(
         &mut self,
         tx: &mut Tx<'_>,
         raw: &Raw,
         kind: &str,
         facts: Option<&MachineFacts>,
-    ) -> Result<bool, DbError> {
-        let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else { return Ok(false) };
+    ) -> Result<Learned, DbError> {
+        let (Some(facts), Some(key)) = (facts, raw.machine.key().map(str::to_owned)) else {
+            return Ok(Learned::default());
+        };
         let mut machine = raw.machine.clone();
         let fill = |have: &mut Option<String>, new: &Option<String>| {
             if let Some(new) = new {
@@ -57,31 +66,50 @@ impl Machines {
         fill(&mut machine.hostname, &facts.hostname);
         fill(&mut machine.platform, &facts.platform);
         fill(&mut machine.os_version, &facts.os_version);
+        self.know(tx, &key)?;
         tell(tx, &key, (&raw.source, kind), raw.received, &machine)?;
-        let is_new = !self.known.contains_key(&key);
         let another = self.renewed(tx, &key)?;
         match (&machine.serial_number, &machine.hardware_uuid) {
             // It may have been known by this before it told its serial number.
-            (Some(_), Some(old)) if (another || is_new) && rename(tx, old, &key)? => {
-                self.known.remove(old);
-                self.known.remove(&key);
-                Ok(true)
+            (Some(_), Some(old)) if another && rename(tx, old, &key)? => {
+                self.leave(old);
+                self.leave(&key);
+                Ok(Learned { another, renamed: Some(old.clone()) })
             }
-            _ => Ok(another),
+            _ => Ok(Learned { another, renamed: None }),
         }
     }
 
-    /// Something was told of this machine. True: its events say something else from now on.
+    /// What is known of this machine, before something is told of it.
+    pub(crate) fn know(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<Option<&Machine>, DbError> {
+        if !self.young.contains_key(key) {
+            let known = match self.old.remove(key) {
+                Some(known) => known,
+                None => Self::load(tx, key)?,
+            };
+            self.put(key.to_owned(), known);
+        }
+        Ok(self.young.get(key).and_then(Option::as_ref))
+    }
+
+    /// Something was told of this machine, which [`Machines::know`] was asked for before. True: its events say something else
+    /// from now on.
     pub(crate) fn renewed(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<bool, DbError> {
         let known = Self::load(tx, key)?;
-        let another = self.known.get(key).map_or(self.overflowed, |before| *before != known);
+        let another = self.young.get(key) != Some(&known);
+        self.leave(key);
         self.put(key.to_owned(), known);
         Ok(another)
     }
 
+    fn leave(&mut self, key: &str) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
     /// Nothing is known of it any more.
     pub(crate) fn forget(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
-        self.known.remove(key);
+        self.leave(key);
         tx.execute("DELETE FROM told WHERE key = $1", &[key.into()])?;
         results::forget(tx, key)?;
         inventory::forget(tx, key)
@@ -109,11 +137,7 @@ impl Machines {
     /// it say the one that is believed.
     pub(crate) fn complete(&mut self, tx: &mut Tx<'_>, machine: &mut Machine) -> Result<(), DbError> {
         let Some(key) = machine.key().map(str::to_owned) else { return Ok(()) };
-        if !self.known.contains_key(&key) {
-            let known = Self::load(tx, &key)?;
-            self.put(key.clone(), known);
-        }
-        let Some(Some(known)) = self.known.get(&key) else { return Ok(()) };
+        let Some(known) = self.know(tx, &key)? else { return Ok(()) };
         for (have, known) in [(&mut machine.hostname, &known.hostname), (&mut machine.os_version, &known.os_version)] {
             if known.is_some() && !is_key(have.as_ref(), &key) {
                 have.clone_from(known);
@@ -136,11 +160,11 @@ impl Machines {
     }
 
     fn put(&mut self, key: String, machine: Option<Machine>) {
-        if self.known.len() >= CACHE_MAX && !self.known.contains_key(&key) {
-            self.known.clear();
-            self.overflowed = true;
+        if self.young.len() >= GENERATION_MAX {
+            // Of whom nothing was heard for a whole generation is read from the state again.
+            self.old = std::mem::take(&mut self.young);
         }
-        self.known.insert(key, machine);
+        self.young.insert(key, machine);
     }
 }
 
@@ -184,7 +208,7 @@ fn rename(tx: &mut Tx<'_>, old: &str, key: &str) -> Result<bool, DbError> {
                (SELECT 1 FROM told AS other WHERE other.key = $2 AND other.source = told.source)";
     let moved = tx.execute(sql, &[old.into(), key.into()])?;
     let left = tx.execute("DELETE FROM told WHERE key = $1", &[old.into()])?;
-    if moved == 0 && left == 0 && inventory::sightings(tx, Some(old))?.is_empty() {
+    if moved == 0 && left == 0 && !inventory::is_seen(tx, old)? {
         return Ok(false);
     }
     inventory::rename(tx, old, key)?;
@@ -279,15 +303,14 @@ mod tests {
         let mut say = |tx: &mut Tx<'_>, at: &str, source: &str, name: &str, os: Option<&str>| {
             let raw = Raw { source: source.into(), ..raw(at, json!({"serial_number": "C02"})) };
             let facts = MachineFacts { os_version: os.map(Into::into), ..facts(name) };
-            let new = machines.learn(tx, &raw, source, Some(&facts)).unwrap();
+            let new = machines.learn(tx, &raw, source, Some(&facts)).unwrap().another;
             let known = completed(&mut machines, tx);
             (known.hostname.unwrap(), known.os_version, new)
         };
         let mac = |os: &str, new| ("mac.local".to_owned(), Some(os.to_owned()), new);
-        // Of a machine that is new no event was completed before.
         assert_eq!(
             say(&mut tx, "2026-01-06T08:00:00Z", "santa", "Ada", Some("15.1")),
-            ("Ada".into(), Some("15.1".into()), false)
+            ("Ada".into(), Some("15.1".into()), true)
         );
         assert_eq!(say(&mut tx, "2026-01-06T08:00:00Z", "osquery", "mac.local", None), mac("15.1", true));
         assert_eq!(say(&mut tx, "2026-01-06T08:10:00Z", "santa", "Ada", Some("15.2")), mac("15.2", true));
@@ -314,7 +337,8 @@ mod tests {
             let raw = raw("2026-01-06T08:10:00Z", json!({"serial_number": "C02", "hardware_uuid": uuid}));
             let raw = Raw { source: "santa".into(), ..raw };
             let new = machines.learn(tx, &raw, "santa", Some(&facts("Ada"))).unwrap();
-            (new, completed(machines, tx))
+            assert_eq!(new.renamed.as_deref(), new.another.then_some(uuid));
+            (new.another, completed(machines, tx))
         };
         let (new, known) = santa(&mut machines, &mut tx);
         assert_eq!((new, known.hostname.as_deref(), known.unit.as_deref()), (true, Some("mac"), Some("berlin")));
@@ -323,6 +347,29 @@ mod tests {
         let mut old = Machine { hardware_uuid: Some(uuid.into()), ..Machine::default() };
         machines.complete(&mut tx, &mut old).unwrap();
         assert_eq!(old.hostname, None);
+    }
+
+    #[test]
+    fn whoever_was_not_heard_of_for_long_is_no_other_for_that() {
+        let mut db = Db::memory(&[SCHEMA, inventory::SCHEMA, results::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut machines = Machines::default();
+        let uuid = "4C4C4544-0031-4A10-8052-B5C04F4E3132";
+        let enrol = raw("2026-01-06T08:00:00Z", json!({"serial_number": "C02", "hardware_uuid": uuid}));
+        let again = |machines: &mut Machines, tx: &mut Tx<'_>| {
+            machines.learn(tx, &enrol, "osquery", Some(&facts("mac"))).unwrap().another
+        };
+        assert!(again(&mut machines, &mut tx));
+        for n in 0..3 * GENERATION_MAX {
+            machines.put(n.to_string(), None);
+        }
+        assert!(machines.young.len() <= GENERATION_MAX && machines.old.len() <= GENERATION_MAX);
+        assert!(!machines.young.contains_key("C02") && !machines.old.contains_key("C02"));
+        assert!(!again(&mut machines, &mut tx), "it says what it said");
+        for n in 0..GENERATION_MAX {
+            machines.put(n.to_string(), None);
+        }
+        assert!(machines.old.contains_key("C02") && !again(&mut machines, &mut tx));
     }
 
     #[test]

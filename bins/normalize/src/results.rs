@@ -6,13 +6,14 @@ mod meaning;
 mod queries;
 mod runs;
 
-use event::{Event, Raw, Time};
+use event::{Event, Machine, Raw, Time};
 use pipe::config::Config;
 use registry::db::{DbError, Tx};
 use sources::Run;
 use sources::osquery::{self, Ran};
 
 use counts::Counts;
+use meaning::Parts;
 use queries::Queries;
 use runs::Runs;
 
@@ -22,6 +23,7 @@ pub(crate) struct Results {
     queries: Queries,
     counts: Counts,
     runs: Runs,
+    parts: Parts,
     /// The configuration is another, and what is kept does not fit it yet.
     stale: bool,
 }
@@ -44,6 +46,9 @@ impl Results {
 
     /// Whether a result that is one event as it stands means more than that, so that the line is to be looked at whole.
     pub(crate) fn means_more(&mut self, run: &Run<'_>, machine: Option<&str>, time: Time) -> bool {
+        if self.stale {
+            return true;
+        }
         let Some((number, query)) = self.queries.find(run.query) else { return false };
         self.runs.ran(number, time);
         if run.snapshot {
@@ -64,10 +69,21 @@ impl Results {
         meaning::retain(tx, &self.queries, now)
     }
 
-    /// What a line means; the events that come of it are added.
-    pub(crate) fn take(&mut self, tx: &mut Tx<'_>, raw: &Raw, events: &mut Vec<Event>) -> Result<(), DbError> {
+    /// Whether it matters in which groups a machine is that makes a request.
+    pub(crate) fn ask_for_groups(&self) -> bool {
+        self.queries.ask_for_groups()
+    }
+
+    /// What a line means; the events that come of it are added. `machine` is its machine, with its groups if they matter.
+    pub(crate) fn take(
+        &mut self,
+        tx: &mut Tx<'_>,
+        raw: &Raw,
+        machine: &Machine,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DbError> {
         if raw.kind == "request" {
-            events.extend(self.runs.heard(&self.queries, raw));
+            events.extend(self.runs.heard(&self.queries, raw, machine));
             return Ok(());
         }
         let Some(key) = raw.machine.key() else { return Ok(()) };
@@ -94,7 +110,21 @@ impl Results {
                 events.extend(missing.and_then(|runs| counts::missing(raw, query, epoch, runs)));
             }
         }
-        meaning::take(tx, raw, key, found.map(|(_, query)| query), &ran, events)
+        meaning::take(tx, (raw, key), found.map(|(_, query)| query), &ran, &mut self.parts, events)
+    }
+
+    /// A machine was known under this key, until it told the better one that the line has; what was counted was written down
+    /// before.
+    pub(crate) fn renamed(&mut self, tx: &mut Tx<'_>, raw: &Raw, old: &str) -> Result<Vec<Event>, DbError> {
+        let Some(key) = raw.machine.key() else { return Ok(Vec::new()) };
+        self.counts.forget(old);
+        self.counts.forget(key);
+        Ok(meaning::renewed(tx, raw, key)?.into_iter().collect())
+    }
+
+    /// Writes down how far counts are.
+    pub(crate) fn write_counts(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        self.counts.flush(tx, &self.queries)
     }
 
     /// Nothing is known of the machine any more.
@@ -104,7 +134,7 @@ impl Results {
 
     /// Writes down what was counted.
     pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        self.counts.flush(tx, &self.queries)?;
+        self.write_counts(tx)?;
         self.runs.flush(tx, &self.queries)
     }
 }

@@ -1,5 +1,6 @@
 //! Raw lines to events, with what is known of the machine filled in. Lines that are events already pass.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use event::inventory::Snapshot;
@@ -105,8 +106,17 @@ impl Normalize {
         write(&self.completed(due, tx)?, out, &mut self.buffer, tx)?;
         if let Some(machines) = &mut self.machines {
             let facts = source.facts(&raw);
-            if machines.learn(tx, &raw, kind, facts.as_ref())? {
-                self.direct.forget();
+            if let Some(results) = self.results.as_mut().filter(|_| facts.is_some()) {
+                results.write_counts(tx)?;
+            }
+            let learned = machines.learn(tx, &raw, kind, facts.as_ref())?;
+            for key in [raw.machine.key().filter(|_| learned.another), learned.renamed.as_deref()].into_iter().flatten()
+            {
+                self.direct.forget_one(key);
+            }
+            if let (Some(results), Some(old)) = (&mut self.results, &learned.renamed) {
+                let events = results.renamed(tx, &raw, old)?;
+                write(&self.completed(events, tx)?, out, &mut self.buffer, tx)?;
             }
         }
         let told = source.translate(&raw).and_then(|events| match source.snapshot(&raw) {
@@ -122,7 +132,16 @@ impl Normalize {
                 }
                 let nothing = self.take(&raw, kind, snapshot, &mut events, tx)?;
                 if let Some(results) = self.results.as_mut().filter(|_| kind == sources::osquery::NAME) {
-                    results.take(tx, &raw, &mut events)?;
+                    let machine = match raw.kind == "request" && results.ask_for_groups() {
+                        true => Cow::Owned(complete(
+                            self.machines.as_mut(),
+                            self.config.as_deref(),
+                            raw.machine.clone(),
+                            tx,
+                        )?),
+                        false => Cow::Borrowed(&raw.machine),
+                    };
+                    results.take(tx, &raw, &machine, &mut events)?;
                 }
                 // `receive` says the tags of those who enrol with it; who was pulled, or calls for others, has none.
                 if raw.request.is_none() || !source.comes_again() {
@@ -149,11 +168,14 @@ impl Normalize {
             inventory.sight(tx, raw)?;
             return Ok("empty");
         };
+        if let Some(key) = raw.machine.key().or_else(|| snapshot.machine.key()) {
+            machines.know(tx, key)?;
+        }
         let (taken, key) = inventory.take(tx, raw, kind, snapshot, events)?;
         if let Some(key) = key
             && machines.renewed(tx, &key)?
         {
-            self.direct.forget();
+            self.direct.forget_one(&key);
         }
         Ok(match taken {
             Taken::New => "empty",
@@ -182,7 +204,7 @@ impl Normalize {
         match event.type_.as_str() {
             changes::FORGOTTEN => {
                 machines.forget(tx, key)?;
-                self.direct.forget();
+                self.direct.forget_one(key);
                 self.results.iter_mut().for_each(|results| results.forget(key));
             }
             changes::TAGGED => {
@@ -298,6 +320,7 @@ fn add_tags_by_hand(state: bool, events: &mut [Event], tx: &mut Tx<'_>) -> Resul
         let Some(key) = machine.key() else { continue };
         let mut given = registry::inventory::by_hand(tx, key)?;
         given.extend(registry::results::tags(tx, key)?);
+        given.sort();
         given.dedup();
         let more: Vec<String> = given.into_iter().filter(|tag| !machine.tags.contains(tag)).collect();
         machine.tags.extend(more);
@@ -392,6 +415,21 @@ mod tests {
         let line = json!({"v": 1, "id": "x", "source": "osquery", "kind": kind, "received": "2026-01-06T08:00:00Z",
             "machine": machine, "body": body});
         Raw::parse(line.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_tag_that_people_and_a_query_give_is_said_once() {
+        let mut db = Db::memory(&Normalize::new(true).schemas()).unwrap();
+        let mut tx = db.begin().unwrap();
+        for tag in ["a", "z"] {
+            registry::inventory::tag(&mut tx, "C02", tag, true).unwrap();
+        }
+        let at = registry::results::When { taken: event::Time::from_ms(1), said: 1 };
+        registry::results::put_tag(&mut tx, "C02", "zentral/q", "a", at, true).unwrap();
+        let raw = raw("result", &[], json!({"columns": {}}));
+        let mut events = sources::osquery::SOURCE.translate(&raw).unwrap();
+        add_tags_by_hand(true, &mut events, &mut tx).unwrap();
+        assert_eq!(events[0].machine.as_ref().unwrap().tags, ["a", "z"]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Tags that queries give, in the state of `normalize`, which decides about them. Looked at now and then, so that the next
 //! answer an agent gets is another.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use registry::db::{Db, DbError};
 use registry::results;
-use registry::tags::Tags;
+use registry::tags::{self, Tags};
 
 /// Time between two looks, in ms: `normalize` commits all the time.
 const LOOK_EVERY_MS: i64 = 1000;
@@ -16,6 +18,8 @@ const LOOK_EVERY_MS: i64 = 1000;
 pub struct ByQuery {
     file: PathBuf,
     open: Mutex<Open>,
+    /// Before they were read for the first time nobody is answered without them.
+    read: AtomicBool,
     tags: RwLock<Arc<Tags>>,
 }
 
@@ -31,14 +35,30 @@ impl ByQuery {
     /// In the state of this folder.
     pub fn new(data: &Path) -> Self {
         let file = data.join("state").join("normalize.db");
-        Self { file, open: Mutex::default(), tags: RwLock::default() }
+        Self { file, open: Mutex::default(), read: AtomicBool::default(), tags: RwLock::default() }
     }
 
-    /// Looks whether tags are others. True: they are.
-    pub fn look(&self, now: i64) -> Result<bool, DbError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The machines whose tags are others since the last look.
+    pub fn look(&self, now: i64) -> Result<BTreeSet<String>, DbError> {
+        let Some(mut open) = self.open() else { return Ok(BTreeSet::new()) };
+        let others = self.read(&mut open, now);
+        self.read.store(true, Ordering::Release);
+        others
+    }
+
+    /// None: another request looks, and this one takes what was known so far.
+    fn open(&self) -> Option<MutexGuard<'_, Open>> {
+        match self.open.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(open)) => Some(open.into_inner()),
+            Err(TryLockError::WouldBlock) if self.read.load(Ordering::Acquire) => None,
+            Err(TryLockError::WouldBlock) => Some(self.open.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    fn read(&self, open: &mut Open, now: i64) -> Result<BTreeSet<String>, DbError> {
         if open.looked.is_some_and(|looked| (0..LOOK_EVERY_MS).contains(&(now - looked))) {
-            return Ok(false);
+            return Ok(BTreeSet::new());
         }
         open.looked = Some(now);
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
@@ -49,16 +69,16 @@ impl ByQuery {
                 None => None,
             };
         }
-        let Some((db, _)) = &open.db else { return Ok(false) };
+        let Some((db, _)) = &open.db else { return Ok(BTreeSet::new()) };
         let moved = results::tags_moved(db)?;
         if open.moved == Some(moved) {
-            return Ok(false);
+            return Ok(BTreeSet::new());
         }
         // Read after the number: at worst it is read once more.
         let told = Arc::new(results::all_tags(db)?);
         open.moved = Some(moved);
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
-        Ok(before != told)
+        Ok(tags::others(&before, &told))
     }
 
     /// The tags that queries give the machine of this key.
@@ -80,26 +100,33 @@ mod tests {
     fn tags_are_those_of_now() {
         let dir = tempfile::tempdir().unwrap();
         let tags = ByQuery::new(dir.path());
-        assert!(!tags.look(0).unwrap(), "there is no state yet");
+        let look = |at: i64| tags.look(at).unwrap();
+        assert!(look(0).is_empty(), "there is no state yet");
         std::fs::create_dir(dir.path().join("state")).unwrap();
         let file = dir.path().join("state/normalize.db");
-        let put = |at: i64, held: bool| {
+        let put_of = |machine: &str, at: i64, held: bool| {
             let mut db = Db::open(&file, &[results::SCHEMA, inventory::SCHEMA]).unwrap();
             let mut tx = db.begin().unwrap();
             let at = When { taken: Time::from_ms(at), said: at };
-            results::put_tag(&mut tx, "C02", "pack/p/q", "vip", at, held).unwrap();
+            results::put_tag(&mut tx, machine, "pack/p/q", "vip", at, held).unwrap();
             tx.commit().unwrap();
         };
+        let put = |at, held| put_of("C02", at, held);
         put(1, true);
-        assert!(!tags.look(LOOK_EVERY_MS - 1).unwrap(), "looked of late");
-        assert!(tags.look(LOOK_EVERY_MS).unwrap());
+        put_of("C01", 1, true);
+        assert!(look(LOOK_EVERY_MS - 1).is_empty(), "looked of late");
+        assert_eq!(look(LOOK_EVERY_MS), ["C01".to_owned(), "C02".to_owned()].into());
         assert_eq!((tags.tags("C02"), tags.tags("C03")), (vec!["vip".to_owned()], vec![]));
         put(2, true);
-        assert!(!tags.look(2 * LOOK_EVERY_MS).unwrap(), "the same again");
+        assert!(look(2 * LOOK_EVERY_MS).is_empty(), "the same again");
         put(3, false);
-        assert!(tags.look(3 * LOOK_EVERY_MS).unwrap() && tags.tags("C02").is_empty());
+        let reading = tags.open.lock().unwrap();
+        assert!(look(3 * LOOK_EVERY_MS).is_empty(), "nobody waits for another who reads");
+        drop(reading);
+        assert_eq!(look(3 * LOOK_EVERY_MS), ["C02".to_owned()].into(), "no other machine's are");
+        assert!(tags.tags("C02").is_empty());
         std::fs::remove_file(&file).unwrap();
         put(4, true);
-        assert!(tags.look(4 * LOOK_EVERY_MS).unwrap(), "another file");
+        assert_eq!(look(4 * LOOK_EVERY_MS), ["C01".to_owned(), "C02".to_owned()].into(), "another file");
     }
 }

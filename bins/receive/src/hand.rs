@@ -50,9 +50,7 @@ impl ByHand {
         }
         let told = Arc::new(tags::all(&open.db)?);
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
-        if before != told {
-            known.forget();
-        }
+        known.forget_those(&tags::others(&before, &told));
         let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
         open.version = Some(version);
         Ok(moved)

@@ -149,8 +149,7 @@ impl Hub {
             Err(why) => self.complain("tags cannot be looked up", &why),
         }
         match self.by_query.look(event::Time::now().ms()) {
-            Ok(true) => self.known.forget(),
-            Ok(false) => {}
+            Ok(others) => self.known.forget_those(&others),
             Err(why) => self.complain("tags of queries cannot be looked up", &why),
         }
     }

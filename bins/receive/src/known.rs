@@ -1,7 +1,7 @@
 //! The machines that may speak: `receive.db`, and in front of it the ones that spoke of late, so that a log POST
 //! touches no database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,6 +163,18 @@ impl Known {
         *cache = Cache::default();
     }
 
+    /// Forgets what was remembered of the machines of these keys: they have other tags now.
+    pub fn forget_those(&self, machines: &BTreeSet<String>) {
+        if machines.is_empty() {
+            return;
+        }
+        let is_other = |known: &Arc<Speaking>| known.machine.key().is_none_or(|key| machines.contains(key));
+        let mut cache = self.cache();
+        self.retired.fetch_add(1, Ordering::AcqRel);
+        cache.young.retain(|_, known| !is_other(known));
+        cache.old.retain(|_, known| !is_other(known));
+    }
+
     /// The state, to be looked at.
     pub fn reader(&self) -> MutexGuard<'_, Db> {
         lock(self.reader.as_ref().unwrap_or(&self.writer))
@@ -217,6 +229,22 @@ mod tests {
             known.forget();
             assert!(find(2).is_some());
         }
+    }
+
+    #[test]
+    fn those_whose_tags_are_others_are_looked_up_again_and_no_others() {
+        let known = Known::new(Db::memory(&[machines::SCHEMA]).unwrap(), None).unwrap();
+        let find = |n: u8| {
+            let block = |m: machines::Machine| Machine { serial_number: m.serial, ..Machine::default() };
+            known.by_key("osquery", &[n; 32], block).unwrap().unwrap()
+        };
+        for (n, serial) in [(1, "S"), (2, "T")] {
+            let claim = machines::Machine { serial: Some(serial.into()), ..claim() };
+            known.enrol("osquery", claim, None, Reenrol::default(), &[n; 32], 1).unwrap();
+        }
+        let before = (find(1), find(2));
+        known.forget_those(&["S".to_owned()].into());
+        assert!(!Arc::ptr_eq(&before.0, &find(1)) && Arc::ptr_eq(&before.1, &find(2)));
     }
 
     #[test]

@@ -146,10 +146,25 @@ fn sighting(row: &Row) -> Sighting {
 
 /// When and by whom machines were seen; all machines without `machine`.
 pub fn sightings(tx: &mut impl Reader, machine: Option<&str>) -> Result<Vec<Sighting>, DbError> {
-    let sql = "SELECT machine, source, first, seen, silent, tags FROM sightings WHERE $1 IS NULL OR machine = $1 \
-               ORDER BY machine, source";
-    Ok(tx.rows(sql, &[machine.into()])?.iter().map(sighting).collect())
+    let rows = match machine {
+        Some(machine) => tx.rows(SIGHTINGS_OF_ONE, &[machine.into()])?,
+        None => tx.rows(SIGHTINGS_OF_ALL, &[])?,
+    };
+    Ok(rows.iter().map(sighting).collect())
 }
+
+// Two texts: with one that holds for both the whole table would be read for each machine.
+const SIGHTINGS_OF_ONE: &str =
+    "SELECT machine, source, first, seen, silent, tags FROM sightings WHERE machine = $1 ORDER BY source";
+const SIGHTINGS_OF_ALL: &str =
+    "SELECT machine, source, first, seen, silent, tags FROM sightings ORDER BY machine, source";
+
+/// Whether any source has seen a machine.
+pub fn is_seen(tx: &mut Tx<'_>, machine: &str) -> Result<bool, DbError> {
+    Ok(!tx.query(SEEN, &[machine.into()])?.is_empty())
+}
+
+const SEEN: &str = "SELECT 1 FROM sightings WHERE machine = $1 LIMIT 1";
 
 /// When the last snapshot of a source was taken, and its hash.
 pub fn last(tx: &mut Tx<'_>, machine: &str, source: &str) -> Result<Option<(Time, Vec<u8>)>, DbError> {
@@ -359,4 +374,32 @@ fn unpacked<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DbError> 
     let plain = zstd::stream::read::Decoder::new(bytes).map_err(|e| damaged(&e))?;
     plain.take(BODY_MAX).read_to_end(&mut text).map_err(|e| damaged(&e))?;
     serde_json::from_slice(&text).map_err(|e| damaged(&e))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_at_one_machine_reads_no_other() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        for sql in [SIGHTINGS_OF_ONE, SEEN] {
+            let plan = tx.query(&format!("EXPLAIN QUERY PLAN {sql}"), &["C02".into()]).unwrap();
+            let plan: Vec<&str> = plan.iter().map(|row| row.text(3)).collect();
+            assert!(plan.iter().all(|step| step.starts_with("SEARCH sightings")), "{plan:?}");
+        }
+        for machine in ["C03", "C02"] {
+            sight(&mut tx, machine, "osquery", Time::from_ms(1), &[]).unwrap();
+        }
+        let seen = |tx: &mut Tx<'_>, of: Option<&str>| -> Vec<String> {
+            sightings(tx, of).unwrap().into_iter().map(|seen| seen.machine).collect()
+        };
+        assert_eq!(
+            (seen(&mut tx, None), seen(&mut tx, Some("C03"))),
+            (vec!["C02".into(), "C03".into()], vec!["C03".into()])
+        );
+        assert!(is_seen(&mut tx, "C02").unwrap() && !is_seen(&mut tx, "C04").unwrap());
+    }
 }

@@ -124,14 +124,19 @@ fn has_tag(tx: &mut Tx<'_>, machine: &str, tag: &str) -> Result<bool, DbError> {
 fn moved(tx: &mut Tx<'_>, machine: &str, tag: &str, before: bool) -> Result<bool, DbError> {
     let now = has_tag(tx, machine, tag)?;
     if before != now {
-        let sql = "INSERT INTO query_tags_moved (one, n) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET \
-                   n = query_tags_moved.n + 1";
-        tx.execute(sql, &[])?;
+        raise(tx)?;
         if !now {
             crate::inventory::unseen_with(tx, machine, tag)?;
         }
     }
     Ok(before != now)
+}
+
+/// Whoever keeps a copy of the tags looks at them again.
+fn raise(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let sql = "INSERT INTO query_tags_moved (one, n) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET \
+               n = query_tags_moved.n + 1";
+    tx.execute(sql, &[]).map(|_| ())
 }
 
 /// The tags that queries give a machine.
@@ -177,13 +182,22 @@ pub struct Check {
 /// How a machine's checks stand.
 pub fn checks(tx: &mut impl Reader, machine: &str) -> Result<Vec<Check>, DbError> {
     let sql = "SELECT query, name, taken, said, status FROM checks WHERE machine = $1 ORDER BY name, query";
-    let check = |row: &Row| Check {
+    Ok(tx.rows(sql, &[machine.into()])?.iter().map(of_row).collect())
+}
+
+/// How the check of one query stands.
+pub fn check(tx: &mut Tx<'_>, machine: &str, query: &str) -> Result<Option<Check>, DbError> {
+    let sql = "SELECT query, name, taken, said, status FROM checks WHERE machine = $1 AND query = $2";
+    Ok(tx.query(sql, &[machine.into(), query.into()])?.first().map(of_row))
+}
+
+fn of_row(row: &Row) -> Check {
+    Check {
         query: row.text(0).to_owned(),
         name: row.text(1).to_owned(),
         at: When::of(row, 2),
         status: Status::of_number(row.int(4)),
-    };
-    Ok(tx.rows(sql, &[machine.into()])?.iter().map(check).collect())
+    }
 }
 
 /// Keeps how a check stands.
@@ -353,6 +367,9 @@ pub enum Table {
 
 /// A machine has told a better key.
 pub fn rename(tx: &mut Tx<'_>, from: &str, to: &str) -> Result<(), DbError> {
+    if !tags(tx, from)?.is_empty() {
+        raise(tx)?;
+    }
     for table in OF_QUERIES {
         let sql = format!(
             "UPDATE {table} SET machine = $2 WHERE machine = $1 AND NOT EXISTS \
@@ -368,10 +385,38 @@ pub fn rename(tx: &mut Tx<'_>, from: &str, to: &str) -> Result<(), DbError> {
 
 /// Nothing is known of this machine any more.
 pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
+    // Another machine may come under its key.
+    if !tags(tx, machine)?.is_empty() {
+        raise(tx)?;
+    }
     for table in OF_MACHINES {
         tx.execute(&format!("DELETE FROM {table} WHERE machine = $1"), &[machine.into()])?;
     }
-    // Another machine may come under its key.
-    let sql = "UPDATE query_tags_moved SET n = n + 1";
-    tx.execute(sql, &[]).map(|_| ())
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_machine_with_tags_takes_any_with_it() {
+        let mut db = Db::memory(&[SCHEMA, crate::inventory::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let moved = |tx: &mut Tx<'_>| {
+            tx.query("SELECT n FROM query_tags_moved", &[]).unwrap().first().map_or(0, |row| row.int(0))
+        };
+        let at = When { taken: Time::from_ms(1), said: 1 };
+        put_tag(&mut tx, "C02", "zentral/a", "vip", at, true).unwrap();
+        put_tag(&mut tx, "C03", "zentral/a", "vip", at, false).unwrap();
+        assert_eq!(moved(&mut tx), 1);
+        rename(&mut tx, "C03", "C04").unwrap();
+        forget(&mut tx, "C04").unwrap();
+        assert_eq!(moved(&mut tx), 1, "it had none");
+        rename(&mut tx, "C02", "C05").unwrap();
+        assert_eq!((moved(&mut tx), tags(&mut tx, "C05").unwrap()), (2, vec!["vip".to_owned()]));
+        forget(&mut tx, "C05").unwrap();
+        assert_eq!(moved(&mut tx), 3);
+    }
 }

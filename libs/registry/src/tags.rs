@@ -1,6 +1,6 @@
 //! The tags that people give machines by hand, in `registry.db`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Machine, Time};
 use serde_json::json;
@@ -52,6 +52,11 @@ pub fn all(db: &Db) -> Result<Tags, DbError> {
         all.entry(row.text(0).to_owned()).or_default().push(row.text(1).to_owned());
     }
     Ok(all)
+}
+
+/// The machines whose tags are not the same in both.
+pub fn others(before: &Tags, now: &Tags) -> BTreeSet<String> {
+    before.keys().chain(now.keys()).filter(|machine| before.get(*machine) != now.get(*machine)).cloned().collect()
 }
 
 #[cfg(test)]

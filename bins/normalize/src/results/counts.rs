@@ -107,7 +107,7 @@ impl Counts {
 
     /// Nothing is known of the machine any more.
     pub(super) fn forget(&mut self, machine: &str) {
-        self.known.remove(machine);
+        self.kept -= self.known.remove(machine).map_or(0, |all| all.len());
     }
 
     /// Writes down what has moved.

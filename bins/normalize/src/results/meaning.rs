@@ -4,30 +4,38 @@ use event::{Event, Machine, Raw, Time};
 use registry::db::{DbError, Tx};
 use registry::results::{self as state, Check, Status, Table, When};
 use serde_json::{Value, json};
-use sources::osquery::{Ran, Rows, STATUS_COLUMN};
+use sources::osquery::{Live, Ran, Rows, STATUS_COLUMN};
 
 use super::queries::{Queries, Query};
 use crate::inventory::{of_hub, of_line};
 
 /// What gives a tag that a live query gives.
 const LIVE: &str = "live/";
+/// What is kept as the agent's time of a result whose time is the hub's.
+const BY_HUB: i64 = 0;
 
 /// What all rows of a query, or of an answer to one, mean.
 pub(super) fn take(
     tx: &mut Tx<'_>,
-    raw: &Raw,
-    key: &str,
+    (raw, key): (&Raw, &str),
     query: Option<&Query>,
     ran: &Ran,
+    parts: &mut Parts,
     events: &mut Vec<Event>,
 ) -> Result<(), DbError> {
     let Some(rows) = ran.rows() else { return Ok(()) };
-    let at = When { taken: ran.time, said: ran.said.unwrap_or(0) };
+    let at = When { taken: ran.time.min(raw.received), said: ran.said.unwrap_or(BY_HUB) };
     if let Some((query, tag)) = query.and_then(|query| Some((&query.query, query.tag.as_ref()?))) {
         events.extend(tagged(tx, raw, key, (query, tag), at, !rows.is_empty())?);
     }
     if let Some(query) = query.filter(|query| query.compliance) {
-        check(tx, raw, key, query, (ran, at, rows), events)?;
+        let status = match &ran.live {
+            Some(live) => parts.take(key, live, worst(rows)),
+            None => Some(worst(rows)),
+        };
+        if let Some(status) = status {
+            check(tx, raw, key, query, (ran, at, status), events)?;
+        }
     }
     if let Some(tag) = ran.live.as_ref().and_then(|live| live.tag.as_ref()) {
         events.extend(tagged(tx, raw, key, (&format!("{LIVE}{tag}"), tag), at, !rows.is_empty())?);
@@ -43,7 +51,7 @@ fn tagged(
     at: When,
     held: bool,
 ) -> Result<Option<Event>, DbError> {
-    if state::tag_by(tx, key, query)?.is_some_and(|(before, _)| before >= at) {
+    if state::tag_by(tx, key, query)?.is_some_and(|(before, _)| !is_newer(at, before, raw.received)) {
         return Ok(None);
     }
     if !state::put_tag(tx, key, query, tag, at, held)? {
@@ -62,18 +70,12 @@ fn check(
     raw: &Raw,
     key: &str,
     query: &Query,
-    (ran, at, rows): (&Ran, When, Rows<'_>),
+    (ran, at, status): (&Ran, When, Status),
     events: &mut Vec<Event>,
 ) -> Result<(), DbError> {
-    let known = state::checks(tx, key)?.into_iter().find(|check| check.query == query.query);
-    let mut status = worst(rows);
-    match &known {
-        // The rows of one answer come in several lines.
-        Some(known) if known.at == at && ran.live.as_ref().is_some_and(|live| live.more) => {
-            status = status.max(known.status);
-        }
-        Some(known) if known.at >= at => return Ok(()),
-        _ => {}
+    let known = state::check(tx, key, &query.query)?;
+    if known.as_ref().is_some_and(|known| !is_newer(at, known.at, raw.received)) {
+        return Ok(());
     }
     let previous = known.as_ref().map(|known| known.status);
     let (name, of) = (query.check.clone(), query.query.clone());
@@ -89,11 +91,56 @@ fn check(
     let tags = || vec!["osquery".to_owned(), "compliance".to_owned()];
     let event = of_line(raw, "osquery_check_status_updated", &payload, Vec::new());
     events.extend(event.map(|event| Event { tags: tags(), ..event }));
-    if let Some((before, now)) = state::renew_compliance(tx, key)? {
-        let event = of_line(raw, MACHINE, &changed(now, before), Vec::new());
-        events.extend(event.map(|event| Event { tags: vec!["compliance".to_owned()], ..event }));
-    }
+    events.extend(renewed(tx, raw, key)?);
     Ok(())
+}
+
+/// Looks how the machine of a line stands as a whole.
+pub(super) fn renewed(tx: &mut Tx<'_>, raw: &Raw, key: &str) -> Result<Option<Event>, DbError> {
+    let Some((before, now)) = state::renew_compliance(tx, key)? else { return Ok(None) };
+    let event = of_line(raw, MACHINE, &changed(now, before), Vec::new());
+    Ok(event.map(|event| Event { tags: vec!["compliance".to_owned()], ..event }))
+}
+
+/// Whether a result is newer than the one that is known. Answers have the time of the hub and scheduled results that of the
+/// agent, whose clock may be wrong: of one and the other, the one that came later is newer.
+fn is_newer(new: When, known: When, received: Time) -> bool {
+    match (new.said == BY_HUB, known.said == BY_HUB) {
+        (true, false) => new.taken >= known.taken,
+        (false, true) => received > known.taken,
+        _ => new > known,
+    }
+}
+
+/// The worst row so far of an answer whose rows come in several lines, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Parts(Option<Part>);
+
+#[derive(Debug)]
+struct Part {
+    machine: String,
+    live: String,
+    number: i64,
+    worst: Status,
+}
+
+impl Parts {
+    /// With the last part: how all of them stand. An answer of which a part was missed says nothing.
+    fn take(&mut self, machine: &str, live: &Live, status: Status) -> Option<Status> {
+        let before = self.0.take().filter(|before| {
+            before.machine == machine && before.live == live.id && before.number.checked_add(1) == Some(live.part)
+        });
+        let worst = match before {
+            Some(before) => before.worst.max(status),
+            None if live.part == 1 => status,
+            None => return None,
+        };
+        if live.part >= live.parts {
+            return Some(worst);
+        }
+        self.0 = Some(Part { machine: machine.to_owned(), live: live.id.clone(), number: live.part, worst });
+        None
+    }
 }
 
 /// The type of the event by which a machine as a whole stands otherwise.

@@ -1,7 +1,7 @@
 //! Queries of probes that nobody runs. That a machine was there to run one is known by its requests, of which each tells a
 //! line every 10 minutes; that one did, by results and by the inventory, which says when each query was last run.
 
-use event::{Event, Raw, Time};
+use event::{Event, Machine, Raw, Time};
 use registry::db::{DbError, Tx};
 use registry::results::{self as state, Run};
 use serde_json::json;
@@ -56,13 +56,13 @@ impl Runs {
     }
 
     /// A machine spoke; what it should have run, and nobody has for too long.
-    pub(super) fn heard(&mut self, queries: &Queries, raw: &Raw) -> Vec<Event> {
+    pub(super) fn heard(&mut self, queries: &Queries, raw: &Raw, machine: &Machine) -> Vec<Event> {
         let (mut events, now) = (Vec::new(), raw.received);
         for (kept, query) in self.0.iter_mut().zip(queries.all()) {
             let (Some(kept), Some((scope, after))) = (kept, &query.asked) else { continue };
             let run = &mut kept.run;
             let since = now.ms().saturating_sub(run.heard.ms());
-            if since < STEP_MS || !scope.holds(&raw.machine) {
+            if since < STEP_MS || !scope.holds(machine) {
                 continue;
             }
             if since <= APART_MS {

@@ -54,7 +54,7 @@ impl Hub {
         let raw = Raw::parse(line.to_string().as_bytes()).unwrap();
         let mut tx = self.db.begin().unwrap();
         let mut events = self.results.settle(&mut tx, raw.received).unwrap();
-        self.results.take(&mut tx, &raw, &mut events).unwrap();
+        self.results.take(&mut tx, &raw, &raw.machine, &mut events).unwrap();
         self.results.flush(&mut tx).unwrap();
         tx.commit().unwrap();
         let key = |event: &Event| event.machine.as_ref().and_then(|m| m.key()).unwrap_or_default().to_owned();
@@ -252,6 +252,8 @@ fn the_short_way_passes_what_follows() {
         let run = Run { query: name.as_bytes(), snapshot, epoch: b"0", counter: counter.as_bytes() };
         hub.results.means_more(&run, Some("C02"), Time::from_ms((T + at) * 1000))
     };
+    assert!(more(&mut hub, &a, true, "0", 0), "what is kept is read with the first line that is looked at whole");
+    hub.line("request", "C03", "osquery/5.23.0", json!({}));
     assert!(more(&mut hub, &t, true, "0", 0) && !more(&mut hub, &t, false, "0", 0));
     assert!(!more(&mut hub, &a, true, "0", 0) && !more(&mut hub, "\"zentral/x/0\"", true, "0", 0));
     assert!(more(&mut hub, &a, false, "5", 1), "not known yet");
@@ -340,4 +342,70 @@ fn what_is_forgotten_leaves_nothing() {
     assert_eq!((known(&mut tx, "C02"), known(&mut tx, "C03")), ([0; 4], [1; 4]));
     state::forget(&mut tx, "C03").unwrap();
     assert_eq!(known(&mut tx, "C03"), [0; 4]);
+}
+
+/// An answer has the time of the hub, a scheduled result that of the agent.
+#[test]
+fn an_answer_and_a_scheduled_result_are_held_against_each_other_by_their_receipt() {
+    for wrong in [-20 * 86_400, 0, 300] {
+        let mut hub = Hub::new(&format!("{}{}", probe("a", CHECK), probe("t", TAG)));
+        let (a, t) = (hub.name("a"), hub.name("t"));
+        let row = |status: &str| json!([{"ztl_status": status}]);
+        for round in 0..2 {
+            hub.now += 60;
+            let now = hub.now + wrong;
+            assert!(!hub.snapshot(&a, now, row("FAILED")).is_empty(), "{wrong} {round}");
+            assert_eq!(hub.snapshot(&t, now, json!([])), [json!(["removed", "admins"])][..round], "{wrong}");
+            hub.now += 60;
+            assert!(!hub.answer(Some(0), json!({"of": a}), row("OK")).is_empty(), "{wrong} {round}");
+            let said = hub.answer(Some(0), json!({"of": t}), json!([{"a": "1"}]));
+            assert_eq!(said, [json!(["added", "admins"])], "{wrong} {round}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_parts_decides_with_its_last() {
+    let mut hub = Hub::new(&probe("a", CHECK));
+    let a = hub.name("a");
+    let now = hub.now;
+    assert!(!hub.snapshot(&a, now, json!([{"ztl_status": "FAILED"}])).is_empty());
+    let mut part = |seconds: i64, number: i64, status: &str| {
+        hub.now += seconds;
+        hub.answer(Some(0), json!({"of": a, "part": number, "parts": 3}), json!([{"ztl_status": status}]))
+    };
+    for (number, status) in [(1, "OK"), (2, "FAILED"), (3, "OK")] {
+        assert!(part(0, number, status).is_empty(), "{number}: it stands as it stood");
+    }
+    assert!(part(60, 2, "OK").is_empty() && part(0, 3, "OK").is_empty(), "the first is missing");
+    assert!(part(60, 1, "OK").is_empty() && part(0, 2, "OK").is_empty());
+    assert_eq!(part(0, 3, "OK"), [json!(["a", "OK", "FAILED"]), json!(["machine", "OK", "FAILED"])]);
+}
+
+#[test]
+fn a_machine_that_tells_a_better_key_keeps_its_counts_and_stands_as_all_its_checks() {
+    let mut hub = Hub::new(&format!("{}{}{}", probe("a", "sql = \"select 1\""), probe("c", CHECK), probe("d", CHECK)));
+    let (a, c, d) = (hub.name("a"), hub.name("c"), hub.name("d"));
+    hub.snapshot(&c, T, json!([{"ztl_status": "FAILED"}]));
+    let of_serial = json!({"name": d, "unixTime": T, "action": "snapshot", "snapshot": [{"ztl_status": "OK"}]});
+    hub.line("result", "C03", "osquery/5.23.0", of_serial);
+    hub.row(&a, T, 0, 4);
+    let line = json!({"v": 1, "id": "x", "source": "osquery", "kind": "enroll", "received": "2026-01-06T08:00:00Z",
+        "machine": {"serial_number": "C03"}, "body": {}});
+    let raw = Raw::parse(line.to_string().as_bytes()).unwrap();
+    // Counted since the last time that all was written down.
+    let run = Run { query: json!(a).to_string().as_bytes(), snapshot: false, epoch: b"0", counter: b"5" }.count();
+    let (number, _) = hub.results.queries.find_name(&a).unwrap();
+    let (epoch, counter) = run.unwrap();
+    assert!(hub.results.counts.follows("C02", number, epoch, counter, Time::from_ms((T + 1) * 1000)));
+    let mut tx = hub.db.begin().unwrap();
+    hub.results.write_counts(&mut tx).unwrap();
+    state::rename(&mut tx, "C02", "C03").unwrap();
+    let events = hub.results.renamed(&mut tx, &raw, "C02").unwrap();
+    let said: Vec<Value> = events.iter().map(|e| serde_json::from_str(e.payload.get()).unwrap()).collect();
+    assert_eq!(said, [json!({"status": "FAILED", "previous_status": "OK"})]);
+    tx.commit().unwrap();
+    let body = json!({"name": a, "unixTime": T + 2, "epoch": 0, "counter": 7, "action": "added", "columns": {}});
+    let missing = hub.line("result", "C03", "osquery/5.23.0", body);
+    assert_eq!(told(missing), [json!([0, 6, 6, 1])]);
 }

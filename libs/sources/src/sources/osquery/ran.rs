@@ -32,8 +32,10 @@ pub struct Live {
     pub id: String,
     /// The tag that it gives.
     pub tag: Option<String>,
-    /// These rows come after others of the same answer.
-    pub more: bool,
+    /// Rows of a long answer come in parts; the number of this one, from 1.
+    pub part: i64,
+    /// How many there are.
+    pub parts: i64,
 }
 
 impl Ran {
@@ -59,7 +61,8 @@ impl Ran {
                 return None;
             }
             let word = |key| of(key).and_then(json::parse_str).map(Cow::into_owned);
-            Some(Live { id: word("query")?, tag: word("tag"), more: number("part").is_some_and(|part| part > 1) })
+            let of_parts = |key| number(key).unwrap_or(1);
+            Some(Live { id: word("query")?, tag: word("tag"), part: of_parts("part"), parts: of_parts("parts") })
         } else {
             None
         };
