@@ -195,6 +195,93 @@ fn a_run_has_bounds() {
 }
 
 #[test]
+fn a_batch_that_may_be_half_is_not_kept() {
+    let mut hub = hub("run = [\"./badges.sh\"]\nevery = \"1h\"\n");
+    script(
+        &hub,
+        r#"trap 'exit 0' TERM
+seq 1 10 | sed 's/.*/{"type":"badge","payload":{"n":&}}/'
+touch begun
+[ -e go ] || while :; do sleep 0.05; done
+seq 11 20 | sed 's/.*/{"type":"badge","payload":{"n":&}}/'"#,
+    );
+    hub.start();
+    hub.wait("a run", 60, || hub.path("begun").exists());
+    assert_eq!(hub.stop(), Some(0));
+    assert_eq!(told(&hub).len(), 0, "it was told to end, and said that all is well");
+    std::fs::write(hub.path("go"), "").unwrap();
+    hub.start();
+    hub.wait("begun anew", 60, || told(&hub).len() == 20);
+    assert_eq!(hub.stop(), Some(0));
+}
+
+/// One run of a script that waits for the file `go`, which is made after `meanwhile` has been done with the stage's number
+/// and the script's; its exit code and what was said.
+fn run_until(hub: &Hub, rest: &str, meanwhile: impl FnOnce(u32, &str)) -> (Option<i32>, String) {
+    script(hub, &format!("echo $$ > pid; while ! [ -e go ]; do sleep 0.05; done; {rest}"));
+    let mut stage = hub.command(&["run", "badges", "--once"]);
+    let stage = stage.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    hub.wait("the script", 60, || read(hub.path("pid")).ends_with('\n'));
+    meanwhile(stage.id(), read(hub.path("pid")).trim());
+    let out = stage.wait_with_output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+#[test]
+fn a_batch_without_an_end_is_not_done() {
+    let hub = hub("run = [\"./badges.sh\"]\nevery = \"1h\"\n");
+    let mut held = None;
+    let (code, said) = run_until(&hub, "echo '{\"type\":\"a\",\"payload\":{}}'", |_, pid| {
+        // As a process would that was begun elsewhere and got it.
+        let stdout = format!("/proc/{pid}/fd/1");
+        held = Some(std::fs::OpenOptions::new().write(true).open(stdout).unwrap());
+        std::fs::write(hub.path("go"), "").unwrap();
+    });
+    assert!(code == Some(4) && said.contains("its stdout is still held by another process"), "{code:?} {said}");
+    assert_eq!(told(&hub).len(), 0);
+    drop(held);
+}
+
+#[test]
+fn who_ended_in_time_is_not_late() {
+    let hub = hub("run = [\"./badges.sh\"]\nevery = \"1h\"\ntimeout = \"5s\"\n");
+    let (code, said) = run_until(&hub, "echo '{\"type\":\"a\",\"payload\":{}}'; touch ended", |stage, _| {
+        let stage = i32::try_from(stage).unwrap();
+        // It does not look, as where there is no room.
+        assert!(signal(stage, Signal::STOP));
+        std::fs::write(hub.path("go"), "").unwrap();
+        hub.wait("its end", 5, || hub.path("ended").exists());
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        assert!(signal(stage, Signal::CONT));
+    });
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(told(&hub).len(), 1);
+}
+
+#[test]
+fn nothing_is_said_of_its_variables() {
+    let mut hub = hub("run = [\"./badges.sh\"]\nevery = \"1h\"\nenv = [\"SHORT\", \"LONG\", \"KEY\", \"CUT\"]\n");
+    hub.env("SHORT", "hunter2");
+    hub.env("LONG", "hunter2-and-more");
+    hub.env("KEY", " begin-of-key\nmiddle-of-key\nend-of-key\n");
+    hub.env("CUT", "cut-in-the-middle");
+    let run = |text: &str| {
+        script(&hub, &format!("{text}; exit 3"));
+        let said = hub.run(&["run", "badges", "--once"]);
+        String::from_utf8_lossy(&said.stderr).into_owned()
+    };
+    let said = run("echo \"say $SHORT, $LONG.\" >&2");
+    assert!(said.contains("exit 3: say ***, ***."), "{said}");
+    let said = run("printf 'key:%s' \"$KEY\" >&2");
+    assert!(said.contains("exit 3: key:***") && !said.contains("of-key"), "{said}");
+    let said = run("echo \"$KEY\" | sed 's/^ *//' | tr '\\n' '|' >&2");
+    assert!(said.contains("exit 3: ***|***|***|") && !said.contains("of-key"), "{said}");
+    // The end that is kept begins within the value.
+    let said = run("printf '%s' \"$CUT\" >&2; head -c 4088 /dev/zero | tr '\\0' x >&2");
+    assert!(said.contains("xxxx") && !said.contains("middle") && !said.contains("iddle"), "{said}");
+}
+
+#[test]
 fn check_knows_what_is_not_there() {
     let check = |stage: &str, says: &str| {
         let out = hub(stage).run(&["check"]);

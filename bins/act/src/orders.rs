@@ -30,6 +30,8 @@ pub struct Told {
 pub struct Watch {
     told: Receiver<Told>,
     waiting: Arc<AtomicBool>,
+    /// Who was forgotten before it started.
+    before: Vec<Forgotten>,
     _alive: Sender<()>,
 }
 
@@ -40,6 +42,11 @@ impl Watch {
         let (alive, ended) = channel::<()>();
         let waiting = Arc::new(AtomicBool::new(false));
         let seen = waiting.clone();
+        // Read here: nothing is to be sent about them before the thread has looked.
+        let before = known(&registry, now()).unwrap_or_else(|error| {
+            tracing::warn!("orders: {error}");
+            Vec::new()
+        });
         std::thread::Builder::new().name("orders".into()).spawn(move || {
             let mut look = Look { registry, db: None, version: None };
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
@@ -59,7 +66,12 @@ impl Watch {
                 }
             }
         })?;
-        Ok(Self { told, waiting, _alive: alive })
+        Ok(Self { told, waiting, before, _alive: alive })
+    }
+
+    /// Who was forgotten before it started.
+    pub fn before(&mut self) -> Vec<Forgotten> {
+        std::mem::take(&mut self.before)
     }
 
     /// What came since the last question, if something did.
@@ -73,6 +85,11 @@ impl Watch {
     pub fn rang(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
     }
+}
+
+fn known(registry: &Path, now: i64) -> Result<Vec<Forgotten>, DbError> {
+    let db = Db::open_read_only(registry)?;
+    db.map_or_else(|| Ok(Vec::new()), |db| forgotten::since(&db, now.saturating_sub(ORDER_AGE_MS)))
 }
 
 struct Look {

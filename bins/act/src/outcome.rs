@@ -3,7 +3,7 @@
 //! `type` is `action_done`, `action_failed` (in the dead letters), `action_stale` or `action_dropped`; no name of
 //! Zentral's exists for them. `payload` is {action, kind, target?, outcome, tries, status?, error?, ms?, dry_run?},
 //! with `outcome` one of done, dead, unknown (cut off, may have been done; in the dead letters), stale, dropped.
-//! `cause` is {event, probe, action}, `machine` that of the event that led to it.
+//! `cause` is {event, probe, action}, `machine` that of the event that led to it, unless it was forgotten.
 
 use event::{Cause, Event, Time, VERSION, id};
 use serde_json::{Map, Value};
@@ -71,6 +71,8 @@ pub struct Details {
     pub ms: Option<u64>,
     /// Nothing was sent.
     pub dry_run: bool,
+    /// Whom it is about is not told: the machine was forgotten.
+    pub nameless: bool,
 }
 
 /// Appends the event about it. `of` is the match. The id is the same for the same (event, probe, action, target,
@@ -111,9 +113,9 @@ pub fn write(row: &Delivery, of: &Event, outcome: Outcome, details: &Details, no
         received: now,
         source: "zentral".to_owned(),
         tags: vec!["action".to_owned()],
-        machine: of.machine.clone(),
+        machine: of.machine.clone().filter(|_| !details.nameless),
         request: None,
-        objects: of.objects.clone(),
+        objects: if details.nameless { Vec::new() } else { of.objects.clone() },
         cause: Some(Cause {
             event: row.event.clone(),
             probe: row.probe.clone(),

@@ -97,7 +97,7 @@ impl Queue {
         for (action, n) in ledger::open(tx)? {
             *open.entry(action).or_default() += n;
         }
-        let queue = Self {
+        let mut queue = Self {
             actions: parts.actions,
             url: parts.url,
             mode: parts.mode,
@@ -120,6 +120,9 @@ impl Queue {
         };
         for action in queue.open.keys() {
             queue.gauge(action);
+        }
+        if let Some(before) = queue.watch.as_mut().map(Watch::before) {
+            queue.learn_forgotten(before, tx)?;
         }
         Ok(queue)
     }
@@ -196,6 +199,7 @@ impl Queue {
             let mut row = Delivery::new(event, probe, action, &target, nonce);
             let mut kind = String::new();
             let ended = match &ready {
+                _ if self.forgotten.hold(event.machine.as_ref(), row.received) => Some((Outcome::Dropped, forget::WHY)),
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
                 Some(ready) => {
                     kind.clone_from(&ready.kind);

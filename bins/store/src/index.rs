@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::{Machine, Time, json};
+use event::{Time, json};
 use tantivy::directory::error::LockError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{IndexWriter, TantivyError, Term};
@@ -20,6 +20,7 @@ use tantivy::{IndexWriter, TantivyError, Term};
 use day::{DAY_MS, Day};
 use document::{Builder, Names};
 pub use document::{Head, KEYS_MAX, NAMES_MAX, VALUE_MAX, id_order};
+pub use forget::Gone;
 use known::Known;
 use schema::{COLUMNS, SCHEMA};
 
@@ -178,10 +179,10 @@ impl Index {
         self.try_day(day, events).map_err(|e| IndexError::Io(path, e.to_string()))
     }
 
-    /// Deletes what is about these machines, durably. A day whose files are damaged is passed over: nothing in it is found,
+    /// Deletes what is about these machines and was received until they were forgotten, durably. A day whose files are damaged is passed over: nothing in it is found,
     /// and the next event of it moves it aside.
-    pub fn forget(&mut self, machines: &[Machine]) -> Result<(), IndexError> {
-        let Some(query) = forget::query(machines) else { return Ok(()) };
+    pub fn forget(&mut self, gone: &[Gone]) -> Result<(), IndexError> {
+        let Some(query) = forget::query(gone) else { return Ok(()) };
         let days = day::list(&self.dir).map_err(|e| IndexError::Io(self.dir.clone(), e.to_string()))?;
         for day in days {
             let path = day.path(&self.dir);

@@ -1,19 +1,20 @@
 //! The store as a stage: which lines are kept, and the verdict on each. How they are kept is the store's business.
 
+mod forgotten;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Event, Machine, Time, json};
+use event::{Time, json};
 use pipe::config::{Config, Settings, render};
 use pipe::{Context, Line, Out, Stage, StageError};
 use probe::{Decision, Limits, Program};
 use prometheus::{Histogram, IntCounterVec};
-use registry::changes::FORGOTTEN;
 use registry::db::Tx;
 
 use crate::conf::{Chosen, Conf};
-use crate::index::{Head, Verdict};
+use crate::index::{Gone, Head, Verdict};
 use crate::stores::{Answers, Store};
 
 /// Bytes of a batch, the most that a reader gives at once: a commit costs some milliseconds and a part of the index that
@@ -46,6 +47,7 @@ pub struct Keeper {
     newest: Time,
     tidied: Option<Instant>,
     stored: Option<Instant>,
+    forgotten: forgotten::Machines,
     metrics: Option<OwnMetrics>,
 }
 
@@ -69,6 +71,7 @@ impl Keeper {
             newest: Time::default(),
             tidied: None,
             stored: None,
+            forgotten: forgotten::Machines::default(),
             metrics: None,
         })
     }
@@ -126,11 +129,11 @@ impl Keeper {
     }
 
     /// Drops what is about machines that are gone, then stores lines, a verdict each.
-    fn keep(&mut self, gone: Vec<Machine>, wanted: Vec<&Line<'_>>, out: &mut Out) -> Result<(), StageError> {
+    fn keep(&mut self, gone: &[Gone], wanted: Vec<&Line<'_>>, out: &mut Out) -> Result<(), StageError> {
         if !gone.is_empty() {
-            let keys: Vec<&str> = gone.iter().filter_map(Machine::key).collect();
+            let keys: Vec<&str> = gone.iter().filter_map(|gone| gone.machine.key()).collect();
             tracing::info!("drops the events of {}, which was forgotten", keys.join(", "));
-            self.store.forget(&gone)?;
+            self.store.forget(gone)?;
         }
         let bytes: Vec<&[u8]> = wanted.iter().map(|line| line.bytes).collect();
         if self.clock == Clock::Recorded {
@@ -156,14 +159,6 @@ impl Keeper {
     }
 }
 
-/// The machine that the hub was told to forget, if this line is the event about it.
-fn forgotten(line: &[u8]) -> Option<Machine> {
-    // Nearly every line ends here.
-    memchr::memmem::find(line, FORGOTTEN.as_bytes())?;
-    let event = Event::parse(line).ok()?;
-    event.machine.filter(|_| event.type_ == FORGOTTEN && event.source == "zentral")
-}
-
 fn received(line: &[u8]) -> Option<Time> {
     json::parse_str(json::get(line, "received")?)?.parse().ok()
 }
@@ -174,6 +169,7 @@ impl Stage for Keeper {
     }
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
+        self.forgotten.read(&context.config, self.now());
         self.metrics = Some(OwnMetrics {
             delay: context.metrics.seconds("zentral_event_delay_seconds", "From received to stored."),
             failures: context.metrics.counters(
@@ -191,17 +187,14 @@ impl Stage for Keeper {
         {
             std::thread::sleep(left);
         }
+        let orders: Vec<Option<Gone>> = lines.iter().map(|line| forgotten::order(line.bytes)).collect();
+        self.forgotten.learn(orders.iter().flatten());
         let mut wanted = Vec::with_capacity(lines.len());
-        let (mut gone, mut before) = (Vec::new(), false);
-        for line in lines {
-            if let Some(machine) = forgotten(line.bytes) {
-                // What came before it goes, what comes after it stays.
-                if std::mem::take(&mut before) {
-                    self.keep(std::mem::take(&mut gone), std::mem::take(&mut wanted), out)?;
-                }
-                gone.push(machine);
-            } else {
-                before = true;
+        for (line, order) in lines.iter().zip(&orders) {
+            // Not kept among the refused either. The order itself tells that it was given.
+            if order.is_none() && self.forgotten.hold(line.bytes) {
+                out.ignored("forgotten");
+                continue;
             }
             match self.unwanted(line.bytes) {
                 Ok(None) => wanted.push(line),
@@ -209,7 +202,8 @@ impl Stage for Keeper {
                 Err(why) => Self::refuse(out, line, Verdict::Bad(why)),
             }
         }
-        self.keep(gone, wanted, out)?;
+        let gone: Vec<Gone> = orders.into_iter().flatten().collect();
+        self.keep(&gone, wanted, out)?;
         self.stored = Some(Instant::now());
         Ok(())
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Machine, Time};
+use event::Time;
 use pipe::StageError;
 use pipe::config::{Config, Settings};
 
 use crate::ask::Answer;
-use crate::index::Verdict;
+use crate::index::{Gone, Verdict};
 
 // stores: begin
 pub mod embedded;
@@ -44,8 +44,8 @@ pub trait Store: Send {
     /// Stores a batch durably; a verdict for each line, in order. The same batch again changes nothing.
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError>;
 
-    /// Drops, durably, all events about these machines, which were forgotten.
-    fn forget(&mut self, machines: &[Machine]) -> Result<(), StageError>;
+    /// Drops, durably, the events about these machines that were received until they were forgotten.
+    fn forget(&mut self, gone: &[Gone]) -> Result<(), StageError>;
 
     /// Drops what is past retention.
     fn tidy(&mut self, now: Time) -> Result<(), StageError>;

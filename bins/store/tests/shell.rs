@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use event::Time;
+use registry::changes;
+use registry::db::Db;
 use store::client::{Client, Question};
 
 fn run(dir: &Path, args: &[&str], input: &str) -> Output {
@@ -48,6 +50,47 @@ fn stores_reports_bad_lines_and_goes_on() {
     assert_eq!(done.status.code(), Some(3), "{said}");
     assert!(said.contains("line 2: not an event") && said.contains("line 3: older"), "{said}");
     assert_eq!((count(&dir.path().join("events"), ""), count(&dir.path().join("events"), "type:y")), (3, 1));
+}
+
+#[test]
+fn who_was_forgotten_does_not_come_back_by_late_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = Time::now().ms() - 60_000;
+    let at = |second: i64| Time::from_ms(start + second * 1000);
+    let about = |id: &str, serial: &str, received: i64| {
+        let (time, machine) = (at(received), format!("{{\"serial_number\":\"{serial}\"}}"));
+        let head = format!("{{\"id\":\"{id}\",\"type\":\"x\",\"time\":\"{time}\",\"received\":\"{time}\"");
+        format!("{head},\"machine\":{machine},\"payload\":{{}}}}\n")
+    };
+    let hidden = dir.path().join("hidden");
+    std::fs::create_dir(&hidden).unwrap();
+    let mut db = Db::open(&hidden.join("registry.db"), &[changes::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    let machine = event::Machine { serial_number: Some("C02".into()), ..event::Machine::default() };
+    changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), at(10)).unwrap();
+    tx.commit().unwrap();
+    let order = String::from_utf8(changes::since(&db, 0, 1).unwrap().remove(0).1).unwrap();
+    let left = || {
+        let all = ["a", "b", "c", "d", "e", "f"];
+        let has = |id: &&str| Client::new(None, Some(&dir.path().join("data/index"))).event(id).unwrap().is_some();
+        all.into_iter().filter(has).collect::<String>()
+    };
+    let stored = |input: &str| {
+        let done = run(dir.path(), &["--kind", "embedded"], input);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+    };
+    // Before the registry is there, and by the line alone.
+    drop(db);
+    stored(&(about("a", "C02", 5) + &about("b", "C02", 20)));
+    assert_eq!(left(), "ab");
+    stored(&(about("f", "C03", 5) + &order + "\n" + &about("c", "C02", 10) + &about("d", "C02", 30)));
+    assert_eq!(left(), "bdf", "what was received after it is about one that came back");
+    assert_eq!(count(&dir.path().join("data/index"), "type:machine_forgotten"), 1);
+    for file in std::fs::read_dir(&hidden).unwrap().map(Result::unwrap) {
+        std::fs::rename(file.path(), dir.path().join("data").join(file.file_name())).unwrap();
+    }
+    stored(&about("e", "c02", 9));
+    assert_eq!(left(), "bdf", "a process that has not read the line knows too");
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod guard;
 mod lines;
 mod program;
 mod reader;
+mod secrets;
 mod stage;
 mod state;
 

@@ -76,9 +76,9 @@ impl Queue {
                 self.counts.delay.observe(delay as f64 / 1000.0);
                 self.end(&row, Some(&event), Outcome::Done, "", details, out, tx)
             }
-            _ if self.forgotten.hold(&row) => {
-                let error = format!("{}: {error}", super::forget::WHY);
-                self.end(&row, Some(&event), Outcome::Dropped, &error, details, out, tx)
+            // What the other side said may name it.
+            _ if self.forgotten.hold(event.machine.as_ref(), row.received) => {
+                self.end(&row, Some(&event), Outcome::Dropped, super::forget::WHY, details, out, tx)
             }
             Verdict::Never => self.end(&row, Some(&event), Outcome::Dead, &error, details, out, tx),
             Verdict::Later { unsure: true, .. } if !common.repeatable => {
@@ -238,6 +238,9 @@ impl Queue {
             return;
         }
         let mut line = Vec::new();
+        // The store has dropped what it knew of a machine that was forgotten: it does not come back by this.
+        let nameless = self.forgotten.hold(event.machine.as_ref(), row.received);
+        let details = &Details { nameless, ..details.clone() };
         outcome::write(row, event, outcome, details, Time::from_ms(self.now()), &mut line);
         if out.line(0, &line).is_err() {
             tracing::error!("action {action}: event {id}: the outcome is longer than a line may be");

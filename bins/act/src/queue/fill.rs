@@ -4,6 +4,7 @@ use event::Event;
 use pipe::{Out, StageError};
 use registry::db::Tx;
 
+use super::forget::WHY;
 use super::{Queue, STALE, is_stale};
 use crate::call::Call;
 use crate::conf::Ready;
@@ -61,6 +62,12 @@ impl Queue {
                 // The clock of recorded lines leaps within a batch: they were judged when they were read.
                 if !self.mode.recorded && is_stale(&row, ready, now) {
                     self.end(&row, Some(&event), Outcome::Stale, STALE, Details::default(), out, tx)?;
+                    untried += 1;
+                    continue;
+                }
+                // What is held is looked through by and by, and this may not have been its turn.
+                if self.forgotten.hold(event.machine.as_ref(), row.received) {
+                    self.end(&row, Some(&event), Outcome::Dropped, WHY, Details::default(), out, tx)?;
                     untried += 1;
                     continue;
                 }

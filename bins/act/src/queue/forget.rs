@@ -40,14 +40,19 @@ impl Machines {
         fresh
     }
 
-    /// Whether a delivery is about one of them.
-    pub fn hold(&self, row: &Delivery) -> bool {
+    /// Whether what was received then about a machine is about one of them.
+    pub fn hold(&self, machine: Option<&Machine>, received: i64) -> bool {
+        let until = machine.and_then(Machine::key).and_then(|key| self.until.get(key));
+        until.is_some_and(|until| received <= *until)
+    }
+
+    /// The same of a row with its line.
+    fn hold_row(&self, row: &Delivery) -> bool {
         if self.until.is_empty() {
             return false;
         }
         let machine = json::get(&row.line, "machine").and_then(|text| serde_json::from_slice::<Machine>(text).ok());
-        let until = machine.as_ref().and_then(Machine::key).and_then(|key| self.until.get(key));
-        until.is_some_and(|until| row.received <= *until)
+        self.hold(machine.as_ref(), row.received)
     }
 }
 
@@ -64,7 +69,7 @@ impl Queue {
     pub(super) fn drop_forgotten(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let rest = self.forgotten.rows.len().saturating_sub(ROWS);
         for id in self.forgotten.rows.split_off(rest) {
-            let Some(row) = ledger::row(tx, &id)?.filter(|row| self.forgotten.hold(row)) else { continue };
+            let Some(row) = ledger::row(tx, &id)?.filter(|row| self.forgotten.hold_row(row)) else { continue };
             match ledger::state(tx, &id)? {
                 Some(State::Pending) => {}
                 // It was no longer open: the end below takes one off.

@@ -74,6 +74,40 @@ fn a_try_is_marked_and_not_remembered() {
     assert!(act::trial::run(&hub.config, &hub.texts(), "nobody", None).is_err());
 }
 
+fn forget(hub: &Hub, key: &str, at: i64) {
+    let mut db = Db::open(&hub.registry(), &[enrolments::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    let machine = event::Machine { serial_number: Some(key.into()), ..event::Machine::default() };
+    changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), Time::from_ms(at)).unwrap();
+    tx.commit().unwrap();
+}
+
+#[test]
+fn nothing_is_sent_about_a_machine_that_was_forgotten_before() {
+    let fake = Http::start(vec![say(503, "later")]);
+    let hub = Hub::new(&format!("[action.a]\nkind = \"http\"\nurl = \"{}/\"\n", fake.url));
+    let (waits, unread, other) = (new_id(), new_id(), new_id());
+    hub.feed(&[fresh(&waits, &["a"])]);
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    fake.wait_for(1);
+    running.kill();
+    // While nobody is there.
+    forget(&hub, "C02", hub.now());
+    let sent = fake.got().len();
+    let unread = fresh(&unread, &["a"]).replace("\"probes\"", "\"objects\":[\"user:ada\"],\"probes\"");
+    hub.feed(&[unread, fresh(&other, &["a"]).replace("\"C02\",\"hostname\"", "\"C03\",\"hostname\"")]);
+    fake.script(vec![say(200, "")]);
+    hub.run();
+    let got = fake.got();
+    assert!(got.len() == sent + 1 && got[sent].body.contains(&format!("\"{other}\"")), "{got:?}");
+    let outcomes = hub.outcomes();
+    let of = |type_: &str| outcomes.iter().filter(|o| o.type_ == type_).collect::<Vec<_>>();
+    assert_eq!((of("action_dropped").len(), of("action_done").len()), (2, 1), "{outcomes:?}");
+    for dropped in of("action_dropped") {
+        assert!(dropped.machine.is_none() && dropped.objects.is_empty(), "it must not come back: {dropped:?}");
+    }
+}
+
 #[test]
 fn what_is_held_about_a_machine_goes_when_it_is_forgotten() {
     let fake = Http::start(vec![say(400, "no"), say(400, "no"), say(503, "later")]);
@@ -82,21 +116,14 @@ fn what_is_held_about_a_machine_goes_when_it_is_forgotten() {
     hub.feed(&[fresh(&dead, &["a"]), fresh(&other, &["a"]).replace("\"C02\",\"hostname\"", "\"C03\",\"hostname\"")]);
     hub.run();
     assert_eq!(hub.dead().len(), 2);
-    let forget = |key: &str, at: i64| {
-        let mut db = Db::open(&hub.registry(), &[enrolments::SCHEMA, changes::SCHEMA]).unwrap();
-        let mut tx = db.begin().unwrap();
-        let machine = event::Machine { serial_number: Some(key.into()), ..event::Machine::default() };
-        changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), Time::from_ms(at)).unwrap();
-        tx.commit().unwrap();
-    };
     // Long before any of it: these are about one that came back.
-    forget("C02", hub.now() - 86_400_000);
+    forget(&hub, "C02", hub.now() - 86_400_000);
     hub.feed(&[fresh(&waits, &["a"])]);
     let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
     fake.wait_for(3);
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     assert_eq!(hub.dead().len(), 2, "what came after it stays");
-    forget("C02", hub.now());
+    forget(&hub, "C02", hub.now());
     let dropped = || hub.told().iter().filter(|(kind, _)| kind == "action_dropped").count();
     wait("both to be dropped", || dropped() == 2);
     assert_eq!(running.join(), Exit::Done);

@@ -1,6 +1,6 @@
 //! Which events are about machines that were forgotten.
 
-use event::Machine;
+use event::{Machine, Time};
 use tantivy::Index;
 use tantivy::collector::Count;
 
@@ -12,16 +12,26 @@ const SERIAL: &str = "machine.serial_number";
 const UUID: &str = "machine.hardware_uuid";
 const HOSTNAME: &str = "machine.hostname";
 
-/// Events of any of them; none: of nobody. What a machine is known by now it may have told only later, so events that have
+/// A machine that was forgotten.
+#[derive(Debug, Clone)]
+pub struct Gone {
+    /// What was known of it.
+    pub machine: Machine,
+    /// When that was said: what was received after it is about one that came back.
+    pub at: Time,
+}
+
+/// Events of any of them that were received until then; none: of nobody. What a machine is known by now it may have told only later, so events that have
 /// no more than its hardware UUID are its own too. A host name is another's as well: it counts where it is the key.
-pub fn query(machines: &[Machine]) -> Option<Query> {
+pub fn query(gone: &[Gone]) -> Option<Query> {
     let mut any = Vec::new();
-    for machine in machines {
+    for Gone { machine, at } in gone {
         let mut own = |field: &str, value: Option<&String>, without: &[&str]| {
             let Some(value) = value.filter(|value| !value.is_empty()) else { return };
             let equal = Query::Match { field: Some(field.to_owned()), text: value.clone() };
             let absent = without.iter().map(|name| Query::Not(Box::new(Query::Exists((*name).to_owned()))));
-            any.push(Query::And(std::iter::once(equal).chain(absent).collect()));
+            let before = Query::Range { field: "received".to_owned(), from: None, to: Some(at.to_string()) };
+            any.push(Query::And([equal, before].into_iter().chain(absent).collect()));
         };
         own(SERIAL, machine.serial_number.as_ref(), &[]);
         own(UUID, machine.hardware_uuid.as_ref(), &[SERIAL]);

@@ -229,7 +229,8 @@ fn what_is_about_a_machine_that_is_forgotten_goes() {
             .filter(|id| all.event(id).unwrap().is_some())
             .collect::<String>()
     };
-    let machine = |text: &str| serde_json::from_str::<Machine>(text).unwrap();
+    let gone = |text: &str, at: Time| Gone { machine: serde_json::from_str(text).unwrap(), at };
+    let machine = |text: &str| gone(text, now());
     index.forget(&[machine("{}"), machine(r#"{"serial_number":"C0"}"#)]).unwrap();
     assert_eq!(left(), "abcdefg");
     let known = machine(r#"{"serial_number":"C02","hardware_uuid":"U1","hostname":"ada"}"#);
@@ -240,6 +241,13 @@ fn what_is_about_a_machine_that_is_forgotten_goes() {
     assert_eq!(left(), "dfg");
     store(&mut index, &lines[1..2]);
     assert_eq!(left(), "bdfg", "it may come back");
+    let forget_until = |index: &mut Index, at: &str| {
+        index.forget(&[gone(r#"{"serial_number":"C02"}"#, at.parse().unwrap())]).unwrap();
+    };
+    forget_until(&mut index, "2026-11-21T18:59:59.999Z");
+    assert_eq!(left(), "bdfg", "received after it was forgotten");
+    forget_until(&mut index, "2026-11-21T19:00:00Z");
+    assert_eq!(left(), "dfg");
 }
 
 /// Tantivy gives the first stamp after a start twice: to the last commit and to what comes next. A merge that begins

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Machine, Time};
+use event::Time;
 use pipe::StageError;
 use pipe::config::{Config, Settings};
 
 use super::{Answers, Kind, Reading, Store};
 use crate::ask;
-use crate::index::{Index, IndexError, Verdict};
+use crate::index::{Gone, Index, IndexError, Verdict};
 use crate::search::Search;
 
 /// This kind.
@@ -33,8 +33,8 @@ impl Store for Embedded {
         self.0.store(lines, now).map_err(fail)
     }
 
-    fn forget(&mut self, machines: &[Machine]) -> Result<(), StageError> {
-        self.0.forget(machines).map_err(fail)
+    fn forget(&mut self, gone: &[Gone]) -> Result<(), StageError> {
+        self.0.forget(gone).map_err(fail)
     }
 
     fn tidy(&mut self, now: Time) -> Result<(), StageError> {

@@ -1,25 +1,27 @@
 //! One run of a foreign program, under a guard: what it says, how it ends, and that all of it ends.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipe::Waker;
 use pipe::config::Foreign;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::guard::BY_SIGNAL;
-use super::reader::{Piece, Tail, Told, lines};
+use super::reader::{Input, Piece, Tail, Told, lines};
+use super::secrets::Secrets;
 
 /// How long a program that was told to end, or closed its stdout, may take to do so.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long after its end another process may hold its stdout.
 const CLOSING: Duration = Duration::from_secs(2);
-/// A shorter value of a variable is not looked for in what a program says.
-const SECRET_MIN: usize = 4;
 
 /// How it is started.
 pub struct Launch {
@@ -50,6 +52,8 @@ impl Launch {
         if !self.env.iter().any(|(name, _)| name == "PATH") {
             command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         }
+        let secrets = Secrets::of(self.env.iter().map(|(_, value)| value.as_os_str()));
+        let (stop, reading) = pipe_with(PipeFlags::CLOEXEC)?;
         use std::os::unix::process::CommandExt as _;
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
@@ -59,21 +63,25 @@ impl Launch {
             return Err(std::io::Error::other("it has no stdout"));
         };
         // From here on its end is seen to, whatever fails.
-        let (tail, none) = (Tail::default(), tokio::sync::mpsc::channel(1).1);
+        let (tail, none) = (Tail::new(secrets), tokio::sync::mpsc::channel(1).1);
         let due = batch.map(|timeout| Instant::now() + timeout);
-        let mut program =
-            Program { process, group, lifeline: stdin, told: none, tail, due, end_by: None, ended: None, late: false };
-        program.tail.follow(stderr)?;
-        program.told = lines(stdout, batch.is_some(), waker.clone())?;
+        let mut program = Program {
+            process,
+            group,
+            lifeline: stdin,
+            told: none,
+            tail,
+            due,
+            end_by: None,
+            ended: None,
+            late: false,
+            stopped: false,
+            _reading: reading,
+        };
+        let stop = Arc::new(stop);
+        program.tail.follow(Input::new(stderr, stop.clone()))?;
+        program.told = lines(Input::new(stdout, stop), batch.is_some(), waker.clone())?;
         Ok(program)
-    }
-
-    /// What a program said, without the values of the variables that it was given.
-    pub fn without_secrets(&self, mut text: String) -> String {
-        for value in self.env.iter().filter_map(|(_, value)| value.to_str()).filter(|v| v.len() >= SECRET_MIN) {
-            text = text.replace(value, "***");
-        }
-        text
     }
 }
 
@@ -93,6 +101,10 @@ pub struct Program {
     ended: Option<Instant>,
     /// It took too long, or said too much.
     late: bool,
+    /// It was told to end before it had.
+    stopped: bool,
+    /// Closed at the end of this, which ends the readers even where another process holds what they read.
+    _reading: OwnedFd,
 }
 
 /// How a run ended.
@@ -104,6 +116,8 @@ pub enum End {
     Failed(String),
     /// It was ended: it took too long.
     Late,
+    /// Of a batch: it was told to end before it had, so what it printed may be half of it, whatever it says.
+    Stopped,
     /// It was ended: it said too much.
     TooMuch,
 }
@@ -131,20 +145,25 @@ impl Program {
     pub fn look(&mut self) -> (Vec<Told>, Option<End>) {
         let now = Instant::now();
         if self.ended.is_none() {
-            if self.due.is_some_and(|due| now >= due) && !self.late {
-                self.late = true;
-                self.kill();
-            }
-            if self.end_by.is_some_and(|end| now >= end) {
-                self.kill();
-            }
+            // First of all: where the stage had to wait for room it may have ended in time long ago.
             if self.has_ended() {
                 // What it left behind has nobody to speak to.
                 self.kill();
                 self.ended = Some(now + CLOSING);
+            } else {
+                if self.due.is_some_and(|due| now >= due) && !self.late {
+                    self.late = true;
+                    self.kill();
+                }
+                if self.end_by.is_some_and(|end| now >= end) {
+                    self.kill();
+                }
             }
         }
-        match self.told.try_recv() {
+        let told = self.told.try_recv();
+        // The reader hands a batch over at the end of it, which has not come.
+        let held = self.due.is_some() && matches!(told, Err(TryRecvError::Empty));
+        match told {
             Ok(Piece::Lines(lines)) => return (lines, None),
             Ok(Piece::TooMuch) => {
                 self.kill();
@@ -160,7 +179,9 @@ impl Program {
         }
         let end = match self.process.wait() {
             _ if self.late => End::Late,
+            _ if self.stopped && self.due.is_some() => End::Stopped,
             Ok(status) => match status.code() {
+                Some(0) if held => End::Failed("its stdout is still held by another process".into()),
                 Some(0) => End::Done,
                 Some(code) if code > BY_SIGNAL => End::Failed(format!("ended by signal {}", code - BY_SIGNAL)),
                 Some(code) => End::Failed(format!("exit {code}")),
@@ -173,13 +194,14 @@ impl Program {
 
     /// Asks it to end; it is ended if it does not.
     pub fn stop(&mut self) {
-        if self.end_by.is_none() {
+        if self.end_by.is_none() && self.ended.is_none() && !self.has_ended() {
+            self.stopped = true;
             self.end_by = Some(Instant::now() + GRACE);
             self.signal(Signal::TERM);
         }
     }
 
-    /// The end of what it said on stderr.
+    /// The end of what it said on stderr, without the values of the variables that it was given.
     pub fn error(&self) -> String {
         self.tail.text()
     }

@@ -1,11 +1,16 @@
 //! The threads that read what a program says: its lines, and the end of its stderr.
 
 use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::LINE_MAX;
 use pipe::Waker;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::secrets::Secrets;
 
 /// Bytes of a batch.
 const BATCH_MAX: usize = 64 << 20;
@@ -36,6 +41,36 @@ pub enum Piece {
     Lines(Vec<Told>),
     /// A batch has no end.
     TooMuch,
+}
+
+/// What a program says, until all who hold the other end have closed it, or nobody listens any more: what outlived the
+/// run may hold it for ever.
+pub struct Input<R> {
+    from: R,
+    /// Its other end is closed when nobody listens any more.
+    stop: Arc<OwnedFd>,
+}
+
+impl<R: Read + AsFd> Input<R> {
+    /// Reads `from` until the other end of `stop` is closed.
+    pub fn new(from: R, stop: Arc<OwnedFd>) -> Self {
+        Self { from, stop }
+    }
+}
+
+impl<R: Read + AsFd> Read for Input<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut ready = [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.from, PollFlags::IN)];
+        while let Err(e) = poll(&mut ready, None) {
+            if e != Errno::INTR {
+                return Err(e.into());
+            }
+        }
+        if ready.first().is_some_and(|stop| !stop.revents().is_empty()) {
+            return Ok(0);
+        }
+        self.from.read(buffer)
+    }
 }
 
 /// Reads lines until the other end is closed, and rings. Of a batch they are handed over at the end, all together.
@@ -140,19 +175,30 @@ impl Reader {
 }
 
 /// The end of what a program says on stderr.
-#[derive(Clone, Default)]
-pub struct Tail(Arc<Mutex<Vec<u8>>>);
+#[derive(Clone)]
+pub struct Tail {
+    kept: Arc<Mutex<Vec<u8>>>,
+    secrets: Secrets,
+    /// Bytes that are kept, of which [`ERROR_MAX`] are said: a value whose begin is cut off lies before them.
+    most: usize,
+}
 
 impl Tail {
+    /// Nothing yet; `secrets` are never told.
+    pub fn new(secrets: Secrets) -> Self {
+        let most = ERROR_MAX + secrets.longest();
+        Self { kept: Arc::default(), secrets, most }
+    }
+
     /// Reads until the other end is closed.
     pub fn follow(&self, mut from: impl Read + Send + 'static) -> std::io::Result<()> {
-        let kept = self.0.clone();
+        let (kept, most) = (self.kept.clone(), self.most);
         std::thread::Builder::new().name("stderr".into()).spawn(move || {
             let mut buffer = vec![0; 4 << 10];
             while let Ok(n @ 1..) = from.read(&mut buffer) {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(buffer.iter().take(n));
-                let over = kept.len().saturating_sub(ERROR_MAX);
+                let over = kept.len().saturating_sub(most);
                 kept.drain(..over);
             }
         })?;
@@ -161,8 +207,9 @@ impl Tail {
 
     /// What is there, as text in one line.
     pub fn text(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&kept);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = self.secrets.without(&kept, kept.len().saturating_sub(ERROR_MAX));
+        let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         lines.get(lines.len().saturating_sub(LINES_SAID)..).unwrap_or_default().join(" / ")
     }

@@ -99,12 +99,12 @@ impl Source {
         let failed = match end {
             End::Done => None,
             End::Failed(how) => Some(("failed", how)),
+            End::Stopped => Some(("stopped", "stopped".to_owned())),
             End::Late => Some(("late", format!("ended after {} s", self.conf.timeout.as_secs()))),
             End::TooMuch => Some(("too_much", "ended: more than a batch may hold".to_owned())),
         };
         let failed = failed.map(|(word, how)| {
-            let error = self.launch.without_secrets(running.program.error());
-            let error = event::printable(&error).to_string();
+            let error = event::printable(&running.program.error()).to_string();
             (word, if error.is_empty() { how } else { format!("{how}: {error}") })
         });
         let (begun, batch) = (running.begun, std::mem::take(&mut running.batch));
@@ -127,7 +127,7 @@ impl Source {
         self.failed = failed.is_some();
         let Some(around) = &self.around else { return Ok(()) };
         let word = match &failed {
-            _ if self.stopping => "stopped",
+            _ if self.stopping && (failed.is_some() || self.conf.every.is_none()) => "stopped",
             None => "done",
             Some((word, _)) => word,
         };
