@@ -17,6 +17,8 @@ pub(crate) use eval::Eval;
 pub(crate) use keys::{Clause, clauses};
 pub(crate) use rarity::Rarity;
 
+use std::cmp::Reverse;
+
 use column::Column;
 use glance::Glance;
 use guard::{Answers, Guards};
@@ -93,6 +95,7 @@ impl Index {
         let mut columns: Vec<Option<Box<Column>>> = Vec::new();
         columns.resize_with(paths.len(), || None);
         let mut always = Vec::new();
+        let mut sizes = vec![0usize; paths.len()];
         for (i, (clauses, chosen)) in filed.iter().zip(&chosen).enumerate() {
             let filter = u32::try_from(i).unwrap_or(u32::MAX);
             match chosen.and_then(|c| clauses.get(c)) {
@@ -102,6 +105,7 @@ impl Index {
                         let path = key.place.over.unwrap_or(key.place.path);
                         if let Some(column) = columns.get_mut(path as usize) {
                             column.get_or_insert_default().add(paths, key, filter);
+                            sizes.get_mut(path as usize).into_iter().for_each(|size| *size += 1);
                         }
                     }
                 }
@@ -114,7 +118,9 @@ impl Index {
         }
         always.sort_unstable();
         always.dedup();
-        let filed_paths: Vec<PathId> = (0..).zip(&columns).filter(|(_, c)| c.is_some()).map(|(i, _)| i).collect();
+        let mut filed_paths: Vec<PathId> = (0..).zip(&columns).filter(|(_, c)| c.is_some()).map(|(i, _)| i).collect();
+        // Where most filters are, something is found first, in whatever order conditions are written.
+        filed_paths.sort_by_key(|path| (Reverse(sizes.get(*path as usize)), paths.keys(*path)));
         let guards = Guards::new(filed, &chosen, rarity);
         let mut wanted: Vec<PathId> = also.iter().map(|p| p.path).chain(filed_paths.iter().copied()).collect();
         wanted.extend(guards.paths());
