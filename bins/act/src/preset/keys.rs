@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pipe::config::{Config, Contact, Secret, Settings};
+use pipe::config::{Config, EMAIL, PHONE, PUSH, Person, Secret, Settings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -171,10 +171,9 @@ pub fn read(settings: &mut Settings, preset: &Preset, config: &Config) -> Said {
     }
     if let Some(channel) = preset.to {
         let optional = preset.keys.values().any(|key| key.or.as_deref() == Some("to"));
-        if !settings.has("to") && !optional {
-            settings.fail("", "needs the key `to`");
+        if settings.has("to") || !optional {
+            said.people = people(settings, config, channel);
         }
-        said.people = people(settings, config, channel);
     }
     said
 }
@@ -206,43 +205,16 @@ fn plain(settings: &mut Settings, name: &str, key: &Key) -> Option<Value> {
     }
 }
 
-/// The contacts of `to`, by name: `group:NAME`, or a contact's name. Those of a group without this channel are left
-/// out; one that is named must have it.
+/// The people of `to`, each with where they are reached.
 fn people(settings: &mut Settings, config: &Config, channel: Channel) -> Vec<(String, Secret)> {
-    let reached = |contact: &Contact| match channel {
-        Channel::Email => contact.email.clone().map(Secret::Literal),
-        Channel::Phone => contact.phone.clone().map(Secret::Literal),
-        Channel::Push => contact.push.clone(),
-    };
-    let mut all = BTreeMap::new();
-    for word in settings.strings("to") {
-        if let Some(group) = word.strip_prefix("group:") {
-            let members = config.contacts.iter().filter(|(_, c)| c.groups.iter().any(|g| g == group));
-            let found: Vec<_> = members.filter_map(|(name, c)| Some((name.clone(), reached(c)?))).collect();
-            if found.is_empty() {
-                settings.fail_word("to", &word, format!("nobody of the group `{group}` has `{}`", channel.word()));
-            }
-            all.extend(found);
-        } else {
-            let name = word.strip_prefix("contact:").unwrap_or(&word);
-            match config.contacts.get(name).map(reached) {
-                Some(Some(secret)) => {
-                    all.insert(name.to_owned(), secret);
-                }
-                Some(None) => settings.fail_word("to", &word, format!("`{name}` has no `{}`", channel.word())),
-                None => settings.fail_word("to", &word, format!("there is no contact `{name}`")),
-            }
-        }
-    }
-    all.into_iter().collect()
-}
-
-impl Channel {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Phone => "phone",
-            Self::Push => "push",
+    let open =
+        |person: Person<String>| (person.contact.unwrap_or_else(|| person.at.clone()), Secret::Literal(person.at));
+    match channel {
+        Channel::Email => config.people(settings, &EMAIL).into_iter().map(open).collect(),
+        Channel::Phone => config.people(settings, &PHONE).into_iter().map(open).collect(),
+        // A key is never written out, so that each has a contact's name.
+        Channel::Push => {
+            config.people(settings, &PUSH).into_iter().filter_map(|person| Some((person.contact?, person.at))).collect()
         }
     }
 }

@@ -233,9 +233,9 @@ fn forms_and_people() {
     let lines = hub.lines().join("\n");
     assert!(lines.contains("\"target\":\"ada\"") && !lines.contains("-key"), "{lines}");
     for (to, why) in [
-        ("[\"group:h\"]", "nobody of the group `h` has `push`"),
-        ("[\"eve\"]", "`eve` has no `push`"),
-        ("[\"mallory\"]", "there is no contact `mallory`"),
+        ("[\"group:h\"]", "no contact is in the group `h`"),
+        ("[\"eve\"]", "the contact `eve` has no key of a push service"),
+        ("[\"mallory\"]", "`mallory` is neither a contact nor a group"),
     ] {
         let hub = hub_of(preset, &fake.url, &format!("to = {to}\n{contacts}"));
         let found = pipe::config::render(&act::conf::check(&hub.config, &hub.texts(), true));

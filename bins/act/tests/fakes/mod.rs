@@ -12,8 +12,13 @@
     reason = "tests and a program share it, each uses a part; tests may panic"
 )]
 
+pub mod google_chat;
 pub mod http;
+pub mod ntfy;
+pub mod pagerduty;
+pub mod pushover;
 pub mod slack;
+pub mod teams;
 
 use serde_json::Value;
 
