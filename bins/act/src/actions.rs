@@ -18,6 +18,7 @@ pub mod email;
 pub mod exec;
 pub mod file;
 pub mod http;
+pub mod twilio;
 // actions: end
 
 /// Every kind that is code; presets are data for [`http`].
@@ -27,6 +28,7 @@ pub const ALL: &[Kind] = &[
     exec::KIND,
     file::KIND,
     http::KIND,
+    twilio::KIND,
     // list: end
 ];
 
@@ -240,7 +242,9 @@ mod tests {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files: Vec<String> = std::fs::read_dir(here.join("actions"))
             .unwrap()
-            .map(|e| e.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .map(|e| e.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
             .collect();
         files.sort();
         let text = std::fs::read_to_string(here.join("actions.rs")).unwrap();

@@ -3,22 +3,23 @@
 //! TLS always: `smtps://` from the first byte (465), `smtp://` with STARTTLS, which must succeed (587). Plain text goes
 //! only to this machine, and only if asked for. 4yz is later, 5yz is never (RFC 5321, § 4.2.1).
 
+mod draft;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::address::Address;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use pipe::config::{Secret, Settings};
 use reqwest::Url;
-use serde_json::json;
 
-use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
+use self::draft::Draft;
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying};
 use crate::call::{Call, one_line};
 
 /// The kind.
@@ -27,6 +28,8 @@ pub const KIND: Kind =
 
 /// How long the server may take for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Stands for the domain of a sender that has none (RFC 2919, § 2).
+const NO_DOMAIN: &str = "localhost";
 
 struct Email {
     server: Server,
@@ -144,29 +147,41 @@ impl Spec for Email {
         if let Some((user, password)) = &server.login {
             builder = builder.credentials(Credentials::new(user.clone(), opening.secret(password, STAND_IN)?));
         }
-        Ok(Arc::new(Live { transport: builder.build(), from: self.from.clone(), to: self.to.clone() }))
+        let scheme = if server.security == Security::Tls { "smtps" } else { "smtp" };
+        Ok(Arc::new(Live {
+            transport: builder.build(),
+            server: format!("{scheme}://{}:{}", server.host, server.port),
+            domain: domain(&self.from),
+            from: self.from.clone(),
+            to: self.to.clone(),
+        }))
     }
 }
 
 struct Live {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: String,
+    /// The sender's, in ASCII.
+    domain: String,
     from: Mailbox,
     to: Vec<String>,
 }
 
+/// Of an address the domain, in the form that headers take.
+fn domain(of: &Mailbox) -> String {
+    let url = Url::parse(&format!("http://{}/", of.email.domain())).ok();
+    let host = url.as_ref().and_then(Url::domain).filter(|host| host.is_ascii());
+    host.unwrap_or(NO_DOMAIN).to_owned()
+}
+
 impl Live {
+    fn draft(&self, call: &Call) -> Draft {
+        Draft::of(call, &self.domain)
+    }
+
     fn message(&self, call: &Call) -> Result<Message, String> {
         let to: Address = call.target.parse().map_err(|_| format!("`{}` is no mail address", call.target))?;
-        let auto = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
-        Message::builder()
-            .from(self.from.clone())
-            .to(Mailbox::new(None, to))
-            .subject(call.title())
-            .message_id(Some(format!("<{}@{}>", call.key, self.from.email.domain())))
-            .raw_header(auto)
-            .header(ContentType::TEXT_PLAIN)
-            .body(call.text())
-            .map_err(|e| format!("no mail can be made of it: {e}"))
+        self.draft(call).message(&self.from, Mailbox::new(None, to))
     }
 }
 
@@ -203,9 +218,23 @@ impl Action for Live {
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
             self.message(call)?;
-            let (from, id) = (self.from.to_string(), &call.key);
-            Ok(json!({"from": from, "to": call.target, "subject": call.title(), "message_id": id, "body": call.text()}))
+            let mut shown = self.draft(call).show(&self.from.to_string(), &call.target);
+            if let Some(map) = shown.as_object_mut() {
+                map.insert("server".into(), self.server.clone().into());
+            }
+            Ok(shown)
         })
+    }
+
+    /// Connects and logs in; no mail is begun.
+    fn online(&self) -> Option<Trying<'_>> {
+        Some(Box::pin(async move {
+            match self.transport.test_connection().await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("the server does not answer as it should".to_owned()),
+                Err(error) => Err(plain(&error)),
+            }
+        }))
     }
 }
 
