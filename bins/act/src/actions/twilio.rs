@@ -19,6 +19,8 @@ use serde_json::{Map, Value, json};
 
 use self::request::{Account, Built, Sender};
 use self::sms::{Alphabet, fit, segments};
+use super::http::hidden::Hidden;
+use super::http::open::client;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying, Verdict};
 use crate::call::{Call, cut, lines, one_line};
 use crate::jq::Jq;
@@ -33,12 +35,9 @@ const URL: &str = "https://api.twilio.com";
 /// Parts of one message, unless the configuration says otherwise, and the most (Twilio takes 1,600 characters).
 const SEGMENTS: i64 = 3;
 const SEGMENTS_MAX: i64 = 10;
-/// How long making the connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read, in bytes, and how much of it goes into an error, in characters.
 const ANSWER_MAX: usize = 64 << 10;
 const SAID_MAX: usize = 200;
-const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 /// The queue of a sender is full: it drains (<https://www.twilio.com/docs/errors/21611>).
 const QUEUE_FULL: i64 = 21_611;
 
@@ -128,20 +127,14 @@ fn web(settings: &mut Settings, key: &str) -> Option<Url> {
 impl Spec for Twilio {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let token = opening.secret(&self.token, STAND_IN)?.trim().to_owned();
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT);
-        for pem in crate::roots::extra(self.ca.as_deref())? {
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem.bytes);
-            for certificate in certificates.map_err(|_| format!("{} holds no certificates", pem.path.display()))? {
-                client = client.add_root_certificate(certificate);
-            }
-        }
+        let builder = Account::new(&self.account, &token)?;
+        let mut hidden = Hidden::default();
+        hidden.add(&token);
+        hidden.add(&builder.message(&self.sender, "", "", None)?.login);
         Ok(Arc::new(Live {
-            client: client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?,
-            builder: Account::new(&self.account, &token)?,
+            client: client(self.ca.as_deref())?,
+            builder,
+            hidden,
             url: self.url.clone(),
             key: self.key.clone(),
             token,
@@ -158,6 +151,7 @@ impl Spec for Twilio {
 struct Live {
     client: Client,
     builder: Account,
+    hidden: Hidden,
     url: Url,
     /// An API key to log in with in place of the account.
     key: Option<String>,
@@ -325,8 +319,7 @@ impl Live {
     }
 
     fn clean(&self, text: String) -> String {
-        let text = if self.token.is_empty() { text } else { text.replace(&self.token, "***") };
-        one_line(&text, SAID_MAX)
+        one_line(&self.hidden.cut(text), SAID_MAX)
     }
 }
 

@@ -11,8 +11,12 @@
 mod crash;
 mod email;
 mod fake;
+#[path = "../fakes/mod.rs"]
+mod fakes;
 mod http;
 mod hub;
 mod ledger;
 mod orders;
+mod presets;
 mod programs;
+mod twilio;
