@@ -4,6 +4,7 @@
 //! only to this machine, and only if asked for. 4yz is later, 5yz is never (RFC 5321, § 4.2.1).
 
 mod draft;
+mod wire;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,13 +13,11 @@ use std::time::Duration;
 
 use lettre::address::Address;
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use pipe::config::{Secret, Settings};
 use reqwest::Url;
 
 use self::draft::Draft;
+use self::wire::{Trouble, Wire};
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying};
 use crate::call::{Call, one_line};
 
@@ -26,8 +25,6 @@ use crate::call::{Call, one_line};
 pub const KIND: Kind =
     Kind { name: "email", repeatable: true, timeout: Duration::from_secs(60), changes_machines: false, read };
 
-/// How long the server may take for one command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Stands for the domain of a sender that has none (RFC 2919, § 2).
 const NO_DOMAIN: &str = "localhost";
 
@@ -128,28 +125,13 @@ fn is_loopback(host: &str) -> bool {
 impl Spec for Email {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let server = &self.server;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host.as_str())
-            .port(server.port)
-            .timeout(Some(COMMAND_TIMEOUT));
-        if server.security != Security::Plain {
-            let mut tls = TlsParameters::builder(server.host.clone());
-            for pem in crate::roots::extra(server.ca.as_deref())? {
-                let certificate = Certificate::from_pem(&pem.bytes);
-                let bad = |_| format!("{} holds no certificates", pem.path.display());
-                tls = tls.add_root_certificate(certificate.map_err(bad)?);
-            }
-            let tls = tls.build_rustls().map_err(|e| format!("no TLS for {}: {e}", server.host))?;
-            builder = builder.tls(match server.security {
-                Security::Tls => Tls::Wrapper(tls),
-                _ => Tls::Required(tls),
-            });
-        }
-        if let Some((user, password)) = &server.login {
-            builder = builder.credentials(Credentials::new(user.clone(), opening.secret(password, STAND_IN)?));
-        }
+        let login = match &server.login {
+            Some((user, password)) => Some((user.clone(), opening.secret(password, STAND_IN)?)),
+            None => None,
+        };
         let scheme = if server.security == Security::Tls { "smtps" } else { "smtp" };
         Ok(Arc::new(Live {
-            transport: builder.build(),
+            wire: Wire::new(server, login)?,
             server: format!("{scheme}://{}:{}", server.host, server.port),
             domain: domain(&self.from),
             from: self.from.clone(),
@@ -159,7 +141,7 @@ impl Spec for Email {
 }
 
 struct Live {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    wire: Wire,
     server: String,
     /// The sender's, in ASCII.
     domain: String,
@@ -196,9 +178,10 @@ impl Action for Live {
                 Ok(message) => message,
                 Err(why) => return Answer::never(None, why),
             };
-            let error = match self.transport.send(message).await {
-                Ok(_) => return Answer::done(Some(250)),
-                Err(error) => error,
+            let error = match self.wire.send(message.envelope(), &message.formatted()).await {
+                Ok(()) => return Answer::done(Some(250)),
+                Err(Trouble::Unreached(why)) => return Answer::later(None, why),
+                Err(Trouble::Smtp(error)) => error,
             };
             let status = error.status().map(|code| i64::from(u16::from(code)));
             let text = plain(&error);
@@ -229,11 +212,10 @@ impl Action for Live {
     /// Connects and logs in; no mail is begun.
     fn online(&self) -> Option<Trying<'_>> {
         Some(Box::pin(async move {
-            match self.transport.test_connection().await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("the server does not answer as it should".to_owned()),
-                Err(error) => Err(plain(&error)),
-            }
+            self.wire.greet().await.map_err(|trouble| match trouble {
+                Trouble::Unreached(why) => why,
+                Trouble::Smtp(error) => plain(&error),
+            })
         }))
     }
 }

@@ -125,6 +125,20 @@ fn a_server_in_trouble_gets_each_mail_and_knows_a_repeat() {
     assert_eq!(keys.len(), 4, "what came twice has one Message-ID");
 }
 
+/// A greeting without end fills no memory: it is cut after a mebibyte, long before the try's time is over.
+#[test]
+fn a_server_that_never_stops_talking_is_cut_off() {
+    let fake = Smtp::start(LOGIN, vec![Trouble::Flood]);
+    let hub = hub(&fake, LOGIN, "");
+    let mut call = call(&fresh(&new_id(), &["mail"]), None, None);
+    call.target = "ada@example.com".to_owned();
+    let opened = Opened::new(&hub, "mail", false);
+    let (begun, answer) = (Instant::now(), opened.send(&call));
+    assert!(matches!(answer.verdict, Verdict::Later { .. }) && answer.error.contains("1048576"), "{answer:?}");
+    assert!(begun.elapsed().as_secs() < 10);
+    assert_eq!(opened.send(&call).verdict, Verdict::Done);
+}
+
 #[test]
 fn a_crash_between_mail_and_answer_sends_it_again_under_the_same_id() {
     let fake = Smtp::start(LOGIN, vec![Trouble::Hang]);
