@@ -6,6 +6,7 @@ use act::actions::Verdict;
 use act::told::Phase;
 use pipe::Exit;
 
+use crate::conditions::{closing, titled};
 use crate::fakes::smtp::{Rules, Smtp, Tls, Trouble};
 use crate::hub::{How, Hub, fresh, new_id};
 use crate::presets::{Opened, call};
@@ -97,6 +98,14 @@ fn tls_from_the_first_byte_or_by_starttls_and_to_nobody_else() {
         good.feed(&[fresh(&new_id(), &["mail"])]);
         good.run();
         assert!(fake.got().len() == 2 && fake.got().iter().all(|mail| mail.secret && mail.known), "{tls:?}");
+        let elsewhere = hub(&fake, rules, "give_up = \"3s\"");
+        let text = std::fs::read_to_string(elsewhere.dir.path().join("pipeline.toml")).unwrap();
+        let text = text.replace("//localhost", "//127.0.0.1");
+        let mut elsewhere = elsewhere;
+        elsewhere.set_actions(text.split_once("hub.example.com\"\n").unwrap().1);
+        elsewhere.feed(&[fresh(&new_id(), &["mail"])]);
+        elsewhere.run();
+        assert_eq!((fake.got().len(), elsewhere.dead().len()), (2, 2), "the certificate is of another name");
         // Somebody else's certificate.
         let other = Smtp::start(rules, vec![]);
         let bad = hub(&other, rules, "give_up = \"3s\"");
@@ -192,6 +201,33 @@ fn an_incident_is_a_thread() {
     assert!(got[2].text().starts_with("Closed. 3 matches from 2026-11-21T19:00:00.000Z to"), "{}", got[2].text());
     let link = "https://hub.example.com/incidents/00112233445566778899";
     assert!(got[1].html().contains(link) && got[1].text().contains(link));
+}
+
+/// The same through the queue, from the match to the mail box.
+#[test]
+fn a_digest_is_one_mail_and_an_incident_one_thread() {
+    let fake = Smtp::start(LOGIN, vec![]);
+    let digest = hub(&fake, LOGIN, "to = \"ada\"\ndigest = \"2m\"");
+    let ids: Vec<String> = (0..60).map(|_| new_id()).collect();
+    digest.feed(&ids.iter().map(|id| fresh(id, &["mail"])).collect::<Vec<_>>());
+    digest.run();
+    let got = fake.got();
+    assert_eq!((got.len(), got[0].header("Subject")), (1, vec!["60 matches of usb".to_owned()]));
+    let list = got[0].html();
+    assert_eq!((list.matches("<tr>").count(), list.contains("and 10 more")), (50, true), "{list}");
+    assert!(list.contains(&format!("<a href=\"https://hub.example.com/events/{}\">USB &lt;b&gt; &amp; *", ids[49])));
+
+    let fake = Smtp::start(LOGIN, vec![Trouble::Reset, Trouble::Rcpt("451 4.3.0 later")]);
+    let until = "\n[probe.usb]\nfilter = \"true\"\nact = [\"mail\"]\nuntil = \"false\"";
+    let incident = hub(&fake, LOGIN, &format!("to = \"ada\"\n{until}"));
+    let line = |title: &str| titled(&fresh(&new_id(), &["mail"]), title);
+    incident.feed(&[line("off"), line("worse"), closing(&line("on"))]);
+    assert_eq!(incident.run(), Exit::Done);
+    let got = fake.got();
+    let subjects: Vec<String> = got.iter().map(|mail| mail.header("Subject").remove(0)).collect();
+    assert_eq!(subjects, ["off", "Changed: worse", "Closed: on"]);
+    let root = got[0].header("Message-ID");
+    assert!(got[1..].iter().all(|mail| mail.header("References") == root), "{root:?}");
 }
 
 /// A title and a body of a megabyte each, made to break out of every form.
