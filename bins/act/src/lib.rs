@@ -5,10 +5,14 @@
 //! never silently none. What is *not* here: choosing matches (`filter`), and the loop that commits (`pipe`).
 
 pub mod actions;
+pub mod brakes;
 pub mod call;
 mod cli;
+pub mod conditions;
 pub mod conf;
 pub mod dead;
+mod digests;
+pub mod incidents;
 pub mod jq;
 pub mod lanes;
 pub mod ledger;
@@ -17,6 +21,7 @@ pub mod orders;
 pub mod outcome;
 pub mod preset;
 pub mod queue;
+mod quiet;
 pub mod retry;
 mod roots;
 pub mod stage;
@@ -25,6 +30,6 @@ pub mod trial;
 
 pub use actions::{Texts, texts_at, texts_through};
 pub use cli::{Args, run};
-pub use conf::check;
+pub use conf::{check, check_online};
 pub use queue::Mode;
 pub use stage::{Act, Options};

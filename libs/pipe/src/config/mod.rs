@@ -26,7 +26,7 @@ pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
-pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope};
+pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
 pub use words::{Secret, is_name, parse_duration, parse_size};
