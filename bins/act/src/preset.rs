@@ -15,7 +15,14 @@ use keys::Key;
 /// Presets that ship, by name.
 const SHIPPED: &[(&str, &str)] = &[
     // presets: begin
+    ("google-chat", include_str!("../presets/google-chat.toml")),
+    ("ntfy", include_str!("../presets/ntfy.toml")),
+    ("pagerduty", include_str!("../presets/pagerduty.toml")),
+    ("pagerduty-change", include_str!("../presets/pagerduty-change.toml")),
+    ("pushover", include_str!("../presets/pushover.toml")),
     ("slack", include_str!("../presets/slack.toml")),
+    ("slack-bot", include_str!("../presets/slack-bot.toml")),
+    ("teams", include_str!("../presets/teams.toml")),
     // presets: end
 ];
 

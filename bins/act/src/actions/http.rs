@@ -40,7 +40,8 @@ struct Http {
     basic: Option<(Filling, Filling)>,
     hmac: Option<(String, Secret)>,
     ca: Option<PathBuf>,
-    limits: BTreeMap<String, Limit>,
+    /// Those of a preset.
+    limits: Option<BTreeMap<String, Limit>>,
     said: Said,
 }
 
@@ -88,7 +89,7 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
         hmac,
         ca: settings.path("ca"),
         said: keys::read(settings, &preset, reading.config),
-        limits: preset.limits,
+        limits: reading.preset.as_ref().map(|preset| preset.limits.clone()),
         url: url?,
     }))
 }

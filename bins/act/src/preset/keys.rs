@@ -171,10 +171,9 @@ pub fn read(settings: &mut Settings, preset: &Preset, config: &Config) -> Said {
     }
     if let Some(channel) = preset.to {
         let optional = preset.keys.values().any(|key| key.or.as_deref() == Some("to"));
-        if !settings.has("to") && !optional {
-            settings.fail("", "needs the key `to`");
+        if settings.has("to") || !optional {
+            said.people = people(settings, config, channel);
         }
-        said.people = people(settings, config, channel);
     }
     said
 }
@@ -206,23 +205,18 @@ fn plain(settings: &mut Settings, name: &str, key: &Key) -> Option<Value> {
     }
 }
 
-/// The people of `to`: by the name of the contact, else by the address that stands there.
+/// The people of `to`, each with where they are reached.
 fn people(settings: &mut Settings, config: &Config, channel: Channel) -> Vec<(String, Secret)> {
-    if !settings.has("to") {
-        return Vec::new();
-    }
-    let literal =
+    let open =
         |person: Person<String>| (person.contact.unwrap_or_else(|| person.at.clone()), Secret::Literal(person.at));
-    let mut all: Vec<(String, Secret)> = match channel {
-        Channel::Email => config.people(settings, &EMAIL).into_iter().map(literal).collect(),
-        Channel::Phone => config.people(settings, &PHONE).into_iter().map(literal).collect(),
+    match channel {
+        Channel::Email => config.people(settings, &EMAIL).into_iter().map(open).collect(),
+        Channel::Phone => config.people(settings, &PHONE).into_iter().map(open).collect(),
+        // A key is never written out, so that each has a contact's name.
         Channel::Push => {
-            let named = |person: Person<Secret>| Some((person.contact?, person.at));
-            config.people(settings, &PUSH).into_iter().filter_map(named).collect()
+            config.people(settings, &PUSH).into_iter().filter_map(|person| Some((person.contact?, person.at))).collect()
         }
-    };
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    all
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ pub trait Service: Send {
     fn answer(&mut self, request: &Request) -> Reply;
 }
 
+impl Service for Box<dyn Service> {
+    fn answer(&mut self, request: &Request) -> Reply {
+        (**self).answer(request)
+    }
+}
+
 /// What happens instead of an answer of the service; it hears nothing of it.
 #[derive(Debug, Clone)]
 pub enum Trouble {
@@ -51,8 +57,10 @@ pub enum Trouble {
     Reset,
     /// 503 with a body that has no end.
     Flood,
-    /// The service does as it is asked, and its answer is lost.
+    /// The service does as it is asked, and its answer is lost with the connection.
     Lost,
+    /// The service does as it is asked, and does not answer.
+    Mute,
 }
 
 /// A service on a port of this machine.
@@ -179,7 +187,7 @@ impl Fake {
         };
         let reply = {
             let mut state = self.state();
-            let heard = matches!(trouble, None | Some(Trouble::Lost));
+            let heard = matches!(trouble, None | Some(Trouble::Lost | Trouble::Mute));
             let reply = heard.then(|| state.service.answer(&request));
             if state.loud {
                 let said = reply.as_ref().map_or("-".to_owned(), |r| format!("{} {}", r.status, r.body));
@@ -191,7 +199,7 @@ impl Fake {
         match (trouble, reply) {
             (None, Some(reply)) | (Some(Trouble::Say(reply)), _) => write(&mut stream, &reply),
             (Some(Trouble::Flood), _) => flood(&mut stream),
-            (Some(Trouble::Hang), _) => {
+            (Some(Trouble::Hang | Trouble::Mute), _) => {
                 std::thread::sleep(Duration::from_secs(60));
                 None
             }

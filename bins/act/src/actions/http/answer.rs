@@ -62,8 +62,9 @@ impl Live {
         if !later {
             return Answer::never(number, error);
         }
+        // `X-RateLimit-Reset` and its like are times of the real clock.
         let asked = match &step.after {
-            Some(program) => self.jq.one(program, view, now).await.ok().and_then(|made| seconds(&made)),
+            Some(program) => self.jq.one(program, view, Time::now().ms()).await.ok().and_then(|made| seconds(&made)),
             None => None,
         };
         let verdict = Verdict::Later { after: asked.or(after), unsure: false };

@@ -26,7 +26,8 @@ pub struct Live {
     pub(super) headers: HeaderMap,
     pub(super) steps: Steps,
     pub(super) form: bool,
-    pub(super) limits: BTreeMap<String, Limit>,
+    /// Those of a preset.
+    pub(super) limits: Option<BTreeMap<String, Limit>>,
     pub(super) hmac: Option<(String, Vec<u8>)>,
     pub(super) hidden: Hidden,
     pub(super) set: Map<String, Value>,
@@ -150,7 +151,7 @@ impl Live {
         let method = step.method.clone().unwrap_or(Method::POST);
         let bodiless = matches!(method, Method::GET | Method::DELETE);
         let body = match self.run("body", &step.body, &seen, now).await? {
-            Some(made) => Some(request::body(made, &self.limits, self.form)?),
+            Some(made) => Some(request::body(made, self.limits.as_ref(), self.form)?),
             None => line.filter(|_| !bodiless).map(<[u8]>::to_vec),
         };
         Ok(Made { method, url, body })

@@ -25,7 +25,9 @@ impl Spec for Http {
         let mut hidden = Hidden::default();
         let text = opening.secret(&self.url, URL_STAND_IN)?;
         let url = parse_url(text.trim()).map_err(|why| format!("`url` {why}"))?;
-        let address_only = self.steps.address_only() && url.query().is_none() && url.username().is_empty();
+        // A webhook's URL is a secret; that of a service, to which each request adds its path, is an address.
+        let bare = url.query().is_none() && url.username().is_empty() && url.password().is_none();
+        let address_only = bare && (self.steps.address_only() || url.path() == "/");
         if !address_only {
             hidden.add_url(text.trim(), &url);
         }

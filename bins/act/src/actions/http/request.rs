@@ -7,7 +7,7 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use crate::call::{cut, quoted};
+use crate::call::{cut, lines, quoted};
 use crate::preset::Limit;
 
 /// The longest URL that is sent, in bytes: what servers commonly take.
@@ -40,15 +40,19 @@ pub fn address(url: &Url, path: Option<&[u8]>, query: Option<&[u8]>) -> Result<U
     Ok(url)
 }
 
-/// The body cut at the service's limits, as JSON or as a form.
-pub fn body(made: Vec<u8>, limits: &BTreeMap<String, Limit>, form: bool) -> Result<Vec<u8>, String> {
+/// The body as JSON or as a form; that of a preset without characters that steer, cut at the service's limits.
+pub fn body(made: Vec<u8>, limits: Option<&BTreeMap<String, Limit>>, form: bool) -> Result<Vec<u8>, String> {
     if made == b"null" {
         return Err("`body` gave null".into());
     }
-    if limits.is_empty() && !form {
+    if limits.is_none() && !form {
         return Ok(made);
     }
     let mut value: Value = serde_json::from_slice(&made).map_err(|e| format!("`body`: {e}"))?;
+    if limits.is_some() {
+        value = tame(value);
+    }
+    let limits = limits.into_iter().flatten();
     for (key, limit) in limits {
         if let Some(Value::String(text)) = inside(&mut value, key) {
             *text = match limit {
@@ -63,6 +67,16 @@ pub fn body(made: Vec<u8>, limits: &BTreeMap<String, Limit>, form: bool) -> Resu
             pairs(all).map(String::into_bytes).map_err(|key| format!("`body`: `{key}` is no string"))
         }
         (true, _) => Err("`body` gave no object, which a form is made of".into()),
+    }
+}
+
+/// What a preset sends is for people to read: nothing in it steers a terminal or turns the direction of writing.
+fn tame(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains(event::steers) => Value::String(lines(&text)),
+        Value::Array(all) => all.into_iter().map(tame).collect(),
+        Value::Object(all) => Value::Object(all.into_iter().map(|(key, value)| (lines(&key), tame(value))).collect()),
+        other => other,
     }
 }
 
@@ -158,7 +172,7 @@ mod tests {
             ("c.1".to_owned(), Limit::Bytes { bytes: 6 }),
             ("d".to_owned(), Limit::Chars(1)),
         ]);
-        let text = |made: &str, form| body(made.into(), &limits, form).map(|b| String::from_utf8(b).unwrap());
+        let text = |made: &str, form| body(made.into(), Some(&limits), form).map(|b| String::from_utf8(b).unwrap());
         assert_eq!(
             text(r#"{"a":{"b":"äöüß"},"c":["xxxxxxx","éééé"]}"#, false).unwrap(),
             r#"{"a":{"b":"äö…"},"c":["xxxxxxx","é…"]}"#
@@ -167,6 +181,7 @@ mod tests {
             text(r#"{"d":"xyz","e f":"1&2 é","n":null,"i":5}"#, true).unwrap(),
             "d=%E2%80%A6&e%20f=1%262%20%C3%A9&i=5"
         );
+        assert_eq!(text("{\"x\":[\"a\\u202eb\\r\\nc\"]}", false).unwrap(), "{\"x\":[\"ab\\nc\"]}");
         assert_eq!(text("[1]", true).unwrap_err(), "`body` gave no object, which a form is made of");
         assert_eq!(text("null", false).unwrap_err(), "`body` gave null");
     }
