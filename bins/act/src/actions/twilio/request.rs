@@ -1,7 +1,11 @@
 //! The request as Twilio's crate builds it: path, login and form. Sending it is our own client's work, which has time
 //! limits, certificates and an address of our choice.
 
-use twilio_async::{Execute, SendMsg, Twilio, encode_pairs};
+#[cfg_attr(feature = "twilio-async", path = "request/by_crate.rs")]
+#[cfg_attr(not(feature = "twilio-async"), path = "request/by_hand.rs")]
+mod builder;
+
+pub use builder::Account;
 
 /// Who sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,50 +27,12 @@ pub struct Built {
     pub form: String,
 }
 
-/// An account, ready to build requests.
-pub struct Account {
-    twilio: Twilio,
-}
-
-impl Account {
-    /// The error says nothing of the token.
-    pub fn new(account: &str, token: &str) -> Result<Self, String> {
-        let twilio = Twilio::new(account, token).map_err(|_| "no login can be made of account and token")?;
-        Ok(Self { twilio })
-    }
-
-    /// `POST …/Messages.json`.
-    pub fn message(&self, sender: &Sender, to: &str, body: &str, callback: Option<&str>) -> Result<Built, String> {
-        let (message, mut form) = match sender {
-            Sender::From(from) => {
-                let message = self.twilio.send_msg(from, to, body);
-                let form = message.msg.to_string();
-                (message, form)
-            }
-            Sender::Service(service) => {
-                let form = encode_pairs([("To", to), ("MessagingServiceSid", service), ("Body", body)]);
-                (self.twilio.send_msg("", to, body), form.unwrap_or_default())
-            }
-        };
-        if let Some(more) = callback.and_then(|url| encode_pairs([("StatusCallback", url)])) {
-            form.push_str(&format!("&{more}"));
-        }
-        built(&message, form)
-    }
-}
-
-fn built(message: &SendMsg<'_>, form: String) -> Result<Built, String> {
-    let method = "POST".parse().map_err(|_| "no method")?;
-    let request = message.request(method, "Messages.json", Some(form.clone())).map_err(|_| "no request can be made")?;
-    let login = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    Ok(Built { path: request.uri().path().to_owned(), login: login.ok_or("no login")?.to_owned(), form })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
 
+    /// The same with and without the crate.
     #[test]
     fn the_request_is_as_documented() {
         let account = Account::new("AC0", "pass:word").unwrap();
