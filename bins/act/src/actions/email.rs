@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::address::Address;
 use lettre::message::{Mailbox, Message};
 use pipe::config::{Secret, Settings};
@@ -18,6 +20,7 @@ use reqwest::Url;
 
 use self::draft::Draft;
 use self::wire::{Trouble, Wire};
+use super::http::hidden::Hidden;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying};
 use crate::call::{Call, one_line};
 
@@ -125,13 +128,22 @@ fn is_loopback(host: &str) -> bool {
 impl Spec for Email {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let server = &self.server;
+        let mut hidden = Hidden::default();
         let login = match &server.login {
             Some((user, password)) => Some((user.clone(), opening.secret(password, STAND_IN)?)),
             None => None,
         };
+        if let Some((user, password)) = &login {
+            // In every form in which it is said to the server, which might repeat it.
+            for said in [password.clone(), STANDARD.encode(password), STANDARD.encode(format!("\0{user}\0{password}"))]
+            {
+                hidden.add(&said);
+            }
+        }
         let scheme = if server.security == Security::Tls { "smtps" } else { "smtp" };
         Ok(Arc::new(Live {
             wire: Wire::new(server, login)?,
+            hidden,
             server: format!("{scheme}://{}:{}", server.host, server.port),
             domain: domain(&self.from),
             from: self.from.clone(),
@@ -142,6 +154,7 @@ impl Spec for Email {
 
 struct Live {
     wire: Wire,
+    hidden: Hidden,
     server: String,
     /// The sender's, in ASCII.
     domain: String,
@@ -165,6 +178,20 @@ impl Live {
         let to: Address = call.target.parse().map_err(|_| format!("`{}` is no mail address", call.target))?;
         self.draft(call).message(&self.from, Mailbox::new(None, to))
     }
+
+    /// The words of an error and its causes.
+    fn plain(&self, error: &lettre::transport::smtp::Error) -> String {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            if !text.contains(&inner_text) {
+                text.push_str(&format!(": {inner_text}"));
+            }
+            cause = inner.source();
+        }
+        one_line(&self.hidden.cut(text), 200)
+    }
 }
 
 impl Action for Live {
@@ -184,7 +211,7 @@ impl Action for Live {
                 Err(Trouble::Smtp(error)) => error,
             };
             let status = error.status().map(|code| i64::from(u16::from(code)));
-            let text = plain(&error);
+            let text = self.plain(&error);
             if error.is_permanent() {
                 Answer::never(status, text)
             } else if error.is_transient() {
@@ -214,23 +241,10 @@ impl Action for Live {
         Some(Box::pin(async move {
             self.wire.greet().await.map_err(|trouble| match trouble {
                 Trouble::Unreached(why) => why,
-                Trouble::Smtp(error) => plain(&error),
+                Trouble::Smtp(error) => self.plain(&error),
             })
         }))
     }
-}
-
-fn plain(error: &lettre::transport::smtp::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(&format!(": {inner_text}"));
-        }
-        cause = inner.source();
-    }
-    one_line(&text, 200)
 }
 
 #[cfg(test)]

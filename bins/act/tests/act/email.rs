@@ -172,6 +172,11 @@ fn a_wrong_password_is_told_and_not_shown() {
     assert!(lines.contains("\"status\":535") && lines.contains("wrong user or password"), "{lines}");
     let plain = "AGh1YgBwYXNzd29yZC1vZi1odWI=";
     assert!(!lines.contains("password-of-hub") && !lines.contains(plain), "{lines}");
+    let echo = Smtp::start(LOGIN, vec![Trouble::Rcpt("550 you said password-of-hub AGh1YgBwYXNzd29yZC1vZi1odWI=")]);
+    let echoed = self::hub(&echo, LOGIN, "to = \"ada\"");
+    echoed.feed(&[fresh(&new_id(), &["mail"])]);
+    echoed.run();
+    assert!(echoed.dead()[0]["error"].as_str().unwrap().contains("you said *** ***"), "{:?}", echoed.dead());
     let said = Opened::new(&hub, "mail", false).online().unwrap().unwrap_err();
     assert!(said.contains("wrong user or password") && !said.contains("password-of-hub"), "{said}");
     let good = Smtp::start(LOGIN, vec![]);

@@ -218,6 +218,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_machine_is_text_too() {
+        let evil = "<script>\\r\\n\\u202e</pre>";
+        let line = LINE.replace(",CONTEXT", "").replace("ada-mbp", evil).replace("\\u001b[31m", evil);
+        let draft = Draft::of(&call(&line), "example.com");
+        assert!(!draft.html.contains("<script") && !draft.html.contains('\u{202e}'), "{}", draft.html);
+        assert_eq!(draft.html.matches("</pre>").count(), 1);
+        assert_eq!(draft.subject, "usb on <script>  </pre>");
+    }
+
+    #[test]
     fn every_way_on_is_linked() {
         let draft = Draft::of(&with("{}"), "example.com");
         let links = "-- \nMachine: https://hub/machines/ada-mbp\nEvent: https://hub/events/e1\n\
