@@ -22,7 +22,7 @@ pub struct Args {
     /// Actions of the configuration, done for every line; none: what the probes of each match say
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Kind of an action without configuration: http, slack, email, exec, file
+    /// Kind of an action without configuration: email, twilio, exec, file, http, or a preset such as slack
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
     /// A setting of that action; may be repeated

@@ -3,30 +3,33 @@
 //! TLS always: `smtps://` from the first byte (465), `smtp://` with STARTTLS, which must succeed (587). Plain text goes
 //! only to this machine, and only if asked for. 4yz is later, 5yz is never (RFC 5321, § 4.2.1).
 
+mod draft;
+mod wire;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::address::Address;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use pipe::config::{Secret, Settings};
 use reqwest::Url;
-use serde_json::json;
 
-use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
+use self::draft::Draft;
+use self::wire::{Trouble, Wire};
+use super::http::hidden::Hidden;
+use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying};
 use crate::call::{Call, one_line};
 
 /// The kind.
 pub const KIND: Kind =
     Kind { name: "email", repeatable: true, timeout: Duration::from_secs(60), changes_machines: false, read };
 
-/// How long the server may take for one command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Stands for the domain of a sender that has none (RFC 2919, § 2).
+const NO_DOMAIN: &str = "localhost";
 
 struct Email {
     server: Server,
@@ -125,48 +128,69 @@ fn is_loopback(host: &str) -> bool {
 impl Spec for Email {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let server = &self.server;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host.as_str())
-            .port(server.port)
-            .timeout(Some(COMMAND_TIMEOUT));
-        if server.security != Security::Plain {
-            let mut tls = TlsParameters::builder(server.host.clone());
-            for pem in crate::roots::extra(server.ca.as_deref())? {
-                let certificate = Certificate::from_pem(&pem.bytes);
-                let bad = |_| format!("{} holds no certificates", pem.path.display());
-                tls = tls.add_root_certificate(certificate.map_err(bad)?);
+        let mut hidden = Hidden::default();
+        let login = match &server.login {
+            Some((user, password)) => Some((user.clone(), opening.secret(password, STAND_IN)?)),
+            None => None,
+        };
+        if let Some((user, password)) = &login {
+            // In every form in which it is said to the server, which might repeat it.
+            for said in [password.clone(), STANDARD.encode(password), STANDARD.encode(format!("\0{user}\0{password}"))]
+            {
+                hidden.add(&said);
             }
-            let tls = tls.build_rustls().map_err(|e| format!("no TLS for {}: {e}", server.host))?;
-            builder = builder.tls(match server.security {
-                Security::Tls => Tls::Wrapper(tls),
-                _ => Tls::Required(tls),
-            });
         }
-        if let Some((user, password)) = &server.login {
-            builder = builder.credentials(Credentials::new(user.clone(), opening.secret(password, STAND_IN)?));
-        }
-        Ok(Arc::new(Live { transport: builder.build(), from: self.from.clone(), to: self.to.clone() }))
+        let scheme = if server.security == Security::Tls { "smtps" } else { "smtp" };
+        Ok(Arc::new(Live {
+            wire: Wire::new(server, login)?,
+            hidden,
+            server: format!("{scheme}://{}:{}", server.host, server.port),
+            domain: domain(&self.from),
+            from: self.from.clone(),
+            to: self.to.clone(),
+        }))
     }
 }
 
 struct Live {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    wire: Wire,
+    hidden: Hidden,
+    server: String,
+    /// The sender's, in ASCII.
+    domain: String,
     from: Mailbox,
     to: Vec<String>,
 }
 
+/// Of an address the domain, in the form that headers take.
+fn domain(of: &Mailbox) -> String {
+    let url = Url::parse(&format!("http://{}/", of.email.domain())).ok();
+    let host = url.as_ref().and_then(Url::domain).filter(|host| host.is_ascii());
+    host.unwrap_or(NO_DOMAIN).to_owned()
+}
+
 impl Live {
+    fn draft(&self, call: &Call) -> Draft {
+        Draft::of(call, &self.domain)
+    }
+
     fn message(&self, call: &Call) -> Result<Message, String> {
         let to: Address = call.target.parse().map_err(|_| format!("`{}` is no mail address", call.target))?;
-        let auto = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
-        Message::builder()
-            .from(self.from.clone())
-            .to(Mailbox::new(None, to))
-            .subject(call.title())
-            .message_id(Some(format!("<{}@{}>", call.key, self.from.email.domain())))
-            .raw_header(auto)
-            .header(ContentType::TEXT_PLAIN)
-            .body(call.text())
-            .map_err(|e| format!("no mail can be made of it: {e}"))
+        self.draft(call).message(&self.from, Mailbox::new(None, to))
+    }
+
+    /// The words of an error and its causes.
+    fn plain(&self, error: &lettre::transport::smtp::Error) -> String {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            if !text.contains(&inner_text) {
+                text.push_str(&format!(": {inner_text}"));
+            }
+            cause = inner.source();
+        }
+        one_line(&self.hidden.cut(text), 200)
     }
 }
 
@@ -181,12 +205,13 @@ impl Action for Live {
                 Ok(message) => message,
                 Err(why) => return Answer::never(None, why),
             };
-            let error = match self.transport.send(message).await {
-                Ok(_) => return Answer::done(Some(250)),
-                Err(error) => error,
+            let error = match self.wire.send(message.envelope(), &message.formatted()).await {
+                Ok(()) => return Answer::done(Some(250)),
+                Err(Trouble::Unreached(why)) => return Answer::later(None, why),
+                Err(Trouble::Smtp(error)) => error,
             };
             let status = error.status().map(|code| i64::from(u16::from(code)));
-            let text = plain(&error);
+            let text = self.plain(&error);
             if error.is_permanent() {
                 Answer::never(status, text)
             } else if error.is_transient() {
@@ -203,23 +228,23 @@ impl Action for Live {
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
             self.message(call)?;
-            let (from, id) = (self.from.to_string(), &call.key);
-            Ok(json!({"from": from, "to": call.target, "subject": call.title(), "message_id": id, "body": call.text()}))
+            let mut shown = self.draft(call).show(&self.from.to_string(), &call.target);
+            if let Some(map) = shown.as_object_mut() {
+                map.insert("server".into(), self.server.clone().into());
+            }
+            Ok(shown)
         })
     }
-}
 
-fn plain(error: &lettre::transport::smtp::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(&format!(": {inner_text}"));
-        }
-        cause = inner.source();
+    /// Connects and logs in; no mail is begun.
+    fn online(&self) -> Option<Trying<'_>> {
+        Some(Box::pin(async move {
+            self.wire.greet().await.map_err(|trouble| match trouble {
+                Trouble::Unreached(why) => why,
+                Trouble::Smtp(error) => self.plain(&error),
+            })
+        }))
     }
-    one_line(&text, 200)
 }
 
 #[cfg(test)]

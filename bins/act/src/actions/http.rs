@@ -5,9 +5,9 @@
 //! are read. Secrets (the URL among them, where it is not a mere address) stand in no error, log or dry run.
 
 mod answer;
-mod hidden;
+pub(super) mod hidden;
 mod live;
-mod open;
+pub(super) mod open;
 mod request;
 mod steps;
 

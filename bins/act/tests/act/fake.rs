@@ -1,4 +1,4 @@
-//! Local servers: HTTP and SMTP, strict about what they are sent.
+//! A local HTTP server, strict about what it is sent.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -104,103 +104,6 @@ impl Http {
             Say::Close => {}
         }
         Some(())
-    }
-}
-
-/// One mail as it came.
-#[derive(Debug, Clone, Default)]
-pub struct Mail {
-    pub from: String,
-    pub to: Vec<String>,
-    pub login: Option<String>,
-    pub data: String,
-}
-
-impl Mail {
-    pub fn header(&self, name: &str) -> Vec<String> {
-        let (head, _) = self.data.split_once("\r\n\r\n").unwrap();
-        let unfolded = head.replace("\r\n ", " ");
-        let prefix = format!("{name}: ");
-        unfolded.split("\r\n").filter_map(|l| l.strip_prefix(&prefix)).map(str::to_owned).collect()
-    }
-}
-
-#[derive(Clone)]
-pub struct Smtp {
-    pub url: String,
-    pub got: Arc<Mutex<Vec<Mail>>>,
-    /// Answers to RCPT TO, in order; then 250.
-    rcpt: Arc<Mutex<Vec<&'static str>>>,
-}
-
-impl Smtp {
-    pub fn start(rcpt: Vec<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("smtp://{}", listener.local_addr().unwrap());
-        let fake = Self { url, got: Arc::default(), rcpt: Arc::new(Mutex::new(rcpt)) };
-        let server = fake.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let server = server.clone();
-                std::thread::spawn(move || server.serve(stream));
-            }
-        });
-        fake
-    }
-
-    pub fn got(&self) -> Vec<Mail> {
-        self.got.lock().unwrap().clone()
-    }
-
-    fn serve(&self, mut stream: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut mail = Mail::default();
-        write!(stream, "220 fake ESMTP\r\n").ok()?;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let line = line.strip_suffix("\r\n").expect("lines end in CRLF").to_owned();
-            let answer = match line.split_once([' ', ':']).map_or(line.as_str(), |(verb, _)| verb) {
-                "EHLO" => "250-fake\r\n250-8BITMIME\r\n250 AUTH PLAIN",
-                "AUTH" => {
-                    mail.login = Some(line);
-                    "235 ok"
-                }
-                "MAIL" => {
-                    mail.from = line;
-                    "250 ok"
-                }
-                "RCPT" => {
-                    let mut rcpt = self.rcpt.lock().unwrap();
-                    let answer = if rcpt.is_empty() { "250 ok" } else { rcpt.remove(0) };
-                    if answer.starts_with("250") {
-                        mail.to.push(line);
-                    }
-                    answer
-                }
-                "DATA" => {
-                    write!(stream, "354 go\r\n").ok()?;
-                    while !mail.data.ends_with("\r\n.\r\n") {
-                        let mut text = String::new();
-                        if reader.read_line(&mut text).ok()? == 0 {
-                            return None;
-                        }
-                        mail.data.push_str(&text);
-                    }
-                    self.got.lock().unwrap().push(std::mem::take(&mut mail));
-                    "250 taken"
-                }
-                "QUIT" => {
-                    write!(stream, "221 bye\r\n").ok()?;
-                    return None;
-                }
-                "RSET" | "NOOP" => "250 ok",
-                _ => "500 what?",
-            };
-            write!(stream, "{answer}\r\n").ok()?;
-        }
     }
 }
 

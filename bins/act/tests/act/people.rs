@@ -5,7 +5,7 @@ use act::told::Phase;
 use serde_json::{Value, json};
 
 use crate::every::rows::rows;
-use crate::fakes::{Fake, Request, pagerduty, slack};
+use crate::fakes::{Fake, Request, pagerduty, slack, twilio};
 use crate::hub::{Hub, fresh};
 use crate::presets::{Opened, call};
 
@@ -89,6 +89,7 @@ fn credentials_are_tried_where_a_service_has_a_way() {
             "slack-bot" => assert_eq!(told, ["POST /api/auth.test"]),
             "ntfy" => assert_eq!(told, ["GET /v1/account"]),
             "pushover" => assert_eq!(told, ["POST /1/users/validate.json"]),
+            "twilio" => assert_eq!(told, [format!("GET /2010-04-01/Accounts/{}/Messages.json", twilio::ACCOUNT)]),
             _ => assert!(tried.is_none() && told.is_empty(), "{}", row.name),
         }
         let Some(tried) = tried else { continue };

@@ -234,8 +234,8 @@ fn forms_and_people() {
     assert!(lines.contains("\"target\":\"ada\"") && !lines.contains("-key"), "{lines}");
     for (to, why) in [
         ("[\"group:h\"]", "no contact is in the group `h`"),
-        ("[\"eve\"]", "the contact `eve` has no key of a push service"),
-        ("[\"mallory\"]", "`mallory` is neither a contact nor a group"),
+        ("[\"eve\"]", "`eve` has no `push`"),
+        ("[\"mallory\"]", "there is no contact `mallory`"),
     ] {
         let hub = hub_of(preset, &fake.url, &format!("to = {to}\n{contacts}"));
         let found = pipe::config::render(&act::conf::check(&hub.config, &hub.texts(), true));

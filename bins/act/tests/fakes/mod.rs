@@ -14,11 +14,14 @@
 
 pub mod google_chat;
 pub mod http;
+pub mod mail;
 pub mod ntfy;
 pub mod pagerduty;
 pub mod pushover;
 pub mod slack;
+pub mod smtp;
 pub mod teams;
+pub mod twilio;
 
 use serde_json::Value;
 

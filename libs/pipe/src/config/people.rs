@@ -48,29 +48,33 @@ pub struct Person<T> {
 /// One way to reach people.
 #[derive(Debug, Clone, Copy)]
 pub struct Channel<T> {
-    /// What a contact has, for findings.
+    /// The key of a contact.
+    pub key: &'static str,
+    /// What it holds.
     pub what: &'static str,
     /// Takes it from a contact.
     pub of: fn(&Contact) -> Option<T>,
-    /// Takes it from a word of `to`, where it may be written out.
-    pub written: fn(&str) -> Option<T>,
+    /// Takes it from a word of `to`; none: it may not be written out.
+    pub written: Option<fn(&str) -> Option<T>>,
 }
 
 /// By mail.
 pub const EMAIL: Channel<String> = Channel {
+    key: "email",
     what: "mail address",
     of: |contact| contact.email.clone(),
-    written: |word| is_email(word).then(|| word.to_owned()),
+    written: Some(|word| is_email(word).then(|| word.to_owned())),
 };
 /// By telephone.
 pub const PHONE: Channel<String> = Channel {
+    key: "phone",
     what: "telephone number",
     of: |contact| contact.phone.clone(),
-    written: |word| is_phone(word).then(|| word.to_owned()),
+    written: Some(|word| is_phone(word).then(|| word.to_owned())),
 };
 /// By a push service; its key is a secret, so that it is never written out.
 pub const PUSH: Channel<Secret> =
-    Channel { what: "key of a push service", of: |contact| contact.push.clone(), written: |_| None };
+    Channel { key: "push", what: "key of a push service", of: |contact| contact.push.clone(), written: None };
 
 impl Config {
     /// Whom the key `to` of an action names: `group:NAME`, `contact:NAME` or just the name, or an address. Each person
@@ -101,7 +105,7 @@ impl Config {
     }
 
     fn person<T>(&self, word: &str, channel: &Channel<T>) -> Result<Vec<Person<T>>, String> {
-        let what = channel.what;
+        let key = channel.key;
         let reach = |name: &String, contact| Some(Person { contact: Some(name.clone()), at: (channel.of)(contact)? });
         if let Some(group) = word.strip_prefix("group:") {
             let members: Vec<_> = self.contacts.iter().filter(|(_, c)| c.groups.iter().any(|g| g == group)).collect();
@@ -110,22 +114,30 @@ impl Config {
                 return Err(format!("no contact is in the group `{group}`{}", nearest(group, known)));
             }
             let found: Vec<_> = members.into_iter().filter_map(|(name, contact)| reach(name, contact)).collect();
-            return if found.is_empty() { Err(format!("nobody in `{word}` has a {what}")) } else { Ok(found) };
+            return if found.is_empty() {
+                Err(format!("nobody of the group `{group}` has `{key}`"))
+            } else {
+                Ok(found)
+            };
         }
         let name = word.strip_prefix("contact:").unwrap_or(word);
         if let Some((name, contact)) = self.contacts.get_key_value(name) {
             return match reach(name, contact) {
                 Some(person) => Ok(vec![person]),
-                None => Err(format!("the contact `{name}` has no {what}")),
+                None => Err(format!("`{name}` has no `{key}`")),
             };
         }
-        match (channel.written)(word) {
+        let Some(written) = channel.written else {
+            return Err(format!("there is no contact `{name}`{}", self.near(name)));
+        };
+        match written(word) {
             Some(at) => Ok(vec![Person { contact: None, at }]),
-            None => {
-                let near = nearest(name, self.contacts.keys().map(String::as_str));
-                Err(format!("`{word}` is neither a contact nor a group (`group:NAME`){near}"))
-            }
+            None => Err(format!("there is no contact `{name}`, nor is it a {}{}", channel.what, self.near(name))),
         }
+    }
+
+    fn near(&self, name: &str) -> String {
+        nearest(name, self.contacts.keys().map(String::as_str))
     }
 }
 
@@ -182,15 +194,15 @@ mod tests {
         assert_eq!(people("[\"group:secops\", \"+15005550006\"]", &PHONE).unwrap(), ["+491700000000", "+15005550006"]);
         for (to, part) in [
             ("group:secopps", "no contact is in the group `secopps`; did you mean `secops`?"),
-            ("group:office", "nobody in `group:office` has a telephone number"),
-            ("bob", "the contact `bob` has no telephone number"),
-            ("adda", "`adda` is neither a contact nor a group (`group:NAME`); did you mean `ada`?"),
-            ("017012345", "neither a contact"),
+            ("group:office", "nobody of the group `office` has `phone`"),
+            ("bob", "`bob` has no `phone`"),
+            ("adda", "there is no contact `adda`, nor is it a telephone number; did you mean `ada`?"),
+            ("017012345", "nor is it a telephone number"),
         ] {
             let found = people(to, &PHONE).unwrap_err();
             assert!(found.contains(part), "{found}");
         }
-        assert!(people("ada", &PUSH).unwrap_err().contains("has no key of a push service"));
+        assert!(people("ada", &PUSH).unwrap_err().contains("`ada` has no `push`"));
     }
 
     #[test]

@@ -70,12 +70,13 @@ impl Settings {
         Ok(Self::new(file, String::new(), String::new(), 0..0, entries))
     }
 
-    /// A table made of words given at the shell (`--set key=value`); values that are no TOML are text.
+    /// A table made of words given at the shell (`--set key=value`); values that are no TOML are text, and so is what
+    /// begins with `+`, such as a telephone number.
     pub fn from_words(path: &str, name: &str, words: &[(String, String)]) -> Result<Self, Finding> {
         let mut text = String::new();
         for (key, value) in words {
             let line = format!("{key} = {value}\n");
-            if DeTable::parse(&line).is_ok() {
+            if !value.starts_with('+') && DeTable::parse(&line).is_ok() {
                 text.push_str(&line);
             } else {
                 text.push_str(&format!("{key} = {}\n", toml::Value::String(value.clone())));

@@ -161,8 +161,9 @@ fn reads_a_whole_configuration_and_its_copy() {
 
 #[test]
 fn words_at_the_shell_make_a_table() {
-    let words = [("url".to_owned(), "https://x".to_owned()), ("n".to_owned(), "3".to_owned())];
+    let words = [("url", "https://x"), ("n", "3"), ("from", "+4930000000")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     let mut table = Settings::from_words("action.x", "x", &words).unwrap();
+    assert_eq!(table.strings("from"), ["+4930000000"]);
     assert_eq!((table.str("url").as_deref(), table.int("n")), (Some("https://x"), Some(3)));
     assert!(table.finish().is_empty());
 }

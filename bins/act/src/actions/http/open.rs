@@ -120,7 +120,8 @@ fn basic(client: &Client, url: &Url, user: &str, password: &str, hidden: &mut Hi
     Ok(value)
 }
 
-fn client(ca: Option<&std::path::Path>) -> Result<Client, String> {
+/// A client that follows nobody elsewhere and trusts `ca` besides.
+pub fn client(ca: Option<&std::path::Path>) -> Result<Client, String> {
     let mut client = Client::builder()
         .user_agent(USER_AGENT)
         .no_proxy()

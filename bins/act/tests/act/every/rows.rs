@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::fakes::{Reply, Request, Service, google_chat, ntfy, pagerduty, pushover, slack, teams};
+use crate::fakes::{Reply, Request, Service, google_chat, ntfy, pagerduty, pushover, slack, teams, twilio};
 
 /// One preset.
 pub struct Row {
@@ -206,6 +206,24 @@ pub fn rows() -> Vec<Row> {
             text: |r| at(r, "/payload/summary"),
             active: of_pagerduty,
             secrets: &[pagerduty::KEY],
+            ..plain
+        },
+        Row {
+            name: "twilio",
+            service: || Box::<twilio::Twilio>::default(),
+            keys: format!(
+                "url = \"{{url}}\"\nlogin = {{ account = \"{}\", token = \"{}\" }}\nfrom = \"{}\"\nto = [\"+491700000000\"]",
+                twilio::ACCOUNT,
+                twilio::TOKEN,
+                twilio::FROM
+            ),
+            good: |r| {
+                r.header("authorization") == twilio::LOGIN && r.form().is_some_and(|f| f["To"] == "+491700000000")
+            },
+            text: |r| r.form().unwrap()["Body"].clone(),
+            refused: || Reply::json(400, serde_json::json!({"code": 21211, "message": "no such number"})),
+            active: |r| others(&serde_json::to_value(r.form()).unwrap(), &["To", "From", "Body"]),
+            secrets: &[twilio::TOKEN, twilio::LOGIN],
             ..plain
         },
     ]
