@@ -19,6 +19,8 @@ pub mod exec;
 pub mod file;
 pub mod http;
 pub mod munki;
+pub mod osquery;
+pub mod tag;
 // actions: end
 
 /// Every kind that is code; presets are data for [`http`].
@@ -29,6 +31,8 @@ pub const ALL: &[Kind] = &[
     file::KIND,
     http::KIND,
     munki::KIND,
+    osquery::KIND,
+    tag::KIND,
     // list: end
 ];
 

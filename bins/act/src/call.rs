@@ -1,6 +1,6 @@
 //! One delivery as an action sees it.
 
-use event::{Event, ProbeMatch};
+use event::{Cause, Event, ProbeMatch};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
@@ -197,6 +197,12 @@ impl Call {
         out.push_str(&cut(&lines(&payload), PAYLOAD_MAX));
         out.push('\n');
         out
+    }
+
+    /// What led to whatever this delivery makes.
+    pub fn cause(&self) -> Cause {
+        let probe = self.event.probes.first().map(|probe| probe.name.clone()).unwrap_or_default();
+        Cause { event: self.event.id.clone(), probe, action: self.action.clone(), extra: Map::new() }
     }
 
     /// What this delivery is, for `--dry-run` and `act try`.

@@ -15,5 +15,6 @@ mod fake;
 mod http;
 mod hub;
 mod ledger;
+mod machines;
 mod orders;
 mod programs;
