@@ -18,6 +18,9 @@ pub mod email;
 pub mod exec;
 pub mod file;
 pub mod http;
+pub mod munki;
+pub mod osquery;
+pub mod tag;
 pub mod twilio;
 // actions: end
 
@@ -28,6 +31,9 @@ pub const ALL: &[Kind] = &[
     exec::KIND,
     file::KIND,
     http::KIND,
+    munki::KIND,
+    osquery::KIND,
+    tag::KIND,
     twilio::KIND,
     // list: end
 ];

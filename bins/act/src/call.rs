@@ -3,7 +3,7 @@
 mod plain;
 mod words;
 
-use event::{Event, ProbeMatch};
+use event::{Cause, Event, ProbeMatch};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
@@ -126,6 +126,12 @@ impl Call {
         let context = self.context();
         let word = |key: &str, max| Some((key.to_owned(), cut(context.get(key)?.as_str()?, max).into()));
         [word("title", TITLE_MAX), word("body", PAYLOAD_MAX)].into_iter().flatten().collect::<Map<_, _>>().into()
+    }
+
+    /// What led to whatever this delivery makes.
+    pub fn cause(&self) -> Cause {
+        let probe = self.event.probes.first().map(|probe| probe.name.clone()).unwrap_or_default();
+        Cause { event: self.event.id.clone(), probe, action: self.action.clone(), extra: Map::new() }
     }
 
     /// What this delivery is, for `--dry-run` and `act try`.

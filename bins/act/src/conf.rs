@@ -303,7 +303,7 @@ mod tests {
     fn mistakes_are_named() {
         let hook = ("url", "\"https://hooks.example.com/T/B/x\"");
         for (words, part) in [
-            (vec![("kind", "slak")], "action.a.kind `slak` is no kind of action (email, exec, file, http"),
+            (vec![("kind", "slak")], "action.a.kind `slak` is no kind of action (email, exec, file, http, "),
             (vec![], "needs the key `kind`"),
             (vec![("kind", "slack")], "needs the key `url`"),
             (vec![("kind", "slack"), hook, ("rte", "1/s")], "action.a.rte unknown key; did you mean `rate`?"),

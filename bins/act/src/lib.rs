@@ -11,6 +11,7 @@ mod cli;
 pub mod conditions;
 pub mod conf;
 pub mod dead;
+mod desk;
 mod digests;
 #[cfg(test)]
 mod histories;
@@ -19,6 +20,7 @@ pub mod jq;
 pub mod lanes;
 pub mod ledger;
 pub mod metrics;
+pub mod munki;
 pub mod orders;
 pub mod outcome;
 pub mod preset;

@@ -1,7 +1,7 @@
 //! What was changed in the registry, as events: a row each, written in the transaction that makes the change and read as
 //! the input `registry:changes` (design § 3). Writers take turns, so the numbers become visible in order.
 
-use event::{Event, Machine, Time, VERSION, id};
+use event::{Cause, Event, Machine, Time, VERSION, id};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
@@ -32,6 +32,18 @@ pub const TAGGED: &str = "machine_tag";
 
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
+    say_for(tx, type_, machine, payload, now, None)
+}
+
+/// The same, of what an action did: what led to it.
+pub fn say_for(
+    tx: &mut Tx<'_>,
+    type_: &str,
+    machine: Machine,
+    payload: &Value,
+    now: Time,
+    cause: Option<Cause>,
+) -> Result<(), DbError> {
     let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;
     let n = rows.first().map_or(1, |row| row.int(0));
     let key = machine.key().unwrap_or_default().to_owned();
@@ -47,7 +59,7 @@ pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now:
         machine: Some(machine),
         request: None,
         objects: Vec::new(),
-        cause: None,
+        cause,
         probes: Vec::new(),
         extra: Map::new(),
         payload,

@@ -1,22 +1,20 @@
 //! One JSON line per match, appended to a regular file and on disk before it counts as done.
 //!
-//! A write may hang for ever (a share that is away, a lock that another holds), and nothing ends it. So each action
-//! writes in a thread of its own, where nobody else waits, and tries no further while its last write has not come back.
+//! A write may hang for ever, so it is done at a desk of the action's own.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pipe::config::Settings;
 use rustix::fs::OFlags;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::{Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec};
 use crate::call::Call;
+use crate::desk::Desk;
 use crate::jq::Jq;
 
 /// The kind.
@@ -36,7 +34,7 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 
 impl Spec for File {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
-        let desk = Desk::start(self.path.clone()).map_err(|e| format!("cannot start a thread: {e}"))?;
+        let desk = Desk::start("file").map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(Arc::new(Live { path: self.path.clone(), body: self.body.clone(), jq: opening.jq.clone(), desk }))
     }
 }
@@ -62,7 +60,11 @@ impl Action for Live {
             match self.line(call).await {
                 Ok(mut line) => {
                     line.push(b'\n');
-                    self.desk.write(line).await
+                    let path = self.path.clone();
+                    match self.desk.run(move || append(&path, &line)).await {
+                        Ok(answer) => answer,
+                        Err(away) => away.into(),
+                    }
                 }
                 Err(why) => Answer::never(None, why),
             }
@@ -75,58 +77,6 @@ impl Action for Live {
             Ok(json!({"path": self.path.display().to_string(), "line": line}))
         })
     }
-}
-
-struct Job {
-    line: Vec<u8>,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// Who waits for the write that is under way.
-type UnderWay = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
-
-/// The thread that writes; it ends with the action.
-struct Desk {
-    to: Sender<Job>,
-    under_way: UnderWay,
-}
-
-impl Desk {
-    fn start(path: PathBuf) -> std::io::Result<Self> {
-        let ((to, jobs), under_way) = (channel(), UnderWay::default());
-        let mine = under_way.clone();
-        std::thread::Builder::new().name("file".into()).spawn(move || serve(&path, &jobs, &mine))?;
-        Ok(Self { to, under_way })
-    }
-
-    async fn write(&self, line: Vec<u8>) -> Answer {
-        if lock(&self.under_way).as_ref().is_some_and(oneshot::Sender::is_closed) {
-            return Answer::later(None, "the last write has not come back");
-        }
-        let (answer, answered) = oneshot::channel();
-        // Where the thread is gone, the answer is as well.
-        let _ = self.to.send(Job { line, answer });
-        answered.await.unwrap_or_else(|_| Answer::unsure("internal fault of the action"))
-    }
-}
-
-fn serve(path: &Path, jobs: &Receiver<Job>, under_way: &UnderWay) {
-    while let Ok(Job { line, answer }) = jobs.recv() {
-        if answer.is_closed() {
-            // Its time was over before its turn came; it will be tried again.
-            continue;
-        }
-        *lock(under_way) = Some(answer);
-        let result = append(path, &line);
-        let waiting = lock(under_way).take();
-        if let Some(waiting) = waiting {
-            let _ = waiting.send(result);
-        }
-    }
-}
-
-fn lock(under_way: &UnderWay) -> MutexGuard<'_, Option<oneshot::Sender<Answer>>> {
-    under_way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn append(path: &Path, line: &[u8]) -> Answer {

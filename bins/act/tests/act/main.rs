@@ -19,6 +19,7 @@ mod hostile;
 mod http;
 mod hub;
 mod ledger;
+mod machines;
 mod orders;
 mod people;
 mod presets;
