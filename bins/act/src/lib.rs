@@ -12,6 +12,8 @@ pub mod conditions;
 pub mod conf;
 pub mod dead;
 mod digests;
+#[cfg(test)]
+mod histories;
 pub mod incidents;
 pub mod jq;
 pub mod lanes;
