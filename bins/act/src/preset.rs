@@ -15,14 +15,22 @@ use keys::Key;
 /// Presets that ship, by name.
 const SHIPPED: &[(&str, &str)] = &[
     // presets: begin
+    ("freshdesk", include_str!("../presets/freshdesk.toml")),
+    ("github", include_str!("../presets/github.toml")),
     ("google-chat", include_str!("../presets/google-chat.toml")),
+    ("jira", include_str!("../presets/jira.toml")),
+    ("jira-data-center", include_str!("../presets/jira-data-center.toml")),
     ("ntfy", include_str!("../presets/ntfy.toml")),
     ("pagerduty", include_str!("../presets/pagerduty.toml")),
     ("pagerduty-change", include_str!("../presets/pagerduty-change.toml")),
     ("pushover", include_str!("../presets/pushover.toml")),
+    ("servicenow", include_str!("../presets/servicenow.toml")),
+    ("servicenow-change", include_str!("../presets/servicenow-change.toml")),
     ("slack", include_str!("../presets/slack.toml")),
     ("slack-bot", include_str!("../presets/slack-bot.toml")),
     ("teams", include_str!("../presets/teams.toml")),
+    ("trello", include_str!("../presets/trello.toml")),
+    ("zendesk", include_str!("../presets/zendesk.toml")),
     // presets: end
 ];
 

@@ -23,3 +23,4 @@ mod orders;
 mod people;
 mod presets;
 mod programs;
+mod tickets;
