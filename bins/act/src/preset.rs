@@ -15,14 +15,22 @@ use keys::Key;
 /// Presets that ship, by name.
 const SHIPPED: &[(&str, &str)] = &[
     // presets: begin
+    ("freshdesk", include_str!("../presets/freshdesk.toml")),
+    ("github", include_str!("../presets/github.toml")),
     ("google-chat", include_str!("../presets/google-chat.toml")),
+    ("jira", include_str!("../presets/jira.toml")),
+    ("jira-data-center", include_str!("../presets/jira-data-center.toml")),
     ("ntfy", include_str!("../presets/ntfy.toml")),
     ("pagerduty", include_str!("../presets/pagerduty.toml")),
     ("pagerduty-change", include_str!("../presets/pagerduty-change.toml")),
     ("pushover", include_str!("../presets/pushover.toml")),
+    ("servicenow", include_str!("../presets/servicenow.toml")),
+    ("servicenow-change", include_str!("../presets/servicenow-change.toml")),
     ("slack", include_str!("../presets/slack.toml")),
     ("slack-bot", include_str!("../presets/slack-bot.toml")),
     ("teams", include_str!("../presets/teams.toml")),
+    ("trello", include_str!("../presets/trello.toml")),
+    ("zendesk", include_str!("../presets/zendesk.toml")),
     // presets: end
 ];
 
@@ -43,6 +51,8 @@ pub struct Preset {
     pub form: bool,
     /// Name and password of a Basic login, each with `{key}` in it.
     pub basic: Option<[String; 2]>,
+    /// Definitions of jq that go before every program of this file.
+    pub defs: Option<String>,
     /// Headers, with `{key}` in them. Those with a key that was not given are left out.
     pub headers: BTreeMap<String, String>,
     /// See [`Step`].
@@ -62,6 +72,8 @@ pub struct Preset {
     /// See [`Step`].
     #[serde(rename = "ref")]
     pub reference: Option<String>,
+    /// See [`Step`].
+    pub before: Vec<Step>,
     /// The action's own keys, by name.
     pub keys: BTreeMap<String, Key>,
     /// The longest texts that the service takes, by key of the body; `a.b` is `b` inside `a`.
@@ -74,13 +86,15 @@ pub struct Preset {
     pub online: Option<Step>,
 }
 
-/// One request and what is made of its answer; programs of jq. The first three see what a body sees, the others
+/// One request and what is made of its answer; programs of jq. The first four see what a body sees, the others
 /// {status, headers, body, set, url?}.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Step {
     /// One of [`METHODS`].
     pub method: Option<String>,
+    /// Of one that goes before another: whether it is sent.
+    pub when: Option<String>,
     /// Gives the segments that go after the path of the URL.
     pub path: Option<String>,
     /// Gives an object of strings: the query.
@@ -93,9 +107,12 @@ pub struct Step {
     pub later: Option<String>,
     /// Seconds to wait, or null.
     pub after: Option<String>,
-    /// What is kept for the incident: {id, link?}.
+    /// What is kept for the incident: {id, link?}. Of one that goes before another: what is there already, or null; this
+    /// one sees both what a body sees and the answer.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
+    /// What is asked or done first, one after the other. Programs of later ones see the answers as `.before`.
+    pub before: Vec<Step>,
 }
 
 /// One of the ways to reach a contact.
@@ -125,8 +142,9 @@ pub enum Limit {
 
 impl Step {
     /// The programs with the keys they stand under.
-    pub fn programs(&self) -> [(&'static str, &Option<String>); 7] {
+    pub fn programs(&self) -> [(&'static str, &Option<String>); 8] {
         [
+            ("when", &self.when),
             ("path", &self.path),
             ("query", &self.query),
             ("body", &self.body),
@@ -136,21 +154,52 @@ impl Step {
             ("ref", &self.reference),
         ]
     }
+
+    /// With these definitions before each program.
+    fn define(&mut self, defs: &str) {
+        let Self { when, path, query, body, ok, later, after, reference, before, .. } = self;
+        for program in [when, path, query, body, ok, later, after, reference].into_iter().flatten() {
+            program.insert_str(0, defs);
+        }
+        before.iter_mut().for_each(|step| step.define(defs));
+    }
 }
 
 impl Preset {
     /// What is sent first.
     pub fn opened(&self) -> Step {
-        let Self { method, path, query, body, ok, later, after, reference, .. } = self.clone();
-        Step { method, path, query, body, ok, later, after, reference }
+        let Self { method, path, query, body, ok, later, after, reference, before, .. } = self.clone();
+        Step { method, when: None, path, query, body, ok, later, after, reference, before }
+    }
+
+    /// Puts `defs` where they belong.
+    fn define(&mut self) {
+        let Some(defs) = self.defs.take() else { return };
+        let mut opened = self.opened();
+        opened.define(&defs);
+        let Step { path, query, body, ok, later, after, reference, before, .. } = opened;
+        *self = Self { path, query, body, ok, later, after, reference, before, ..std::mem::take(self) };
+        for step in [&mut self.changed, &mut self.closed, &mut self.online].into_iter().flatten() {
+            step.define(&defs);
+        }
     }
 
     /// What is wrong with it beside the form: the key and why.
     fn fault(&self) -> Option<(String, String)> {
         let opened = self.opened();
         let steps = [("", Some(&opened)), ("changed", self.changed.as_ref()), ("closed", self.closed.as_ref())];
-        for (table, step) in steps.into_iter().chain([("online", self.online.as_ref())]) {
-            let Some(step) = step else { continue };
+        let steps = steps.into_iter().chain([("online", self.online.as_ref())]);
+        let steps: Vec<(&str, &Step)> = steps.filter_map(|(table, step)| Some((table, step?))).collect();
+        for (table, step) in &steps {
+            let nested = step.before.iter().any(|earlier| !earlier.before.is_empty());
+            let key = if step.when.is_some() { "when" } else { "before" };
+            if nested || step.when.is_some() || (*table == "online" && !step.before.is_empty()) {
+                let of = if table.is_empty() { String::new() } else { format!(" of [{table}]") };
+                return Some((key.to_owned(), format!("`{key}`{of} stands where nothing is made of it")));
+            }
+        }
+        let earlier = steps.iter().flat_map(|(table, step)| step.before.iter().map(|step| (*table, step)));
+        for (table, step) in earlier.chain(steps.iter().copied()) {
             for (key, program) in step.programs() {
                 if let Some(Err(why)) = program.as_deref().map(crate::jq::check) {
                     return Some((key.to_owned(), if table.is_empty() { why } else { format!("of [{table}]: {why}") }));
@@ -200,9 +249,13 @@ pub fn find(name: &str, base: &std::path::Path, texts: &Texts) -> Result<Option<
 
 fn parse(path: PathBuf, text: String) -> Result<Preset, Finding> {
     let file = SourceFile { path, text };
-    let preset: Preset = toml::from_str(&file.text)
+    let mut preset: Preset = toml::from_str(&file.text)
         .map_err(|e| Finding::at(&file, e.span().unwrap_or(0..0), "", e.message().replace('\n', ", ")))?;
-    match preset.fault() {
+    // Where nothing else follows, what is wrong with them is theirs.
+    let defs = preset.defs.as_deref().map(|defs| crate::jq::check(&format!("{defs}null")));
+    let fault = defs.and_then(Result::err).map(|why| ("defs".to_owned(), why));
+    preset.define();
+    match fault.or_else(|| preset.fault()) {
         None => Ok(preset),
         Some((key, why)) => {
             let at = file.text.find(&format!("{key} =")).or_else(|| file.text.find(&key)).unwrap_or(0);
@@ -245,6 +298,12 @@ mod tests {
             ("[closed]\npath = '('", "of [closed]"),
             ("[closed]\nform = true", "form"),
             ("method = \"BREW\"", "`BREW` is none of"),
+            ("defs = 'def a: b;'\nbody = '1'", "slack.toml:1"),
+            ("defs = 'def a: .;'\nbody = 'b'", "slack.toml:2"),
+            ("[changed]\nwhen = '.a'", "`when` of [changed] stands where nothing is made of it"),
+            ("[online]\n[[online.before]]", "`before` of [online] stands where"),
+            ("[closed]\n[[closed.before]]\n[[closed.before.before]]", "`before` of [closed] stands where"),
+            ("[[before]]\nref = '('", "ref"),
             ("rate = \"often\"", "`often` is no rate"),
             ("to = \"pigeon\"", "pigeon"),
             ("headers = { A = \"Bearer {token}\" }", "`{token}` is no key"),

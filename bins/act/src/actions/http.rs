@@ -5,6 +5,7 @@
 //! are read. Secrets (the URL among them, where it is not a mere address) stand in no error, log or dry run.
 
 mod answer;
+mod before;
 pub(super) mod hidden;
 mod live;
 pub(super) mod open;

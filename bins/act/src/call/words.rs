@@ -120,7 +120,8 @@ impl Call {
 
     /// What the filter wants people to read.
     pub fn body(&self) -> Option<String> {
-        self.context().get("body").and_then(Value::as_str).map(|body| lines(&cut(body, TEXT_MAX)))
+        let body = self.context().get("body").and_then(Value::as_str).map(|body| lines(&cut(body, TEXT_MAX)));
+        body.filter(|body| !body.trim().is_empty())
     }
 
     /// What is known of the event, name and value, each in one line.
@@ -211,8 +212,10 @@ impl Call {
 
 /// The filter's `title`, else the probe and the machine.
 fn title_of(event: &Event) -> String {
-    if let Some(title) = context_of(event).get("title").and_then(Value::as_str) {
-        return one_line(title, TITLE_MAX);
+    let title = context_of(event).get("title").and_then(Value::as_str).map(|title| one_line(title, TITLE_MAX));
+    // A title of nothing tells nobody anything, and services refuse it.
+    if let Some(title) = title.filter(|title| !title.is_empty()) {
+        return title;
     }
     let what = event.probes.first().map_or(event.type_.as_str(), |p: &ProbeMatch| p.name.as_str());
     match host(event) {
@@ -258,6 +261,8 @@ mod tests {
         assert_eq!(bare.title(), "usb on ada-mbp");
         assert!(bare.text().starts_with("probe: usb\nseverity: major\nmachine: ada-mbp\n"), "{}", bare.text());
         let told = with(r#"{"title":"a\r\nBcc: x","body":"b\u0000\nc"}"#);
+        let blank = with(r#"{"title":" \r\n","body":"\n"}"#);
+        assert_eq!((blank.title(), blank.text()), (bare.title(), bare.text()), "nothing is not said");
         assert_eq!((told.title().as_str(), told.text().as_str()), ("a  Bcc: x", "b\nc"));
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Channel, Preset};
 
 /// Keys that every HTTP action has: none of them can be a preset's own.
-const TAKEN: [&str; 32] = [
+const TAKEN: [&str; 35] = [
     "kind",
     "repeatable",
     "max_age",
@@ -43,6 +43,9 @@ const TAKEN: [&str; 32] = [
     "to",
     "limits",
     "throttle",
+    "before",
+    "when",
+    "defs",
 ];
 
 /// One key of the action's table.

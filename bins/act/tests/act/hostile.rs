@@ -17,7 +17,7 @@ use crate::presets::{Opened, call};
 const LONG: usize = 50_000;
 
 /// What agents might say; `PORT` is one where somebody listens.
-fn attacks(port: u16) -> Vec<String> {
+pub fn attacks(port: u16) -> Vec<String> {
     let own = format!("http://127.0.0.1:{port}/x http://[::1]:{port}/ http://169.254.169.254/latest/meta-data/");
     vec![
         "$(touch /tmp/owned) `id` ; rm -rf / | & > x \\ ' \"".into(),
@@ -39,7 +39,7 @@ fn attacks(port: u16) -> Vec<String> {
 }
 
 /// A match that says this wherever it can.
-fn matches(attack: &str) -> Vec<String> {
+pub fn matches(attack: &str) -> Vec<String> {
     let line: Value = serde_json::from_str(&fresh("e-1", &["a"])).unwrap();
     let mut words = line.clone();
     words["probes"][0]["context"] = json!({"title": attack, "body": attack});

@@ -24,4 +24,5 @@ mod orders;
 mod people;
 mod presets;
 mod programs;
+mod tickets;
 mod twilio;

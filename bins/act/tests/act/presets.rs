@@ -146,7 +146,7 @@ fn an_incident_is_opened_commented_and_closed() {
         assert_eq!((answer.verdict, answer.reference), (Verdict::Done, None), "{}: {}", state.word(), answer.error);
     }
     let plain = opened.send(&call(&line, None, None));
-    assert_eq!((plain.verdict, plain.reference), (Verdict::Done, None), "a plain match leaves nothing to remember");
+    assert_eq!((plain.verdict, plain.reference), (Verdict::Done, Some(reference.clone())), "the outcome says which");
     assert_eq!(opened.send(&call(&line, Some(Phase::Closed), None)).verdict, Verdict::Done);
     let unheard = opened.send(&call(&line, Some(Phase::Changed), None));
     assert_eq!(unheard.reference, Some(reference), "the first delivery died: it is opened now");
@@ -264,4 +264,67 @@ fn keys_are_checked() {
     assert!(check(either, "").contains("needs the key `topic` or `other`"));
     assert_eq!(check(either, "other = \"x\""), "");
     assert_eq!(check("rate = \"2/s\"", ""), "");
+}
+
+/// What goes before the request that counts: asked, left out, and made again with it.
+#[test]
+fn requests_before_the_one_that_counts() {
+    #[derive(Clone, Default)]
+    struct Shelf(Arc<Mutex<Vec<Value>>>);
+    impl Service for Shelf {
+        fn answer(&mut self, request: &Request) -> Reply {
+            let mut things = self.0.lock().unwrap();
+            match request.line().as_str() {
+                "GET /things" => Reply::json(200, json!({"things": *things})),
+                "POST /things" => {
+                    things.push(request.json());
+                    Reply::json(201, json!({"name": request.json()["name"]}))
+                }
+                "PUT /lid" => Reply::text(503, "busy").with("X-Wait", "4"),
+                _ => Reply::text(404, ""),
+            }
+        }
+    }
+    let preset = r#"
+defs = 'def name: "thing \(.key)";'
+path = '["things"]'
+body = '{name: name, others: (.before[1].body.things | length), left: .before[0]}'
+ref  = '{id: .body.name}'
+after = '.headers["x-wait"] | tonumber'
+[[before]]
+when = '.before != []'
+path = '["nowhere"]'
+[[before]]
+path = '["things"]'
+ref  = 'name as $name | [.body.things[] | select(.name == $name)][0] | if . then {id: .name, link: .name} else null end'
+[closed]
+path = '["things"]'
+[[closed.before]]
+method = "PUT"
+path   = '["lid"]'
+"#;
+    let shelf = Shelf::default();
+    let fake = Fake::start(shelf.clone(), vec![]);
+    let opened = Opened::new(&hub_of(preset, &fake.url, ""), "a", false);
+    let line = fresh(&new_id(), &["a"]);
+    let first = opened.send(&call(&line, Some(Phase::Opened), None));
+    assert_eq!(first.reference, Some(json!({"id": "thing key-1"})), "{}", first.error);
+    let again = opened.send(&call(&line, Some(Phase::Opened), None));
+    assert_eq!(again.reference, Some(json!({"id": "thing key-1", "link": "thing key-1"})), "{}", again.error);
+    assert_eq!(*shelf.0.lock().unwrap(), [json!({"name": "thing key-1", "others": 0, "left": null})]);
+    let lines: Vec<String> = fake.got().iter().map(Request::line).collect();
+    assert_eq!(lines, ["GET /things", "POST /things", "GET /things"]);
+    assert_eq!(fake.got()[0].key(), "", "the key is that of the request that counts");
+    let closed = opened.send(&call(&line, Some(Phase::Closed), again.reference));
+    let wait = Verdict::Later { after: Some(std::time::Duration::from_secs(4)), unsure: false };
+    assert_eq!((closed.verdict, fake.got().len()), (wait, 4), "what fails ends the try");
+    fake.trouble(vec![Trouble::Reset, Trouble::Pass, Trouble::Reset]);
+    let unsure = || {
+        let mut other = call(&line, Some(Phase::Opened), None);
+        other.key = "key-2".into();
+        matches!(opened.send(&other).verdict, Verdict::Later { unsure: true, .. })
+    };
+    assert_eq!([unsure(), unsure()], [false, true], "a question may be asked again");
+    let shown = opened.show(&call(&line, Some(Phase::Opened), None)).unwrap();
+    assert_eq!(shown["before"][1], json!({"method": "GET", "path": "/things", "query": null, "body": null}));
 }

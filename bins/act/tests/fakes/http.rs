@@ -61,6 +61,8 @@ pub enum Trouble {
     Lost,
     /// The service does as it is asked, and does not answer.
     Mute,
+    /// All is well, for once.
+    Pass,
 }
 
 /// A service on a port of this machine.
@@ -187,7 +189,7 @@ impl Fake {
         };
         let reply = {
             let mut state = self.state();
-            let heard = matches!(trouble, None | Some(Trouble::Lost | Trouble::Mute));
+            let heard = matches!(trouble, None | Some(Trouble::Lost | Trouble::Mute | Trouble::Pass));
             let reply = heard.then(|| state.service.answer(&request));
             if state.loud {
                 let said = reply.as_ref().map_or("-".to_owned(), |r| format!("{} {}", r.status, r.body));
@@ -197,7 +199,7 @@ impl Fake {
             reply
         };
         match (trouble, reply) {
-            (None, Some(reply)) | (Some(Trouble::Say(reply)), _) => write(&mut stream, &reply),
+            (None | Some(Trouble::Pass), Some(reply)) | (Some(Trouble::Say(reply)), _) => write(&mut stream, &reply),
             (Some(Trouble::Flood), _) => flood(&mut stream),
             (Some(Trouble::Hang | Trouble::Mute), _) => {
                 std::thread::sleep(Duration::from_secs(60));

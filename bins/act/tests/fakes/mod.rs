@@ -12,16 +12,23 @@
     reason = "tests and a program share it, each uses a part; tests may panic"
 )]
 
+pub mod freshdesk;
+pub mod github;
 pub mod google_chat;
 pub mod http;
+pub mod jira;
 pub mod mail;
 pub mod ntfy;
 pub mod pagerduty;
 pub mod pushover;
+pub mod servicenow;
 pub mod slack;
 pub mod smtp;
 pub mod teams;
+pub mod tickets;
+pub mod trello;
 pub mod twilio;
+pub mod zendesk;
 
 use serde_json::Value;
 

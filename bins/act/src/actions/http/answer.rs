@@ -14,7 +14,9 @@ use crate::call::one_line;
 use crate::retry;
 
 /// How much of an answer is read, in bytes.
-const ANSWER_MAX: usize = 64 << 10;
+pub const ANSWER_MAX: usize = 64 << 10;
+/// The same of one to a question that comes before: lists of tickets with their texts.
+pub const FOUND_MAX: usize = 512 << 10;
 /// How much of an answer goes into an error, in characters.
 const SAID_MAX: usize = 200;
 /// The longest pause that an answer may ask for.
@@ -22,18 +24,32 @@ const AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The longest reference that is kept, in bytes of JSON.
 const REFERENCE_MAX: usize = 4 << 10;
 
+/// An answer that is good.
+pub struct Good {
+    pub status: u16,
+    /// What `ref` and what comes after it see, as JSON.
+    pub view: Vec<u8>,
+}
+
 impl Live {
-    /// Reads the answer and judges it. `note`: what the answer says of the incident is wanted.
-    pub(super) async fn judge(&self, mut response: Response, step: &Step, note: bool, now: i64) -> Answer {
+    /// Reads the answer, at most `most` bytes of it, and judges it: what its programs see of one that is good, else the end
+    /// of the try.
+    pub(super) async fn judge(
+        &self,
+        mut response: Response,
+        step: &Step,
+        most: usize,
+        now: i64,
+    ) -> Result<Good, Answer> {
         let status = response.status().as_u16();
         let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
         let after = after.and_then(|v| retry::retry_after(v, Time::now().ms()));
         let mut body = Vec::new();
-        while body.len() < ANSWER_MAX {
+        while body.len() < most {
             match response.chunk().await {
-                Ok(Some(chunk)) => body.extend(chunk.iter().take(ANSWER_MAX - body.len())),
+                Ok(Some(chunk)) => body.extend(chunk.iter().take(most - body.len())),
                 Ok(None) => break,
-                Err(error) => return Answer::unsure(self.plain(error)),
+                Err(error) => return Err(Answer::unsure(self.plain(error))),
             }
         }
         let view = self.view(status, response.headers(), &body);
@@ -44,8 +60,7 @@ impl Live {
             None => Ok((200..300).contains(&status)),
         };
         let mut said = match &ok {
-            Ok(true) if note => return self.noted(Answer::done(number), step, view, now).await,
-            Ok(true) => return Answer::done(number),
+            Ok(true) => return Ok(Good { status, view }),
             Ok(false) => String::from_utf8_lossy(&body).into_owned(),
             Err(why) => self.hidden.cut_parts(why.clone()),
         };
@@ -60,7 +75,7 @@ impl Live {
         let said = one_line(&self.hidden.cut(said), SAID_MAX);
         let error = if said.is_empty() { format!("status {status}") } else { format!("status {status}: {said}") };
         if !later {
-            return Answer::never(number, error);
+            return Err(Answer::never(number, error));
         }
         // `X-RateLimit-Reset` and its like are times of the real clock.
         let asked = match &step.after {
@@ -68,20 +83,26 @@ impl Live {
             None => None,
         };
         let verdict = Verdict::Later { after: asked.or(after), unsure: false };
-        Answer { verdict, ..Answer::later(number, error) }
+        Err(Answer { verdict, ..Answer::later(number, error) })
     }
 
     /// With what `ref` makes of the answer. Without it the service has the message all the same, so it is done.
-    async fn noted(&self, answer: Answer, step: &Step, view: Vec<u8>, now: i64) -> Answer {
-        let Some(program) = &step.reference else { return answer };
-        let made = match self.jq.one(program, view, now).await {
-            Ok(made) => made,
+    pub(super) async fn noted(&self, good: Good, step: &Step, now: i64) -> Answer {
+        let status = i64::from(good.status);
+        let Some(program) = &step.reference else { return Answer::done(Some(status)) };
+        match self.jq.one(program, good.view, now).await {
+            Ok(made) => self.noting(status, &made),
             Err(why) => {
                 tracing::warn!("`ref`: {}", one_line(&self.hidden.cut_parts(why), SAID_MAX));
-                return answer;
+                Answer::done(Some(status))
             }
-        };
-        match serde_json::from_slice::<Value>(&made) {
+        }
+    }
+
+    /// Done, and this is what `ref` gave.
+    pub(super) fn noting(&self, status: i64, made: &[u8]) -> Answer {
+        let answer = Answer::done(Some(status));
+        match serde_json::from_slice::<Value>(made) {
             Ok(value) if made.len() <= REFERENCE_MAX && value.get("id").is_some_and(|id| !id.is_null()) => {
                 answer.noting(self.hidden.cut_value(value))
             }

@@ -7,10 +7,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, Url};
 use serde_json::{Map, Value, json};
 
+use super::answer::{ANSWER_MAX, Good};
 use super::hidden::Hidden;
 use super::request;
 use super::steps::{Program, Step, Steps};
-use crate::actions::{Action, Answer, Sending, Showing, Trying, Verdict};
+use crate::actions::{Action, Answer, Sending, Showing, Trying};
 use crate::call::Call;
 use crate::jq::Jq;
 use crate::preset::Limit;
@@ -38,10 +39,10 @@ pub struct Live {
 }
 
 /// One request, whole.
-struct Made {
-    method: Method,
-    url: Url,
-    body: Option<Vec<u8>>,
+pub struct Made {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 impl Action for Live {
@@ -56,15 +57,23 @@ impl Action for Live {
             if !self.people.is_empty() && !self.people.contains_key(&call.target) {
                 return Answer::never(None, "this contact is no longer in `to`");
             }
-            let seen = call.input(&self.more(&call.target, Some(&call.key), false));
-            let made = match self.make(step, seen, Some(&call.line), now).await {
+            let mut more = self.more(&call.target, Some(&call.key), false);
+            match self.before(step, call, &more, now).await {
+                Ok(before) if before.is_empty() => {}
+                Ok(before) => drop(more.insert("before".into(), before.into())),
+                Err(answer) => return answer,
+            }
+            let made = match self.make(step, call.input(&more), Some(&call.line), now).await {
                 Ok(made) => made,
                 Err(why) => return Answer::never(None, self.hidden.cut_parts(why)),
             };
             // What is known of the incident stays, unless a later step says more.
-            let later = step.reference.is_some() && call.told.state.is_some();
-            let note = later && (call.told.reference.is_none() || !self.steps.is_first(step));
-            self.ask(made, Some(&call.key), step, note, now).await
+            let note = step.reference.is_some() && (call.told.reference.is_none() || !self.steps.is_first(step));
+            match self.ask(made, Some(&call.key), step, ANSWER_MAX, now).await {
+                Ok(good) if note => self.noted(good, step, now).await,
+                Ok(good) => Answer::done(Some(i64::from(good.status))),
+                Err(answer) => answer,
+            }
         })
     }
 
@@ -94,6 +103,9 @@ impl Action for Live {
                 "idempotency_key": call.key,
                 "body": body,
             });
+            if let (false, Some(map)) = (step.before.is_empty(), shown.as_object_mut()) {
+                map.insert("before".into(), self.show_before(step, call).await.into());
+            }
             if let (Some(_), Some(map)) = (&self.base, shown.as_object_mut()) {
                 map.insert("path".into(), made.url.path().into());
                 map.insert("query".into(), made.url.query().into());
@@ -112,10 +124,7 @@ impl Action for Live {
                 if step.method.is_none() {
                     made.method = Method::GET;
                 }
-                let answer = self.ask(made, None, step, false, now).await;
-                if answer.verdict != Verdict::Done {
-                    return Err(answer.error);
-                }
+                self.ask(made, None, step, ANSWER_MAX, now).await.map_err(|answer| answer.error)?;
             }
             Ok(())
         }))
@@ -128,7 +137,7 @@ impl Action for Live {
 
 impl Live {
     /// What its programs see beside the match. `covered`: nothing of what they make may tell a secret.
-    fn more(&self, target: &str, key: Option<&str>, covered: bool) -> Map<String, Value> {
+    pub(super) fn more(&self, target: &str, key: Option<&str>, covered: bool) -> Map<String, Value> {
         let cover =
             |(name, value): (&String, &Value)| (name.clone(), if covered { COVER.into() } else { value.clone() });
         let mut more = Map::new();
@@ -144,7 +153,7 @@ impl Live {
     }
 
     /// `line`: what is sent where no body is made.
-    async fn make(&self, step: &Step, seen: Vec<u8>, line: Option<&[u8]>, now: i64) -> Result<Made, String> {
+    pub(super) async fn make(&self, step: &Step, seen: Vec<u8>, line: Option<&[u8]>, now: i64) -> Result<Made, String> {
         let path = self.run("path", &step.path, &seen, now).await?;
         let query = self.run("query", &step.query, &seen, now).await?;
         let url = request::address(&self.url, path.as_deref(), query.as_deref())?;
@@ -157,12 +166,25 @@ impl Live {
         Ok(Made { method, url, body })
     }
 
-    async fn run(&self, key: &str, program: &Program, seen: &[u8], now: i64) -> Result<Option<Vec<u8>>, String> {
+    pub(super) async fn run(
+        &self,
+        key: &str,
+        program: &Program,
+        seen: &[u8],
+        now: i64,
+    ) -> Result<Option<Vec<u8>>, String> {
         let Some(program) = program else { return Ok(None) };
         self.jq.one(program, seen.to_vec(), now).await.map(Some).map_err(|why| format!("`{key}`: {why}"))
     }
 
-    async fn ask(&self, made: Made, key: Option<&str>, step: &Step, note: bool, now: i64) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        made: Made,
+        key: Option<&str>,
+        step: &Step,
+        most: usize,
+        now: i64,
+    ) -> Result<Good, Answer> {
         let mut request = self.client.request(made.method, made.url).headers(self.headers.clone());
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
@@ -174,10 +196,10 @@ impl Live {
             request = request.body(body);
         }
         match request.send().await {
-            Ok(response) => self.judge(response, step, note, now).await,
-            Err(error) if error.is_builder() => Answer::never(None, self.plain(error)),
-            Err(error) if error.is_connect() => Answer::later(None, self.plain(error)),
-            Err(error) => Answer::unsure(self.plain(error)),
+            Ok(response) => self.judge(response, step, most, now).await,
+            Err(error) if error.is_builder() => Err(Answer::never(None, self.plain(error))),
+            Err(error) if error.is_connect() => Err(Answer::later(None, self.plain(error))),
+            Err(error) => Err(Answer::unsure(self.plain(error))),
         }
     }
 }

@@ -16,6 +16,7 @@ pub type Program = Option<Arc<str>>;
 #[derive(Debug, Clone, Default)]
 pub struct Step {
     pub method: Option<Method>,
+    pub when: Program,
     pub path: Program,
     pub query: Program,
     pub body: Program,
@@ -23,6 +24,8 @@ pub struct Step {
     pub later: Program,
     pub after: Program,
     pub reference: Program,
+    /// Only a preset has these; of another step they are never taken over.
+    pub before: Vec<Step>,
 }
 
 /// All that an action may send.
@@ -53,12 +56,13 @@ impl Steps {
             }
         };
         // What the first answer says of the incident, that of a comment does not.
-        let first = Step { reference: None, ..opened.clone() };
+        let first = Step { reference: None, before: Vec::new(), ..opened.clone() };
         let changed = other("changed", &preset.changed).map(|step| step.or(&first));
         let closed = other("closed", &preset.closed).map(|step| step.or(&first));
         let online = other("online", &preset.online);
         let noting = opened.reference.is_some();
-        Self { opened, changed, closed, online, noting }
+        let [changed, closed] = [changed, closed].map(|step| step.map(Step::settled));
+        Self { opened: opened.settled(), changed, closed, online, noting }
     }
 
     /// What is sent for this; none: nothing, for there is nothing at the service that could be closed.
@@ -90,6 +94,7 @@ impl Step {
         let mut program = |key: &str| reading.program(settings, key);
         Self {
             method,
+            when: None,
             path: program("path"),
             query: program("query"),
             body: program("body"),
@@ -97,6 +102,7 @@ impl Step {
             later: program("later"),
             after: program("after"),
             reference: program("ref"),
+            before: Vec::new(),
         }
     }
 
@@ -104,6 +110,7 @@ impl Step {
         let program = |text: &Option<String>| text.as_deref().map(Arc::from);
         Self {
             method: step.method.as_deref().and_then(|word| word.parse().ok()),
+            when: program(&step.when),
             path: program(&step.path),
             query: program(&step.query),
             body: program(&step.body),
@@ -111,13 +118,24 @@ impl Step {
             later: program(&step.later),
             after: program(&step.after),
             reference: program(&step.reference),
+            before: step.before.iter().map(Self::of).collect(),
         }
+    }
+
+    /// What is a refusal and what a pause is the same for those that go before it.
+    fn settled(mut self) -> Self {
+        for earlier in &mut self.before {
+            earlier.later = earlier.later.take().or_else(|| self.later.clone());
+            earlier.after = earlier.after.take().or_else(|| self.after.clone());
+        }
+        self
     }
 
     /// With the keys of `other` where it has none.
     fn or(self, other: &Self) -> Self {
         Self {
             method: self.method.or_else(|| other.method.clone()),
+            when: self.when,
             path: self.path.or_else(|| other.path.clone()),
             query: self.query.or_else(|| other.query.clone()),
             body: self.body.or_else(|| other.body.clone()),
@@ -125,6 +143,7 @@ impl Step {
             later: self.later.or_else(|| other.later.clone()),
             after: self.after.or_else(|| other.after.clone()),
             reference: self.reference.or_else(|| other.reference.clone()),
+            before: if self.before.is_empty() { other.before.clone() } else { self.before },
         }
     }
 }
