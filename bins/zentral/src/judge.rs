@@ -1,7 +1,6 @@
-//! A match as `act` judges it, made of an event's line and of what its filter found.
+//! An event as `act` judges it, made of a line.
 
-use event::{Event, Machine, ProbeMatch, Time, json};
-use probe::{Found, Spec};
+use event::{Event, Machine, Time, json};
 use serde_json::Map;
 use serde_json::value::RawValue;
 
@@ -23,22 +22,5 @@ pub fn event(line: &[u8], id: String, received: Time) -> Event {
         probes: Vec::new(),
         extra: Map::new(),
         payload: RawValue::NULL.to_owned(),
-    }
-}
-
-/// What `filter` writes on the event.
-pub fn probe_match(spec: &Spec, found: &Found) -> ProbeMatch {
-    let mut extra = Map::new();
-    if found.closes {
-        extra.insert("closes".to_owned(), true.into());
-    }
-    ProbeMatch {
-        name: spec.name.clone(),
-        rev: spec.rev.clone(),
-        severity: spec.severity.clone(),
-        act: spec.act.clone(),
-        key: found.key.clone(),
-        context: found.context.clone().and_then(|text| RawValue::from_string(text).ok()),
-        extra,
     }
 }

@@ -171,7 +171,7 @@ fn judge(
     let wrong = |errors: Vec<probe::CompileError>| {
         StageError::usage(errors.iter().map(|e| format!("\n{}", e.render())).collect::<String>())
     };
-    let set = FilterSet::build(vec![spec.clone()], &modules).map_err(wrong)?;
+    let set = FilterSet::build(vec![spec], &modules).map_err(wrong)?;
     let conditions: Conditions = [(conf.name.clone(), Rules::of(conf))].into_iter().collect();
     let mut db = Db::memory(&[SCHEMA])?;
     let mut tx = db.begin()?;
@@ -191,7 +191,7 @@ fn judge(
             continue;
         }
         let event = judge::event(line, id, *received);
-        let matched = judge::probe_match(&spec, found);
+        let Some(matched) = set.annotation(found) else { continue };
         let decision = conditions.decide(&event, &matched, &conf.act, &mut Vec::new(), &mut tx)?;
         all.push(match decision {
             Decision::Act(kept) => Came::Acted(kept),
