@@ -84,6 +84,11 @@ impl Conditions {
         config.probes.values().map(|probe| (probe.name.clone(), Rules::of(probe))).collect()
     }
 
+    /// Whether this probe has any.
+    pub fn has(&self, probe: &str) -> bool {
+        self.0.contains_key(probe)
+    }
+
     /// Whether matches of this probe are about something even if nothing is to be done.
     pub fn remembers(&self, probe: &str) -> bool {
         self.0.get(probe).is_some_and(|rules| rules.until || rules.window.is_some())
