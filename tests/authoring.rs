@@ -399,6 +399,9 @@ fn a_list_needs_a_probe_and_good_times() {
     told(says(json!([true]), "", &one), "unknown key; did you mean `throttle`?");
     beside(&probe("a"));
     told(says(json!([true]), "", &[("soon", "failed", "ada")]), "event 1: `at` is a time such as 30s");
+    let odd = r#"{"acts":[true],"events":[{"event":{"received":"today"}}]}"#;
+    std::fs::write(&file, odd).unwrap();
+    assert!(hub.says(&["test", "filters"], "").1.contains("event 1: `received` is no time such as"));
     told(says(json!([true, true]), "", &one), "`acts` has 2 and `events` 1");
     told(says(json!(["open"]), "", &one), "`acts`: number 1 is true, false, a count");
     // An event that is told twice, by its id, and times that the events have.

@@ -118,22 +118,27 @@ fn owner(config: &Config, filter: &Path, named: Option<&str>) -> Result<ProbeCon
 /// When each event is received: `30s` after the first, `+30s` after the one before, else its own time or that of the one
 /// before. Without any the clock begins in 1970.
 fn times(steps: &[Step]) -> Result<Vec<Time>, String> {
-    let own = |step: &Step| {
-        let text = json::get(step.event.as_bytes(), "received").and_then(json::parse_str);
-        text.and_then(|text| text.parse::<Time>().ok())
-    };
-    let first = steps.first().and_then(own).unwrap_or(Time::from_ms(0)).ms();
-    let (mut times, mut before) = (Vec::with_capacity(steps.len()), first);
+    let (mut times, mut first, mut before) = (Vec::with_capacity(steps.len()), None, 0);
     for (n, step) in steps.iter().enumerate() {
-        let at = match step.at.as_deref() {
-            None => own(step).map_or(before, Time::ms),
+        let wrong = |what: &str| format!("event {}: {what}", n + 1);
+        let own = match json::get(step.event.as_bytes(), "received") {
+            None => None,
             Some(text) => {
-                let (from, text) = text.strip_prefix('+').map_or((first, text), |rest| (before, rest));
+                let time = json::parse_str(text).and_then(|text| text.parse::<Time>().ok());
+                Some(time.ok_or_else(|| wrong("`received` is no time such as 2026-11-21T19:00:00Z"))?.ms())
+            }
+        };
+        let first = *first.get_or_insert(own.unwrap_or(0));
+        let at = match step.at.as_deref() {
+            None => own.unwrap_or(if n == 0 { first } else { before }),
+            Some(text) => {
+                let (from, text) = match text.strip_prefix('+') {
+                    Some(text) if n > 0 => (before, text),
+                    plus => (first, plus.unwrap_or(text)),
+                };
                 let time = parse_duration(text).and_then(|time| i64::try_from(time.as_millis()).ok());
-                let time = time.ok_or_else(|| {
-                    format!("event {}: `at` is a time such as 30s or 10m, after the first one, or +30s, after the one before", n + 1)
-                })?;
-                from.saturating_add(time)
+                let what = "`at` is a time such as 30s or 10m, after the first one, or +30s, after the one before";
+                from.saturating_add(time.ok_or_else(|| wrong(what))?)
             }
         };
         times.push(Time::from_ms(at));
