@@ -278,7 +278,9 @@ fn what_held_a_match_back() {
         assert_eq!(code, 0, "{out}{err}");
         out
     };
-    assert_eq!(became(&said(1, "burst")), ["key      C02", "held     1 of 3 within 600 s"]);
+    let first = format!("held     1 of 3 within 600 s; told with event {}", id(7));
+    assert_eq!(became(&said(1, "burst")), ["key      C02", first.as_str()]);
+    assert_eq!(became(&said(8, "burst")), ["key      C02", "held     1 of 3 within 600 s"]);
     let full = said(7, "burst");
     assert!(full.contains("\n  action   note: done, as 3 matches  2026-11-18T11:06:"), "{full}");
     let held = said(6, "often");

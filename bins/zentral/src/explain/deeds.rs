@@ -127,7 +127,12 @@ pub fn of(config: &Config, id: &str, received: Option<Time>) -> Result<Known, St
             *known = Deed { dry_run: known.dry_run, ..deed };
         }
         let taken = db.query("SELECT probe, why FROM taken WHERE event = $1", &[id.into()])?;
-        known.taken.extend(taken.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned())));
+        for row in taken {
+            let (probe, why) = (row.text(0).to_owned(), row.text(1).to_owned());
+            let with = if why.is_empty() { None } else { told_with(&db, &probe, id)? };
+            let with = with.map_or_else(String::new, |event| format!("; told with event {event}"));
+            known.taken.insert(probe, why + &with);
+        }
         known.gathered.extend(gathered(&db, id)?);
     }
     for ((probe, ..), deed) in all {
@@ -175,6 +180,14 @@ fn rows(db: &Db, which: &str, value: &str) -> Result<Vec<(String, Deed)>, StageE
         (row.text(0).to_owned(), deed)
     };
     Ok(db.query(&sql, &[value.into()])?.iter().map(deed).collect())
+}
+
+/// The event with which a match that was counted into a window was told: the one that filled it.
+fn told_with(db: &Db, probe: &str, id: &str) -> Result<Option<String>, StageError> {
+    let sql = "SELECT event, told FROM ledger WHERE probe = $1 AND told <> '' AND told LIKE '%' || $2 || '%'";
+    let rows = db.query(sql, &[probe.into(), id.into()])?;
+    let is_of = |told: &str| Kept::read(told).ids.iter().any(|one| one == id);
+    Ok(rows.iter().find(|row| is_of(row.text(1))).map(|row| row.text(0).to_owned()))
 }
 
 /// What is said of an action whose lane stands still.
