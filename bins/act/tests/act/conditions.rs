@@ -89,7 +89,17 @@ fn an_incident_is_told_in_order() {
     hub.feed(&[line("one"), line("two"), line("three"), closing(&line("over"))]);
     assert_eq!(hub.run(), Exit::Done);
     let states: Vec<Value> = got(&fake, "title");
-    assert_eq!(states, [json!("one"), json!("one"), json!("one"), json!("two"), json!("three"), json!("over")]);
+    assert_eq!(
+        states,
+        [
+            json!("one"),
+            json!("one"),
+            json!("one"),
+            json!("Changed: two"),
+            json!("Changed: three"),
+            json!("Closed: over")
+        ]
+    );
 }
 
 #[test]

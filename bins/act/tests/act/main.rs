@@ -11,9 +11,15 @@
 mod conditions;
 mod crash;
 mod email;
+mod every;
 mod fake;
+#[path = "../fakes/mod.rs"]
+mod fakes;
+mod hostile;
 mod http;
 mod hub;
 mod ledger;
 mod orders;
+mod people;
+mod presets;
 mod programs;
