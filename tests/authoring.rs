@@ -284,3 +284,139 @@ fn a_log_is_no_run_of_the_pipeline() {
     let (code, out, err) = test("events");
     assert_eq!((code, lines(&out).iter().any(|l| l["probe"] == "p" && l["matches"] == 1)), (0, true), "{out}{err}");
 }
+
+const LOGINS: &str = "
+[probe.failed-logins]
+filter = \"filters/failed-logins.jq\"
+by     = \".payload.columns.user\"
+window = { count = 3, within = \"10m\" }
+until  = '.payload.name == \"unlocked\"'
+act    = [\"note\"]
+shadow = true
+";
+const FAILED: &str = "# failed\n.payload | select(.name == \"failed\") | {title: (.columns.user | ascii_downcase)}\n";
+
+/// A list of events, each of (at, name, user).
+fn list(acts: &Value, why: &str, events: &[(&str, &str, &str)]) -> String {
+    let event = |(at, name, user): &(&str, &str, &str)| {
+        let event = json!({"payload": {"name": name, "columns": {"user": user}}});
+        if at.is_empty() { json!({"event": event}) } else { json!({"at": at, "event": event}) }
+    };
+    let events: Vec<Value> = events.iter().map(event).collect();
+    format!("{}\n", json!({"acts": acts, "why": why, "events": events}))
+}
+
+#[test]
+fn a_list_is_judged_by_the_conditions_of_its_probe() {
+    let manual = MANUAL.split("```json\n").nth(2).unwrap().split("```").next().unwrap();
+    let slow = list(
+        &json!([false, false, 3]),
+        "too slow for a window",
+        &[("", "failed", "ada"), ("+6m", "failed", "ada"), ("12m", "failed", "ada")],
+    );
+    let hub =
+        Recorded::new(LOGINS, &[("failed-logins.jq", FAILED), ("failed-logins.ndjson", &format!("{manual}{slow}"))]);
+    let (code, out, err) = hub.says(&["test"], "");
+    let want = MANUAL.split("```\n").find(|part| part.starts_with("not ok 2 - ./filters/failed-logins")).unwrap();
+    assert!(
+        code == 1 && out.contains(&format!("ok 1 - ./filters/failed-logins.ndjson:1 three within ten minutes\n{want}")),
+        "{out}{err}"
+    );
+
+    let records = lines(&hub.says(&["test", "--json"], "").1);
+    let differs = json!({"event": 3, "came": "held back: 2 of 3 within 600 s"});
+    assert_eq!((&records[1]["probe"], &records[1]["differs"]), (&json!("failed-logins"), &differs));
+    assert_eq!((&records[0]["ok"], &records[0]["differs"]), (&json!(true), &Value::Null));
+    // Each event of a list is one that the filter was asked about.
+    let (_, out, _) = hub.says(&["test", "--coverage"], "");
+    assert!(out.contains("# coverage ./filters/failed-logins.jq: 100 % "), "{out}");
+
+    let (code, out, _) = hub.says(&["test", "--update"], "");
+    let updated =
+        "# updated ./filters/failed-logins.ndjson:2: [false,false,3] was asked for, now [false,false,false]\n";
+    assert!(code == 0 && out.contains(updated), "{out}");
+    let text = std::fs::read_to_string(hub.path("filters/failed-logins.ndjson")).unwrap();
+    assert_eq!(text, format!("{manual}{}", slow.replace("[false,false,3]", "[false,false,false]")));
+}
+
+#[test]
+fn what_is_asked_of_a_list() {
+    let hub = Recorded::new(LOGINS, &[("failed-logins.jq", FAILED)]);
+    let three = [("", "failed", "ada"), ("1m", "failed", "ada"), ("+1m", "failed", "ada")];
+    let other = [&three[..2], &[("+1m", "failed", "ADA")]].concat();
+    let four = [&three[..], &[("+1s", "unlocked", "ada")]].concat();
+    let mixed = [&three[..2], &[("", "failed", "bob"), ("3m", "failed", "ada")]].concat();
+    for (acts, events, differs) in [
+        (json!([false, false, true]), &three[..], Value::Null),
+        (json!([false, false, false]), &three, json!("event 3: acted upon, opened, 3 matches")),
+        // Another key is another window.
+        (json!([false, false, false]), &other, Value::Null),
+        (json!([false, false, "opened", "closed"]), &four, Value::Null),
+        (json!([false, false, {"state": "opened", "count": 3}, {"state": "closed", "count": 3}]), &four, Value::Null),
+        (json!([false, false, 3, 4]), &four, json!("event 4: acted upon, closed, 3 matches")),
+        (json!([true, false, 3, true]), &four, json!("event 1: held back: 1 of 3 within 600 s")),
+        (json!([false, false, false, 3]), &mixed, Value::Null),
+        (json!([false]), &[("", "other", "ada")], Value::Null),
+        (json!([true]), &[("", "other", "ada")], json!("event 1: no match")),
+        (json!([true]), &[("", "unlocked", "ada")], json!("event 1: held back: no incident is open")),
+    ] {
+        std::fs::write(hub.path("filters/failed-logins.ndjson"), list(&acts, "", events)).unwrap();
+        let (code, out, err) = hub.says(&["test", "--json", "failed-logins"], "");
+        let record = &lines(&out)[0];
+        let said =
+            record["differs"]["came"].as_str().map(|came| format!("event {}: {came}", record["differs"]["event"]));
+        assert_eq!((code, json!(said)), (i32::from(!differs.is_null()), differs), "{acts} {out}{err}");
+    }
+}
+
+#[test]
+fn a_list_needs_a_probe_and_good_times() {
+    let hub = Recorded::new("", &[("failed-logins.jq", FAILED)]);
+    let file = hub.path("filters/failed-logins.ndjson");
+    let says = |acts: Value, more: &str, events: &[(&str, &str, &str)]| {
+        std::fs::write(&file, list(&acts, "", events).replacen("{", &format!("{{{more}"), 1)).unwrap();
+        let (code, out, _) = hub.says(&["test", "--json", "filters"], "");
+        let record = lines(&out).remove(0);
+        (code, if record["error"].is_null() { record["got"].clone() } else { record["error"].clone() })
+    };
+    let one = [("", "failed", "ada")];
+    let told = |got: (i32, Value), words: &str| {
+        assert!(got.0 == 1 && got.1.as_str().unwrap().contains(words), "{got:?}");
+    };
+    told(says(json!([true]), "", &one), "none is in the configuration, nor in filters/failed-logins.toml");
+    // The table that lies beside the filter; it names an action of somebody's configuration.
+    let beside = |text: &str| std::fs::write(hub.path("filters/failed-logins.toml"), text).unwrap();
+    let probe =
+        |name: &str| format!("[probe.{name}]\nfilter = \"failed-logins.jq\"\nact = [\"x\"]\nthrottle = \"1m\"\n");
+    beside(&probe("a"));
+    let twice = [("", "failed", "ada"), ("59s", "failed", "ada"), ("60s", "failed", "ada")];
+    assert_eq!(says(json!([true, false, true]), "", &twice), (0, json!("[true,false,true]")));
+    beside(&format!("{}{}", probe("a"), probe("b").replace("1m", "10s")));
+    told(says(json!([true, false, true]), "", &twice), "several probes have this filter (a, b): name one of them");
+    assert_eq!(says(json!([true, true, false]), "\"probe\":\"b\",", &twice), (0, json!("[true,true,false]")));
+    told(says(json!([true]), "\"probe\":\"c\",", &one), "no probe `c` with this filter");
+    beside("[probe.a]\nfilter = \"failed-logins.jq\"\nthrotle = \"1m\"\n");
+    told(says(json!([true]), "", &one), "unknown key; did you mean `throttle`?");
+    beside(&probe("a"));
+    told(says(json!([true]), "", &[("soon", "failed", "ada")]), "event 1: `at` is a time such as 30s");
+    let odd = r#"{"acts":[true],"events":[{"event":{"received":"today"}}]}"#;
+    std::fs::write(&file, odd).unwrap();
+    assert!(hub.says(&["test", "filters"], "").1.contains("event 1: `received` is no time such as"));
+    told(says(json!([true, true]), "", &one), "`acts` has 2 and `events` 1");
+    told(says(json!(["open"]), "", &one), "`acts`: number 1 is true, false, a count");
+    // An event that is told twice, by its id, and times that the events have.
+    let event = |id: &str, second: u32| json!({"event": {"id": id, "received": format!("2026-11-21T19:00:{second:02}Z"), "payload": {"name": "failed", "columns": {"user": "ada"}}}});
+    let text = json!({"acts": [true, false, false], "events": [event("e1", 0), event("e1", 0), event("e2", 59)]});
+    std::fs::write(&file, format!("{text}\n")).unwrap();
+    assert_eq!(hub.says(&["test", "filters"], "").0, 0);
+    let text = text.to_string().replace("[true,false,false]", "[true,true,false]");
+    std::fs::write(&file, format!("{text}\n")).unwrap();
+    let (_, out, _) = hub.says(&["test", "filters"], "");
+    assert!(out.contains("differs: \"event 2: held back: the same event again, by its id e1\""), "{out}");
+    // A filter that fails is asked for by nothing, and is not updated.
+    let text = json!({"acts": [false], "events": [{"event": {"payload": {"name": "failed", "columns": {"user": 1}}}}]});
+    std::fs::write(&file, format!("{text}\n")).unwrap();
+    let (code, out, _) = hub.says(&["test", "--update", "filters"], "");
+    assert!(code == 1 && out.contains("got: [\"error: ") && out.contains("decided: "), "{out}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{text}\n"));
+}

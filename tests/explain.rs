@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, UNIX_EPOCH};
 
 use event::Time;
+use registry::db::Db;
 use serde_json::{Value, json};
 use support::recorded::{QUERY, Recorded, id, raw};
 
@@ -227,4 +228,188 @@ fn an_event_on_stdin_and_words_that_are_wrong() {
     std::fs::write(hub.path("filters/none.jq"), ".a ==\n").unwrap();
     let (code, _, err) = hub.says(&["explain", "filters/none.jq"], "{}");
     assert!(code == 2 && err.contains("none.jq:1:"), "{err}");
+}
+
+const CONDITIONS: &str = r#"
+[action.list]
+kind = "file"
+path = "list.ndjson"
+digest = "2m"
+[action.night]
+kind = "file"
+path = "night.ndjson"
+quiet = { from = "00:00", to = "23:59", except = "major" }
+[probe.burst]
+filter = '.payload.columns.vendor == "burst"'
+window = { count = 3, within = "10m" }
+act = ["note"]
+[probe.disk]
+filter = 'select(.payload.columns.vendor == "off") | {title: "off"}'
+until  = '.payload.columns.vendor == "on"'
+severity = "major"
+act = ["list", "note", "night"]
+[probe.often]
+filter = '.payload.columns.vendor == "often"'
+throttle = "1h"
+act = ["list", "note"]
+"#;
+
+/// The vendors of eleven results, one a second.
+fn remembered() -> Recorded {
+    let hub = Recorded::new(CONDITIONS, &[]);
+    let vendors = ["burst", "burst", "off", "off", "often", "often", "burst", "burst", "on", "off", "other"];
+    let line = |(n, vendor): (u32, &&str)| raw(n, "x", &json!({"action": "added", "columns": {"vendor": vendor}}));
+    hub.record(&(1..).zip(&vendors).map(line).collect::<Vec<_>>());
+    hub
+}
+
+/// The lines under a probe that tell what became of its match.
+fn became(text: &str) -> Vec<&str> {
+    let labels = ["key", "incident", "held", "now", "action"];
+    let line = |line: &&str| labels.iter().any(|label| line.starts_with(&format!("  {label} ")));
+    text.lines().filter(line).map(str::trim).collect()
+}
+
+#[test]
+fn what_held_a_match_back() {
+    let hub = remembered();
+    let said = |n: u32, probe: &str| {
+        let (code, out, err) = hub.says(&["explain", &id(n), probe], "");
+        assert_eq!(code, 0, "{out}{err}");
+        out
+    };
+    let first = format!("held     1 of 3 within 600 s; told with event {}", id(7));
+    assert_eq!(became(&said(1, "burst")), ["key      C02", first.as_str()]);
+    assert_eq!(became(&said(8, "burst")), ["key      C02", "held     1 of 3 within 600 s"]);
+    let full = said(7, "burst");
+    assert!(full.contains("\n  action   note: done, as 3 matches  2026-11-18T11:06:"), "{full}");
+    let held = said(6, "often");
+    assert_eq!(became(&held), ["key      C02", "held     throttled until 2026-11-18T12:06:45.001Z"]);
+    let (_, _, probes) = explained(&hub, &[&id(6), "often"], "");
+    assert_eq!(probes[0]["held"], "throttled until 2026-11-18T12:06:45.001Z");
+
+    let opened = said(3, "disk");
+    let incident = opened.split("  incident ").nth(1).unwrap().split("  ").next().unwrap().to_owned();
+    let rows = became(&opened);
+    let times = "opened 2026-11-18T11:06:43.001Z  last 2026-11-18T11:06:49.001Z  2 matches";
+    assert_eq!(rows[1], format!("incident {incident}  closed  {times}"));
+    assert!(opened.contains(&format!("action   note: done, opened incident {incident}  2026-11-18")), "{opened}");
+    assert!(
+        opened.contains(&format!("action   night: done, opened incident {incident}  ")),
+        "what is urgent is told at night: {opened}"
+    );
+    assert_eq!(became(&said(4, "disk"))[2], format!("held     counted into incident {incident}"));
+    let closed = said(9, "disk");
+    assert!(
+        closed.contains("\n✓ disk `until` matched: that ends an incident\n")
+            && closed.contains(&format!("note: done, closed incident {incident}")),
+        "{closed}"
+    );
+    // A digest keeps the ids of its members, whatever probe they are of, and whichever came first.
+    for (n, probe) in [(3, "disk"), (5, "often"), (9, "disk")] {
+        assert!(said(n, probe).contains("\n  action   list: done in a digest of 4  "), "{}", said(n, probe));
+        let (_, _, probes) = explained(&hub, &[&id(n), probe], "");
+        let list = probes[0]["actions"].as_array().unwrap().iter().find(|a| a["action"] == "list").unwrap();
+        assert_eq!((&list["digest"], &list["count"]), (&json!(true), &json!(4)));
+    }
+
+    // What waits at a brake, and in a digest that is not over.
+    let mut db = Db::open(&hub.path("data/state/act.db"), &[]).unwrap();
+    let mut tx = db.begin().unwrap();
+    for sql in [
+        "INSERT INTO stopped (action, since, why) VALUES ('note', 1795000000000, '2 machines within an hour')",
+        "UPDATE ledger SET state = 'pending', due = 1795000600000 WHERE action = 'note' AND probe = 'often'",
+        "UPDATE ledger SET state = 'pending', due = 1795000600000, error = 'quiet hours' WHERE action = 'night'",
+        "UPDATE digests SET sealed = 0",
+    ] {
+        assert!(tx.execute(sql, &[]).unwrap() > 0, "{sql}");
+    }
+    tx.commit().unwrap();
+    let waits = said(5, "often");
+    assert!(waits.contains("\n  action   list: gathering in a digest of 4  due 2026-11-18T11:08:43.001Z\n"), "{waits}");
+    let brake = "\n  action   note: pending  due 2026-11-18T11:16:40.000Z  dry run  stopped since 2026-11-18T11:06:40.000Z at its brake, \
+                 2 machines within an hour; `zentral act resume note`\n";
+    assert!(waits.contains(brake), "{waits}");
+    let night = said(10, "disk");
+    assert!(night.contains("  due 2026-11-18T11:16:40.000Z  dry run  quiet hours\n"), "{night}");
+}
+
+#[test]
+fn what_the_conditions_would_say_of_an_event_on_stdin() {
+    let hub = remembered();
+    let event = |vendor: &str, second: u32| {
+        let received = format!("2026-11-18T11:07:{second:02}Z");
+        json!({"received": received, "machine": {"serial_number": "C02"}, "payload": {"columns": {"vendor": vendor}}})
+            .to_string()
+    };
+    let would = |probe: &str, event: &str| {
+        let (code, _, probes) = explained(&hub, &[probe], event);
+        assert_eq!(code, 0, "{event}");
+        probes[0]["would"].clone()
+    };
+    let before = std::fs::read(hub.path("data/state/act.db")).unwrap();
+    // One of the window is left over.
+    assert_eq!(would("burst", &event("burst", 0)), json!({"act": false, "why": "2 of 3 within 600 s", "actions": []}));
+    assert_eq!(would("often", &event("often", 0))["why"], "throttled until 2026-11-18T12:06:45.001Z");
+    assert_eq!(would("often", &event("often", 0).replace("C02", "C03"))["act"], true);
+    // The second incident is open; a word of its own is told.
+    assert!(would("disk", &event("off", 0))["why"].as_str().unwrap().starts_with("counted into incident "));
+    let closed = would("disk", &event("on", 0));
+    assert_eq!((&closed["act"], &closed["state"], &closed["count"]), (&json!(true), &json!("closed"), &json!(1)));
+    let other = would("disk", &event("off", 0).replace("C02", "C04"));
+    assert_eq!((&other["state"], &other["actions"][0]["action"]), (&json!("opened"), &json!("list")));
+    assert_eq!(other["actions"][0]["waits"], "gathered into a digest until 2026-11-18T11:09:00.000Z");
+    let (_, out, _) = hub.says(&["explain", "disk"], &event("on", 0));
+    assert!(
+        out.contains("\n  now      it would be acted upon: incident ") && out.contains(" closed, 1 match\n"),
+        "{out}"
+    );
+
+    let mut db = Db::open(&hub.path("data/state/act.db"), &[]).unwrap();
+    assert_eq!(std::fs::read(hub.path("data/state/act.db")).unwrap(), before, "looking changes nothing");
+    let mut tx = db.begin().unwrap();
+    for sql in [
+        "INSERT INTO mutes (name, since, until) VALUES ('burst', 1795000000000, 1795003600000), ('note', 1795000000000, 1795003600000)",
+        "INSERT INTO stopped (action, since, why) VALUES ('list', 1795000000000, '2 machines within an hour')",
+    ] {
+        tx.execute(sql, &[]).unwrap();
+    }
+    tx.commit().unwrap();
+    assert_eq!(would("burst", &event("burst", 0))["why"], "muted until 2026-11-18T12:06:40.000Z");
+    let waits = would("often", &event("often", 0).replace("C02", "C03"))["actions"].clone();
+    let waits: Vec<String> =
+        waits.as_array().unwrap().iter().map(|w| format!("{} {}", w["action"], w["waits"])).collect();
+    assert_eq!(waits.len(), 3);
+    assert!(
+        waits[0].starts_with("\"list\" \"stopped since 2026-11-18T11:06:40.000Z at its brake, 2 machines"),
+        "{waits:?}"
+    );
+    assert!(waits[1].starts_with("\"list\" \"gathered into a digest until"), "{waits:?}");
+    assert_eq!(waits[2], "\"note\" \"muted until 2026-11-18T12:06:40.000Z\"");
+
+    // Without anything that anybody remembers, and where the program that ends it is asked in vain.
+    std::fs::remove_dir_all(hub.path("data")).unwrap();
+    assert_eq!(would("burst", &event("burst", 0))["why"], "1 of 3 within 600 s");
+    assert_eq!(would("disk", &event("on", 0))["why"], "no incident is open");
+    let (code, out, _) = hub.says(&["explain", "disk"], &event("other", 0));
+    let rev = out.split("rev ").nth(1).unwrap().get(..8).unwrap();
+    let want = r#"✗ disk the filter says no, and so does `until`
+  probe disk  rev REV  major
+  decided at 1:8: .payload.columns.vendor == "off"   .payload.columns.vendor = "other"
+  1 │ select(.payload.columns.vendor == "off") | {title: "off"}
+    │        ──────────────────────────────── ✗ .payload.columns.vendor = "other"
+    │                                            ────────────── · not reached
+  until  probe disk, until
+  decided at 1:1: .payload.columns.vendor == "on"   .payload.columns.vendor = "other"
+  1 │ .payload.columns.vendor == "on"
+    │ ─────────────────────────────── ✗ .payload.columns.vendor = "other"
+"#;
+    assert!(code == 1 && out.ends_with(&want.replace("REV", rev)), "{out}");
+    assert!(include_str!("../docs/explain.md").contains(want.trim_end()), "the manual shows what it prints");
+    let (_, _, probes) = explained(&hub, &["disk"], &event("on", 0));
+    let until = &probes[0]["until"];
+    assert_eq!(
+        (&until["says"], &until["clauses"][0]["came"], &probes[0]["closes"]),
+        (&json!(true), &json!("true"), &json!(true))
+    );
 }

@@ -367,6 +367,105 @@ fn zeros_have_their_reason() {
     assert_eq!(probes[0]["notes"].as_array().unwrap().len(), 2, "{}", probes[0]);
 }
 
+/// Messages old and new, in all and day by day.
+fn messages(summary: &Value, action: &str) -> Value {
+    let all = summary["actions"].as_array().unwrap();
+    let own = all.iter().find(|a| a["action"] == action).unwrap_or_else(|| panic!("{summary}"));
+    let days = own["days"].as_array().unwrap().iter().map(|day| json!([day["old"], day["new"]]));
+    json!([[own["old"], own["new"]], days.collect::<Vec<_>>()])
+}
+
+#[test]
+fn messages_are_counted_with_conditions() {
+    let old = "[probe.usb]\nfilter = '.payload.columns.vendor == \"C-Media\"'\nact = [\"slack\"]\n\
+               [probe.same]\nfilter = '.payload.columns.n == \"7\"'\nact = [\"slack\"]\n";
+    let with = |more: &str| old.replacen("act =", &format!("{more}\nact ="), 1);
+    let (one, all) = (json!([[51, 51], [[31, 31], [20, 20]]]), 50);
+    assert_eq!(messages(&Case::new(old, &with("severity = \"major\"")).plan(&[], 1).1, "slack"), one);
+    for (more, keys, acted, days) in [
+        // Of either machine the first on each day.
+        ("throttle = \"1h\"", json!(["throttle"]), 4, json!([[31, 3], [20, 2]])),
+        // Five in eight minutes, again and again.
+        (
+            "window = { count = 5, within = \"10m\" }\nby = '.source'",
+            json!(["by", "window"]),
+            10,
+            json!([[31, 7], [20, 4]]),
+        ),
+        (
+            "by = '.source'\nuntil = '.payload.columns.n == \"51\"'",
+            json!(["until", "by"]),
+            3,
+            json!([[31, 4], [20, 0]]),
+        ),
+        ("shadow = true", json!(["shadow"]), 0, json!([[31, 1], [20, 0]])),
+    ] {
+        let (probes, summary) = Case::new(old, &with(more)).plan(&[], 1);
+        assert_eq!((&probes[0]["keys"], &probes[0]["acted"]), (&keys, &json!({"old": all, "new": acted})), "{more}");
+        assert_eq!(messages(&summary, "slack"), json!([[51, acted + 1], days]), "{more}");
+        let note = probes[0]["notes"][0].as_str();
+        assert_eq!(note, (acted > 0).then_some(format!("acted upon: 50 → {acted}")).as_deref(), "{more}");
+    }
+    // The matches are the same, and still it differs.
+    let case = Case::new(&with("throttle = \"1h\""), &with("throttle = \"30m\""));
+    let (probes, summary) = case.plan(&[], 1);
+    assert_eq!((figures(&probes[0]), &probes[0]["differs"]), ([50, 50, 0, 0, 0], &json!(true)));
+    assert_eq!((&probes[0]["acted"], &summary["same"]), (&json!({"old": 4, "new": 8}), &json!(false)));
+    let text = case.run(&["base", "--from", "day.ndjson", "--markdown"], b"").stdout;
+    let text = String::from_utf8(text).unwrap();
+    let said = "1 of 2 probes decides otherwise: 0 matches gained, 0 lost, 0 changed; acted upon: 4 → 8\n";
+    assert!(text.contains(said) && text.contains("- `acted upon: 4 → 8`\n"), "{text}");
+}
+
+#[test]
+fn a_digest_is_one_message_over_all_probes() {
+    let probes = "[probe.even]\nfilter = '.payload.columns.vendor == \"C-Media\"'\nact = [\"slack\", \"mail\"]\n\
+                  [probe.odd]\nfilter = '.payload.columns.vendor == \"SanDisk\"'\nact = [\"slack\"]\n";
+    let case = Case::new(probes, probes);
+    let file = case.0.path().join("pipeline.toml");
+    let gathering = |text: &str| {
+        text.replace(
+            "path = \"slack\"",
+            "path = \"slack\"\ndigest = \"30m\"\nquiet = { from = \"01:00\", to = \"02:00\" }",
+        )
+    };
+    std::fs::write(&file, gathering(&std::fs::read_to_string(&file).unwrap())).unwrap();
+    // Half an hour from the first one on: two on either day.
+    let (records, summary) = case.plan(&[], 1);
+    assert_eq!(
+        (records.len(), &summary["same"], &summary["matches"]["of_same_probes"]),
+        (0, &json!(false), &json!(100))
+    );
+    assert_eq!(messages(&summary, "slack"), json!([[100, 4], [[60, 2], [40, 2]]]));
+    assert_eq!(messages(&summary, "mail"), json!([[50, 50], [[30, 30], [20, 20]]]));
+    let text = String::from_utf8(case.run(&["base", "--from", "day.ndjson", "--markdown"], b"").stdout).unwrap();
+    assert!(
+        text.contains("other messages: none of 2 probes was touched, an action gathers for another time\n"),
+        "{text}"
+    );
+    // With both sides gathering, and one probe that is gone: what is left in the digest still goes out.
+    let (base, without) = (case.0.path().join("base/pipeline.toml"), probes.split("[probe.odd]").next().unwrap());
+    std::fs::write(&base, gathering(&std::fs::read_to_string(&base).unwrap())).unwrap();
+    std::fs::write(&file, gathering(&format!("{ACTIONS}{without}"))).unwrap();
+    let (records, summary) = case.plan(&[], 1);
+    assert_eq!(
+        (figures(&records[0]), messages(&summary, "slack")),
+        ([50, -1, 0, 50, 0], json!([[4, 4], [[2, 2], [2, 2]]]))
+    );
+}
+
+#[test]
+fn a_repeat_is_told_of_once() {
+    let probe = "[probe.p]\nfilter = '.payload.columns.n == \"1\"'\nact = [\"slack\"]\n";
+    let case = Case::new("", probe);
+    let line = event(1, "ada", "usb", json!({"n": "1"}));
+    let other = event(2, "ada", "usb", json!({"n": "1"}));
+    let out = case.run(&["base", "--from", "-"], format!("{line}\n{line}\n{other}\n{line}\n").as_bytes());
+    let (probes, summary) = read(&out, 1);
+    assert_eq!((figures(&probes[0]), &probes[0]["acted"]), ([-1, 4, 4, 0, 0], &json!({"old": null, "new": 2})));
+    assert_eq!(messages(&summary, "slack"), json!([[0, 2], [[0, 2]]]));
+}
+
 const SPIN: &str = r#"
 [probe.spin]
 filter = '''if .payload.columns.spin == "1" then last(range(1000000000)) > 0 else .payload.columns.hit == "1" end'''

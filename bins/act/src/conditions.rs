@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use event::{Event, ProbeMatch};
 use pipe::StageError;
-use pipe::config::{Config, Window};
+use pipe::config::{Config, ProbeConf, Window};
 use registry::db::Tx;
 use sha2::{Digest, Sha256};
 
@@ -60,14 +60,33 @@ pub enum Happened {
     Incident(Phase, Box<incidents::Row>),
 }
 
+impl Rules {
+    /// Those of a probe.
+    pub fn of(probe: &ProbeConf) -> Self {
+        Self { window: probe.window, throttle: probe.throttle, until: probe.until.is_some() }
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl FromIterator<(String, Rules)> for Conditions {
+    fn from_iter<I: IntoIterator<Item = (String, Rules)>>(rules: I) -> Self {
+        Self(rules.into_iter().filter(|(_, rules)| rules.any()).collect())
+    }
+}
+
 impl Conditions {
     /// Those of the configuration.
     pub fn of(config: &Config) -> Self {
-        let rules = config.probes.values().filter_map(|probe| {
-            let rules = Rules { window: probe.window, throttle: probe.throttle, until: probe.until.is_some() };
-            (rules != Rules::default()).then(|| (probe.name.clone(), rules))
-        });
-        Self(rules.collect())
+        config.probes.values().map(|probe| (probe.name.clone(), Rules::of(probe))).collect()
+    }
+
+    /// Whether this probe has any.
+    pub fn has(&self, probe: &str) -> bool {
+        self.0.contains_key(probe)
     }
 
     /// Whether matches of this probe are about something even if nothing is to be done.

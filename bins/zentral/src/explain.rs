@@ -4,6 +4,7 @@ mod deeds;
 pub mod draw;
 pub mod find;
 mod gates;
+mod outlook;
 pub mod records;
 mod text;
 pub mod verdict;
@@ -67,7 +68,7 @@ fn explain(config: &Config, args: &Args, color: ColorChoice) -> Result<Exit, Sta
     let received = event.get("received").and_then(Value::as_str).and_then(|t| t.parse::<Time>().ok());
     let id = event.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
     let known = id.map(|id| deeds::of(config, id, received));
-    let subject = Subject::new(&line, &event, &val);
+    let subject = Subject::new(&line, &event, &val, place == find::STDIN);
     let verdicts = verdict::all(config, specs, &subject, known.transpose()?.unwrap_or_default(), probe.is_some())?;
     let people = std::io::stdout().is_terminal() || color == ColorChoice::Always;
     let text = if args.json {

@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod jamf;
 mod joined;
+mod judge;
 mod machine;
 mod plan;
 mod progress;

@@ -5,6 +5,8 @@
 //! the same few blocks of events, in order, so that memory does not grow with the window.
 
 mod compare;
+mod judge;
+mod messages;
 mod off;
 mod pairs;
 mod report;
@@ -12,7 +14,6 @@ mod source;
 mod text;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -29,7 +30,7 @@ use crate::replay::events;
 use crate::replay::off::before;
 use crate::status::table;
 use crate::up::Copies;
-use compare::Difference;
+use compare::Compared;
 use pairs::{Pairs, Side};
 use report::Report;
 use source::{Block, Kept, Read};
@@ -92,14 +93,14 @@ fn plan(global: &Global, args: &Args) -> Result<Exit, StageError> {
     };
     let names = [old_name, path.display().to_string(), source];
     let report = if pairs.same() {
-        Report::new(names, pairs, Read::default(), Default::default(), Default::default())
+        Report::new(names, pairs, Read::default(), Default::default(), Compared::default())
     } else {
         let feed = |give: &mut dyn FnMut(Arc<Block>) -> bool| match &args.from {
             Some(file) => source::file(file, since, until, give),
             None => source::topics(&kept, since, until, give),
         };
-        let (read, tallies, differences) = compare(&pairs, args.samples.into(), feed)?;
-        Report::new(names, pairs, read, tallies, differences)
+        let (read, tallies, compared) = compare(&pairs, args.samples.into(), feed)?;
+        Report::new(names, pairs, read, tallies, compared)
     };
     let text = match (args.markdown, table::for_people(args.json)) {
         (true, _) => text::markdown(&report),
@@ -110,9 +111,9 @@ fn plan(global: &Global, args: &Args) -> Result<Exit, StageError> {
     if report.is_unknown() {
         tracing::warn!("{}; give recorded ones with --from, or look further back with --since", report.sentence());
     }
-    Ok(match (report.read.refused, report.differing()) {
-        (0, 0) => Exit::Done,
-        (0, _) => Exit::No,
+    Ok(match (report.read.refused, report.is_same()) {
+        (0, true) => Exit::Done,
+        (0, false) => Exit::No,
         _ => Exit::Refused,
     })
 }
@@ -168,33 +169,32 @@ fn kept(new: &Config, old: &Config, pairs: &Pairs, since: Option<Time>) -> Resul
 
 type Give = SyncSender<Arc<Block>>;
 type Take = Receiver<Arc<Block>>;
-type Compared = (Read, [Tally; 3], BTreeMap<usize, Difference>);
 
 /// Runs all sides over what `feed` gives.
 fn compare(
     pairs: &Pairs,
     samples: usize,
     feed: impl FnOnce(&mut dyn FnMut(Arc<Block>) -> bool) -> Result<Read, StageError> + Send,
-) -> Result<Compared, StageError> {
+) -> Result<(Read, [Tally; 3], Compared), StageError> {
     let (give, [shared, old, new, own]) = channels();
+    let (shared_tells, shared_told) = sync_channel(TOLD);
     let (old_tells, old_told) = sync_channel(TOLD);
     let (new_tells, new_told) = sync_channel(TOLD);
-    let actions = pairs.actions.len();
-    let side = |side: &Side, honours, blocks: Take, tells: Option<SyncSender<Told>>| {
-        probe::with_stack(move || worker::run(side, actions, honours, blocks, tells))
-            .map_err(|e| StageError::state(format!("cannot start a thread: {e}")))
+    let run = |side: &Side, same, honours, blocks: Take, tells: SyncSender<Told>| {
+        probe::with_stack(move || worker::run(side, same, honours, blocks, &tells))
+            .unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}"))))
     };
     thread::scope(|scope| {
         let feeder = scope.spawn(move || feed(&mut |block| give.iter().all(|to| to.send(block.clone()).is_ok())));
-        let shared = scope.spawn(|| side(&pairs.shared, true, shared, None));
-        let old = scope.spawn(|| side(&pairs.old, true, old, Some(old_tells)));
-        let new = scope.spawn(|| side(&pairs.new, false, new, Some(new_tells)));
-        let differences = compare::run(&own, &old_told, &new_told, samples);
+        let shared = scope.spawn(|| run(&pairs.shared, true, true, shared, shared_tells));
+        let old = scope.spawn(|| run(&pairs.old, false, true, old, old_tells));
+        let new = scope.spawn(|| run(&pairs.new, false, false, new, new_tells));
+        let compared = compare::run(&own, [&shared_told, &old_told, &new_told], pairs, samples);
         // Whoever still has something to say to this thread must not wait for it.
-        drop((own, old_told, new_told));
+        drop((own, shared_told, old_told, new_told));
         let tallies = [joined(shared)?, joined(old)?, joined(new)?];
         let read = joined(feeder)?;
-        Ok((read, tallies, differences))
+        Ok((read, tallies, compared))
     })
 }
 

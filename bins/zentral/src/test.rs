@@ -2,6 +2,7 @@
 
 mod add;
 mod file;
+mod list;
 pub mod report;
 mod update;
 
@@ -12,7 +13,7 @@ use pipe::cli::Global;
 use pipe::config::{Config, ProbeConf, is_name};
 use pipe::{Exit, StageError};
 use probe::clauses::{Clauses, Coverage, now};
-use probe::examples::{self, Example};
+use probe::examples::{self, Example, Lines};
 use probe::{CompileError, Limits};
 
 use report::{Ran, Report};
@@ -175,34 +176,46 @@ fn one(config: &Config, filter: &Path, args: &Args, report: &mut Report) -> Resu
     let modules = |path: &str| config.module(path);
     let name = filter.display().to_string();
     let program = probe::compile(&source, &name, &modules).map_err(wrong)?;
-    let (examples, bad) = examples::read(&lines);
-    let mut bad = bad.iter().peekable();
+    let Lines { examples, lists, bad } = examples::read(&lines);
     let results = examples::run(&program, &examples, &Limits::default());
+    let listed = lists.iter().map(|list| list::run(config, filter, &program, list)).collect::<Result<Vec<_>, _>>()?;
     // Compiled a second time only where somebody wants to know more.
-    let look = args.coverage || results.iter().any(|r| !r.ok);
+    let look = args.coverage || results.iter().any(|r| !r.ok) || listed.iter().any(|l| !l.result.ok);
     let clauses = if look { Some(Clauses::new(&source, &name, &modules).map_err(wrong)?) } else { None };
     let mut coverage = clauses.as_ref().map(Coverage::new);
     let mut updates = BTreeMap::new();
-    for (example, result) in examples.iter().zip(&results) {
-        while let Some(bad) = bad.next_if(|bad| bad.line < example.line) {
-            report.bad(&beside, bad);
-        }
-        let explained = match &clauses {
-            Some(clauses) if args.coverage || !result.ok => explain(clauses, example),
+    for item in in_order(examples.iter().zip(&results), &listed, &bad) {
+        let (result, events, key) = match &item {
+            Item::Bad(bad) => {
+                report.bad(&beside, bad);
+                continue;
+            }
+            Item::One(example, result) => (*result, vec![example.event.as_str()], "match"),
+            Item::List(list) => (&list.result, list.lines.iter().map(String::as_str).collect(), "acts"),
+        };
+        let change = match &item {
+            Item::One(example, result) if !result.ok => update::change(example, result),
+            Item::List(list) => list.change.clone(),
             _ => None,
         };
-        if let (Some(coverage), Some(explained)) = (&mut coverage, &explained) {
-            coverage.add(explained);
+        let change = change.filter(|_| args.update);
+        let differs = item.differs();
+        let mut decided = None;
+        for (n, event) in events.iter().enumerate() {
+            let wanted = args.coverage || (!result.ok && n == differs);
+            let Some(explained) = clauses.as_ref().filter(|_| wanted).and_then(|c| explain(c, event)) else { continue };
+            if let Some(coverage) = &mut coverage {
+                coverage.add(&explained);
+            }
+            if let Some(clauses) = clauses.as_ref().filter(|_| !result.ok && n == differs && item.is_about_the_filter())
+            {
+                decided = report::decided(&name, clauses, &explained);
+            }
         }
-        let change = if args.update && !result.ok { update::change(example, result) } else { None };
-        let decided = match (&clauses, &explained) {
-            (Some(clauses), Some(explained)) if !result.ok => report::decided(&name, clauses, explained),
-            _ => None,
-        };
-        report.add(&beside, &Ran { result, decided, change: change.as_deref() });
-        updates.extend(change.map(|value| (example.line, value)));
+        let list = if let Item::List(list) = &item { Some(*list) } else { None };
+        report.add(&beside, &Ran { result, decided, change: change.as_deref(), list });
+        updates.extend(change.map(|value| (result.line, (key, value))));
     }
-    bad.for_each(|bad| report.bad(&beside, bad));
     if !updates.is_empty() {
         file::replace(&beside, &update::apply(&lines, &updates)?)?;
     }
@@ -212,9 +225,42 @@ fn one(config: &Config, filter: &Path, args: &Args, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// What came of each clause over an example.
-fn explain(clauses: &Clauses, example: &Example) -> Option<probe::clauses::Explained> {
-    let event = probe::parse(example.event.as_bytes()).ok()?;
+/// A line of a file of examples.
+enum Item<'i> {
+    Bad(&'i examples::BadLine),
+    One(&'i Example, &'i examples::ExampleResult),
+    List(&'i list::Listed),
+}
+
+impl Item<'_> {
+    /// Place of the event that is otherwise than asked.
+    fn differs(&self) -> usize {
+        if let Self::List(list) = self { list.differs.as_ref().map_or(0, |(n, _)| *n) } else { 0 }
+    }
+
+    /// Whether it is the filter that decided, not a condition on acting.
+    fn is_about_the_filter(&self) -> bool {
+        if let Self::List(list) = self { list.is_about_the_filter() } else { true }
+    }
+}
+
+/// The lines as they stand in the file.
+fn in_order<'i>(
+    examples: impl Iterator<Item = (&'i Example, &'i examples::ExampleResult)>,
+    listed: &'i [list::Listed],
+    bad: &'i [examples::BadLine],
+) -> Vec<Item<'i>> {
+    let examples = examples.map(|(example, result)| (example.line, Item::One(example, result)));
+    let lists = listed.iter().map(|list| (list.result.line, Item::List(list)));
+    let mut all: Vec<(usize, Item<'i>)> =
+        examples.chain(lists).chain(bad.iter().map(|bad| (bad.line, Item::Bad(bad)))).collect();
+    all.sort_by_key(|(line, _)| *line);
+    all.into_iter().map(|(_, item)| item).collect()
+}
+
+/// What came of each clause over an event.
+fn explain(clauses: &Clauses, event: &str) -> Option<probe::clauses::Explained> {
+    let event = probe::parse(event.as_bytes()).ok()?;
     Some(clauses.explain(&event, now(&event, 0), &Limits::default()))
 }
 

@@ -26,7 +26,7 @@ impl Mistaken {
                 b"kind" | b"body" => raw += 1,
                 b"name" | b"hostIdentifier" => named += 1,
                 b"unixTime" | b"calendarTime" => logged += 1,
-                b"match" | b"event" => example += 1,
+                b"match" | b"event" | b"acts" | b"events" => example += 1,
                 _ => {}
             }
         }
@@ -47,7 +47,7 @@ impl Mistaken {
                 "a line of osquery's log, not an event; `zentral normalize osquery < {file}` makes events of it"
             ),
             Self::Example => format!(
-                "an example of a filter, not an event; `zentral test {file}` runs examples, `jq -c .event {file}` gives their events"
+                "an example of a filter, not an event; `zentral test {file}` runs examples, `jq -c '.event // .events[].event' {file}` gives their events"
             ),
         }
     }
@@ -64,6 +64,7 @@ mod tests {
             (r#"{"name":"usb","hostIdentifier":"C02","columns":{}}"#, Some(Mistaken::Osquery)),
             (r#"{"hostIdentifier":"C02","unixTime":1,"severity":0,"message":"x"}"#, Some(Mistaken::Osquery)),
             (r#"{"match":true,"why":"x","event":{"payload":{}}}"#, Some(Mistaken::Example)),
+            (r#"{"acts":[true],"events":[{"event":{}}]}"#, Some(Mistaken::Example)),
             (r#"{"v":1,"type":"osquery_result","payload":{"name":"usb","hostIdentifier":"C02"}}"#, None),
             (r#"{"name":"usb","unixTime":1,"payload":{}}"#, None),
             (r#"{"unixTime":1,"calendarTime":"x"}"#, None),

@@ -1,4 +1,7 @@
-//! Examples of a filter, from the file beside it: `{"match": true|false|{context}, "why": "…", "event": {…}}` a line.
+//! Examples of a filter, from the file beside it: `{"match": true|false|{context}, "why": "…", "event": {…}}` a line, or
+//! a list of events and what is done about each ([`List`]).
+
+mod list;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,6 +9,8 @@ use serde_json::value::RawValue;
 use crate::budget::Limits;
 use crate::program::{Decision, Program};
 use crate::value::{Val, parse as parse_value};
+
+pub use list::{Act, List, Step};
 
 /// One line of an examples file.
 #[derive(Debug)]
@@ -65,41 +70,61 @@ struct Line {
     event: Box<RawValue>,
 }
 
-/// Reads an examples file; empty lines are passed over.
+/// What a file of examples holds, each in order.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// One event each.
+    pub examples: Vec<Example>,
+    /// Several events each.
+    pub lists: Vec<List>,
+    /// Lines that are neither.
+    pub bad: Vec<BadLine>,
+}
+
+/// The examples of a file that hold one event each; empty lines are passed over.
 ///
 /// # Errors
 /// Every line that is no example.
 pub fn parse(text: &str) -> Result<Vec<Example>, Vec<BadLine>> {
-    let (examples, bad) = read(text);
+    let Lines { examples, bad, .. } = read(text);
     if bad.is_empty() { Ok(examples) } else { Err(bad) }
 }
 
-/// As [`parse`]; the examples and the lines that are none, each in order.
-pub fn read(text: &str) -> (Vec<Example>, Vec<BadLine>) {
+/// Reads a file of examples; empty lines are passed over.
+pub fn read(text: &str) -> Lines {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let (mut examples, mut bad) = (Vec::new(), Vec::new());
+    let mut all = Lines::default();
     for (i, line) in lines {
-        match example(i + 1, line) {
-            Ok(example) => examples.push(example),
-            Err((at, text)) => {
-                let column = line.char_indices().take_while(|(byte, _)| *byte < at).count() + 1;
-                bad.push(BadLine { line: i + 1, column, text });
-            }
+        let read = match event::json::get(line.as_bytes(), "events") {
+            Some(_) => list::read(i + 1, line).map(|list| all.lists.push(list)),
+            None => example(i + 1, line).map(|example| all.examples.push(example)),
+        };
+        if let Err((at, text)) = read {
+            let column = line.char_indices().take_while(|(byte, _)| *byte < at).count() + 1;
+            all.bad.push(BadLine { line: i + 1, column, text });
         }
     }
-    (examples, bad)
+    all
+}
+
+/// A line as JSON, or at which byte it goes wrong, and how.
+fn json<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, (usize, String)> {
+    serde_json::from_str(text).map_err(|e| {
+        let (said, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
+        (e.column().saturating_sub(1), said.trim_end_matches(&place).to_owned())
+    })
+}
+
+/// At which byte of a line the value of a key stands.
+fn place(text: &str, key: &str) -> usize {
+    let value = event::json::get(text.as_bytes(), key).map_or(0, |value| value.as_ptr() as usize);
+    value.saturating_sub(text.as_ptr() as usize)
 }
 
 /// Or at which byte the line goes wrong, and how.
 fn example(number: usize, text: &str) -> Result<Example, (usize, String)> {
-    let line: Line = serde_json::from_str(text).map_err(|e| {
-        let (said, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
-        (e.column().saturating_sub(1), said.trim_end_matches(&place).to_owned())
-    })?;
-    let at = |key: &str| {
-        let value = event::json::get(text.as_bytes(), key).map_or(0, |value| value.as_ptr() as usize);
-        value.saturating_sub(text.as_ptr() as usize)
-    };
+    let line: Line = json(text)?;
+    let at = |key: &str| place(text, key);
     let want = match line.want.get() {
         "true" => Want::Match(true),
         "false" => Want::Match(false),
@@ -194,7 +219,7 @@ x
 {"match":true,"event":{"a":"ü","b":"\ud800"}}
 {"match":true,"event":{},"wy":"?"}
 {"match":false,"event":{"#;
-        let (examples, bad) = read(text);
+        let Lines { examples, bad, .. } = read(text);
         assert_eq!(examples.iter().map(|e| e.line).collect::<Vec<_>>(), [1]);
         let said: Vec<String> = bad.iter().map(|b| format!("{}:{} {}", b.line, b.column, b.text)).collect();
         let want = [

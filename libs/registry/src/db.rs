@@ -153,6 +153,11 @@ pub type Params<'a> = &'a [Value];
 pub struct Row(Vec<Value>);
 
 impl Row {
+    /// All columns.
+    pub fn values(&self) -> &[Value] {
+        &self.0
+    }
+
     /// The column as a number; 0 if it is none.
     pub fn int(&self, i: usize) -> i64 {
         self.opt_int(i).unwrap_or(0)

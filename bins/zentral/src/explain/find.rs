@@ -17,6 +17,9 @@ use crate::cat::pass_over;
 /// Bytes of a topic read at a time.
 const CHUNK: usize = 1 << 20;
 
+/// The place of an event that was given.
+pub const STDIN: &str = "stdin";
+
 /// An event and where it was.
 pub struct Found {
     /// Its line, without a newline.
@@ -89,7 +92,7 @@ pub fn on_stdin() -> Result<Found, StageError> {
     }
     // One line, as everything that reads events expects.
     let line = event.get().replace(['\n', '\r'], " ");
-    Ok(Found { line, place: "stdin".into() })
+    Ok(Found { line, place: STDIN.into() })
 }
 
 /// The raw line that gave this event: the one that was received at the same moment and translates to it.

@@ -23,7 +23,7 @@ pub fn way(event: &Value, place: &str, raw: Option<&RawLine>) -> Value {
 
 /// What one probe says.
 pub fn probe(verdict: &Verdict) -> Value {
-    let Verdict { spec, says, look, then, deeds } = verdict;
+    let Verdict { spec, says, look, until, then, deeds, held, incident, outlook } = verdict;
     let mut all = Map::new();
     let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
     put("probe", spec.name.clone().into());
@@ -33,8 +33,11 @@ pub fn probe(verdict: &Verdict) -> Value {
     put("shadow", spec.shadow.into());
     put("verdict", says.word().into());
     match says {
-        Says::Matched { key, context } => {
+        Says::Matched { key, context, closes } => {
             put("key", json!(key));
+            if *closes {
+                put("closes", true.into());
+            }
             put("context", context.as_ref().and_then(|c| serde_json::from_str(c).ok()).unwrap_or(Value::Null));
         }
         Says::No => {}
@@ -59,13 +62,30 @@ pub fn probe(verdict: &Verdict) -> Value {
         put("matched_as", rev.clone().into());
     }
     if let Some(look) = look {
-        put("filter_says", matches!(look.explained.decision, probe::Decision::Yes(_)).into());
+        put("filter_says", look.says_yes().into());
         put("decided", decided(look).unwrap_or(Value::Null));
-        let clauses = look.clauses.clauses().iter().zip(&look.explained.seen).map(|(c, s)| clause(c, s));
-        put("clauses", clauses.collect());
+        put("clauses", clauses(look));
+    }
+    if let (Some(look), Some(program)) = (until, &spec.until) {
+        let decided = decided(look).unwrap_or(Value::Null);
+        let says = look.says_yes();
+        put("until", json!({"filter": *program.name, "says": says, "decided": decided, "clauses": clauses(look)}));
+    }
+    if let Some(why) = held {
+        put("held", why.clone().into());
+    }
+    if let Some(incident) = incident {
+        put("incident", json!(incident));
+    }
+    if let Some(outlook) = outlook {
+        put("would", outlook.record());
     }
     put("actions", json!(deeds));
     Value::Object(all)
+}
+
+fn clauses(look: &Look) -> Value {
+    look.clauses.clauses().iter().zip(&look.explained.seen).map(|(c, s)| clause(c, s)).collect()
 }
 
 /// The clause after which it was decided.

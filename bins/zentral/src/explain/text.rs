@@ -9,7 +9,8 @@ use super::deeds::Deed;
 use super::draw::{Paint, cut, draw, negation, one_line, words};
 use super::find::RawLine;
 use super::gates::Outside;
-use super::verdict::{Says, Verdict};
+use super::verdict::{Incident, Look, Says, Verdict};
+use crate::status::table::plural;
 
 /// Near misses that are drawn in full, the nearest first.
 const NEAR_MAX: usize = 10;
@@ -91,9 +92,11 @@ pub fn probes(verdicts: &[Verdict], asked: bool, paint: Paint) -> String {
 }
 
 fn in_full(verdict: &Verdict, paint: Paint) -> String {
-    let Verdict { spec, says, look, then, deeds } = verdict;
+    let Verdict { spec, says, look, until, then, deeds, held, incident, outlook } = verdict;
     let (mark, word) = match says {
+        Says::Matched { closes: true, .. } => (paint.good("✓"), paint.good("`until` matched: that ends an incident")),
         Says::Matched { .. } => (paint.good("✓"), paint.good("matched")),
+        Says::No if until.is_some() => (paint.bad("✗"), format!("{}, and so does `until`", reason(says))),
         Says::Failed(_) => (paint.odd("!"), paint.odd(&shown(&reason(says)))),
         _ => (paint.bad("✗"), shown(&reason(says))),
     };
@@ -112,19 +115,17 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
         _ => {}
     }
     if let Some(look) = look {
-        if !matched && matches!(look.explained.decision, probe::Decision::Yes(_)) {
+        if !matched && look.says_yes() {
             out.push_str("  the filter itself says yes\n");
         }
-        if let Some(i) = look.explained.decided.filter(|_| matches!(says, Says::No | Says::Failed(_)))
-            && let (Some(clause), Some(seen)) = (look.clauses.clauses().get(i), look.explained.seen.get(i))
-        {
-            let (place, text) = (format!("{}:{}", clause.line, clause.column), printable(&one_line(&clause.text)));
-            let words = words(clause, seen) + negation(clause, seen);
-            let _ = writeln!(out, "  decided at {place}: {text}   {words}");
-        }
-        out.push_str(&draw(&spec.filter.text, look, paint));
+        let is_to_tell = matches!(says, Says::No | Says::Failed(_)) || until.is_some();
+        out.push_str(&clauses(&spec.filter.text, look, is_to_tell, paint));
     }
-    if let Says::Matched { key, context } = says {
+    if let (Some(look), Some(program)) = (until, &spec.until) {
+        let _ = writeln!(out, "  {}", paint.dim(&printable(&format!("until  {}", program.name))));
+        out.push_str(&clauses(&program.text, look, !look.says_yes(), paint));
+    }
+    if let Says::Matched { key, context, .. } = says {
         if let Some(key) = key {
             let _ = writeln!(out, "  key      {}", shown(key));
         }
@@ -132,12 +133,42 @@ fn in_full(verdict: &Verdict, paint: Paint) -> String {
             let _ = writeln!(out, "  context  {}", shown(context));
         }
     }
+    if let Some(incident) = incident {
+        let Incident { id, status, opened, last, count } = incident;
+        let matches = plural(*count, "match");
+        let _ = writeln!(out, "  incident {id}  {}  opened {opened}  last {last}  {matches}", printable(status));
+    }
+    if let Some(why) = held {
+        let _ = writeln!(out, "  held     {}", shown(why));
+    }
+    if let Some(outlook) = outlook {
+        let _ = writeln!(out, "  now      {}", shown(&outlook.words()));
+        for (action, why) in &outlook.waits {
+            let _ = writeln!(out, "  action   {}", shown(&format!("{action}: {why}")));
+        }
+    }
     for deed in deeds {
         let _ = writeln!(out, "  action   {}", shown(&deed_words(deed)));
     }
-    for action in spec.act.iter().filter(|a| matched && !deeds.iter().any(|d| d.action == **a)) {
+    let is_silent = |action: &str| !deeds.iter().any(|deed| deed.action == action);
+    let unknown = matched && held.is_none() && outlook.is_none();
+    for action in spec.act.iter().filter(|action| unknown && is_silent(action)) {
         let _ = writeln!(out, "  action   {}: nothing is known of it", printable(action));
     }
+    out
+}
+
+/// The source with its clauses, behind the clause after which it was decided if that is to be told.
+fn clauses(text: &str, look: &Look, is_to_tell: bool, paint: Paint) -> String {
+    let mut out = String::new();
+    if let Some(i) = look.explained.decided.filter(|_| is_to_tell)
+        && let (Some(clause), Some(seen)) = (look.clauses.clauses().get(i), look.explained.seen.get(i))
+    {
+        let (place, text) = (format!("{}:{}", clause.line, clause.column), printable(&one_line(&clause.text)));
+        let words = words(clause, seen) + negation(clause, seen);
+        let _ = writeln!(out, "  decided at {place}: {text}   {words}");
+    }
+    out.push_str(&draw(text, look, paint));
     out
 }
 
@@ -147,8 +178,20 @@ fn deed_words(deed: &Deed) -> String {
         let _ = write!(text, " to {}", deed.target);
     }
     let _ = write!(text, ": {}", deed.state);
+    match (deed.tells.as_str(), deed.count, deed.digest) {
+        ("", 0 | 1, _) => {}
+        ("", count, true) => {
+            let _ = write!(text, " in a digest of {count}");
+        }
+        ("", count, false) => {
+            let _ = write!(text, ", as {count} matches");
+        }
+        (state, ..) => {
+            let _ = write!(text, ", {state} incident {}", deed.incident);
+        }
+    }
     if let Some(at) = deed.at {
-        let word = if deed.state == "pending" { "due " } else { "" };
+        let word = if ["pending", "gathering"].contains(&deed.state.as_str()) { "due " } else { "" };
         let _ = write!(text, "  {word}{at}");
     }
     if deed.tries > 1 {
@@ -159,6 +202,9 @@ fn deed_words(deed: &Deed) -> String {
     }
     if !deed.error.is_empty() {
         let _ = write!(text, "  {}", deed.error);
+    }
+    if !deed.stopped.is_empty() {
+        let _ = write!(text, "  {}", deed.stopped);
     }
     text
 }

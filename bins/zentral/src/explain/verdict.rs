@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use event::Time;
 use pipe::StageError;
 use pipe::config::Config;
 use probe::clauses::{Clauses, Explained, now};
-use probe::{Decision, FilterSet, Limits, Quiet, Spec, Val};
+use probe::{Decision, FilterSet, Found, Limits, Quiet, Source, Spec, Val};
 use serde_json::Value;
 
-use super::deeds::{Deed, Deeds};
+use super::deeds::{Deed, Known};
 use super::gates::{self, Off, Outside};
+use super::outlook::{self, Outlook};
 
 /// What a probe says, worst news for its author first where several are true.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +19,8 @@ pub enum Says {
     Matched {
         key: Option<String>,
         context: Option<String>,
+        /// `until` matched, not the filter.
+        closes: bool,
     },
     /// In scope, its query, and the filter said no.
     No,
@@ -53,6 +57,10 @@ pub struct Look {
 }
 
 impl Look {
+    pub fn says_yes(&self) -> bool {
+        matches!(self.explained.decision, Decision::Yes(_))
+    }
+
     /// How many clauses held: the nearer a miss, the more.
     pub fn nearness(&self) -> usize {
         self.explained.seen.iter().filter(|s| s.truthy > 0).count()
@@ -65,9 +73,28 @@ pub struct Verdict {
     pub says: Says,
     /// Clause by clause; not for a probe that never ran its filter, unless it was asked for by name.
     pub look: Option<Look>,
+    /// The same of the program that ends an incident, where it is asked: where the filter does not match.
+    pub until: Option<Look>,
     /// The `rev` under which it matched when the event passed, if it did.
     pub then: Option<String>,
     pub deeds: Vec<Deed>,
+    /// What held the match back.
+    pub held: Option<String>,
+    /// The incident that the match is about.
+    pub incident: Option<Incident>,
+    /// What would become of the match of an event that nobody has acted upon.
+    pub outlook: Option<Outlook>,
+}
+
+/// An incident, as far as people need it here.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Incident {
+    pub id: String,
+    /// `open`, `taken` or `closed`.
+    pub status: String,
+    pub opened: Time,
+    pub last: Time,
+    pub count: u64,
 }
 
 /// The event that is looked at.
@@ -76,12 +103,18 @@ pub struct Subject<'a> {
     pub event: &'a Value,
     pub val: &'a Val,
     pub now_ms: i64,
+    /// It was given, not found: nobody has acted upon it.
+    pub is_given: bool,
 }
 
 impl<'a> Subject<'a> {
-    pub fn new(line: &'a str, event: &'a Value, val: &'a Val) -> Self {
-        let now_ms = now(val, event::Time::now().ms());
-        Self { line, event, val, now_ms }
+    pub fn new(line: &'a str, event: &'a Value, val: &'a Val, is_given: bool) -> Self {
+        let now_ms = now(val, Time::now().ms());
+        Self { line, event, val, now_ms, is_given }
+    }
+
+    fn id(&self) -> &str {
+        self.event.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).unwrap_or("given")
     }
 
     /// The `rev` of a match that the event already carries.
@@ -97,7 +130,7 @@ pub fn all(
     config: &Config,
     specs: Vec<Spec>,
     subject: &Subject<'_>,
-    mut deeds: Deeds,
+    mut known: Known,
     asked: bool,
 ) -> Result<Vec<Verdict>, StageError> {
     let modules = |path: &str| config.module(path);
@@ -107,32 +140,48 @@ pub fn all(
     let outcome = set
         .run(subject.line.as_bytes(), subject.now_ms, &mut Quiet)
         .map_err(|e| StageError::usage(format!("the event cannot be read: {e}")))?;
-    let mut found: BTreeMap<usize, Says> = BTreeMap::new();
-    for hit in outcome.found {
-        found.insert(hit.probe, Says::Matched { key: hit.key, context: hit.context });
-    }
+    let mut found: BTreeMap<usize, Found> = outcome.found.into_iter().map(|hit| (hit.probe, hit)).collect();
     let off = gates::switched_off(config)?;
     let limits = Limits::default();
     let mut verdicts = Vec::with_capacity(specs.len());
     for (i, spec) in specs.into_iter().enumerate() {
         let gate = gate(&spec, subject, off.get(&(spec.name.clone(), spec.rev.clone())));
-        let look = if gate.is_none() || asked {
-            let clauses =
-                Clauses::new(&spec.filter.text, &spec.filter.name, &modules).map_err(|e| wrong(e.render()))?;
+        let look = |program: &Source| -> Result<Look, StageError> {
+            let clauses = Clauses::new(&program.text, &program.name, &modules).map_err(|e| wrong(e.render()))?;
             let explained = clauses.explain(subject.val, subject.now_ms, &limits);
-            Some(Look { clauses, explained })
-        } else {
-            None
+            Ok(Look { clauses, explained })
         };
-        let says =
-            gate.or_else(|| found.remove(&i)).unwrap_or_else(|| match look.as_ref().map(|l| &l.explained.decision) {
-                Some(Decision::Failed(text)) => Says::Failed(text.clone()),
-                Some(Decision::Exceeded(limit)) => Says::Failed(limits.exceeded(*limit)),
-                _ => Says::No,
-            });
+        let own = if gate.is_none() || asked { Some(look(&spec.filter)?) } else { None };
+        let ends = spec.until.as_ref().filter(|_| own.as_ref().is_some_and(|look| !look.says_yes()));
+        let until = ends.map(look).transpose()?;
+        let hit = found.remove(&i).filter(|_| gate.is_none());
+        let matched = hit.as_ref().and_then(|hit| set.annotation(hit));
+        let hit = hit.map(|Found { key, context, closes, .. }| Says::Matched { key, context, closes });
+        let decided = own.as_ref().map(|look| &look.explained.decision);
+        let says = gate.or(hit).unwrap_or_else(|| match decided {
+            Some(Decision::Failed(text)) => Says::Failed(text.clone()),
+            Some(Decision::Exceeded(limit)) => Says::Failed(limits.exceeded(*limit)),
+            _ => Says::No,
+        });
         let then = subject.then(&spec.name);
-        let deeds = deeds.remove(&spec.name).unwrap_or_default();
-        verdicts.push(Verdict { spec, says, look, then, deeds });
+        // A file that was named may be called as a probe is.
+        let conf = config.probes.get(&spec.name).filter(|conf| filter::spec(config, conf).rev == spec.rev);
+        let held = known.taken.get(&spec.name).filter(|why| !why.is_empty()).cloned();
+        let deeds = known.of_probe(&spec.name, conf.map_or(&[][..], |conf| &conf.act));
+        let received = Time::from_ms(subject.now_ms);
+        let about = matched.as_ref().zip(conf);
+        let incident = match about.filter(|(_, conf)| conf.until.is_some()) {
+            Some((matched, _)) => outlook::incident(config, matched, subject.line.as_bytes(), received)?,
+            None => None,
+        };
+        let is_new = subject.is_given && !known.taken.contains_key(&spec.name);
+        let outlook = match about.filter(|_| is_new) {
+            Some((matched, conf)) => {
+                outlook::of(config, conf, matched, subject.line.as_bytes(), subject.id(), received)?
+            }
+            None => None,
+        };
+        verdicts.push(Verdict { spec, says, look: own, until, then, deeds, held, incident, outlook });
     }
     Ok(verdicts)
 }

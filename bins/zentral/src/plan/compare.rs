@@ -1,4 +1,4 @@
-//! Old and new matches side by side, event after event: gained, lost, changed, and samples of each.
+//! Old and new matches side by side, event after event: gained, lost, changed, samples of each, and what they ask for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use std::sync::mpsc::Receiver;
 use event::json;
 use serde::Serialize;
 
+use super::messages::Messages;
+use super::pairs::{Pairs, Side};
 use super::source::Block;
 use super::worker::{Hit, Told};
 
@@ -81,30 +83,44 @@ impl<'r> Hits<'r> {
     }
 }
 
-/// Compares the matches of all blocks, by pair; keeps so many samples of each kind.
-pub fn run(
-    blocks: &Receiver<Arc<Block>>,
-    old: &Receiver<Told>,
-    new: &Receiver<Told>,
-    samples: usize,
-) -> BTreeMap<usize, Difference> {
-    let (mut old, mut new) = (Hits::new(old), Hits::new(new));
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// By pair.
+    pub differences: BTreeMap<usize, Difference>,
+    /// What the matches ask for.
+    pub messages: Messages,
+}
+
+/// Compares the matches of all blocks, by pair; keeps so many samples of each kind. What is told is of the probes that are
+/// the same, of the old and of the new ones.
+pub fn run(blocks: &Receiver<Arc<Block>>, told: [&Receiver<Told>; 3], pairs: &Pairs, samples: usize) -> Compared {
+    let [mut shared, mut old, mut new] = told.map(Hits::new);
     let mut all: BTreeMap<usize, Difference> = BTreeMap::new();
+    let mut messages = Messages::new(&pairs.digests);
     for block in blocks {
-        (old.ended, new.ended) = (false, false);
+        (shared.ended, old.ended, new.ended) = (false, false, false);
         loop {
-            let place = |hit: &Hit| (hit.line, hit.pair);
-            let (was, is) = (old.peek().map(place), new.peek().map(place));
-            let first = match (was, is) {
-                (None, None) => break,
-                (Some(was), Some(is)) => was.min(is),
-                (was, is) => was.or(is).unwrap_or_default(),
-            };
-            let was = if was == Some(first) { old.hits.next() } else { None };
-            let is = if is == Some(first) { new.hits.next() } else { None };
+            let places = [&mut shared, &mut old, &mut new].map(|hits| hits.peek().map(Hit::place));
+            let Some(first) = places.into_iter().flatten().min() else { break };
+            let [is_shared, was_old, is_new] = places.map(|place| place == Some(first));
             let (line, pair) = first;
+            let (event, received) = block.line(line);
+            let mut ask = |side: &Side, hit: &Hit, of| {
+                if let Some(acts) = side.acts.get(hit.probe).filter(|_| hit.acts) {
+                    messages.ask(acts, received, of);
+                }
+            };
+            if let Some(hit) = if is_shared { shared.hits.next() } else { None } {
+                ask(&pairs.shared, &hit, [true, true]);
+                continue;
+            }
+            let was = if was_old { old.hits.next() } else { None };
+            let is = if is_new { new.hits.next() } else { None };
+            was.iter().for_each(|hit| ask(&pairs.old, hit, [true, false]));
+            is.iter().for_each(|hit| ask(&pairs.new, hit, [false, true]));
             let mut note = |of: fn(&mut Difference) -> &mut Few, title, was| {
-                of(all.entry(pair).or_default()).add(samples, || Sample::of(block.line(line).0, title, was));
+                of(all.entry(pair).or_default()).add(samples, || Sample::of(event, title, was));
             };
             match (was, is) {
                 (Some(was), Some(is)) if was.digest == is.digest => {}
@@ -115,7 +131,7 @@ pub fn run(
             }
         }
     }
-    all
+    Compared { differences: all, messages }
 }
 
 impl Few {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use act::conditions::{Conditions, Rules};
 use pipe::StageError;
 use pipe::config::{Config, ProbeConf, render};
 use probe::{FilterSet, Spec};
@@ -56,6 +57,8 @@ pub struct Side {
     pub pairs: Vec<usize>,
     /// Numbers of the actions of each, by its place in the set.
     pub acts: Vec<Vec<usize>>,
+    /// What has to hold for a match to be acted upon.
+    pub conditions: Conditions,
 }
 
 /// Everything that runs. Whatever is the same in both runs once.
@@ -64,6 +67,8 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Names of all actions.
     pub actions: Vec<String>,
+    /// For how long each of them gathers, old and new, in ms.
+    pub digests: Vec<[Option<i64>; 2]>,
     /// The same in both.
     pub shared: Side,
     /// Of the old configuration only.
@@ -94,21 +99,28 @@ impl Pairs {
                 is.query_name.clone_from(&was.query_name);
             }
             match pair.kind {
-                Kind::Same => shared.add(i, is_spec, &mut actions),
+                Kind::Same => shared.add(i, is_spec.zip(is), &mut actions),
                 _ => {
-                    olds.add(i, was_spec, &mut actions);
-                    news.add(i, is_spec, &mut actions);
+                    olds.add(i, was_spec.zip(was), &mut actions);
+                    news.add(i, is_spec.zip(is), &mut actions);
                 }
             }
             pairs.push(pair);
         }
         let actions = numbered(actions);
-        Ok(Self { pairs, actions, shared: shared.build(new)?, old: olds.build(old)?, new: news.build(new)? })
+        let digests = actions.iter().map(|name| [old, new].map(|config| digest(config, name))).collect();
+        let (shared, old, new) = (shared.build(new)?, olds.build(old)?, news.build(new)?);
+        Ok(Self { pairs, actions, digests, shared, old, new })
     }
 
-    /// Whether no probe differs: then there is nothing to run.
+    /// Whether no probe differs, nor how what they ask for is told: then there is nothing to run.
     pub fn same(&self) -> bool {
-        self.pairs.iter().all(|pair| pair.kind == Kind::Same)
+        self.pairs.iter().all(|pair| pair.kind == Kind::Same) && !self.gather_otherwise()
+    }
+
+    /// Whether an action gathers matches for another time than it did.
+    pub fn gather_otherwise(&self) -> bool {
+        self.digests.iter().any(|[old, new]| old != new)
     }
 }
 
@@ -137,8 +149,10 @@ impl Pair {
 
 /// The keys in which two probes differ, as far as they decide what matches and what is done about it.
 fn differing((old, was): (&ProbeConf, &Spec), (new, is): (&ProbeConf, &Spec)) -> Vec<&'static str> {
+    let until = |probe: &ProbeConf| probe.until.as_ref().map(|until| until.source.clone());
     let all = [
         ("filter", old.filter.source != new.filter.source),
+        ("until", until(old) != until(new)),
         ("scope", old.scope != new.scope),
         ("query", was.query_name != is.query_name),
         ("by", was.by != is.by),
@@ -146,6 +160,8 @@ fn differing((old, was): (&ProbeConf, &Spec), (new, is): (&ProbeConf, &Spec)) ->
         ("severity", was.severity != is.severity),
         ("shadow", was.shadow != is.shadow),
         ("act", old.act != new.act),
+        ("window", old.window != new.window),
+        ("throttle", old.throttle != new.throttle),
     ];
     let mut keys: Vec<&'static str> = all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
     if keys.is_empty() && was.rev != is.rev {
@@ -160,11 +176,13 @@ struct Planned {
     specs: Vec<Spec>,
     pairs: Vec<usize>,
     acts: Vec<Vec<usize>>,
+    rules: Vec<(String, Rules)>,
 }
 
 impl Planned {
-    fn add(&mut self, pair: usize, spec: Option<Spec>, actions: &mut BTreeMap<String, usize>) {
-        let Some(spec) = spec else { return };
+    fn add(&mut self, pair: usize, probe: Option<(Spec, &ProbeConf)>, actions: &mut BTreeMap<String, usize>) {
+        let Some((spec, conf)) = probe else { return };
+        self.rules.push((spec.name.clone(), Rules::of(conf)));
         let number = |name: &String| {
             let next = actions.len();
             *actions.entry(name.clone()).or_insert(next)
@@ -177,8 +195,14 @@ impl Planned {
     fn build(self, config: &Config) -> Result<Side, StageError> {
         let set = FilterSet::build(self.specs, &|path: &str| config.module(path))
             .map_err(|_| StageError::usage(format!("filters are wrong:\n{}", render(&filter::findings(config)))))?;
-        Ok(Side { set, pairs: self.pairs, acts: self.acts })
+        Ok(Side { set, pairs: self.pairs, acts: self.acts, conditions: self.rules.into_iter().collect() })
     }
+}
+
+/// For how long an action gathers matches; what else stands in its table is for `act` to read.
+fn digest(config: &Config, action: &str) -> Option<i64> {
+    let time = config.actions.get(action)?.clone().duration("digest")?;
+    i64::try_from(time.as_millis()).ok()
 }
 
 fn numbered(actions: BTreeMap<String, usize>) -> Vec<String> {
@@ -211,6 +235,8 @@ mod tests {
             (format!("{base}by = '.id'\n"), &["by"]),
             (format!("{base}first_run = true\nseverity = \"major\"\n"), &["first_run", "severity"]),
             (format!("{base}shadow = true\nact = [\"a\"]\n"), &["shadow", "act"]),
+            (format!("{base}until = 'false'\nthrottle = \"1h\"\n"), &["until", "throttle"]),
+            (format!("{base}window = {{ count = 2, within = \"1m\" }}\n"), &["window"]),
         ] {
             let new = config(&format!("[probe.p]\n{text}[probe.one]\nfilter = '1'\n"));
             let pairs = Pairs::of(&old, &new).unwrap();

@@ -6,7 +6,8 @@ use event::Time;
 use filter::Stopped;
 use serde_json::{Value, json};
 
-use super::compare::{Difference, Few};
+use super::compare::{Compared, Difference, Few};
+use super::messages::Messages;
 use super::off::Off;
 use super::pairs::{Kind, Pair, Pairs};
 use super::source::Read;
@@ -34,6 +35,8 @@ pub struct Report {
     pub off: Vec<(String, Off)>,
     /// Messages by action; those of which there are none on either side are left out.
     pub actions: Vec<Action>,
+    /// An action gathers matches for another time than it did.
+    pub gather_otherwise: bool,
 }
 
 /// A probe that is not the same in both.
@@ -59,10 +62,20 @@ pub struct Action {
 }
 
 impl Row {
-    /// Whether it decides otherwise about any event, or fails more or less often.
+    /// Whether it decides otherwise about any event, acts upon more or fewer, or fails more or less often.
     pub fn differs(&self) -> bool {
-        let failures = |counts: &Option<Counts>| counts.as_ref().map_or((0, 0), |c| (c.errors, c.limits));
-        self.difference.any() || failures(&self.old) != failures(&self.new)
+        let figures = |counts: &Option<Counts>| counts.as_ref().map_or((0, 0, 0), |c| (c.errors, c.limits, c.acted));
+        self.difference.any() || figures(&self.old) != figures(&self.new)
+    }
+
+    /// Whether there are conditions on acting, on either side.
+    fn notes_acted(&self) -> bool {
+        [&self.old, &self.new].into_iter().flatten().any(|counts| counts.judged)
+    }
+
+    /// How many matches are acted upon, old and new.
+    fn acted(&self) -> [Option<u64>; 2] {
+        [&self.old, &self.new].map(|side| side.as_ref().map(|counts| counts.acted))
     }
 
     fn record(&self) -> Value {
@@ -70,11 +83,13 @@ impl Row {
         let count = |side: &Option<Counts>| side.as_ref().map(|c| c.matches);
         let failures = |side: &Option<Counts>| side.as_ref().map(|c| json!({"errors": c.errors, "limits": c.limits}));
         let samples = |few: &Few| json!(few.samples);
+        let [acted_old, acted_new] = self.acted();
         let mut record = json!({
             "probe": pair.name, "kind": pair.kind.word(), "keys": pair.keys,
             "rev": {"old": pair.old, "new": pair.new}, "differs": self.differs(),
             "old": count(old), "new": count(new),
             "gained": gained.count, "lost": lost.count, "changed": changed.count,
+            "acted": {"old": acted_old, "new": acted_new},
             "failures": {"old": failures(old), "new": failures(new)},
             "samples": {"gained": samples(gained), "lost": samples(lost), "changed": samples(changed)},
         });
@@ -95,6 +110,10 @@ impl Row {
     /// What a reader of the figures must know.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.pair.notes.clone();
+        if self.notes_acted() {
+            let [old, new] = self.acted().map(|n| n.map_or("-".to_owned(), |n| n.to_string()));
+            notes.push(format!("acted upon: {old} → {new}"));
+        }
         for (which, side) in [("old", &self.old), ("new", &self.new)] {
             if let Some(off) = side.as_ref().and_then(|c| c.off.as_ref()) {
                 notes.push(format!("{which}: {}", off_words(off)));
@@ -147,8 +166,9 @@ impl Report {
         pairs: Pairs,
         read: Read,
         [mut shared, mut old, mut new]: [Tally; 3],
-        mut differences: BTreeMap<usize, Difference>,
+        Compared { mut differences, messages }: Compared,
     ) -> Self {
+        let gather_otherwise = pairs.gather_otherwise();
         let (mut rows, mut same, mut off) = (Vec::new(), (0, 0), Vec::new());
         for (i, pair) in pairs.pairs.into_iter().enumerate() {
             if pair.kind == Kind::Same {
@@ -162,15 +182,25 @@ impl Report {
         }
         let refused = shared.refused.max(old.refused).max(new.refused);
         let read = Read { refused: read.refused + refused, ..read };
-        let actions = pairs.actions.into_iter().enumerate().map(|(i, name)| Action::of(i, name, &shared, &old, &new));
+        let actions = pairs.actions.into_iter().enumerate().map(|(i, name)| Action::of(i, name, &messages));
         let actions = actions.filter(|a| a.messages != [0, 0]).collect();
         let [old, new, source] = names;
-        Self { old, new, source, read, rows, same, off, actions }
+        Self { old, new, source, read, rows, same, off, actions, gather_otherwise }
     }
 
     /// Probes that decide otherwise.
     pub fn differing(&self) -> usize {
         self.rows.iter().filter(|row| row.differs()).count()
+    }
+
+    /// Whether every probe decides the same, and actions are told the same.
+    pub fn is_same(&self) -> bool {
+        self.differing() == 0 && !self.tells_otherwise()
+    }
+
+    /// Whether an action has other messages.
+    fn tells_otherwise(&self) -> bool {
+        self.actions.iter().any(|action| action.days.values().any(|[old, new]| old != new))
     }
 
     /// Matches gained, lost, changed.
@@ -182,16 +212,23 @@ impl Report {
 
     /// Probes were touched, and there is no event to tell what that means.
     pub fn is_unknown(&self) -> bool {
-        !self.rows.is_empty() && self.read.events == 0
+        (!self.rows.is_empty() || self.gather_otherwise) && self.read.events == 0
     }
 
     /// All in one sentence.
     pub fn sentence(&self) -> String {
         let probes = self.rows.len() + self.same.0;
+        if self.is_unknown() && self.rows.is_empty() {
+            return "not known: an action gathers for another time, and there is no event to judge by".to_owned();
+        }
         if self.is_unknown() {
             let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
             let probes = plural(probes, "probe");
             return format!("not known: {touched} of {probes} {were} touched, and there is no event to judge by");
+        }
+        if self.rows.is_empty() && self.tells_otherwise() {
+            let probes = plural(probes, "probe");
+            return format!("other messages: none of {probes} was touched, an action gathers for another time");
         }
         if self.rows.is_empty() {
             return format!("the same: none of {} was touched", plural(probes, "probe"));
@@ -200,15 +237,21 @@ impl Report {
         match self.differing() {
             0 => {
                 let (touched, were) = (self.rows.len(), if self.rows.len() == 1 { "was" } else { "were" });
-                format!(
-                    "the same matches: {touched} of {} {were} touched, none decides otherwise",
-                    plural(probes, "probe")
-                )
+                let same = if self.tells_otherwise() { "the same matches, other messages" } else { "the same matches" };
+                format!("{same}: {touched} of {} {were} touched, none decides otherwise", plural(probes, "probe"))
             }
             n => {
                 let (verb, gained) = (if n == 1 { "decides" } else { "decide" }, plural(gained, "match"));
                 let probes = plural(probes, "probe");
-                format!("{n} of {probes} {verb} otherwise: {gained} gained, {lost} lost, {changed} changed")
+                let acted = self.rows.iter().filter(|row| row.notes_acted()).fold([0, 0], |[a, b], row| {
+                    let [old, new] = row.acted().map(Option::unwrap_or_default);
+                    [a + old, b + new]
+                });
+                let acted = match acted {
+                    [old, new] if old == new => String::new(),
+                    [old, new] => format!("; acted upon: {old} → {new}"),
+                };
+                format!("{n} of {probes} {verb} otherwise: {gained} gained, {lost} lost, {changed} changed{acted}")
             }
         }
     }
@@ -234,7 +277,7 @@ impl Report {
         records.push((
             "summary",
             json!({
-                "same": self.differing() == 0, "old": self.old, "new": self.new, "from": self.source,
+                "same": self.is_same(), "old": self.old, "new": self.new, "from": self.source,
                 "events": self.read.events, "refused": self.read.refused,
                 "first": self.read.span.map(|(first, _)| first), "last": self.read.span.map(|(_, last)| last),
                 "probes": {"same": self.same.0, "touched": self.rows.len(), "differ": self.differing()},
@@ -247,20 +290,10 @@ impl Report {
 }
 
 impl Action {
-    fn of(i: usize, name: String, shared: &Tally, old: &Tally, new: &Tally) -> Self {
-        let count = |tally: &Tally| tally.messages.get(i).copied().unwrap_or(0);
-        let both = count(shared);
-        let mut days: BTreeMap<i64, [u64; 2]> = BTreeMap::new();
-        for (tally, sides) in [(shared, [1, 1]), (old, [1, 0]), (new, [0, 1])] {
-            for (day, counts) in &tally.days {
-                let n = counts.get(i).copied().unwrap_or(0);
-                if n > 0 {
-                    let [old, new] = days.entry(*day).or_default();
-                    (*old, *new) = (*old + n * sides[0], *new + n * sides[1]);
-                }
-            }
-        }
-        Self { name, messages: [both + count(old), both + count(new)], days }
+    fn of(i: usize, name: String, messages: &Messages) -> Self {
+        let days = messages.days.iter().filter_map(|(day, counts)| Some((*day, *counts.get(i)?)));
+        let messages = messages.all.get(i).copied().unwrap_or_default();
+        Self { name, messages, days: days.filter(|(_, counts)| *counts != [0, 0]).collect() }
     }
 
     /// The most on one day, old and new.

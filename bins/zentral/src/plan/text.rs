@@ -252,6 +252,7 @@ mod tests {
             same: (2, 0),
             off: Vec::new(),
             actions: vec![Action { name: "slack".into(), messages: [1, 7], days }],
+            gather_otherwise: false,
         }
     }
 
@@ -285,6 +286,11 @@ slack          1    7  0.5 → 3.5          1 → 5
         assert!(markdown(&report).starts_with(&format!("{MARK}\n### zentral plan: {said}\n")));
         assert!(terminal(&report).ends_with(&format!("\n{said}\n")));
         report.rows.clear();
+        report.gather_otherwise = true;
+        let said = "not known: an action gathers for another time, and there is no event to judge by";
+        assert_eq!(report.sentence(), said);
+        report.gather_otherwise = false;
+        report.actions.clear();
         assert_eq!(report.sentence(), "the same: none of 2 probes was touched");
     }
 

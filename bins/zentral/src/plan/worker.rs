@@ -1,14 +1,16 @@
-//! One side over all events: counts what matched and failed, and tells each match of a side that is compared.
+//! One side over all events: counts what matched and failed, and tells its matches.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use event::{Time, json};
+use event::json;
 use filter::{Failing, Gates, Stopped};
+use pipe::StageError;
 use probe::{Found, Spec, Why};
 
+use super::judge::{self, Judge};
 use super::off::{Gate, Off};
 use super::pairs::Side;
 use super::source::Block;
@@ -17,8 +19,6 @@ use super::source::Block;
 const HITS: usize = 1024;
 /// Characters of a title that are kept.
 const TITLE_MAX: usize = 160;
-/// Days that are counted one by one: events of a file may be of any day.
-const DAYS_MAX: usize = 400;
 
 /// A match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +27,21 @@ pub struct Hit {
     pub line: usize,
     /// The pair.
     pub pair: usize,
+    /// Place of the probe in the set of its side.
+    pub probe: usize,
+    /// Whether its actions are told.
+    pub acts: bool,
     /// Of everything that is written on the event, but for `rev`.
     pub digest: u64,
     /// Title of the context.
     pub title: Option<String>,
+}
+
+impl Hit {
+    /// In this order they are told.
+    pub fn place(&self) -> (usize, usize) {
+        (self.line, self.pair)
+    }
 }
 
 /// What a worker hands on.
@@ -46,6 +57,10 @@ pub enum Told {
 pub struct Counts {
     /// Events that matched.
     pub matches: u64,
+    /// Matches whose actions are told.
+    pub acted: u64,
+    /// There are conditions on that.
+    pub judged: bool,
     /// Runtime errors.
     pub errors: u64,
     /// Exceeded limits.
@@ -63,28 +78,28 @@ pub struct Counts {
 pub struct Tally {
     /// By pair.
     pub probes: BTreeMap<usize, Counts>,
-    /// Messages by action.
-    pub messages: Vec<u64>,
-    /// Messages by UTC day of `received` (days since 1970), by action.
-    pub days: BTreeMap<i64, Vec<u64>>,
     /// Events that are none to the engine.
     pub refused: u64,
 }
 
-/// Runs a side over all blocks; `hits` is where its matches are compared. On a thread with a big stack.
+/// Runs a side over all blocks; `to` is where its matches are compared and what they ask for is counted. Of a side that
+/// is `shared` only those that are acted upon are told. On a thread with a big stack.
 pub fn run(
     side: &Side,
-    actions: usize,
+    shared: bool,
     honours: bool,
     blocks: Receiver<Arc<Block>>,
-    hits: Option<SyncSender<Told>>,
-) -> Tally {
-    let hits = hits.as_ref();
+    to: &SyncSender<Told>,
+) -> Result<Tally, StageError> {
+    let mut memory = judge::memory()?;
+    let mut judge = Judge::new(side, &mut memory)?;
     let mut gate = Gate::new(&side.set, honours);
-    let mut tally = Tally { messages: vec![0; actions], ..Tally::default() };
-    let mut probes = vec![Counts::default(); side.set.len()];
+    let mut tally = Tally::default();
+    let judged = |i| side.set.spec(i).is_some_and(|spec| side.conditions.has(&spec.name));
+    let mut probes: Vec<Counts> =
+        (0..side.set.len()).map(|i| Counts { judged: judged(i), ..Counts::default() }).collect();
     // Of probes that are the same in both nothing is told.
-    let told = (0..side.set.len()).filter_map(|i| Some((i, side.set.spec(i)?))).filter(|_| hits.is_some());
+    let told = (0..side.set.len()).filter_map(|i| Some((i, side.set.spec(i)?))).filter(|_| !shared);
     let mut gates = Gates::new(told, u64::MAX);
     for block in blocks {
         gates.see((0..block.len()).map(|i| block.line(i).0));
@@ -116,29 +131,30 @@ pub fn run(
                 }
             }
             for found in &outcome.found {
+                let acts = judge.acts(found, event, received)?;
                 if let Some(counts) = probes.get_mut(found.probe) {
                     counts.matches += 1;
+                    counts.acted += u64::from(acts);
                     if counts.matches == 1 {
                         gates.matched(found.probe);
                     }
                 }
-                if let Some(acts) = side.acts.get(found.probe) {
-                    tally.ask(acts, received, actions);
-                }
-                if hits.is_some()
-                    && let (Some(spec), Some(pair)) = (side.set.spec(found.probe), side.pairs.get(found.probe))
+                if let (Some(spec), Some(pair)) = (side.set.spec(found.probe), side.pairs.get(found.probe))
+                    && (acts || !shared)
                 {
-                    told.push(Hit { line: i, pair: *pair, digest: digest(spec, found), title: title(found) });
+                    let (digest, title) = if shared { (0, None) } else { (digest(spec, found), title(found)) };
+                    told.push(Hit { line: i, pair: *pair, probe: found.probe, acts, digest, title });
                 }
             }
-            if told.len() >= HITS && !hand_on(hits, Told::Hits(std::mem::take(&mut told))) {
-                return tally;
+            if told.len() >= HITS && to.send(Told::Hits(std::mem::take(&mut told))).is_err() {
+                return Ok(tally);
             }
         }
         for (_, word) in words {
             gate.word(word);
         }
-        if !(told.is_empty() || hand_on(hits, Told::Hits(told))) || !hand_on(hits, Told::End) {
+        // Whoever does not listen any more wants no more blocks either.
+        if !told.is_empty() && to.send(Told::Hits(told)).is_err() || to.send(Told::End).is_err() {
             break;
         }
     }
@@ -155,30 +171,7 @@ pub fn run(
     for ((counts, pair), off) in probes.into_iter().zip(&side.pairs).zip(gate.told) {
         tally.probes.insert(*pair, Counts { off, ..counts });
     }
-    tally
-}
-
-/// False: nobody listens any more.
-fn hand_on(to: Option<&SyncSender<Told>>, told: Told) -> bool {
-    to.is_none_or(|to| to.send(told).is_ok())
-}
-
-impl Tally {
-    /// A match asks for these actions.
-    fn ask(&mut self, acts: &[usize], received: Time, actions: usize) {
-        if acts.is_empty() {
-            return;
-        }
-        let day = received.ms().div_euclid(86_400_000);
-        let room = self.days.len() < DAYS_MAX || self.days.contains_key(&day);
-        let mut on_day = room.then(|| self.days.entry(day).or_insert_with(|| vec![0; actions]));
-        for act in acts {
-            let of_day = on_day.as_mut().and_then(|day| day.get_mut(*act));
-            for count in self.messages.get_mut(*act).into_iter().chain(of_day) {
-                *count += 1;
-            }
-        }
-    }
+    Ok(tally)
 }
 
 fn digest(spec: &Spec, found: &Found) -> u64 {

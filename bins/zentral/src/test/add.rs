@@ -69,7 +69,7 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
 
     let beside = filter.with_extension("ndjson");
     let before = if beside.exists() { file::read(&beside)? } else { String::new() };
-    let (known, _) = examples::read(&before);
+    let known = examples::read(&before).examples;
     if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| v == val)) {
         let asks = match &same.want {
             examples::Want::Match(false) => "no match",

@@ -8,6 +8,7 @@ use probe::clauses::{Clauses, Coverage, Explained};
 use probe::examples::{BadLine, ExampleResult};
 use serde_json::{Value, json};
 
+use super::list::Listed;
 use crate::explain::draw::{came, one_line, words};
 use crate::status::table::plural;
 
@@ -41,8 +42,10 @@ impl std::fmt::Display for Decided {
 pub struct Ran<'r> {
     pub result: &'r ExampleResult,
     pub decided: Option<Decided>,
-    /// The new value of `match`.
+    /// The new value of `match` or `acts`.
     pub change: Option<&'r str>,
+    /// The same of an example with several events.
+    pub list: Option<&'r Listed>,
 }
 
 impl Report {
@@ -100,6 +103,11 @@ impl Report {
                 let decided = json!({"place": d.place, "text": d.text, "came": d.came, "values": d.words});
                 map.insert("decided".into(), decided);
             }
+            if let (Some(map), Some(list)) = (record.as_object_mut(), one.list) {
+                map.insert("probe".into(), json!(list.probe));
+                let differs = list.differs.as_ref().map(|(n, came)| json!({"event": n + 1, "came": came.to_string()}));
+                map.insert("differs".into(), json!(differs));
+            }
             if let (Some(map), Some(change)) = (record.as_object_mut(), one.change) {
                 map.insert("updated".into(), serde_json::from_str(change).unwrap_or(Value::Null));
             }
@@ -114,6 +122,9 @@ impl Report {
             let _ = writeln!(self.text, "# {}", printable(&said));
         } else if !good {
             let _ = writeln!(self.text, "  ---\n  want: {}\n  got: {}", quoted(want), quoted(got));
+            if let Some((n, came)) = one.list.and_then(|list| list.differs.as_ref()) {
+                let _ = writeln!(self.text, "  differs: {}", quoted(&format!("event {}: {came}", n + 1)));
+            }
             if let Some(d) = &one.decided {
                 let _ = writeln!(self.text, "  decided: {}", quoted(&d.to_string()));
             }
@@ -213,7 +224,7 @@ mod tests {
         let (place, text) = ("f.jq:1:1".to_owned(), ".a == \"\n\"".to_owned());
         let decided = Some(Decided { place, text, came: "false", words: ".a = 1\nok 3".to_owned() });
         let mut report = Report::new(false);
-        report.add(Path::new("f#1.ndjson"), &Ran { result: &result, decided, change: None });
+        report.add(Path::new("f#1.ndjson"), &Ran { result: &result, decided, change: None, list: None });
         report.bad(Path::new("f.ndjson"), &BadLine { line: 2, column: 3, text: "no\nok".to_owned() });
         report.without("f\nok 9", None);
         let want = r#"not ok 1 - f\#1.ndjson:1 a \\ \# TODO laterok 7

@@ -21,15 +21,15 @@ pub fn change(example: &Example, result: &ExampleResult) -> Option<String> {
     }
 }
 
-/// The text with these values of `match`, by line number.
-pub fn apply(text: &str, changes: &BTreeMap<usize, String>) -> Result<String, StageError> {
+/// The text with these values of `match` or `acts`, by line number.
+pub fn apply(text: &str, changes: &BTreeMap<usize, (&str, String)>) -> Result<String, StageError> {
     let mut out = String::with_capacity(text.len());
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         match changes.get(&number) {
             None => out.push_str(line),
-            Some(value) => {
-                let (before, after) = around(line).ok_or_else(|| {
-                    StageError::usage(format!("line {number}: its `match` is written in a way that cannot be updated"))
+            Some((key, value)) => {
+                let (before, after) = around(line, key).ok_or_else(|| {
+                    StageError::usage(format!("line {number}: its `{key}` is written in a way that cannot be updated"))
                 })?;
                 out.push_str(before);
                 out.push_str(value);
@@ -40,9 +40,9 @@ pub fn apply(text: &str, changes: &BTreeMap<usize, String>) -> Result<String, St
     Ok(out)
 }
 
-/// What stands before and after the value of `match`.
-fn around(line: &str) -> Option<(&str, &str)> {
-    let value = json::get(line.as_bytes(), "match")?;
+/// What stands before and after the value of a key.
+fn around<'l>(line: &'l str, key: &str) -> Option<(&'l str, &'l str)> {
+    let value = json::get(line.as_bytes(), key)?;
     let start = (value.as_ptr() as usize).checked_sub(line.as_ptr() as usize)?;
     Some((line.get(..start)?, line.get(start + value.len()..)?))
 }
@@ -68,8 +68,8 @@ mod tests {
         let parsed = examples::parse(text).unwrap();
         let results = examples::run(&program, &parsed, &Limits::default());
         let failing = parsed.iter().zip(&results).filter(|(_, r)| !r.ok);
-        let changes: BTreeMap<usize, String> =
-            failing.filter_map(|(e, r)| change(e, r).map(|value| (e.line, value))).collect();
+        let changes: BTreeMap<usize, (&str, String)> =
+            failing.filter_map(|(e, r)| change(e, r).map(|value| (e.line, ("match", value)))).collect();
         let want = "\r\n{ \"why\": \"match\",  \"match\" :true , \"event\":{\"n\":1}}  \r\n\
                     {\"match\": {\"title\":\"one\"}, \"event\": {\"n\": 1, \"match\": 1}}\n\n\
                     {\"event\": {\"n\": 2}, \"match\": true, \"why\": \"ü\"}\n\

@@ -27,6 +27,21 @@ pub(super) fn load(files: &mut Files, data: Option<&Path>) -> Result<Config, Vec
     if reading.findings.is_empty() { Ok(reading.config) } else { Err(reading.findings) }
 }
 
+/// The probes of a file such as others include, whatever other tables they name.
+///
+/// # Errors
+/// All that is wrong with the file, as far as its probes go.
+pub fn probes_in(path: &Path) -> Result<Vec<ProbeConf>, Vec<Finding>> {
+    let mut files = Files::open(path).map_err(|f| vec![f])?;
+    let mut table = parse(&mut files, path).map_err(|f| vec![f])?;
+    let (mut probes, mut findings) = (Vec::new(), Vec::new());
+    for mut probe in table.tables("probe") {
+        probes.extend(ProbeConf::read(&mut probe, &mut files));
+        findings.extend(probe.finish());
+    }
+    if findings.is_empty() { Ok(probes) } else { Err(findings) }
+}
+
 fn parse(files: &mut Files, path: &Path) -> Result<Settings, Finding> {
     let text = files.read(path).map_err(|why| Finding::file(path, why))?;
     Settings::parse(Arc::new(SourceFile { path: path.to_owned(), text }))

@@ -25,6 +25,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
+pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
