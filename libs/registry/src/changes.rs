@@ -1,7 +1,7 @@
 //! What was changed in the registry, as events: a row each, written in the transaction that makes the change and read as
 //! the input `registry:changes` (design § 3). Writers take turns, so the numbers become visible in order.
 
-use event::{Event, Machine, Time, VERSION, id};
+use event::{Cause, Event, Machine, Time, VERSION, id};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
@@ -30,11 +30,26 @@ pub const APPROVED: &str = "enrolment_approved";
 /// The type of the event by which a machine gets a tag or loses it.
 pub const TAGGED: &str = "machine_tag";
 
+/// The type of the event by which a rule of Santa's comes or goes that no file holds.
+pub const RULE_CHANGED: &str = "santa_rule_update";
+
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
+    say_why(tx, type_, Some(machine), payload, None, now)
+}
+
+/// Says that something was changed, about a machine or not, and what led to it if an action changed it.
+pub fn say_why(
+    tx: &mut Tx<'_>,
+    type_: &str,
+    machine: Option<Machine>,
+    payload: &Value,
+    cause: Option<Cause>,
+    now: Time,
+) -> Result<(), DbError> {
     let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;
     let n = rows.first().map_or(1, |row| row.int(0));
-    let key = machine.key().unwrap_or_default().to_owned();
+    let key = machine.as_ref().and_then(Machine::key).unwrap_or_default().to_owned();
     let payload = to_raw_value(payload).map_err(|e| DbError::Other(e.to_string()))?;
     let event = Event {
         v: VERSION,
@@ -44,10 +59,10 @@ pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now:
         received: now,
         source: "zentral".to_owned(),
         tags: vec!["inventory".to_owned()],
-        machine: Some(machine),
+        machine,
         request: None,
         objects: Vec::new(),
-        cause: None,
+        cause,
         probes: Vec::new(),
         extra: Map::new(),
         payload,

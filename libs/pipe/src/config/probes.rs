@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Files, Settings};
@@ -48,7 +49,8 @@ pub struct ProbeConf {
 }
 
 /// The machines that something is about. Empty lists say nothing; between lists all must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scope {
     /// Any of these platforms.
     pub platforms: Vec<String>,
