@@ -42,6 +42,8 @@ pub struct Kind {
     pub repeatable: bool,
     /// How long one try may take, unless the configuration says otherwise.
     pub timeout: Duration,
+    /// Whether it changes machines: then it has the brakes `max` and `never`.
+    pub changes_machines: bool,
     /// Reads the keys of its own; what is wrong is said through the settings.
     pub read: fn(&mut Settings, &Reading<'_>) -> Option<Box<dyn Spec>>,
 }
@@ -121,6 +123,8 @@ pub trait Spec: Send + Sync {
 pub struct Opening<'a> {
     /// The jq of actions.
     pub jq: &'a Jq,
+    /// `registry.db`, for kinds that write there.
+    pub registry: &'a Path,
     /// Nothing will be sent: a secret that cannot be looked up need not be there.
     pub dry_run: bool,
 }
@@ -137,6 +141,8 @@ impl Opening<'_> {
 
 /// The end of one try.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+/// What is said of credentials that were tried.
+pub type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 /// What would be sent.
 pub type Showing<'a> = Pin<Box<dyn Future<Output = Result<Value, String>> + Send + 'a>>;
 
@@ -152,6 +158,16 @@ pub trait Action: Send + Sync {
 
     /// What [`Action::send`] would send, without secrets.
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a>;
+
+    /// Tries its credentials without telling anybody, for `check --online`; `None`: there is no such way.
+    fn online(&self) -> Option<Trying<'_>> {
+        None
+    }
+
+    /// Whether what it notes of an incident's first delivery is needed for the later ones: each incident is told alone.
+    fn keeps_reference(&self) -> bool {
+        false
+    }
 }
 
 /// What came of one try.
@@ -163,6 +179,8 @@ pub struct Answer {
     pub status: Option<i64>,
     /// Why it is not done; a lower-case fragment without secrets.
     pub error: String,
+    /// What is to be remembered of the incident: {id, link?, …}.
+    pub reference: Option<Value>,
 }
 
 /// The three ends of a try.
@@ -184,22 +202,32 @@ pub enum Verdict {
 impl Answer {
     /// Done.
     pub fn done(status: Option<i64>) -> Self {
-        Self { verdict: Verdict::Done, status, error: String::new() }
+        Self { verdict: Verdict::Done, status, error: String::new(), reference: None }
+    }
+
+    /// With what is to be remembered of the incident.
+    pub fn noting(self, reference: Value) -> Self {
+        Self { reference: Some(reference), ..self }
     }
 
     /// The other side said: not now.
     pub fn later(status: Option<i64>, error: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Later { after: None, unsure: false }, status, error: error.into() }
+        Self { verdict: Verdict::Later { after: None, unsure: false }, status, error: error.into(), reference: None }
     }
 
     /// Nobody knows whether it was done.
     pub fn unsure(error: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Later { after: None, unsure: true }, status: None, error: error.into() }
+        Self {
+            verdict: Verdict::Later { after: None, unsure: true },
+            status: None,
+            error: error.into(),
+            reference: None,
+        }
     }
 
     /// It will never work.
     pub fn never(status: Option<i64>, error: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Never, status, error: error.into() }
+        Self { verdict: Verdict::Never, status, error: error.into(), reference: None }
     }
 }
 

@@ -4,6 +4,8 @@ use event::{Event, ProbeMatch};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
+use crate::told::Told;
+
 /// The longest title that goes to people, in characters.
 pub const TITLE_MAX: usize = 200;
 /// The longest payload that goes into a text for people, in characters.
@@ -24,17 +26,23 @@ pub struct Call {
     pub event: Event,
     /// Base of the hub's URLs.
     pub url: Option<String>,
+    /// What is told beside the match.
+    pub told: Told,
 }
 
 impl Call {
-    /// What the jq of an action sees: `{event, probe, action, url}` (contract § 4).
+    /// What the jq of an action sees: `{event, probe, action, url, title, text, links, state?, count?, ids?, events?,
+    /// incident?, ref?}` (contract § 4), and the fields of `more`.
     ///
     /// jq reads no more than a line may hold, and this is more than the line that came. Where it is too much, the payload
     /// and all of the context but `title` and `body` are left out, then what other programs added: such a message is
     /// better than none.
-    pub fn input(&self) -> Vec<u8> {
+    pub fn input(&self, more: &Map<String, Value>) -> Vec<u8> {
         let probe = self.event.probes.first();
-        let whole = self.input_of(&self.line, probe);
+        let mut rest = self.fields();
+        rest.extend(more.clone());
+        let rest = &rest;
+        let whole = self.input_of(&self.line, probe, rest, &self.told.events);
         if fits(&whole) {
             return whole;
         }
@@ -46,7 +54,7 @@ impl Call {
             probe.context = to_raw_value(&self.words()).ok();
         }
         event.write(&mut line);
-        let short = self.input_of(&line, probe.as_ref());
+        let short = self.input_of(&line, probe.as_ref(), rest, &[]);
         if fits(&short) {
             return short;
         }
@@ -59,10 +67,43 @@ impl Call {
         }
         line.clear();
         event.write(&mut line);
-        self.input_of(&line, probe.as_ref())
+        self.input_of(&line, probe.as_ref(), rest, &[])
     }
 
-    fn input_of(&self, event: &[u8], probe: Option<&ProbeMatch>) -> Vec<u8> {
+    /// What is made for people, and what is told beside the match.
+    fn fields(&self) -> Map<String, Value> {
+        let mut all = self.told.fields();
+        all.insert("title".into(), self.title().into());
+        all.insert("text".into(), self.text().into());
+        all.insert("links".into(), Value::Object(self.links()));
+        all
+    }
+
+    /// Pages of the hub about it; empty without a `url`.
+    pub fn links(&self) -> Map<String, Value> {
+        let mut all = Map::new();
+        let Some(url) = self.url.as_deref().map(|url| url.trim_end_matches('/')) else { return all };
+        let mut put = |key: &str, page: &str, id: &str, more: &str| {
+            all.insert(key.to_owned(), format!("{url}/{page}/{}{more}", quoted(id)).into());
+        };
+        if let Some(key) = self.event.machine.as_ref().and_then(|machine| machine.key()) {
+            put("machine", "machines", key, "");
+        }
+        put("event", "events", &self.event.id, "");
+        put("explain", "events", &self.event.id, "/explain");
+        if let Some(incident) = &self.told.incident {
+            put("incident", "incidents", &incident.id, "");
+        }
+        all
+    }
+
+    fn input_of(
+        &self,
+        event: &[u8],
+        probe: Option<&ProbeMatch>,
+        rest: &Map<String, Value>,
+        events: &[Event],
+    ) -> Vec<u8> {
         let mut out = b"{\"event\":".to_vec();
         out.extend_from_slice(event);
         out.extend_from_slice(b",\"probe\":");
@@ -76,6 +117,22 @@ impl Call {
         match &self.url {
             Some(url) => event::json::write_str(url, &mut out),
             None => out.extend_from_slice(b"null"),
+        }
+        for (key, value) in rest {
+            out.push(b',');
+            event::json::write_str(key, &mut out);
+            out.push(b':');
+            out.extend_from_slice(value.to_string().as_bytes());
+        }
+        if !events.is_empty() {
+            out.extend_from_slice(b",\"events\":[");
+            for (i, event) in events.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                event.write(&mut out);
+            }
+            out.push(b']');
         }
         out.push(b'}');
         out
@@ -146,6 +203,9 @@ impl Call {
     pub fn head(&self) -> Value {
         let probe = self.event.probes.first().map(|p| p.name.clone());
         let mut head = json!({"action": self.action, "event": self.event.id, "probe": probe});
+        if let (Some(state), Some(map)) = (self.told.state, head.as_object_mut()) {
+            map.insert("state".into(), state.word().into());
+        }
         if let (false, Some(map)) = (self.target.is_empty(), head.as_object_mut()) {
             map.insert("target".into(), self.target.clone().into());
         }
@@ -177,6 +237,13 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
+/// As one segment of a URL's path (RFC 3986, § 2.3: what is not unreserved is percent-encoded).
+pub fn quoted(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let one = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
 /// At most `max` characters; what is cut ends in `…`.
 pub fn cut(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
@@ -204,7 +271,15 @@ pub(crate) mod tests {
     pub(crate) fn call(line: &str) -> Call {
         let event = Event::parse(line.as_bytes()).unwrap();
         let (key, action) = ("k-1".to_owned(), "a".to_owned());
-        Call { key, action, target: String::new(), line: line.into(), event, url: Some("https://hub".into()) }
+        Call {
+            key,
+            action,
+            target: String::new(),
+            line: line.into(),
+            event,
+            url: Some("https://hub".into()),
+            told: Told::plain(),
+        }
     }
 
     const LINE: &str = r#"{"v":1,"id":"e1","type":"osquery_result","time":"2026-11-21T19:00:00.123Z","received":"2026-11-21T19:00:03.001Z","source":"osquery","machine":{"hostname":"ada-mbp"},"probes":[{"name":"usb","rev":"1","severity":"major","act":["a"],CONTEXT}],"payload":{"x":"\u001b[31m"}}"#;
@@ -221,9 +296,10 @@ pub(crate) mod tests {
 
     #[test]
     fn jq_sees_the_contract() {
-        let seen: Value = serde_json::from_slice(&call(&LINE.replace(",CONTEXT", "")).input()).unwrap();
+        let seen: Value = serde_json::from_slice(&call(&LINE.replace(",CONTEXT", "")).input(&Map::new())).unwrap();
         let keys: Vec<&str> = seen.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["event", "probe", "action", "url"]);
+        assert_eq!(keys, ["event", "probe", "action", "url", "title", "text", "links"]);
+        assert_eq!(seen.pointer("/links/explain"), Some(&json!("https://hub/events/e1/explain")));
         assert_eq!(seen.pointer("/probe/name"), Some(&json!("usb")));
     }
 
@@ -249,7 +325,7 @@ pub(crate) mod tests {
         ] {
             let what: String = line.chars().skip(300).take(200).collect();
             let call = call(&line);
-            let input = call.input();
+            let input = call.input(&Map::new());
             assert!(probe::parse(&input).is_ok(), "{what}");
             let seen: Value = serde_json::from_slice(&input).unwrap();
             assert_eq!(seen.pointer("/event/payload/cut").is_some(), cut, "{what}");

@@ -180,11 +180,12 @@ pub fn read_all(
 /// `secrets`.
 pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
     let (mut findings, jq) = (Vec::new(), if secrets { Jq::start().ok() } else { None });
+    let registry = config.data.join("registry.db");
     for settings in config.actions.values() {
         match (Configured::read(settings, config, texts), &jq) {
             (Err(found), _) => findings.extend(found),
             (Ok(configured), Some(jq)) => {
-                if let Err(why) = configured.open(Opening { jq, dry_run: false }) {
+                if let Err(why) = configured.open(Opening { jq, registry: &registry, dry_run: false }) {
                     findings.push(Finding::file(settings.file(), why));
                 }
             }

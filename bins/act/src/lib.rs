@@ -20,6 +20,7 @@ pub mod queue;
 pub mod retry;
 mod roots;
 pub mod stage;
+pub mod told;
 pub mod trial;
 
 pub use actions::{Texts, texts_at, texts_through};

@@ -87,7 +87,8 @@ impl Act {
         let read = conf::read_all(config, &self.options.texts, &self.options.names);
         let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
         let mode = &self.options.mode;
-        let opening = Opening { jq, dry_run: mode.dry_run || mode.recorded };
+        let registry = config.data.join("registry.db");
+        let opening = Opening { jq, registry: &registry, dry_run: mode.dry_run || mode.recorded };
         let open =
             |(name, action): (String, conf::Configured)| Ok((name, action.open(opening).map_err(StageError::usage)?));
         configured.into_iter().map(open).collect()

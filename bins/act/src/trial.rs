@@ -12,6 +12,7 @@ use crate::conf::Configured;
 use crate::jq::Jq;
 use crate::lanes::attempt;
 use crate::ledger::{Delivery, line_for};
+use crate::told::Told;
 
 /// What goes before the title, so that nobody takes it for real.
 const MARK: &str = "[test] ";
@@ -25,7 +26,9 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let configured = Configured::read(settings, config, texts).map_err(wrong)?;
     let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
     let jq = Jq::start().map_err(threads)?;
-    let ready = configured.open(Opening { jq: &jq, dry_run: false }).map_err(StageError::usage)?;
+    let registry = config.data.join("registry.db");
+    let opening = Opening { jq: &jq, registry: &registry, dry_run: false };
+    let ready = configured.open(opening).map_err(StageError::usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
     let event = match line {
         Some(line) => Event::parse(line).map_err(|why| StageError::usage(format!("not an event: {why}")))?,
@@ -38,7 +41,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     for target in ready.action.targets() {
         let row = Delivery::new(&event, probe, name, &target, nonce);
         let (line, event, url) = (line.clone(), event.clone(), config.url.clone());
-        let call = Call { key: row.key, action: name.to_owned(), target, line, event, url };
+        let call = Call { key: row.key, action: name.to_owned(), target, line, event, url, told: Told::plain() };
         let (answer, shown) = runtime.block_on(attempt(&ready, &call, ready.common.dry_run));
         let outcome = match answer.verdict {
             Verdict::Done => "done",
@@ -81,7 +84,9 @@ fn marked(mut event: Event, action: &str) -> (Event, Vec<u8>) {
     event.tags.push("test".into());
     event.probes = vec![probe.clone()];
     let (key, target, line) = (String::new(), String::new(), Vec::new());
-    let title = Call { key, target, line, action: action.to_owned(), event: event.clone(), url: None }.title();
+    let title =
+        Call { key, target, line, action: action.to_owned(), event: event.clone(), url: None, told: Told::plain() }
+            .title();
     let context = probe.context.as_ref().and_then(|c| serde_json::from_str::<Value>(c.get()).ok());
     let mut context = context.filter(Value::is_object).unwrap_or_else(|| json!({}));
     if let Some(map) = context.as_object_mut() {

@@ -22,7 +22,8 @@ use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, 
 use crate::call::{Call, one_line};
 
 /// The kind.
-pub const KIND: Kind = Kind { name: "email", repeatable: true, timeout: Duration::from_secs(60), read };
+pub const KIND: Kind =
+    Kind { name: "email", repeatable: true, timeout: Duration::from_secs(60), changes_machines: false, read };
 
 /// How long the server may take for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);

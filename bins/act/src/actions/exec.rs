@@ -17,7 +17,8 @@ use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, 
 use crate::call::{Call, one_line};
 
 /// The kind.
-pub const KIND: Kind = Kind { name: "exec", repeatable: false, timeout: Duration::from_secs(60), read };
+pub const KIND: Kind =
+    Kind { name: "exec", repeatable: false, timeout: Duration::from_secs(60), changes_machines: false, read };
 
 /// The exit code that means: not now.
 const LATER: i32 = 75;

@@ -20,7 +20,8 @@ use crate::call::Call;
 use crate::jq::Jq;
 
 /// The kind.
-pub const KIND: Kind = Kind { name: "file", repeatable: true, timeout: Duration::from_secs(30), read };
+pub const KIND: Kind =
+    Kind { name: "file", repeatable: true, timeout: Duration::from_secs(30), changes_machines: false, read };
 
 struct File {
     path: PathBuf,
@@ -50,7 +51,7 @@ struct Live {
 impl Live {
     async fn line(&self, call: &Call) -> Result<Vec<u8>, String> {
         let Some(program) = &self.body else { return Ok(call.line.clone()) };
-        let made = self.jq.one(program, call.input(), call.event.received.ms()).await;
+        let made = self.jq.one(program, call.input(&serde_json::Map::new()), call.event.received.ms()).await;
         made.map_err(|why| format!("`body`: {why}"))
     }
 }

@@ -22,7 +22,8 @@ use crate::jq::Jq;
 use crate::retry;
 
 /// The kind.
-pub const KIND: Kind = Kind { name: "http", repeatable: true, timeout: Duration::from_secs(30), read };
+pub const KIND: Kind =
+    Kind { name: "http", repeatable: true, timeout: Duration::from_secs(30), changes_machines: false, read };
 
 /// How long making the connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -207,7 +208,7 @@ impl Action for Live {
 impl Live {
     async fn body(&self, call: &Call) -> Result<Vec<u8>, String> {
         let Some(program) = &self.programs.body else { return Ok(call.line.clone()) };
-        let made = self.jq.one(program, call.input(), call.event.received.ms()).await;
+        let made = self.jq.one(program, call.input(&serde_json::Map::new()), call.event.received.ms()).await;
         let body = made.map_err(|why| format!("`body`: {why}"))?;
         if body == b"null" {
             return Err("`body` gave null".into());
@@ -260,7 +261,7 @@ impl Live {
         let said = one_line(&self.redact(said), SAID_MAX);
         let error = if said.is_empty() { format!("status {status}") } else { format!("status {status}: {said}") };
         if later {
-            Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error }
+            Answer { verdict: Verdict::Later { after, unsure: false }, status: number, error, reference: None }
         } else {
             Answer::never(number, error)
         }

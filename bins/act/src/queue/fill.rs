@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::conf::Ready;
 use crate::ledger::{self, Delivery};
 use crate::outcome::{Details, Outcome};
+use crate::told::Told;
 
 /// Rows of one lane that end in one turn without being tried; the rest waits for the next.
 const UNTRIED_MAX: usize = 500;
@@ -94,6 +95,7 @@ impl Queue {
             line: std::mem::take(&mut row.line),
             event,
             url: self.url.clone(),
+            told: Told::plain(),
         };
         let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
         self.lanes.prepare(row, call, ready.clone(), dry_run, now);
