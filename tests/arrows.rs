@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("pull", &["event", "registry", "sources", "pipe"]),
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
-    ("act", &["event", "registry", "probe", "pipe"]),
+    ("act", &["event", "registry", "sources", "probe", "pipe"]),
     ("store", &["event", "registry", "probe", "pipe"]),
     (
         "zentral",

@@ -18,6 +18,7 @@ pub mod email;
 pub mod exec;
 pub mod file;
 pub mod http;
+pub mod santa;
 // actions: end
 
 /// Every kind that is code; presets are data for [`http`].
@@ -27,6 +28,7 @@ pub const ALL: &[Kind] = &[
     exec::KIND,
     file::KIND,
     http::KIND,
+    santa::KIND,
     // list: end
 ];
 

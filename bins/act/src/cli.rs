@@ -12,7 +12,7 @@ use pipe::{Exit, StageError, ops};
 use crate::actions::{Texts, texts_at, texts_through};
 use crate::queue::Mode;
 use crate::stage::{Act, Options};
-use crate::{dead, trial};
+use crate::{dead, rules, trial};
 
 /// Command line of `act`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -55,6 +55,16 @@ pub enum Command {
     Drop(Ids),
     /// Send once, marked as a test
     Try(Try),
+    /// List the rules for Santa that actions made, or take some away
+    Rules(Rules),
+}
+
+/// Command line of `act rules`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Rules {
+    /// Take these away: ids, or their beginnings
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub remove: Vec<String>,
 }
 
 /// Command line of `act dead`.
@@ -171,6 +181,11 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
         Command::Dead(args) => print(&dead::list(&state, args.action.as_deref(), since(args.since.as_deref())?)?),
         Command::Retry(args) => order(&state, &registry, "retry", args),
         Command::Drop(args) => order(&state, &registry, "drop", args),
+        Command::Rules(args) if args.remove.is_empty() => print(&rules::list(&registry, Time::now())?),
+        Command::Rules(args) => match rules::remove(&registry, &args.remove, Time::now())? {
+            Ok(gone) => print(&gone),
+            Err(why) => Err(StageError { exit: Exit::No, text: why }),
+        },
         Command::Try(args) => {
             let line = event(config, args)?;
             let texts = texts(global.config_path().as_deref());
