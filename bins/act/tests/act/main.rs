@@ -16,3 +16,4 @@ mod hub;
 mod ledger;
 mod orders;
 mod programs;
+mod santa;
