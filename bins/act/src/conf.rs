@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipe::config::{Config, Finding, Settings};
+use pipe::config::{Config, Finding, Scope, Settings};
 
 use crate::actions::{self, Action, Kind, Opening, Reading, Spec, Texts};
 use crate::jq::Jq;
+use crate::lanes::ms;
 use crate::preset;
+use crate::quiet::Quiet;
 
 /// A match older than this is not acted upon.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -20,11 +22,13 @@ const PARALLEL_MAX: i64 = 16;
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// The longest that `max_age` and `give_up` may be.
 const AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Keys of the contract that come with a later version: refused by name, so that nobody relies on them.
-const NOT_YET: [&str; 3] = ["digest", "quiet", "max"];
+/// The most machines an hour that `max` may say.
+const MAX_MAX: u64 = 1_000_000;
+/// The longest that `digest` may be.
+const DIGEST_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The keys that every action has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Common {
     /// Whether a try that was cut off may be made again.
     pub repeatable: bool,
@@ -40,6 +44,14 @@ pub struct Common {
     pub spacing: Option<Duration>,
     /// Nothing is sent, everything else is done.
     pub dry_run: bool,
+    /// Matches are gathered for so long, and told of as one.
+    pub digest: Option<Duration>,
+    /// When nobody is to be told.
+    pub quiet: Option<Arc<Quiet>>,
+    /// The most machines that it may change within an hour.
+    pub max: Option<u64>,
+    /// Machines that it never touches.
+    pub never: Option<Arc<Scope>>,
 }
 
 /// One action as it is configured.
@@ -100,17 +112,23 @@ impl Configured {
     /// Looks up its secrets and makes it ready.
     pub fn open(&self, opening: Opening<'_>) -> Result<Ready, String> {
         let action = self.spec.open(&opening).map_err(|why| format!("action `{}`: {why}", self.name))?;
-        Ok(Ready { kind: self.kind.clone(), common: self.common, action })
+        if self.common.digest.is_some() && action.keeps_reference() {
+            return Err(format!("action `{}`: it is told of each incident alone: `digest` does not fit", self.name));
+        }
+        Ok(Ready { kind: self.kind.clone(), common: self.common.clone(), action })
     }
 }
 
 impl Common {
     fn read(settings: &mut Settings, kind: &Kind) -> Self {
-        for key in NOT_YET {
-            if settings.has(key) {
-                settings.str(key);
-                settings.fail(key, "is not supported by this version");
-            }
+        let quiet = Quiet::read(settings).map(Arc::new);
+        let (max, never) = if kind.changes_machines { Self::brakes(settings) } else { (None, None) };
+        let digest = settings.duration("digest");
+        if digest.is_some_and(|time| time.is_zero() || time > DIGEST_MAX) {
+            settings.fail("digest", "must be more than nothing and at most 24h");
+        }
+        if digest.is_some() && kind.changes_machines {
+            settings.fail("digest", "is for people: a machine is changed for each match");
         }
         let mut age = |key: &str, default: Duration, max: Duration| {
             let value = settings.duration(key).unwrap_or(default);
@@ -122,6 +140,9 @@ impl Common {
         let max_age = age("max_age", MAX_AGE, AGE_MAX);
         let give_up = age("give_up", GIVE_UP, AGE_MAX);
         let timeout = age("timeout", kind.timeout, TIMEOUT_MAX);
+        if quiet.as_ref().is_some_and(|quiet| quiet.longest_ms() >= ms(max_age.min(give_up))) {
+            settings.fail("quiet", "is as long as `max_age` or `give_up`: what waits would never be told");
+        }
         let parallel = settings.int("parallel").unwrap_or(1);
         if !(1..=PARALLEL_MAX).contains(&parallel) {
             settings.fail("parallel", format!("is 1 to {PARALLEL_MAX}"));
@@ -141,7 +162,32 @@ impl Common {
             parallel: usize::try_from(parallel).unwrap_or(1).max(1),
             spacing,
             dry_run: settings.bool("dry_run").unwrap_or(false),
+            digest,
+            quiet,
+            max,
+            never,
         }
+    }
+
+    /// `max = "20/h"`, and `never`, a scope.
+    fn brakes(settings: &mut Settings) -> (Option<u64>, Option<Arc<Scope>>) {
+        let max = settings.str("max").and_then(|text| {
+            let max = text.strip_suffix("/h").and_then(|n| n.trim().parse().ok()).filter(|n| (1..=MAX_MAX).contains(n));
+            if max.is_none() {
+                settings.fail("max", format!("`{text}` is no number of machines an hour; write it as \"20/h\""));
+            }
+            max
+        });
+        let never = settings.has("never").then(|| Arc::new(Scope::read_as("never", settings)));
+        let is_turned = |scope: &Arc<Scope>| {
+            let lists =
+                [&scope.not_platforms, &scope.not_units, &scope.not_tags, &scope.not_groups, &scope.not_machines];
+            lists.iter().any(|list| !list.is_empty())
+        };
+        if never.as_ref().is_some_and(is_turned) {
+            settings.fail("never", "lists what is never touched: platforms, units, tags, groups, machines");
+        }
+        (max, never)
     }
 }
 
@@ -223,7 +269,12 @@ mod tests {
             (vec![("kind", "slack"), hook, ("rate", "0/s")], "action.a.rate `0/s` is no rate"),
             (vec![("kind", "slack"), hook, ("parallel", "17")], "action.a.parallel is 1 to 16"),
             (vec![("kind", "slack"), hook, ("timeout", "2h")], "action.a.timeout must be"),
-            (vec![("kind", "slack"), hook, ("digest", "2m")], "action.a.digest is not supported by this version"),
+            (vec![("kind", "slack"), hook, ("digest", "25h")], "action.a.digest must be"),
+            (
+                vec![("kind", "slack"), hook, ("quiet", "{ from = \"25:00\", to = \"7\" }")],
+                "action.a.quiet.from `25:00`",
+            ),
+            (vec![("kind", "slack"), hook, ("max", "2/h")], "action.a.max unknown key"),
             (vec![("kind", "http"), ("url", "ftp://x/")], "action.a.url "),
             (vec![("kind", "http"), hook, ("body", "{a: (}")], "action.a.body "),
             (vec![("kind", "http"), ("url", "{ env = \"ZENTRAL_TEST_NOT_SET\" }")], "ZENTRAL_TEST_NOT_SET is not set"),

@@ -134,7 +134,7 @@ impl Lanes {
             runtime.spawn(async move {
                 let Job { row, call, ready, dry_run, failures } = job;
                 let (event, begun) = (call.event.clone(), Instant::now());
-                let (kind, common) = (ready.kind.clone(), ready.common);
+                let (kind, common) = (ready.kind.clone(), ready.common.clone());
                 // A fault inside an action ends its task, not the lane.
                 let tried = handle.spawn(async move { attempt(&ready, &call, dry_run).await }).await;
                 let (answer, shown) = tried.unwrap_or_else(|_| (Answer::unsure("internal fault of the action"), None));

@@ -1,41 +1,16 @@
 //! The ledger: every delivery, what became of it, and which matches were taken. It is the queue as well (design § 7).
 
 mod lines;
+mod schema;
 
 use event::Event;
-use registry::db::{DbError, Row, Schema, Tx, Value};
+use registry::db::{DbError, Row, Tx, Value};
 use sha2::{Digest, Sha256};
 
-pub use lines::{KeptLine, keep};
+use crate::told::Kept;
 
-/// The tables of `act` in `state/act.db`.
-pub const SCHEMA: Schema = Schema {
-    name: "act",
-    migrations: &[
-        "CREATE TABLE ledger (
-            id TEXT PRIMARY KEY, idem TEXT NOT NULL,
-            event TEXT NOT NULL, probe TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
-            state TEXT NOT NULL, due BIGINT NOT NULL, seq BIGINT NOT NULL, tries BIGINT NOT NULL, round BIGINT NOT NULL,
-            received BIGINT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL, expires BIGINT NOT NULL,
-            error TEXT NOT NULL, nonce BIGINT NOT NULL, line BYTEA, UNIQUE (event, probe, action, target, nonce));
-        CREATE INDEX ledger_due ON ledger (action, due, seq) WHERE state = 'pending';
-        CREATE INDEX ledger_expires ON ledger (expires) WHERE state = 'pending';
-        CREATE INDEX ledger_trying ON ledger (seq) WHERE state = 'trying';
-        CREATE INDEX ledger_dead ON ledger (updated) WHERE state = 'dead';
-        CREATE INDEX ledger_created ON ledger (created);
-        CREATE TABLE taken (event TEXT NOT NULL, probe TEXT NOT NULL, created BIGINT NOT NULL,
-            PRIMARY KEY (event, probe));
-        CREATE INDEX taken_created ON taken (created);
-        CREATE TABLE orders_done (id TEXT PRIMARY KEY, created BIGINT NOT NULL);",
-        // A line stands once, however many targets it has, and is not written again with each change of a row.
-        "CREATE TABLE lines (id TEXT PRIMARY KEY, line BYTEA NOT NULL);
-        INSERT INTO lines (id, line) SELECT id, line FROM ledger WHERE line IS NOT NULL;
-        ALTER TABLE ledger ADD COLUMN line_id TEXT;
-        UPDATE ledger SET line_id = id WHERE line IS NOT NULL;
-        ALTER TABLE ledger DROP COLUMN line;
-        CREATE INDEX ledger_line ON ledger (line_id) WHERE line_id IS NOT NULL;",
-    ],
-};
+pub use lines::{KeptLine, keep};
+pub use schema::SCHEMA;
 
 /// What a delivery's row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +77,20 @@ pub struct Delivery {
     pub expires: i64,
     /// What the last try said.
     pub error: String,
-    /// Tells deliveries of equal content apart where nothing is remembered; else 0.
+    /// Tells deliveries of the same match apart: where nothing is remembered, of a digest, of what was done by hand.
     pub nonce: u64,
+    /// What it tells beside its match.
+    pub told: Kept,
+    /// The incident that it is about; empty: none.
+    pub incident: String,
+    /// The digest whose matches it tells; empty: none.
+    pub digest: String,
     /// The match.
     pub line: Vec<u8>,
 }
 
 const COLUMNS: &str = "id, idem, event, probe, action, target, tries, round, received, expires, error, nonce, \
-                       (SELECT lines.line FROM lines WHERE lines.id = line_id)";
+                       told, incident, digest, (SELECT lines.line FROM lines WHERE lines.id = line_id)";
 
 fn read(row: &Row) -> Delivery {
     let text = |i| row.text(i).to_owned();
@@ -127,7 +108,10 @@ fn read(row: &Row) -> Delivery {
         expires: row.int(9),
         error: text(10),
         nonce: row.uint(11),
-        line: row.blob(12).to_vec(),
+        told: Kept::read(row.text(12)),
+        incident: text(13),
+        digest: text(14),
+        line: row.blob(15).to_vec(),
     }
 }
 
@@ -159,6 +143,9 @@ impl Delivery {
             expires: i64::MAX,
             error: String::new(),
             nonce,
+            told: Kept::plain(),
+            incident: String::new(),
+            digest: String::new(),
             line: Vec::new(),
         }
     }
@@ -183,6 +170,12 @@ pub fn take(tx: &mut Tx<'_>, event: &str, probe: &str, now: i64) -> Result<bool,
     Ok(tx.execute(sql, &[event.into(), probe.into(), now.into()])? > 0)
 }
 
+/// Says what held a match back that was taken.
+pub fn held_back(tx: &mut Tx<'_>, event: &str, probe: &str, why: &str) -> Result<(), DbError> {
+    let sql = "UPDATE taken SET why = $3 WHERE event = $1 AND probe = $2";
+    tx.execute(sql, &[event.into(), probe.into(), why.into()]).map(|_| ())
+}
+
 /// Writes a new row; `false`: it is there already. `seq` orders rows that are due at the same time. A row with a
 /// `line_id` needs the line to be kept in the same transaction.
 pub fn insert(
@@ -194,10 +187,10 @@ pub fn insert(
     now: i64,
 ) -> Result<bool, DbError> {
     let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
-               created, updated, expires, error, nonce, line_id) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14) \
+               created, updated, expires, error, nonce, line_id, told, incident, digest) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14, $15, $16, $17) \
                ON CONFLICT (event, probe, action, target, nonce) DO NOTHING";
-    let values: [Value; 14] = [
+    let values: [Value; 17] = [
         row.id.as_str().into(),
         row.key.as_str().into(),
         row.event.as_str().into(),
@@ -212,22 +205,33 @@ pub fn insert(
         row.error.as_str().into(),
         row.nonce.into(),
         line_id.into(),
+        row.told.text().into(),
+        row.incident.as_str().into(),
+        row.digest.as_str().into(),
     ];
     Ok(tx.execute(sql, &values)? > 0)
 }
 
+/// What is told of an incident goes out in order: a row waits for those before it.
+const IN_ORDER: &str = "(incident = '' OR NOT EXISTS (SELECT 1 FROM ledger AS before WHERE before.incident <> '' \
+    AND before.incident = ledger.incident AND before.action = ledger.action AND before.target = ledger.target \
+    AND before.seq < ledger.seq AND before.state IN ('pending', 'trying')))";
+
 /// Rows of one action that are due, oldest first.
 pub fn due(tx: &mut Tx<'_>, action: &str, now: i64, limit: usize) -> Result<Vec<Delivery>, DbError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 ORDER BY due, seq LIMIT $3"
+        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 AND {IN_ORDER} \
+         ORDER BY due, seq LIMIT $3"
     );
     Ok(tx.query(&sql, &[action.into(), now.into(), (limit as u64).into()])?.iter().map(read).collect())
 }
 
 /// When the next row of an action is due.
 pub fn next_due(tx: &mut Tx<'_>, action: &str) -> Result<Option<i64>, DbError> {
-    let sql = "SELECT due FROM ledger WHERE state = 'pending' AND action = $1 ORDER BY due, seq LIMIT 1";
-    Ok(tx.query(sql, &[action.into()])?.first().map(|row| row.int(0)))
+    let sql = format!(
+        "SELECT due FROM ledger WHERE state = 'pending' AND action = $1 AND {IN_ORDER} ORDER BY due, seq LIMIT 1"
+    );
+    Ok(tx.query(&sql, &[action.into()])?.first().map(|row| row.int(0)))
 }
 
 /// Says that a try begins. Must be committed before it does.
@@ -240,6 +244,12 @@ pub fn trying(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<(), DbError> {
 pub fn later(tx: &mut Tx<'_>, id: &str, due: i64, error: &str, now: i64) -> Result<(), DbError> {
     let sql = "UPDATE ledger SET state = 'pending', due = $2, error = $3, updated = $4 WHERE id = $1";
     tx.execute(sql, &[id.into(), due.into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// Not before then, without having been tried.
+pub fn postpone(tx: &mut Tx<'_>, id: &str, due: i64, why: &str) -> Result<(), DbError> {
+    let sql = "UPDATE ledger SET due = $2, error = $3 WHERE id = $1";
+    tx.execute(sql, &[id.into(), due.into(), why.into()]).map(|_| ())
 }
 
 /// Its end; only a dead letter keeps its line.

@@ -5,10 +5,14 @@
 //! never silently none. What is *not* here: choosing matches (`filter`), and the loop that commits (`pipe`).
 
 pub mod actions;
+mod brakes;
 pub mod call;
 mod cli;
+pub mod conditions;
 pub mod conf;
 pub mod dead;
+mod digests;
+pub mod incidents;
 pub mod jq;
 pub mod lanes;
 pub mod ledger;
@@ -18,6 +22,7 @@ pub mod outcome;
 pub mod preset;
 mod protected;
 pub mod queue;
+mod quiet;
 pub mod retry;
 mod roots;
 pub mod rules;

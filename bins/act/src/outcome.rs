@@ -3,6 +3,7 @@
 //! `type` is `action_done`, `action_failed` (in the dead letters), `action_stale` or `action_dropped`; no name of
 //! Zentral's exists for them. `payload` is {action, kind, target?, outcome, tries, status?, error?, ms?, dry_run?},
 //! with `outcome` one of done, dead, unknown (cut off, may have been done; in the dead letters), stale, dropped.
+//! `state` and `incident` say what it told of an incident, `count` of how many matches, `ref` what the other side calls it.
 //! `cause` is {event, probe, action}, `machine` that of the event that led to it, unless it was forgotten.
 
 use event::{Cause, Event, Time, VERSION, id};
@@ -73,6 +74,8 @@ pub struct Details {
     pub dry_run: bool,
     /// Whom it is about is not told: the machine was forgotten.
     pub nameless: bool,
+    /// What the action noted of the incident.
+    pub reference: Option<Value>,
 }
 
 /// Appends the event about it. `of` is the match. The id is the same for the same (event, probe, action, target,
@@ -82,6 +85,9 @@ pub fn write(row: &Delivery, of: &Event, outcome: Outcome, details: &Details, no
     let mut content = Vec::new();
     for part in [&row.event, &row.probe, &row.action, &row.target, outcome.word()] {
         event::json::write_str(part, &mut content);
+    }
+    if row.nonce != 0 {
+        content.extend_from_slice(&row.nonce.to_be_bytes());
     }
     let mut payload = Map::new();
     let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
@@ -104,29 +110,65 @@ pub fn write(row: &Delivery, of: &Event, outcome: Outcome, details: &Details, no
     if details.dry_run {
         put("dry_run", true.into());
     }
-    let Ok(payload) = serde_json::value::to_raw_value(&Value::Object(payload)) else { return };
-    Event {
-        v: VERSION,
-        id: id::event_id(row.received, "zentral", machine_key, &content, row.round),
-        type_: outcome.event_type().to_owned(),
-        time: now,
-        received: now,
-        source: "zentral".to_owned(),
-        tags: vec!["action".to_owned()],
-        machine: of.machine.clone().filter(|_| !details.nameless),
-        request: None,
-        objects: if details.nameless { Vec::new() } else { of.objects.clone() },
-        cause: Some(Cause {
-            event: row.event.clone(),
-            probe: row.probe.clone(),
-            action: row.action.clone(),
-            extra: Map::new(),
-        }),
-        probes: Vec::new(),
-        extra: Map::new(),
-        payload,
+    if let Some(state) = row.told.state {
+        put("state", state.word().into());
     }
-    .write(out);
+    if !row.incident.is_empty() {
+        put("incident", row.incident.clone().into());
+    }
+    if row.told.count > 1 {
+        put("count", row.told.count.into());
+    }
+    if let Some(reference) = &details.reference {
+        put("ref", reference.clone());
+    }
+    let id = id::event_id(row.received, "zentral", machine_key, &content, row.round);
+    let cause =
+        Cause { event: row.event.clone(), probe: row.probe.clone(), action: row.action.clone(), extra: Map::new() };
+    let made = Made { id, type_: outcome.event_type(), tag: "action", cause, payload, now, nameless: details.nameless };
+    made.write(of, out);
+}
+
+/// An event of ours about another one.
+pub struct Made {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub type_: &'static str,
+    /// Word to find it by.
+    pub tag: &'static str,
+    /// What led to it.
+    pub cause: Cause,
+    /// What it says.
+    pub payload: Map<String, Value>,
+    /// When it is made.
+    pub now: Time,
+    /// Whom it is about is not told.
+    pub nameless: bool,
+}
+
+impl Made {
+    /// Appends the line. `of` is the event that it is about.
+    pub fn write(self, of: &Event, out: &mut Vec<u8>) {
+        let Ok(payload) = serde_json::value::to_raw_value(&Value::Object(self.payload)) else { return };
+        Event {
+            v: VERSION,
+            id: self.id,
+            type_: self.type_.to_owned(),
+            time: self.now,
+            received: self.now,
+            source: "zentral".to_owned(),
+            tags: vec![self.tag.to_owned()],
+            machine: of.machine.clone().filter(|_| !self.nameless),
+            request: None,
+            objects: if self.nameless { Vec::new() } else { of.objects.clone() },
+            cause: Some(self.cause),
+            probes: Vec::new(),
+            extra: Map::new(),
+            payload,
+        }
+        .write(out);
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! Work on the ledger: what ended is written down, what is due is prepared, what is over is forgotten. Everything
 //! happens inside the loop's transaction; nothing is sent in here.
 
+mod digest;
 mod ends;
 mod fill;
 mod forget;
+mod happened;
+mod obey;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +15,16 @@ use event::{Event, Time};
 use pipe::{Out, StageError, Waker};
 use registry::db::Tx;
 
+use crate::brakes::Brakes;
 use crate::conf::Ready;
+use crate::digests;
 use crate::lanes::{Lanes, ms};
 use crate::ledger::{self, Delivery, KeptLine, State};
 use crate::metrics::Counts;
 use crate::orders::Watch;
 use crate::outcome::{Details, Outcome};
 use crate::retry::Chance;
+use crate::told::Kept;
 
 /// How often old rows are looked for.
 const FORGET_EVERY_MS: i64 = 600_000;
@@ -54,7 +60,11 @@ pub struct Queue {
     lanes: Lanes,
     watch: Option<Watch>,
     forgotten: forget::Machines,
+    brakes: Brakes,
     open: BTreeMap<String, u64>,
+    /// Digests that gather, and when the first of them is due.
+    gathering: u64,
+    digest_at: i64,
     seq: i64,
     newest: i64,
     wake_at: i64,
@@ -97,6 +107,8 @@ impl Queue {
         for (action, n) in ledger::open(tx)? {
             *open.entry(action).or_default() += n;
         }
+        let brakes = Brakes::load(tx)?;
+        let (gathering, digest_at) = digests::open(tx)?;
         let mut queue = Self {
             actions: parts.actions,
             url: parts.url,
@@ -107,7 +119,10 @@ impl Queue {
             lanes,
             watch: parts.watch,
             forgotten: forget::Machines::default(),
+            brakes,
             open,
+            gathering,
+            digest_at,
             seq: 0,
             newest: i64::MIN,
             wake_at: i64::MIN,
@@ -150,13 +165,14 @@ impl Queue {
             || self.lanes.has_ended()
             || self.watch.as_ref().is_some_and(Watch::rang)
             || self.forgotten.is_busy()
+            || (self.gathering > 0 && (self.digest_at <= now || self.mode.recorded))
             || (self.is_open()
                 && (self.look_for_gone || self.wake_at <= now || (!self.mode.recorded && self.sweep_at <= now)))
     }
 
     /// Whether deliveries wait or are being tried.
     pub fn is_open(&self) -> bool {
-        self.open.values().any(|n| *n > 0)
+        self.gathering > 0 || self.open.values().any(|n| *n > 0)
     }
 
     /// How many deliveries wait or are being tried.
@@ -181,11 +197,15 @@ impl Queue {
     }
 
     /// A new delivery of `event` (which carries the one probe it is about). `false`: it is in the ledger already.
+    /// `nonce` tells what was done by hand apart; else 0.
+    #[expect(clippy::too_many_arguments, reason = "what a delivery is made of, and where it goes")]
     pub fn add(
         &mut self,
         event: &Event,
         line: &KeptLine,
         action: &str,
+        kept_of: &Kept,
+        nonce: u64,
         out: &mut Out,
         tx: &mut Tx<'_>,
     ) -> Result<bool, StageError> {
@@ -195,10 +215,14 @@ impl Queue {
         let (mut any, mut kept) = (false, false);
         for target in if targets.is_empty() { vec![String::new()] } else { targets.clone() } {
             self.seq = now.saturating_mul(1 << 20).max(self.seq + 1);
-            let nonce = if self.mode.no_ledger { self.seq.unsigned_abs() } else { 0 };
+            let nonce = if self.mode.no_ledger { self.seq.unsigned_abs() } else { nonce };
             let mut row = Delivery::new(event, probe, action, &target, nonce);
+            row.told.clone_from(kept_of);
+            row.incident = kept_of.incident.as_ref().map(|incident| incident.id.clone()).unwrap_or_default();
             let mut kind = String::new();
+            let muted = self.muted(action, row.received);
             let ended = match &ready {
+                _ if muted.is_some() => Some((Outcome::Dropped, muted.as_deref().unwrap_or_default())),
                 _ if self.forgotten.hold(event.machine.as_ref(), row.received) => Some((Outcome::Dropped, forget::WHY)),
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
                 Some(ready) => {
@@ -213,8 +237,13 @@ impl Queue {
                     }
                 }
             };
-            if let Some((_, error)) = ended {
-                row.error = error.to_owned();
+            match (&ended, &ready) {
+                (Some((_, error)), _) => row.error = (*error).to_owned(),
+                (None, Some(ready)) if self.gather(event, &row, ready, tx)? => {
+                    any = true;
+                    continue;
+                }
+                (None, _) => {}
             }
             let state = ended.map_or(State::Pending, |(outcome, _)| outcome.state());
             let of = state.keeps_line().then_some(line.id.as_str());
@@ -249,6 +278,7 @@ impl Queue {
         }
         self.obey(out, tx)?;
         self.drop_forgotten(out, tx)?;
+        self.seal_due(tx)?;
         let now = self.now();
         if !self.mode.recorded {
             if now >= self.sweep_at {

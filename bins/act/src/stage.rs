@@ -10,6 +10,7 @@ use pipe::{Context, Exit, Line, Out, Stage, StageError};
 use registry::db::{Schema, Tx};
 
 use crate::actions::{Opening, Texts};
+use crate::conditions::{Conditions, Decision};
 use crate::conf::{self, Ready};
 use crate::jq::Jq;
 use crate::ledger;
@@ -17,6 +18,7 @@ use crate::metrics::Counts;
 use crate::orders::Watch;
 use crate::queue::{Clock, Mode, Parts, Queue};
 use crate::retry::Chance;
+use crate::told::Kept;
 
 /// Between pipes there is no disk to queue on: with so many deliveries open nothing more is read.
 const OPEN_MAX: u64 = 10_000;
@@ -58,12 +60,13 @@ impl Options {
 pub struct Act {
     options: Options,
     running: Option<(Jq, Queue)>,
+    conditions: Conditions,
 }
 
 impl Act {
     /// Not started yet.
     pub fn new(options: Options) -> Self {
-        Self { options, running: None }
+        Self { options, running: None, conditions: Conditions::default() }
     }
 
     /// Begins nothing more; whether tries are still under way, whose ends [`Stage::idle`] should write before the
@@ -115,18 +118,18 @@ impl Act {
         self.queue()?.saw(event.received);
         let asked: Vec<Option<ProbeMatch>> =
             if probes.is_empty() { vec![None] } else { probes.into_iter().map(Some).collect() };
-        let (mut rows, mut repeats) = (false, false);
+        let (mut rows, mut why) = (false, "no_action");
         for probe in asked {
             match self.probe(&mut event, probe, out, state)? {
                 Asked::Nothing => {}
                 Asked::Rows => rows = true,
-                Asked::Repeat => repeats = true,
+                Asked::Ignored(reason) => why = reason,
             }
         }
-        match (rows, repeats) {
-            (true, _) => out.done(),
-            (false, true) => out.ignored("repeat"),
-            (false, false) => out.ignored("no_action"),
+        if rows {
+            out.done();
+        } else {
+            out.ignored(why);
         }
         Ok(())
     }
@@ -143,23 +146,59 @@ impl Act {
             Some(probe) if self.options.names.is_empty() => probe.act.clone(),
             _ => self.options.names.clone(),
         };
-        if shadow || actions.is_empty() {
+        let named = !self.options.names.is_empty();
+        let remembers = probe.as_ref().is_some_and(|p| !named && self.conditions.remembers(&p.name));
+        if shadow || (actions.is_empty() && !remembers) {
             return Ok(Asked::Nothing);
         }
         actions.sort();
         actions.dedup();
         let no_ledger = self.options.mode.no_ledger;
-        let queue = self.queue()?;
+        let now = self.queue()?.now();
         let name = probe.as_ref().map_or("", |p| p.name.as_str());
-        if !no_ledger && !ledger::take(state, &event.id, name, queue.now())? {
-            return Ok(Asked::Repeat);
+        if !no_ledger && !ledger::take(state, &event.id, name, now)? {
+            return Ok(Asked::Ignored("repeat"));
+        }
+        let mut kept = Kept::plain();
+        // What is asked for by name is done for every line, whatever its probes would say.
+        if let Some(probe) = probe.as_ref().filter(|_| !named) {
+            match self.judge(event, probe, &actions, out, state)? {
+                Decision::Act(told) => kept = told,
+                Decision::Held(reason, why) => {
+                    ledger::held_back(state, &event.id, &probe.name, &why)?;
+                    return Ok(Asked::Ignored(reason));
+                }
+            }
         }
         let line = ledger::KeptLine::new(ledger::line_for(event, probe));
         let mut any = false;
+        let queue = self.queue()?;
         for action in &actions {
-            any |= queue.add(event, &line, action, out, state)?;
+            any |= queue.add(event, &line, action, &kept, 0, out, state)?;
         }
-        Ok(if any { Asked::Rows } else { Asked::Repeat })
+        Ok(if any { Asked::Rows } else { Asked::Ignored("no_action") })
+    }
+
+    /// Judges a match by the conditions of its probe, and tells what happened to them.
+    fn judge(
+        &mut self,
+        event: &Event,
+        probe: &ProbeMatch,
+        actions: &[String],
+        out: &mut Out,
+        state: &mut Tx<'_>,
+    ) -> Result<Decision, StageError> {
+        let queue = self.running.as_mut().map(|(_, queue)| queue);
+        let queue = queue.ok_or_else(|| StageError::state("act was not started"))?;
+        if let Some(why) = queue.muted(&probe.name, event.received.ms()) {
+            return Ok(Decision::Held("muted", why));
+        }
+        let mut happened = Vec::new();
+        let decision = self.conditions.decide(event, probe, actions, &mut happened, state)?;
+        for one in happened {
+            queue.tell_happened(event, &probe.name, one, out);
+        }
+        Ok(decision)
     }
 }
 
@@ -167,7 +206,7 @@ impl Act {
 enum Asked {
     Nothing,
     Rows,
-    Repeat,
+    Ignored(&'static str),
 }
 
 impl Stage for Act {
@@ -179,6 +218,7 @@ impl Stage for Act {
         let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
         let jq = Jq::start().map_err(threads)?;
         let actions = self.open(&context.config, &jq)?;
+        self.conditions = Conditions::of(&context.config);
         let watch = match &self.options.registry {
             Some(registry) => {
                 let clock = self.options.clock.clone();
@@ -219,6 +259,9 @@ impl Stage for Act {
     }
 
     fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
+        if self.options.mode.recorded {
+            self.queue()?.seal_all(state)?;
+        }
         self.queue()?.turn(out, state)
     }
 
@@ -230,6 +273,7 @@ impl Stage for Act {
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         let Some((jq, _)) = &self.running else { return Ok(()) };
         let actions = self.open(config, jq)?;
+        self.conditions = Conditions::of(config);
         self.queue()?.reload(actions, config.url.clone());
         Ok(())
     }

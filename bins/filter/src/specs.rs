@@ -14,6 +14,7 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     };
     let scope = &conf.scope;
     let by = conf.by.as_ref().map(|by| by.source.clone());
+    let until = conf.until.as_ref();
     let query_name = conf.query_name();
     let modules = |path: &str| config.module(path);
     let imports = [Some(&conf.filter.source), by.as_ref()].map(|text| text.map(|t| probe::imports(t, &modules)));
@@ -29,12 +30,15 @@ pub fn spec(config: &Config, conf: &ProbeConf) -> Spec {
     if later.iter().any(|list| !list.is_empty()) {
         options.push(serde_json::json!(later));
     }
+    if let Some(until) = until {
+        options.push(serde_json::json!({"until": until.source, "imports": probe::imports(&until.source, &modules)}));
+    }
     let options = serde_json::Value::Array(options);
     Spec {
         name: conf.name.clone(),
         rev: probe::rev(&conf.filter.source, &options.to_string()),
         filter: Source { name: name(&conf.filter).into(), text: conf.filter.source.as_str().into() },
-        until: None,
+        until: until.map(|until| Source { name: until_name(conf, until).into(), text: until.source.as_str().into() }),
         by,
         severity: conf.severity.clone(),
         // A shadow is matched, counted and shown; it asks for nothing to be done.
@@ -115,8 +119,10 @@ fn placed(config: &Config, errors: Vec<CompileError>) -> Vec<Finding> {
 pub fn finding(config: &Config, p: &Problem) -> Finding {
     let named = config.probes.values().find_map(|probe| {
         let by = || probe.by.as_ref().filter(|by| is_of(by, &format!("{}, by", inline_name(probe)), p));
+        let until = || probe.until.as_ref().filter(|until| is_of(until, &until_name(probe, until), p));
         let filter = is_of(&probe.filter, &inline_name(probe), p).then_some(("filter", &probe.filter));
-        filter.or_else(|| by().map(|by| ("by", by))).map(|found| (probe, found))
+        let other = || by().map(|by| ("by", by)).or_else(|| until().map(|until| ("until", until)));
+        filter.or_else(other).map(|found| (probe, found))
     });
     let Some((probe, (key, text))) = named else {
         return Finding::drawn(&p.file, p.line, p.column, "", &p.message, drawn(p));
@@ -142,6 +148,11 @@ fn drawn(p: &Problem) -> String {
 /// What the engine calls a program that stands in the configuration itself.
 fn inline_name(conf: &ProbeConf) -> String {
     format!("probe {}", conf.name)
+}
+
+/// What the engine calls the program that ends an incident.
+fn until_name(conf: &ProbeConf, until: &FilterText) -> String {
+    until.file.as_ref().map_or_else(|| format!("{}, until", inline_name(conf)), |file| file.display().to_string())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::ledger::{self, Delivery};
 use crate::orders::ORDER_AGE_MS;
 use crate::outcome::{self, Details, Outcome};
 use crate::retry::pause;
+use crate::{conditions, digests, incidents};
 
 /// Rows go this long after they can no longer be acted upon: an agent that sends again within a month acts once.
 const KEPT_MS: i64 = ORDER_AGE_MS;
@@ -53,6 +54,9 @@ impl Queue {
             Verdict::Done | Verdict::Never => self.lanes.went_well(&ended.row.action),
         };
         let Ended { row, event, kind, common, answer, shown, ms: took, .. } = ended;
+        if let Some(reference) = answer.reference.as_ref().filter(|_| !row.incident.is_empty()) {
+            incidents::note(tx, &row.incident, &row.action, &row.target, reference)?;
+        }
         let name = row.action.clone();
         let error = one_line(&answer.error, ERROR_MAX);
         let dry_run = shown.is_some();
@@ -68,7 +72,8 @@ impl Queue {
         } else if let Some(shown) = &shown {
             tracing::info!("action {name}: would send {shown}");
         }
-        let details = Details { kind, status: answer.status, ms: Some(took), dry_run, ..Details::default() };
+        let reference = answer.reference.clone();
+        let details = Details { kind, status: answer.status, ms: Some(took), dry_run, reference, ..Details::default() };
         match answer.verdict {
             Verdict::Done => {
                 let delay = now.saturating_sub(row.received).max(0);
@@ -97,39 +102,6 @@ impl Queue {
                 Ok(ledger::later(tx, &row.id, now.saturating_add(ms(mine)), &error, now)?)
             }
         }
-    }
-
-    pub(super) fn obey(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        let Some(told) = watch.take() else { return Ok(()) };
-        let now = self.now();
-        self.learn_forgotten(told.forgotten, tx)?;
-        for order in told.orders {
-            if !ledger::order_done(tx, &order.id, now)? {
-                continue;
-            }
-            let Some(row) = ledger::dead(tx, &order.target)? else {
-                tracing::warn!("order {}: there is no dead letter {}", order.verb, order.target);
-                continue;
-            };
-            match order.verb.as_str() {
-                "retry" => {
-                    let give_up = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.give_up));
-                    ledger::raise(tx, &row.id, now, now.saturating_add(give_up))?;
-                    self.count_open(&row.action, 1);
-                    (self.wake_at, self.look_for_gone) = (i64::MIN, true);
-                    tracing::info!("dead letter {} is tried again", row.id);
-                }
-                "drop" => {
-                    // It was no longer open: the end below takes one off.
-                    self.count_open(&row.action, 1);
-                    let error = row.error.clone();
-                    self.end(&row, None, Outcome::Dropped, &error, Details::default(), out, tx)?;
-                }
-                verb => tracing::warn!("order {}: `{verb}` is no order", order.id),
-            }
-        }
-        Ok(())
     }
 
     /// What waited too long.
@@ -162,7 +134,9 @@ impl Queue {
         let longest = self.actions.values().map(age).max().unwrap_or(0);
         let before = self.now().saturating_sub(longest).saturating_sub(KEPT_MS);
         ledger::forget(tx, before)?;
-        Ok(())
+        conditions::forget(tx, before)?;
+        digests::forget(tx, before)?;
+        Ok(self.brakes.forget(tx, before)?)
     }
 
     /// Ends what waits for actions that are gone, so many rows a turn.

@@ -11,6 +11,7 @@ use crate::conf::Ready;
 use crate::ledger::{self, Delivery};
 use crate::outcome::{Details, Outcome};
 use crate::told::Told;
+use crate::{digests, incidents};
 
 /// Rows of one lane that end in one turn without being tried; the rest waits for the next.
 const UNTRIED_MAX: usize = 500;
@@ -27,6 +28,9 @@ impl Queue {
         let ready: Vec<(String, Ready)> =
             self.actions.iter().filter(busy).map(|(name, ready)| (name.clone(), ready.clone())).collect();
         for (name, ready) in ready {
+            if self.brakes.is_stopped(&name) {
+                continue;
+            }
             self.fill_lane(&name, &ready, now, out, tx)?;
             if let Some(opens) = self.lanes.opens_at(&name, &ready.common)
                 && let Some(due) = ledger::next_due(tx, &name)?
@@ -72,10 +76,46 @@ impl Queue {
                     untried += 1;
                     continue;
                 }
+                let severity = event.probes.first().map_or("", |probe| probe.severity.as_str());
+                if let Some(until) = ready.common.quiet.as_ref().and_then(|quiet| quiet.until(now, severity)) {
+                    ledger::postpone(tx, &row.id, until, "quiet hours")?;
+                    untried += 1;
+                    continue;
+                }
+                if !self.may_touch(&row, &event, ready, now, out, tx)? {
+                    untried += 1;
+                    if self.brakes.is_stopped(name) {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 self.begin(row, event, ready, now, tx)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the brakes let an action go on. What they never let through ends here.
+    fn may_touch(
+        &mut self,
+        row: &Delivery,
+        event: &Event,
+        ready: &Ready,
+        now: i64,
+        out: &mut Out,
+        tx: &mut Tx<'_>,
+    ) -> Result<bool, StageError> {
+        if ready.common.never.as_ref().is_some_and(|never| event.machine.as_ref().is_some_and(|m| never.names(m))) {
+            self.end(row, Some(event), Outcome::Dead, "this machine is never touched", Details::default(), out, tx)?;
+            return Ok(false);
+        }
+        // A further try changes no further machine.
+        let Some(max) = ready.common.max.filter(|_| row.tries == 0) else { return Ok(true) };
+        let admitted = self.brakes.admit(&row.action, max, event.machine.as_ref(), now, tx)?;
+        if !admitted {
+            self.tell_stopped(event, &row.action, max, out);
+        }
+        Ok(admitted)
     }
 
     fn begin(
@@ -88,6 +128,13 @@ impl Queue {
     ) -> Result<(), StageError> {
         ledger::trying(tx, &row.id, now)?;
         row.tries = row.tries.saturating_add(1);
+        let mut told = Told::from(row.told.clone());
+        if !row.digest.is_empty() {
+            told.events = digests::events(tx, &row.digest)?;
+        }
+        if !row.incident.is_empty() {
+            told.reference = incidents::noted(tx, &row.incident, &row.action, &row.target)?;
+        }
         let call = Call {
             key: row.key.clone(),
             action: row.action.clone(),
@@ -95,7 +142,7 @@ impl Queue {
             line: std::mem::take(&mut row.line),
             event,
             url: self.url.clone(),
-            told: Told::plain(),
+            told,
         };
         let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
         self.lanes.prepare(row, call, ready.clone(), dry_run, now);

@@ -61,6 +61,10 @@ impl Queue {
     pub(super) fn learn_forgotten(&mut self, all: Vec<Forgotten>, tx: &mut Tx<'_>) -> Result<(), StageError> {
         if self.forgotten.learn(all) {
             self.forgotten.rows = ledger::held(tx)?;
+            for (machine, until) in &self.forgotten.until {
+                crate::incidents::forget_machine(tx, machine, *until)?;
+                crate::digests::forget_machine(tx, machine, *until)?;
+            }
         }
         Ok(())
     }

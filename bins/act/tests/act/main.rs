@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod conditions;
 mod crash;
 mod email;
 mod fake;

@@ -97,7 +97,7 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
 
 /// Whether it is a key of a probe, or a slip of the pen for one: what it holds is no secret.
 fn is_of_probe(key: &str) -> bool {
-    const KEYS: [&str; 25] = [
+    const KEYS: [&str; 30] = [
         "scope",
         "platforms",
         "units",
@@ -121,6 +121,11 @@ fn is_of_probe(key: &str) -> bool {
         "severity",
         "act",
         "by",
+        "until",
+        "throttle",
+        "window",
+        "count",
+        "within",
         "shadow",
         "first_run",
     ];

@@ -24,7 +24,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
-pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope};
+pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
 pub use words::{Secret, is_name, parse_duration, parse_size};

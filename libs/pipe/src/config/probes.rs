@@ -1,6 +1,7 @@
 //! `[probe.*]`: query, filter, actions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,6 +41,12 @@ pub struct ProbeConf {
     pub act: Vec<String>,
     /// jq on the event that names what a match is about; none: the machine key.
     pub by: Option<FilterText>,
+    /// jq on the event that ends an incident; none: a match is told of and over.
+    pub until: Option<FilterText>,
+    /// After a match that was acted upon, those of the same key are held back for so long.
+    pub throttle: Option<Duration>,
+    /// Only so many matches of a key within a time are acted upon, as one.
+    pub window: Option<Window>,
     /// Matched, counted, shown, not acted upon.
     pub shadow: bool,
     /// Whether the first run of its query counts (everything is "added" then).
@@ -47,6 +54,20 @@ pub struct ProbeConf {
     /// All keys of the table, for findings that others make.
     pub settings: Settings,
 }
+
+/// So many matches of a key within a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// How many.
+    pub count: u64,
+    /// Within which time, by `received`.
+    pub within: Duration,
+}
+
+/// The most matches that a window may count.
+const WINDOW_COUNT_MAX: i64 = 10_000;
+/// The longest time of a window or throttle.
+const CONDITION_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 /// The machines that something is about. Empty lists say nothing; between lists all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +123,16 @@ impl Scope {
             && !named(&self.not_machines)
     }
 
+    /// Whether one of its lists names the machine; what it names by `not_` counts for nothing.
+    pub fn names(&self, machine: &event::Machine) -> bool {
+        let is = |list: &[String], value: Option<&str>| value.is_some_and(|value| list.iter().any(|one| one == value));
+        is(&self.platforms, machine.platform.as_deref())
+            || is(&self.units, machine.unit.as_deref())
+            || is(&self.machines, machine.key())
+            || self.tags.iter().any(|tag| machine.tags.contains(tag))
+            || self.groups.iter().any(|group| machine.groups.contains(group))
+    }
+
     /// Whether it asks in which groups a machine is.
     pub fn asks_for_groups(&self) -> bool {
         !(self.groups.is_empty() && self.not_groups.is_empty())
@@ -109,7 +140,12 @@ impl Scope {
 
     /// The key `scope` of a table.
     pub fn read(table: &mut Settings) -> Self {
-        let Some(mut scope) = table.table("scope") else { return Self::default() };
+        Self::read_as("scope", table)
+    }
+
+    /// A scope under another key.
+    pub fn read_as(key: &str, table: &mut Settings) -> Self {
+        let Some(mut scope) = table.table(key) else { return Self::default() };
         let read = Self {
             platforms: scope.strings("platforms"),
             units: scope.strings("units"),
@@ -197,17 +233,63 @@ impl ProbeConf {
         }
         let filter = FilterText::read(table, "filter", files);
         let by = FilterText::read(table, "by", files);
+        let until = FilterText::read(table, "until", files);
+        let throttle = Window::time(table, "throttle");
+        let window = table.table("window").and_then(|mut window| {
+            let read = Window::read(&mut window);
+            table.absorb(window);
+            read
+        });
         let severity = table.word("severity", &SEVERITIES).unwrap_or("info").to_owned();
         let act = table.strings("act");
         let shadow = table.bool("shadow").unwrap_or(false);
         let first_run = table.bool("first_run").unwrap_or(false);
         let (name, settings) = (table.name().to_owned(), table.places());
-        Some(Self { name, scope, query, filter: filter?, severity, act, by, shadow, first_run, settings })
+        let filter = filter?;
+        Some(Self {
+            name,
+            scope,
+            query,
+            filter,
+            severity,
+            act,
+            by,
+            until,
+            throttle,
+            window,
+            shadow,
+            first_run,
+            settings,
+        })
     }
 
     /// The name under which osquery runs its query and reports results.
     pub fn query_name(&self) -> Option<String> {
         self.query.as_ref().map(|q| format!("zentral/{}/{}", self.name, q.rev))
+    }
+}
+
+impl Window {
+    fn read(table: &mut Settings) -> Option<Self> {
+        for key in ["count", "within"] {
+            if !table.has(key) {
+                table.fail("", format!("needs the key `{key}`"));
+            }
+        }
+        let count = table.int("count");
+        if count.is_some_and(|n| !(2..=WINDOW_COUNT_MAX).contains(&n)) {
+            table.fail("count", format!("is 2 to {WINDOW_COUNT_MAX}"));
+        }
+        let within = Self::time(table, "within");
+        Some(Self { count: u64::try_from(count?).ok()?, within: within? })
+    }
+
+    fn time(table: &mut Settings, key: &str) -> Option<Duration> {
+        let time = table.duration(key)?;
+        if time.is_zero() || time > CONDITION_MAX {
+            table.fail(key, "must be more than nothing and at most 31d");
+        }
+        Some(time)
     }
 }
 

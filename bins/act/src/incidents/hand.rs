@@ -1,0 +1,74 @@
+//! What people do to an incident by hand: take it, close it, comment on it.
+
+use event::Event;
+use pipe::StageError;
+use registry::db::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{Row, find};
+use crate::call::one_line;
+use crate::conditions::Happened;
+use crate::told::{Kept, Phase};
+
+/// The longest comment, in characters.
+const COMMENT_MAX: usize = 2_000;
+/// The longest name of who does it.
+const BY_MAX: usize = 100;
+
+/// An order about an incident.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hand {
+    /// Id of the incident.
+    pub incident: String,
+    /// Who does it.
+    #[serde(default)]
+    pub by: String,
+    /// What is said.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// What its actions are told, and of which event.
+pub struct Told {
+    /// The incident.
+    pub row: Row,
+    /// For the deliveries.
+    pub kept: Kept,
+    /// The match that opened it, with its probe.
+    pub event: Event,
+}
+
+/// Carries out an order: `take`, `close` or `comment`. `None`: there is no such incident, or it is over.
+pub fn by_hand(
+    verb: &str,
+    hand: &Hand,
+    now: i64,
+    happened: &mut Vec<Happened>,
+    tx: &mut Tx<'_>,
+) -> Result<Option<Told>, StageError> {
+    let Some(mut row) = find(tx, &hand.incident)?.filter(|row| row.status != "closed") else { return Ok(None) };
+    let rows = tx.query("SELECT line FROM incidents WHERE id = $1", &[row.id.as_str().into()])?;
+    let Some(event) = rows.first().and_then(|row| Event::parse(row.blob(0)).ok()) else { return Ok(None) };
+    let by = one_line(&hand.by, BY_MAX);
+    if !by.is_empty() {
+        row.owner = by;
+    }
+    if !hand.comment.is_empty() {
+        row.comment = one_line(&hand.comment, COMMENT_MAX);
+    }
+    let phase = match verb {
+        "take" => {
+            row.status = "taken".to_owned();
+            Phase::Changed
+        }
+        "close" => Phase::Closed,
+        _ => Phase::Changed,
+    };
+    if phase == Phase::Closed {
+        row.close(now, tx)?;
+    } else {
+        row.write(tx)?;
+    }
+    happened.push(Happened::Incident(phase, Box::new(row.clone())));
+    Ok(Some(Told { kept: row.kept(phase), row, event }))
+}

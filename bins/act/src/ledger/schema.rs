@@ -1,0 +1,63 @@
+//! The tables of `act` in `state/act.db`.
+
+use registry::db::Schema;
+
+/// The tables of `act` in `state/act.db`.
+pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS] };
+
+const LEDGER: &str = "CREATE TABLE ledger (
+        id TEXT PRIMARY KEY, idem TEXT NOT NULL,
+        event TEXT NOT NULL, probe TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
+        state TEXT NOT NULL, due BIGINT NOT NULL, seq BIGINT NOT NULL, tries BIGINT NOT NULL, round BIGINT NOT NULL,
+        received BIGINT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL, expires BIGINT NOT NULL,
+        error TEXT NOT NULL, nonce BIGINT NOT NULL, line BYTEA, UNIQUE (event, probe, action, target, nonce));
+    CREATE INDEX ledger_due ON ledger (action, due, seq) WHERE state = 'pending';
+    CREATE INDEX ledger_expires ON ledger (expires) WHERE state = 'pending';
+    CREATE INDEX ledger_trying ON ledger (seq) WHERE state = 'trying';
+    CREATE INDEX ledger_dead ON ledger (updated) WHERE state = 'dead';
+    CREATE INDEX ledger_created ON ledger (created);
+    CREATE TABLE taken (event TEXT NOT NULL, probe TEXT NOT NULL, created BIGINT NOT NULL,
+        PRIMARY KEY (event, probe));
+    CREATE INDEX taken_created ON taken (created);
+    CREATE TABLE orders_done (id TEXT PRIMARY KEY, created BIGINT NOT NULL);";
+
+/// A line stands once, however many targets it has, and is not written again with each change of a row.
+const LINES: &str = "CREATE TABLE lines (id TEXT PRIMARY KEY, line BYTEA NOT NULL);
+    INSERT INTO lines (id, line) SELECT id, line FROM ledger WHERE line IS NOT NULL;
+    ALTER TABLE ledger ADD COLUMN line_id TEXT;
+    UPDATE ledger SET line_id = id WHERE line IS NOT NULL;
+    ALTER TABLE ledger DROP COLUMN line;
+    CREATE INDEX ledger_line ON ledger (line_id) WHERE line_id IS NOT NULL;";
+
+/// What is remembered between matches. `told` and `incident` of a row are empty for a plain match; `why` of what was
+/// taken says what held it back.
+const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAULT '';
+    ALTER TABLE ledger ADD COLUMN incident TEXT NOT NULL DEFAULT '';
+    ALTER TABLE ledger ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq)
+        WHERE incident <> '' AND state IN ('pending', 'trying');
+    ALTER TABLE taken ADD COLUMN why TEXT NOT NULL DEFAULT '';
+    CREATE TABLE throttles (probe TEXT NOT NULL, key TEXT NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (probe, key));
+    CREATE TABLE windows (probe TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, received BIGINT NOT NULL,
+        PRIMARY KEY (probe, key, event));
+    CREATE INDEX windows_received ON windows (received);
+    CREATE TABLE incidents (id TEXT PRIMARY KEY, probe TEXT NOT NULL, key TEXT NOT NULL, severity TEXT NOT NULL,
+        status TEXT NOT NULL, title TEXT NOT NULL, machine TEXT NOT NULL, event TEXT NOT NULL, act TEXT NOT NULL,
+        opened BIGINT NOT NULL, last BIGINT NOT NULL, told BIGINT NOT NULL, closed BIGINT NOT NULL,
+        count BIGINT NOT NULL, words TEXT NOT NULL, owner TEXT NOT NULL, comment TEXT NOT NULL, line BYTEA);
+    CREATE UNIQUE INDEX incidents_open ON incidents (probe, key) WHERE status <> 'closed';
+    CREATE INDEX incidents_closed ON incidents (closed) WHERE status = 'closed';
+    CREATE TABLE noted (incident TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL, reference TEXT NOT NULL,
+        PRIMARY KEY (incident, action, target));
+    CREATE TABLE digests (id TEXT PRIMARY KEY, action TEXT NOT NULL, target TEXT NOT NULL, probe TEXT NOT NULL,
+        event TEXT NOT NULL, received BIGINT NOT NULL, due BIGINT NOT NULL, sealed BIGINT NOT NULL,
+        count BIGINT NOT NULL, hash TEXT NOT NULL, ids TEXT NOT NULL, bytes BIGINT NOT NULL);
+    CREATE UNIQUE INDEX digests_open ON digests (action, target) WHERE sealed = 0;
+    CREATE INDEX digests_due ON digests (due) WHERE sealed = 0;
+    CREATE TABLE digest_lines (digest TEXT NOT NULL, n BIGINT NOT NULL, machine TEXT NOT NULL,
+        received BIGINT NOT NULL, line BYTEA NOT NULL, PRIMARY KEY (digest, n));
+    CREATE INDEX digest_lines_machine ON digest_lines (machine);
+    CREATE TABLE changed_machines (action TEXT NOT NULL, machine TEXT NOT NULL, at BIGINT NOT NULL,
+        PRIMARY KEY (action, machine));
+    CREATE TABLE stopped (action TEXT PRIMARY KEY, since BIGINT NOT NULL, why TEXT NOT NULL);
+    CREATE TABLE mutes (name TEXT PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT NULL);";
