@@ -93,8 +93,11 @@ impl Configured {
             }
             Err(finding) => return Err(vec![finding]),
         };
-        let common = Common::read(&mut settings, &kind);
+        let mut common = Common::read(&mut settings, &kind);
         let spec = (kind.read)(&mut settings, &Reading { config, texts, preset });
+        if let (false, Some(own)) = (settings.has("repeatable"), spec.as_ref().and_then(|spec| spec.repeatable())) {
+            common.repeatable = own;
+        }
         let findings = settings.finish();
         match spec {
             Some(spec) if findings.is_empty() => Ok(Self { name, kind: word, common, spec }),

@@ -21,7 +21,8 @@ const APPLE_LEAF: &str = "d84db96af8c2e60ac4c851a21ec460f6f84e0235beb17d24a78712
 const APPLE_NAMES: [&str; 2] = ["Software Signing", "macOS Software Signing"];
 /// Folders of the system, which nobody can write to, and of agents, which root writes to.
 const SYSTEM: [&str; 7] = ["/System", "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec"];
-const OF_AGENTS: [&str; 4] = ["/usr/local/munki", "/opt/osquery", "/usr/local/jamf", "/Library/Application Support/JAMF"];
+const OF_AGENTS: [&str; 4] =
+    ["/usr/local/munki", "/opt/osquery", "/usr/local/jamf", "/Library/Application Support/JAMF"];
 /// Part of `/System` by its path only: the volume of people's data.
 const DATA_VOLUME: &str = "/System/Volumes";
 
@@ -39,9 +40,7 @@ pub fn refusal(rule: &Rule, payload: &Value) -> Option<&'static str> {
         RuleType::SigningId => of_signing_id(id),
         RuleType::Certificate if id == APPLE_LEAF => Some(IS_APPLES),
         RuleType::Certificate => objects(payload).find_map(|object| of_certificate(object, id)),
-        RuleType::Binary | RuleType::CdHash => {
-            objects(payload).filter(|object| names(object, id)).find_map(of_file)
-        }
+        RuleType::Binary | RuleType::CdHash => objects(payload).filter(|object| names(object, id)).find_map(of_file),
     }
 }
 
@@ -148,15 +147,30 @@ mod tests {
             ("SIGNINGID", "ABCDE12345:com.apple.evil", nothing.clone(), None),
             ("CERTIFICATE", APPLE_LEAF, nothing.clone(), Some(IS_APPLES)),
             ("CERTIFICATE", &hash, chain("Apple Mac OS Application Signing", "Apple Inc.", ""), Some(IS_APPLES)),
-            ("CERTIFICATE", &hash, chain("Developer ID Application: osquery", "osquery", "3522FA9PXF"), Some(IS_AGENTS)),
+            (
+                "CERTIFICATE",
+                &hash,
+                chain("Developer ID Application: osquery", "osquery", "3522FA9PXF"),
+                Some(IS_AGENTS),
+            ),
             ("CERTIFICATE", &hash, chain("Developer ID Application: Evil", "Evil", "ABCDE12345"), None),
             ("BINARY", &hash, nothing.clone(), None),
             ("BINARY", &hash, file(json!({})), None),
             ("BINARY", &hash, file(json!({"signing_id": "platform:com.apple.ls"})), Some(IS_APPLES)),
             ("BINARY", &hash, file(json!({"decision": "ALLOW_PLATFORM"})), Some(IS_APPLES)),
             ("BINARY", &hash, file(json!({"team_id": "483DWKW443"})), Some(IS_AGENTS)),
-            ("BINARY", &hash, file(json!({"team_id": "EQHXZ8M8AV", "signing_id": "EQHXZ8M8AV:com.google.santa"})), Some(IS_AGENTS)),
-            ("BINARY", &hash, file(json!({"team_id": "EQHXZ8M8AV", "signing_id": "EQHXZ8M8AV:com.google.Chrome"})), None),
+            (
+                "BINARY",
+                &hash,
+                file(json!({"team_id": "EQHXZ8M8AV", "signing_id": "EQHXZ8M8AV:com.google.santa"})),
+                Some(IS_AGENTS),
+            ),
+            (
+                "BINARY",
+                &hash,
+                file(json!({"team_id": "EQHXZ8M8AV", "signing_id": "EQHXZ8M8AV:com.google.Chrome"})),
+                None,
+            ),
             ("BINARY", &hash, file(chain("Software Signing", "Apple Inc.", "")), Some(IS_APPLES)),
             ("BINARY", &hash, file(chain("Apple Mac OS Application Signing", "Apple Inc.", "")), None),
             ("BINARY", &hash, file(json!({"file_path": "/usr/libexec"})), Some(IS_APPLES)),
@@ -168,7 +182,8 @@ mod tests {
             ("BINARY", &hash, json!({"columns": {"sha256": "other", "authority": "Software Signing"}}), None),
             ("BINARY", &hash, json!({"snapshot": [{"sha256": hash, "path": "/sbin/launchd"}]}), Some(IS_APPLES)),
         ] {
-            let read = |policy: &str| Rule::read(&json!({"rule_type": kind, "identifier": id, "policy": policy})).unwrap();
+            let read =
+                |policy: &str| Rule::read(&json!({"rule_type": kind, "identifier": id, "policy": policy})).unwrap();
             assert_eq!(refusal(&read("BLOCKLIST"), &payload), want, "{kind} {id} {payload}");
             assert_eq!(refusal(&read("ALLOWLIST"), &payload), None, "what is let run is nobody's harm");
         }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use event::Time;
+use registry::changes;
 use registry::db::{Db, DbError};
 use registry::made_rules::{self, MadeRule};
-use registry::changes;
 use serde_json::{Value, json};
 
 /// All that hold, oldest first, a JSON object each.

@@ -70,12 +70,14 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
             settings.fail_word("scope", unit, format!("there is no [unit.{unit}]"));
         }
     }
+    // Whom a rule reaches is decided where it is given: those that are never touched are left out there.
+    let never = (!matches!(whom, Whom::Machine) && settings.has("never")).then(|| Scope::read_as("never", settings));
     let expires = settings.duration("expires");
     if expires.is_some_and(|time| time.is_zero() || time > EXPIRES_MAX) {
         settings.fail("expires", format!("must be more than nothing and at most {} d", EXPIRES_MAX.as_secs() / 86_400));
     }
     let rule = reading.program(settings, "rule")?;
-    Some(Box::new(Santa { rule, whom, never: None, expires }))
+    Some(Box::new(Santa { rule, whom, never, expires }))
 }
 
 impl Spec for Santa {
@@ -175,7 +177,10 @@ impl Live {
         match wrote.await {
             Ok(Made::Full) => Answer::never(
                 None,
-                format!("actions have made {} rules, as many as there may be; see `zentral act rules`", made_rules::RULES_MAX),
+                format!(
+                    "actions have made {} rules, as many as there may be; see `zentral act rules`",
+                    made_rules::RULES_MAX
+                ),
             ),
             Ok(Made::Changed | Made::Renewed) => Answer::done(None).noting(json!({ "id": id })),
             Err(answer) => answer,

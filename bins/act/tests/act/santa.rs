@@ -13,7 +13,7 @@ use registry::db::Db;
 use registry::{changes, made_rules};
 use serde_json::{Value, json};
 
-use crate::hub::{Hub, How, a_match, new_id};
+use crate::hub::{How, Hub, a_match, new_id};
 
 const ACTION: &str = "[action.block]\nkind = \"santa\"\n\
     rule = '{rule_type: \"BINARY\", identifier: .event.payload.file_sha256, policy: \"BLOCKLIST\"}'\n";
@@ -50,7 +50,8 @@ fn a_match_makes_a_rule_once_and_it_goes_by_hand() {
     assert_eq!((said.len(), said[0].type_.as_str()), (1, changes::RULE_CHANGED), "told as a change, once");
     assert_eq!(said[0].cause.as_ref().map(|cause| cause.action.as_str()), Some("block"));
     let id = made[0]["id"].as_str().unwrap();
-    let remove = |word: &str| act::rules::remove(&hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
+    let remove =
+        |word: &str| act::rules::remove(&hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
     assert!(remove("zz").is_err() && remove("").is_err());
     assert_eq!(remove(&id[..6]).unwrap().len(), 1);
     assert!(rules(&hub).is_empty());
@@ -92,9 +93,10 @@ fn a_dry_run_writes_nothing() {
 }
 
 fn open(hub: &Hub, jq: &Jq) -> Arc<dyn Action> {
-    let configured = Configured::read(&hub.config.actions["block"], &hub.config, &hub.texts()).unwrap_or_else(|found| {
-        panic!("{}", pipe::config::render(&found));
-    });
+    let configured =
+        Configured::read(&hub.config.actions["block"], &hub.config, &hub.texts()).unwrap_or_else(|found| {
+            panic!("{}", pipe::config::render(&found));
+        });
     configured.open(Opening { jq, registry: &hub.registry(), dry_run: false }).unwrap().action
 }
 
@@ -133,7 +135,9 @@ fn what_an_incident_brought_goes_with_it() {
     let made = rules(&hub);
     assert!(made.iter().any(|rule| rule["id"] == noted["id"]), "{made:?} {noted}");
     assert_eq!((made.len(), &made[0]["scope"]), (3, &json!({"units": ["berlin"]})));
-    assert!(made[0].get("machine").is_none() && made[0]["until"].as_str().unwrap() > made[0]["since"].as_str().unwrap());
+    assert!(
+        made[0].get("machine").is_none() && made[0]["until"].as_str().unwrap() > made[0]["since"].as_str().unwrap()
+    );
     assert_eq!(send(&line("a"), Phase::Closed, "i1"), None);
     send(&line("a"), Phase::Closed, "i1");
     let left = rules(&hub);

@@ -9,7 +9,9 @@ use registry::db::{DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
 use registry::{pending, santa as state};
 use sha2::{Digest as _, Sha256};
-use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Rule, Ruleset, Session, Settings, Version};
+use sources::santa::{
+    self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Rule, Ruleset, Session, Settings, Version,
+};
 use sources::{MachineFacts, Unavailable};
 
 use super::{Desk, claim};

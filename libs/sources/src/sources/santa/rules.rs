@@ -168,7 +168,8 @@ impl Rule {
     /// `sha256`, `BLOCKLIST` or `BLACKLIST`. The error is a fragment that names the key.
     pub fn read(json: &Value) -> Result<Self, String> {
         let object = json.as_object().ok_or("it is no object")?;
-        if let Some(odd) = object.keys().find(|key| !KEYS.iter().flat_map(|(_, names)| *names).any(|name| name == key)) {
+        if let Some(odd) = object.keys().find(|key| !KEYS.iter().flat_map(|(_, names)| *names).any(|name| name == key))
+        {
             let own: Vec<&str> = KEYS.iter().map(|(own, _)| *own).collect();
             return Err(format!("`{odd}`: a rule has no such key (it has {})", own.join(", ")));
         }
@@ -189,7 +190,8 @@ impl Rule {
             return Err(format!("`rule_type`: it is none of {all}"));
         };
         let policy = needed("policy")?;
-        let known = Policy::ALL.into_iter().find(|(word, own)| *word == policy || own.word(Version::default()) == policy);
+        let known =
+            Policy::ALL.into_iter().find(|(word, own)| *word == policy || own.word(Version::default()) == policy);
         let Some((_, policy)) = known else {
             return Err(format!("`policy`: it is none of {}", Policy::ALL.map(|(word, _)| word).join(", ")));
         };
@@ -374,9 +376,7 @@ mod tests {
     #[test]
     fn a_rule_is_read_by_old_names_and_new_ones() {
         let hex = "aB".repeat(32);
-        let read = |text: &str| {
-            Rule::read(&serde_json::from_str(&text.replace("HEX", &hex)).unwrap())
-        };
+        let read = |text: &str| Rule::read(&serde_json::from_str(&text.replace("HEX", &hex)).unwrap());
         let want = rule(RuleType::Binary, &hex.to_lowercase(), Policy::Blocklist);
         for text in [
             r#"{"rule_type":"BINARY","identifier":"HEX","policy":"BLOCKLIST"}"#,
