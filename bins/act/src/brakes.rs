@@ -1,10 +1,11 @@
 //! Brakes: how many machines an action may change within an hour, which it never touches, and what people muted.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use event::Machine;
 use pipe::StageError;
-use registry::db::{DbError, Tx};
+use registry::db::{Db, DbError, Tx};
 
 /// Machines are counted over this time, in ms.
 const HOUR_MS: i64 = 3_600_000;
@@ -93,11 +94,17 @@ impl Brakes {
     }
 }
 
+/// Actions whose lane stands still, and why. `state` is `state/act.db`.
+pub fn stopped(state: &Path) -> Result<Vec<(String, String)>, DbError> {
+    let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
+    // A file of an older version has no such table.
+    let rows = db.query("SELECT action, why FROM stopped ORDER BY action", &[]).unwrap_or_default();
+    Ok(rows.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned())).collect())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
-    use registry::db::Db;
-
     use super::*;
 
     #[test]

@@ -10,9 +10,10 @@ use pipe::config::{Config, Files, Settings, StageKind, parse_duration};
 use pipe::{Exit, StageError, ops};
 
 use crate::actions::{Texts, texts_at, texts_through};
+use crate::incidents::{self, Hand};
 use crate::queue::Mode;
 use crate::stage::{Act, Options};
-use crate::{dead, rules, trial};
+use crate::{dead, orders, rules, trial};
 
 /// Command line of `act`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -57,6 +58,54 @@ pub enum Command {
     Try(Try),
     /// List the rules for Santa that actions made, or take some away
     Rules(Rules),
+    /// Hold an action or a probe back for a while: what comes meanwhile is dropped, and said to be
+    Mute(Mute),
+    /// Let an action go on that was muted, or that stopped at its `max`
+    Resume(Resume),
+    /// List incidents; take, close or comment on one
+    Incidents(Incidents),
+}
+
+/// Command line of `act mute`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Mute {
+    /// An action or a probe
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// For how long
+    #[arg(value_name = "TIME", default_value = "1h")]
+    pub time: String,
+}
+
+/// Command line of `act resume`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Resume {
+    /// An action or a probe
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// Command line of `act incidents`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Incidents {
+    /// Those that are closed as well
+    #[arg(long, conflicts_with = "hand")]
+    pub all: bool,
+    /// Say that somebody takes care of this one: an id or its beginning
+    #[arg(long, value_name = "ID", group = "hand")]
+    pub take: Option<String>,
+    /// Close this one
+    #[arg(long, value_name = "ID", group = "hand")]
+    pub close: Option<String>,
+    /// Only comment on this one
+    #[arg(long, value_name = "ID", group = "hand")]
+    pub note: Option<String>,
+    /// Who does it
+    #[arg(long, value_name = "WHO", default_value = "", requires = "hand", hide_default_value = true)]
+    pub by: String,
+    /// What is said of it
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "hand", hide_default_value = true)]
+    pub comment: String,
 }
 
 /// Command line of `act rules`.
@@ -186,6 +235,28 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
             Ok(gone) => print(&gone),
             Err(why) => Err(StageError { exit: Exit::No, text: why }),
         },
+        Command::Mute(args) => {
+            named(config, &args.name)?;
+            let time = parse_duration(&args.time).filter(|time| !time.is_zero() && *time <= MUTE_MAX);
+            let time =
+                time.ok_or_else(|| StageError::usage(format!("`{}` is no time such as 2h, at most 31d", args.time)))?;
+            let now = Time::now().ms();
+            let until = now.saturating_add(crate::lanes::ms(time));
+            orders::give(&registry, "mute", &[format!("{} {until}", args.name)], now)?;
+            tracing::info!(
+                "{} is muted until {}; act obeys within a second, or when it runs next",
+                args.name,
+                Time::from_ms(until)
+            );
+            Ok(Exit::Done)
+        }
+        Command::Resume(args) => {
+            named(config, &args.name)?;
+            orders::give(&registry, "resume", std::slice::from_ref(&args.name), Time::now().ms())?;
+            tracing::info!("{} goes on within a second, or when act runs next", args.name);
+            Ok(Exit::Done)
+        }
+        Command::Incidents(args) => by_hand(&state, &registry, args),
         Command::Try(args) => {
             let line = event(config, args)?;
             let texts = texts(global.config_path().as_deref());
@@ -194,6 +265,42 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
             Ok(exit)
         }
     }
+}
+
+/// The longest mute.
+const MUTE_MAX: Duration = Duration::from_secs(31 * 86_400);
+
+/// Whether there is an action or a probe of this name.
+fn named(config: &Config, name: &str) -> Result<(), StageError> {
+    if config.actions.contains_key(name) || config.probes.contains_key(name) {
+        return Ok(());
+    }
+    let near = pipe::config::nearest(name, config.actions.keys().chain(config.probes.keys()).map(String::as_str));
+    Err(StageError::usage(format!("the configuration has no action and no probe `{name}`{near}")))
+}
+
+fn by_hand(state: &Path, registry: &Path, args: &Incidents) -> Result<Exit, StageError> {
+    let hand = [("take", &args.take), ("close", &args.close), ("comment", &args.note)];
+    let Some((verb, word)) = hand.iter().find_map(|(verb, id)| Some((*verb, id.as_ref()?))) else {
+        return print(&incidents::list(state, args.all)?);
+    };
+    if verb == "comment" && args.comment.trim().is_empty() {
+        return Err(StageError::usage("--note needs a --comment"));
+    }
+    let open = incidents::list(state, false)?;
+    let ids = open.iter().filter_map(|one| one.get("id")?.as_str()).filter(|id| id.starts_with(word.as_str()));
+    let ids: Vec<&str> = ids.collect();
+    let no = |text: String| Err(StageError { exit: Exit::No, text });
+    let id = match ids.as_slice() {
+        [id] if !word.is_empty() => *id,
+        [] => return no(format!("no open incident has the id `{word}`")),
+        _ => return no(format!("several incidents' ids begin with `{word}`")),
+    };
+    let hand = Hand { incident: id.to_owned(), by: args.by.clone(), comment: args.comment.clone() };
+    let hand = serde_json::to_string(&hand).map_err(|e| StageError::state(e.to_string()))?;
+    orders::give(registry, verb, &[hand], Time::now().ms())?;
+    tracing::info!("{verb} {id}: act does it within a second, or when it runs next");
+    Ok(Exit::Done)
 }
 
 /// Ms since 1970 of an age counted from now; none: since ever.

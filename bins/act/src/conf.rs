@@ -24,6 +24,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 const AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The most machines an hour that `max` may say.
 const MAX_MAX: u64 = 1_000_000;
+/// The longest that credentials are tried.
+const ONLINE_MAX: Duration = Duration::from_secs(30);
 /// The longest that `digest` may be.
 const DIGEST_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -62,6 +64,7 @@ pub struct Configured {
     pub kind: String,
     /// What every action has.
     pub common: Common,
+    changes_machines: bool,
     spec: Box<dyn Spec>,
 }
 
@@ -100,9 +103,20 @@ impl Configured {
         }
         let findings = settings.finish();
         match spec {
-            Some(spec) if findings.is_empty() => Ok(Self { name, kind: word, common, spec }),
+            Some(spec) if findings.is_empty() => {
+                Ok(Self { name, kind: word, common, changes_machines: kind.changes_machines, spec })
+            }
             _ => Err(findings),
         }
+    }
+
+    /// What is said of an action that changes machines without a brake.
+    fn unbraked(&self, settings: &Settings) -> Vec<Finding> {
+        if !self.changes_machines || self.common.max.is_some() {
+            return Vec::new();
+        }
+        let text = "changes machines: say how many within an hour at most, such as max = \"20/h\"";
+        settings.finding("kind", text).map(Finding::warning).into_iter().collect()
     }
 
     fn kind(word: &str, config: &Config, texts: &Texts) -> Result<Option<(Kind, Option<preset::Preset>)>, Finding> {
@@ -125,7 +139,7 @@ impl Configured {
 impl Common {
     fn read(settings: &mut Settings, kind: &Kind) -> Self {
         let quiet = Quiet::read(settings).map(Arc::new);
-        let (max, never) = if kind.changes_machines { Self::brakes(settings) } else { (None, None) };
+        let (max, never) = Self::brakes(settings);
         let digest = settings.duration("digest");
         if digest.is_some_and(|time| time.is_zero() || time > DIGEST_MAX) {
             settings.fail("digest", "must be more than nothing and at most 24h");
@@ -238,10 +252,35 @@ pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
                     findings.push(Finding::file(settings.file(), why));
                 }
             }
-            (Ok(_), None) => {}
+            (Ok(configured), None) => findings.extend(configured.unbraked(settings)),
         }
     }
     findings
+}
+
+/// Tries the credentials of every action that has a way to, without telling anybody: its name, and how that went (`None`:
+/// there is no such way). An action whose settings or secrets are wrong is none of them.
+pub fn check_online(config: &Config, texts: &Texts) -> Vec<(String, Option<Result<(), String>>)> {
+    let registry = config.data.join("registry.db");
+    let (Ok(jq), Ok(runtime)) = (Jq::start(), tokio::runtime::Builder::new_current_thread().enable_all().build())
+    else {
+        return Vec::new();
+    };
+    let opening = Opening { jq: &jq, registry: &registry, dry_run: false };
+    let configured = config.actions.values().filter_map(|settings| Configured::read(settings, config, texts).ok());
+    let mut all = Vec::new();
+    for configured in configured {
+        let Ok(ready) = configured.open(opening) else { continue };
+        let tried = ready.action.online().map(|trying| {
+            runtime.block_on(async {
+                let limit = ready.common.timeout.min(ONLINE_MAX);
+                let over = || Err(format!("no answer within {} s", limit.as_secs()));
+                tokio::time::timeout(limit, trying).await.unwrap_or_else(|_| over())
+            })
+        });
+        all.push((configured.name, tried));
+    }
+    all
 }
 
 #[cfg(test)]
@@ -277,7 +316,7 @@ mod tests {
                 vec![("kind", "slack"), hook, ("quiet", "{ from = \"25:00\", to = \"7\" }")],
                 "action.a.quiet.from `25:00`",
             ),
-            (vec![("kind", "slack"), hook, ("max", "2/h")], "action.a.max unknown key"),
+            (vec![("kind", "slack"), hook, ("max", "2/d")], "action.a.max `2/d` is no number of machines"),
             (vec![("kind", "http"), ("url", "ftp://x/")], "action.a.url "),
             (vec![("kind", "http"), hook, ("body", "{a: (}")], "action.a.body "),
             (vec![("kind", "http"), ("url", "{ env = \"ZENTRAL_TEST_NOT_SET\" }")], "ZENTRAL_TEST_NOT_SET is not set"),

@@ -189,6 +189,12 @@ impl Lanes {
         self.lanes.values().map(|lane| lane.under_way).sum()
     }
 
+    /// Tries that have ended since [`Lanes::take`].
+    #[cfg(test)]
+    pub fn ended(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Waits a little for a try to end.
     pub fn wait(&self, timeout: Duration) {
         if !self.has_ended() {

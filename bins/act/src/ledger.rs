@@ -326,6 +326,13 @@ pub fn open(tx: &mut Tx<'_>) -> Result<Vec<(String, u64)>, DbError> {
     Ok(tx.query(sql, &[])?.iter().map(|row| (row.text(0).to_owned(), row.uint(1))).collect())
 }
 
+/// The place of the last row that waits or is being tried: what comes now stands behind it, whatever the clock says.
+pub fn last_seq(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    let sql = "SELECT COALESCE(MAX(seq), 0) FROM (SELECT MAX(seq) AS seq FROM ledger WHERE state = 'pending' \
+               UNION ALL SELECT MAX(seq) AS seq FROM ledger WHERE state = 'trying') AS open";
+    Ok(tx.query(sql, &[])?.first().map_or(0, |row| row.int(0)))
+}
+
 /// Marks an order as carried out; `false`: it was before.
 pub fn order_done(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<bool, DbError> {
     let sql = "INSERT INTO orders_done (id, created) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";

@@ -5,13 +5,15 @@
 //! never silently none. What is *not* here: choosing matches (`filter`), and the loop that commits (`pipe`).
 
 pub mod actions;
-mod brakes;
+pub mod brakes;
 pub mod call;
 mod cli;
 pub mod conditions;
 pub mod conf;
 pub mod dead;
 mod digests;
+#[cfg(test)]
+mod histories;
 pub mod incidents;
 pub mod jq;
 pub mod lanes;
@@ -32,6 +34,6 @@ pub mod trial;
 
 pub use actions::{Texts, texts_at, texts_through};
 pub use cli::{Args, run};
-pub use conf::check;
+pub use conf::{check, check_online};
 pub use queue::Mode;
 pub use stage::{Act, Options};

@@ -123,7 +123,7 @@ impl Queue {
             open,
             gathering,
             digest_at,
-            seq: 0,
+            seq: ledger::last_seq(tx)?,
             newest: i64::MIN,
             wake_at: i64::MIN,
             forget_at: i64::MIN,
@@ -184,6 +184,26 @@ impl Queue {
     pub fn stop(&mut self) -> bool {
         self.stopping = true;
         self.lanes.under_way() > 0
+    }
+
+    /// Tries that were begun and whose end was not taken.
+    #[cfg(test)]
+    pub fn under_way(&self) -> usize {
+        self.lanes.under_way()
+    }
+
+    /// Of those, how many have ended.
+    #[cfg(test)]
+    pub fn ended(&self) -> usize {
+        self.lanes.ended()
+    }
+
+    /// Lets an action go on.
+    #[cfg(test)]
+    pub fn resume(&mut self, name: &str, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        self.brakes.resume(name, tx)?;
+        self.wake_at = i64::MIN;
+        Ok(())
     }
 
     /// Waits a little for a try to end.

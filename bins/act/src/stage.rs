@@ -75,7 +75,7 @@ impl Act {
         self.running.as_mut().is_some_and(|(_, queue)| queue.stop())
     }
 
-    fn queue(&mut self) -> Result<&mut Queue, StageError> {
+    pub(crate) fn queue(&mut self) -> Result<&mut Queue, StageError> {
         self.running.as_mut().map(|(_, queue)| queue).ok_or_else(|| StageError::state("act was not started"))
     }
 

@@ -27,6 +27,9 @@ pub struct Args {
     /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
+    /// Try the credentials of all actions, without telling anybody
+    #[arg(long)]
+    pub online: bool,
     /// Play an osquery agent that nobody knows against this URL, through whatever stands before the hub
     #[arg(long, value_name = "URL")]
     pub agent: Option<String>,
@@ -52,7 +55,10 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Ok((config, files, warnings)) => {
                 all.extend(warnings);
                 all.extend(args.agent.iter().flat_map(|url| agent::look(&config, url, args.ca.as_deref())));
-                all.extend(act::check(&config, &act::texts_through(files), true));
+                all.extend(act::check(&config, &act::texts_through(files.clone()), true));
+                if args.online {
+                    all.extend(online(&config, &act::texts_through(files.clone())));
+                }
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
                 all.extend(pull::check_secrets(&config));
@@ -86,6 +92,20 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         complain(said.trim_end());
     }
     if wrong { Exit::No } else { Exit::Done }
+}
+
+/// What the other sides of actions say of their credentials.
+fn online(config: &Config, texts: &act::Texts) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for (name, tried) in act::check_online(config, texts) {
+        let Some(settings) = config.actions.get(&name) else { continue };
+        match tried {
+            Some(Ok(())) => tracing::info!("action {name}: its credentials are taken"),
+            Some(Err(why)) => all.extend(settings.finding("kind", format!("tried online: {why}"))),
+            None => tracing::info!("action {name}: there is nothing to try without telling somebody"),
+        }
+    }
+    all
 }
 
 fn line(f: &Finding) -> String {

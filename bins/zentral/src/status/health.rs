@@ -13,6 +13,8 @@ use super::table::table;
 use crate::foreign;
 use crate::up::shown::{Stage, State, Up};
 
+/// Incidents that people are shown; records hold all.
+const INCIDENTS_MAX: usize = 20;
 /// How long a stage may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -25,6 +27,9 @@ pub struct Health {
     /// What is said of files that are not in force.
     refused: Option<String>,
     dead: u64,
+    /// Incidents that are open, and actions that stopped at their brake.
+    incidents: Vec<Value>,
+    stopped: Vec<(String, String)>,
     /// Last runs of foreign programs that failed, by stage.
     failed: Vec<(String, foreign::Run)>,
 }
@@ -38,12 +43,15 @@ impl Health {
         };
         let stages = config.stages.iter().map(known).collect();
         let (mut off, mut dead, mut failed) = (Vec::new(), 0, Vec::new());
+        let (mut incidents, mut stopped) = (Vec::new(), Vec::new());
         for stage in &config.stages {
             if stage.runs(StageKind::Filter) {
                 off.extend(switched_off(config, stage)?);
             }
             if stage.runs(StageKind::Act) {
                 dead += dead_letters(config, stage)?;
+                incidents.extend(act::incidents::list(&config.state_file(stage), false)?);
+                stopped.extend(act::brakes::stopped(&config.state_file(stage))?);
             }
             if stage.runs(StageKind::Foreign) {
                 let run = foreign::last(config, stage)?.filter(|run| run.failed.is_some());
@@ -54,7 +62,7 @@ impl Health {
             let why = printable(up.refused.as_ref()?);
             Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
         });
-        Ok(Self { stages, off, refused, dead, failed })
+        Ok(Self { stages, off, refused, dead, incidents, stopped, failed })
     }
 
     /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
@@ -108,6 +116,25 @@ impl Health {
         if self.dead > 0 {
             text.push_str(&format!("\n{} dead letters (`zentral act dead`)\n", self.dead));
         }
+        for (action, why) in &self.stopped {
+            text.push_str(&format!("\naction {action} stopped at its brake, {why} (`zentral act resume {action}`)\n"));
+        }
+        if !self.incidents.is_empty() {
+            let word = |one: &Value, key: &str| printable(one.get(key).and_then(Value::as_str).unwrap_or_default());
+            let row = |one: &Value| {
+                let id = word(one, "id").chars().take(8).collect();
+                let count = one.get("count").and_then(Value::as_u64).unwrap_or_default().to_string();
+                let [severity, status, probe, last, title] =
+                    ["severity", "status", "probe", "last", "title"].map(|key| word(one, key));
+                vec![id, severity, status, probe, count, last, title]
+            };
+            let rows: Vec<Vec<String>> = self.incidents.iter().take(INCIDENTS_MAX).map(row).collect();
+            text.push('\n');
+            text.push_str(&table(&["incident", "severity", "status", "probe", "count", "last", "title"], &rows));
+            if self.incidents.len() > INCIDENTS_MAX {
+                text.push_str(&format!("… of {} (`zentral act incidents`)\n", self.incidents.len()));
+            }
+        }
         for (stage, foreign::Run { begun, failed }) in &self.failed {
             let how = failed.as_deref().unwrap_or_default();
             text.push_str(&format!("\nthe last run of {stage}, begun {begun}, failed: {how}\n"));
@@ -125,6 +152,8 @@ impl Health {
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
         all.push(("dead", json!({"dead_letters": self.dead})));
+        all.extend(self.stopped.iter().map(|(action, why)| ("stopped", json!({"action": action, "why": why}))));
+        all.extend(self.incidents.iter().map(|one| ("incident", one.clone())));
         let run =
             |(stage, run): &(String, foreign::Run)| json!({"stage": stage, "begun": run.begun, "failed": run.failed});
         all.extend(self.failed.iter().map(|failed| ("run", run(failed))));

@@ -407,6 +407,13 @@ impl Settings {
         self.findings.extend(inner.finish());
     }
 
+    /// One thing that is to be said of a key, whatever else is wrong with the table.
+    pub fn finding(&self, key: &str, text: impl Into<String>) -> Option<Finding> {
+        let (mut table, text) = (self.clone(), text.into());
+        table.fail(key, text.clone());
+        table.finish().into_iter().find(|finding| finding.text == text)
+    }
+
     /// Itself without what was asked and found, to be kept for findings that others make: there may be many.
     pub(crate) fn places(&self) -> Self {
         let Self { file, path, name, span, entries, secrets, .. } = self;
