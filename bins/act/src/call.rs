@@ -1,15 +1,16 @@
 //! One delivery as an action sees it.
 
+mod plain;
+mod words;
+
 use event::{Event, ProbeMatch};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use crate::told::Told;
-
-/// The longest title that goes to people, in characters.
-pub const TITLE_MAX: usize = 200;
-/// The longest payload that goes into a text for people, in characters.
-const PAYLOAD_MAX: usize = 8_000;
+pub use plain::{cut, lines, one_line, quoted};
+use words::PAYLOAD_MAX;
+pub use words::{Item, TEXT_MAX, TITLE_MAX};
 
 /// What is to be done: the match and whom it goes to.
 #[derive(Debug, Clone)]
@@ -79,24 +80,6 @@ impl Call {
         all
     }
 
-    /// Pages of the hub about it; empty without a `url`.
-    pub fn links(&self) -> Map<String, Value> {
-        let mut all = Map::new();
-        let Some(url) = self.url.as_deref().map(|url| url.trim_end_matches('/')) else { return all };
-        let mut put = |key: &str, page: &str, id: &str, more: &str| {
-            all.insert(key.to_owned(), format!("{url}/{page}/{}{more}", quoted(id)).into());
-        };
-        if let Some(key) = self.event.machine.as_ref().and_then(|machine| machine.key()) {
-            put("machine", "machines", key, "");
-        }
-        put("event", "events", &self.event.id, "");
-        put("explain", "events", &self.event.id, "/explain");
-        if let Some(incident) = &self.told.incident {
-            put("incident", "incidents", &incident.id, "");
-        }
-        all
-    }
-
     fn input_of(
         &self,
         event: &[u8],
@@ -145,60 +128,6 @@ impl Call {
         [word("title", TITLE_MAX), word("body", PAYLOAD_MAX)].into_iter().flatten().collect::<Map<_, _>>().into()
     }
 
-    fn context(&self) -> Value {
-        let context = self.event.probes.first().and_then(|p| p.context.as_ref());
-        context.and_then(|c| serde_json::from_str(c.get()).ok()).unwrap_or(Value::Null)
-    }
-
-    /// One line for people: the filter's `title`, else the probe and the machine.
-    pub fn title(&self) -> String {
-        if let Some(title) = self.context().get("title").and_then(Value::as_str) {
-            return one_line(title, TITLE_MAX);
-        }
-        let what = self.event.probes.first().map_or(self.event.type_.as_str(), |p| p.name.as_str());
-        match self.host() {
-            Some(host) => one_line(&format!("{what} on {host}"), TITLE_MAX),
-            None => one_line(what, TITLE_MAX),
-        }
-    }
-
-    fn host(&self) -> Option<&str> {
-        let machine = self.event.machine.as_ref()?;
-        machine.hostname.as_deref().or_else(|| machine.key())
-    }
-
-    /// A text for people: the filter's `body`, else what is known of the event.
-    pub fn text(&self) -> String {
-        if let Some(body) = self.context().get("body").and_then(Value::as_str) {
-            return lines(body);
-        }
-        let event = &self.event;
-        let machine = event.machine.clone().unwrap_or_default();
-        let probe = event.probes.first();
-        let mut out = String::new();
-        for (name, value) in [
-            ("probe", probe.map(|p| p.name.clone())),
-            ("severity", probe.map(|p| p.severity.clone())),
-            ("machine", machine.hostname.clone()),
-            ("serial number", machine.serial_number.clone()),
-            ("unit", machine.unit.clone()),
-            ("user", machine.user.clone()),
-            ("event", Some(event.type_.clone())),
-            ("time", Some(event.time.to_string())),
-            ("id", Some(event.id.clone())),
-        ] {
-            if let Some(value) = value.filter(|v| !v.is_empty()) {
-                out.push_str(&format!("{name}: {}\n", one_line(&value, 1_000)));
-            }
-        }
-        let payload: Value = serde_json::from_str(event.payload.get()).unwrap_or(Value::Null);
-        let payload = serde_json::to_string_pretty(&payload).unwrap_or_default();
-        out.push('\n');
-        out.push_str(&cut(&lines(&payload), PAYLOAD_MAX));
-        out.push('\n');
-        out
-    }
-
     /// What this delivery is, for `--dry-run` and `act try`.
     pub fn head(&self) -> Value {
         let probe = self.event.probes.first().map(|p| p.name.clone());
@@ -237,32 +166,6 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// As one segment of a URL's path (RFC 3986, § 2.3: what is not unreserved is percent-encoded).
-pub fn quoted(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let one = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
-}
-
-/// At most `max` characters; what is cut ends in `…`.
-pub fn cut(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
-/// Without control characters (headers, titles), in one line.
-pub fn one_line(text: &str, max: usize) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(plain.trim(), max)
-}
-
-/// Without control characters but for newline and tab.
-fn lines(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 pub(crate) mod tests {
@@ -282,17 +185,7 @@ pub(crate) mod tests {
         }
     }
 
-    const LINE: &str = r#"{"v":1,"id":"e1","type":"osquery_result","time":"2026-11-21T19:00:00.123Z","received":"2026-11-21T19:00:03.001Z","source":"osquery","machine":{"hostname":"ada-mbp"},"probes":[{"name":"usb","rev":"1","severity":"major","act":["a"],CONTEXT}],"payload":{"x":"\u001b[31m"}}"#;
-
-    #[test]
-    fn words_for_people() {
-        let bare = call(&LINE.replace(",CONTEXT", ""));
-        assert_eq!(bare.title(), "usb on ada-mbp");
-        assert!(bare.text().starts_with("probe: usb\nseverity: major\nmachine: ada-mbp\n"), "{}", bare.text());
-        let told = call(&LINE.replace("CONTEXT", r#""context":{"title":"a\r\nBcc: x","body":"b\u0000\nc"}"#));
-        assert_eq!((told.title().as_str(), told.text().as_str()), ("a  Bcc: x", "b\nc"));
-        assert_eq!(cut("abcdef", 3), "ab…");
-    }
+    pub(crate) const LINE: &str = r#"{"v":1,"id":"e1","type":"osquery_result","time":"2026-11-21T19:00:00.123Z","received":"2026-11-21T19:00:03.001Z","source":"osquery","machine":{"hostname":"ada-mbp"},"probes":[{"name":"usb","rev":"1","severity":"major","act":["a"],CONTEXT}],"payload":{"x":"\u001b[31m"}}"#;
 
     #[test]
     fn jq_sees_the_contract() {

@@ -96,7 +96,7 @@ impl Configured {
             }
             Err(finding) => return Err(vec![finding]),
         };
-        let mut common = Common::read(&mut settings, &kind);
+        let mut common = Common::read(&mut settings, &kind, preset.as_ref().and_then(|preset| preset.rate.as_deref()));
         let spec = (kind.read)(&mut settings, &Reading { config, texts, preset });
         if let (false, Some(own)) = (settings.has("repeatable"), spec.as_ref().and_then(|spec| spec.repeatable())) {
             common.repeatable = own;
@@ -137,7 +137,8 @@ impl Configured {
 }
 
 impl Common {
-    fn read(settings: &mut Settings, kind: &Kind) -> Self {
+    /// `rate`: the service's own, for an action that names none.
+    fn read(settings: &mut Settings, kind: &Kind, rate: Option<&str>) -> Self {
         let quiet = Quiet::read(settings).map(Arc::new);
         let (max, never) = Self::brakes(settings);
         let digest = settings.duration("digest");
@@ -171,6 +172,7 @@ impl Common {
             }
             spacing
         });
+        let spacing = spacing.or_else(|| rate.filter(|_| !settings.has("rate")).and_then(parse_rate));
         Self {
             repeatable: settings.bool("repeatable").unwrap_or(kind.repeatable),
             max_age,
@@ -209,7 +211,7 @@ impl Common {
 }
 
 /// `"1/s"`, `"20/m"`, `"100/h"` as the time between two.
-fn parse_rate(text: &str) -> Option<Duration> {
+pub(crate) fn parse_rate(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_once('/')?;
     let number: u32 = number.trim().parse().ok()?;
     let unit = match unit.trim() {
@@ -304,7 +306,7 @@ mod tests {
     fn mistakes_are_named() {
         let hook = ("url", "\"https://hooks.example.com/T/B/x\"");
         for (words, part) in [
-            (vec![("kind", "slak")], "action.a.kind `slak` is no kind of action (email, exec, file, http, slack)"),
+            (vec![("kind", "slak")], "action.a.kind `slak` is no kind of action (email, exec, file, http"),
             (vec![], "needs the key `kind`"),
             (vec![("kind", "slack")], "needs the key `url`"),
             (vec![("kind", "slack"), hook, ("rte", "1/s")], "action.a.rte unknown key; did you mean `rate`?"),

@@ -27,8 +27,6 @@ pub const KIND: Kind =
 
 /// How long the server may take for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most addresses that one action may have.
-const TARGETS_MAX: usize = 1_000;
 
 struct Email {
     server: Server,
@@ -68,18 +66,8 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
             None
         }
     });
-    if !settings.has("to") {
-        settings.fail("", "needs the key `to`");
-    }
-    let mut to = reading.config.people(&settings.strings("to"), |contact| contact.email.clone());
-    to.sort();
-    to.dedup();
-    if settings.has("to") && to.is_empty() {
-        settings.fail("to", "names nobody with a mail address");
-    }
-    if to.len() > TARGETS_MAX {
-        settings.fail("to", format!("names {} addresses; {TARGETS_MAX} are the most", to.len()));
-    }
+    let people = reading.config.people(settings, &pipe::config::EMAIL);
+    let to: Vec<String> = people.into_iter().map(|person| person.at).collect();
     if let Some(odd) = to.iter().find(|a| a.parse::<Address>().is_err()) {
         settings.fail("to", format!("`{odd}` is no mail address"));
     }

@@ -11,10 +11,17 @@
 mod conditions;
 mod crash;
 mod email;
+mod every;
 mod fake;
+#[path = "../fakes/mod.rs"]
+mod fakes;
+mod hostile;
 mod http;
 mod hub;
+mod jamf;
 mod ledger;
 mod orders;
+mod people;
+mod presets;
 mod programs;
 mod santa;

@@ -113,12 +113,7 @@ impl Reading {
             table.absorb(unit);
         }
         for mut contact in table.tables("contact") {
-            let read = Contact {
-                email: contact.str("email"),
-                phone: contact.str("phone"),
-                push: contact.secret("push"),
-                groups: contact.strings("groups"),
-            };
+            let read = Contact::read(&mut contact);
             put(&mut self.config.contacts, &mut self.places, &mut contact, read);
             table.absorb(contact);
         }

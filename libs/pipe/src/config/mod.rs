@@ -10,6 +10,7 @@ mod foreign;
 mod joined;
 mod load;
 mod mask;
+mod people;
 mod probes;
 mod settings;
 mod stages;
@@ -24,6 +25,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
+pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
@@ -96,19 +98,6 @@ pub struct Unit {
     pub title: Option<String>,
     /// Tags that all its machines have.
     pub tags: Vec<String>,
-}
-
-/// `[contact.NAME]`.
-#[derive(Debug, Clone)]
-pub struct Contact {
-    /// Mail address.
-    pub email: Option<String>,
-    /// Telephone number, E.164.
-    pub phone: Option<String>,
-    /// Key of a push service.
-    pub push: Option<Secret>,
-    /// Groups, addressed as `group:NAME`.
-    pub groups: Vec<String>,
 }
 
 impl Config {
@@ -190,23 +179,6 @@ impl Config {
     /// The stages that read this topic: each holds a claim on its lines.
     pub fn readers<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a StageConf> {
         self.stages.iter().filter(move |s| s.from.iter().any(|p| p.topic() == Some(topic)))
-    }
-
-    /// Mail addresses (or whatever `of` takes from a contact) of `group:NAME`, `contact:NAME` or a literal.
-    pub fn people(&self, to: &[String], of: impl Fn(&Contact) -> Option<String>) -> Vec<String> {
-        let mut all = Vec::new();
-        for target in to {
-            if let Some(group) = target.strip_prefix("group:") {
-                let members = self.contacts.values().filter(|c| c.groups.iter().any(|g| g == group));
-                all.extend(members.filter_map(&of));
-            } else if let Some(name) = target.strip_prefix("contact:") {
-                all.extend(self.contacts.get(name).and_then(&of));
-            } else {
-                all.push(target.clone());
-            }
-        }
-        all.dedup();
-        all
     }
 
     /// The folder of a topic.

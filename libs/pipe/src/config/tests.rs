@@ -140,9 +140,10 @@ fn reads_a_whole_configuration_and_its_copy() {
         assert_eq!(config.stages.iter().map(StageConf::words).collect::<Vec<_>>(), ["receive", "filter"]);
         assert_eq!(config.writer("matches").unwrap().name, "sift");
         assert_eq!(config.readers("raw").count(), 1);
+        let ada = config.contacts.get("ada").unwrap();
         assert_eq!(
-            config.people(&["group:secops".into(), "x@y".into()], |c| c.email.clone()),
-            ["ada@example.com", "x@y"]
+            (ada.email.as_deref(), ada.groups.as_slice()),
+            (Some("ada@example.com"), &["secops".to_owned()][..])
         );
         let probe = config.probes.get("usb").unwrap();
         assert_eq!(probe.filter.source, "# t\n.x");
