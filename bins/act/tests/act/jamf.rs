@@ -33,7 +33,8 @@ fn start(troubles: Vec<Trouble>, more: &str) -> (Fake, Arc<Mutex<Seen>>, Hub) {
 
 /// A match of the computer with this number.
 fn of(id: &str, computer: u64, title: &str) -> String {
-    let line = a_match(id, &["a"], 0).replace("\"serial_number\":\"C02\"", &format!("\"serial_number\":\"C02X{computer:05}\""));
+    let line = a_match(id, &["a"], 0)
+        .replace("\"serial_number\":\"C02\"", &format!("\"serial_number\":\"C02X{computer:05}\""));
     line.replace(&format!("USB <b> & *{id}*"), title)
 }
 
@@ -160,7 +161,8 @@ fn a_command_of_which_nobody_knows_is_not_sent_again() {
 
 #[test]
 fn a_crash_between_the_request_and_the_answer() {
-    for (more, before, outcome, sent) in [(GROUP, 3, "done", 2), ("command = \"RESTART_DEVICE\"", BEFORE, "unknown", 1)] {
+    for (more, before, outcome, sent) in [(GROUP, 3, "done", 2), ("command = \"RESTART_DEVICE\"", BEFORE, "unknown", 1)]
+    {
         let (fake, seen, hub) = start(vec![], more);
         fake.trouble(after(before, Trouble::Mute));
         hub.feed(&[of(&new_id(), 2, "x")]);
@@ -272,11 +274,15 @@ fn mistakes_in_the_table_are_named() {
         (format!("{client}source = \"j\"\ngroup = 3"), "the source says it already"),
         (format!("{client}group = 3\ncolour = 1"), "unknown key"),
     ] {
-        let hub = Hub::new(&format!("[action.a]\nkind = \"jamf\"\nmax = \"20/h\"\n{text}\n[source.j]\nkind = \"jamf\"\n{client}"));
+        let hub = Hub::new(&format!(
+            "[action.a]\nkind = \"jamf\"\nmax = \"20/h\"\n{text}\n[source.j]\nkind = \"jamf\"\n{client}"
+        ));
         let said = pipe::config::render(&act::check(&hub.config, &hub.texts(), true));
         assert!(said.contains(says), "{text}: {said}");
         assert!(!said.contains(SECRET) && !said.contains("12ab"), "{said}");
     }
-    let hub = Hub::new(&format!("[action.a]\nkind = \"jamf\"\nmax = \"20/h\"\nsource = \"j\"\ngroup = 3\n[source.j]\nkind = \"jamf\"\n{client}"));
+    let hub = Hub::new(&format!(
+        "[action.a]\nkind = \"jamf\"\nmax = \"20/h\"\nsource = \"j\"\ngroup = 3\n[source.j]\nkind = \"jamf\"\n{client}"
+    ));
     assert_eq!(pipe::config::render(&act::check(&hub.config, &hub.texts(), true)), "");
 }

@@ -50,13 +50,15 @@ mod tests {
     fn wrong_requests_are_refused() {
         let mut jamf = Jamf::new(2);
         let form = [("Content-Type", "application/x-www-form-urlencoded")];
-        let mut ask = |line: &str, headers: &[(&str, &str)], body: &str| jamf.answer(&Request::new(line, headers, body));
+        let mut ask =
+            |line: &str, headers: &[(&str, &str)], body: &str| jamf.answer(&Request::new(line, headers, body));
         assert_eq!(ask("POST /api/v1/oauth/token", &form, "grant_type=client_credentials&client_id=x").status, 401);
         let token = ask("POST /api/v1/oauth/token", &form, server::CLIENT).value();
         let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
         let xml = [("Authorization", bearer.as_str()), ("Content-Type", "text/xml")];
         let json = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-        let add = "<computer_group><computer_additions><computer><id>2</id></computer></computer_additions></computer_group>";
+        let add =
+            "<computer_group><computer_additions><computer><id>2</id></computer></computer_additions></computer_group>";
         let put = "PUT /JSSResource/computergroups/id/";
         for (line, headers, body, status) in [
             (format!("{put}3"), &xml[1..], add, 401),
@@ -64,15 +66,27 @@ mod tests {
             (format!("{put}5"), &xml, add, 409),
             (format!("{put}9"), &xml, add, 404),
             (format!("{put}3"), &xml, "<computer_group/>", 400),
-            ("PUT /JSSResource/computers/id/2".into(), &xml, "<computer><extension_attributes><extension_attribute><id>4</id><value>a<b></value></extension_attribute></extension_attributes></computer>", 400),
-            ("POST /api/v2/mdm/commands".into(), &json, r#"{"clientData":[{"managementId":"x"}],"commandData":{"commandType":"DEVICE_LOCK"}}"#, 400),
+            (
+                "PUT /JSSResource/computers/id/2".into(),
+                &xml,
+                "<computer><extension_attributes><extension_attribute><id>4</id><value>a<b></value></extension_attribute></extension_attributes></computer>",
+                400,
+            ),
+            (
+                "POST /api/v2/mdm/commands".into(),
+                &json,
+                r#"{"clientData":[{"managementId":"x"}],"commandData":{"commandType":"DEVICE_LOCK"}}"#,
+                400,
+            ),
             (format!("{put}3"), &xml, add, 201),
         ] {
             assert_eq!(ask(&line, headers, body).status, status, "{line} {body}");
         }
         let lock = |pin: &str| {
             let id = server::management(1);
-            format!(r#"{{"clientData":[{{"managementId":"{id}"}}],"commandData":{{"commandType":"DEVICE_LOCK","pin":"{pin}"}}}}"#)
+            format!(
+                r#"{{"clientData":[{{"managementId":"{id}"}}],"commandData":{{"commandType":"DEVICE_LOCK","pin":"{pin}"}}}}"#
+            )
         };
         assert_eq!(ask("POST /api/v2/mdm/commands", &json, &lock("12345")).status, 400);
         assert_eq!(ask("POST /api/v2/mdm/commands", &json, &lock("123456")).status, 201);
