@@ -133,7 +133,7 @@ fn a_match_makes_a_rule_for_its_machine() {
     let mut hub = Hub::new(
         "\n[probe.unknown]\nfilter = '.type == \"santa_event\" and .payload.decision == \"ALLOW_UNKNOWN\"'\nact = [\"block\"]\n\
          [action.block]\nkind = \"santa\"\n\
-         rule = '{rule_type: \"BINARY\", identifier: .event.payload.file_sha256, policy: \"BLOCKLIST\", custom_msg: \"Ask the help desk.\"}'\n",
+         rule = '{rule_type: \"BINARY\", identifier: .event.payload.file_sha256, policy: \"BLOCKLIST\", custom_msg: \"Ask the help desk.\"}'\nmax = \"20/h\"\n",
     );
     start(&mut hub);
     let mut conn = Conn { client: Client::new(&hub.ca(), hub.port), answer: None };
