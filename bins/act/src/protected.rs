@@ -102,10 +102,10 @@ fn of_path(path: &str) -> Option<&'static str> {
     if path.split('/').any(|part| part == "..") || below(&DATA_VOLUME) {
         return None;
     }
-    if SYSTEM.iter().any(|folder| below(&folder)) {
+    if SYSTEM.iter().any(&below) {
         return Some(IS_APPLES);
     }
-    OF_AGENTS.iter().any(|folder| below(&folder)).then_some(IS_AGENTS)
+    OF_AGENTS.iter().any(below).then_some(IS_AGENTS)
 }
 
 /// A rule for a certificate is about all that is signed with it.

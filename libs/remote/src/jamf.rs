@@ -99,12 +99,7 @@ impl Jamf {
 
     /// All that the server knows of one.
     pub async fn computer(&self, which: &Which) -> Result<Value, Trouble> {
-        let path = match which {
-            Which::Id(id) => format!("/JSSResource/computers/id/{id}"),
-            Which::Serial(serial) => format!("/JSSResource/computers/serialnumber/{}", quoted(serial)),
-            Which::Udid(udid) => format!("/JSSResource/computers/udid/{}", quoted(udid)),
-        };
-        let mut told = self.get(&path).await?;
+        let mut told = self.get(&place(which)).await?;
         match told.get_mut("computer").map(Value::take) {
             Some(computer @ Value::Object(_)) => Ok(computer),
             _ => Err(odd("the record of a computer")),
@@ -187,6 +182,15 @@ impl Jamf {
         let life = told.get("expires_in").and_then(Value::as_u64).map_or(LIFE, Duration::from_secs);
         *held = Some(Token { text: text.clone(), until: Instant::now() + life.saturating_sub(BEFORE_END).min(life) });
         Ok(text)
+    }
+}
+
+/// Where the Classic API has a computer.
+pub fn place(which: &Which) -> String {
+    match which {
+        Which::Id(id) => format!("/JSSResource/computers/id/{id}"),
+        Which::Serial(serial) => format!("/JSSResource/computers/serialnumber/{}", quoted(serial)),
+        Which::Udid(udid) => format!("/JSSResource/computers/udid/{}", quoted(udid)),
     }
 }
 

@@ -62,6 +62,9 @@ enum What {
 
 fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>> {
     let server = server(settings, reading);
+    if settings.has("digest") {
+        settings.fail("digest", "is many matches in one: each is of a computer of its own");
+    }
     let kinds: Vec<&str> = ["group", "attribute", "command"].into_iter().filter(|key| settings.has(key)).collect();
     if kinds.len() != 1 {
         settings.fail("", "needs one of the keys `group`, `attribute`, `command`");
@@ -340,7 +343,7 @@ impl Action for Live {
                 Body::Xml(xml) => Value::String(xml),
                 Body::Json(json) => json,
             };
-            let computer = format!("{}{}", self.url, changes::place(&which(call)?));
+            let computer = format!("{}{}", self.url, changes::lookup(&which(call)?));
             let url = format!("{}{path}", self.url);
             Ok(json!({"computer": computer, "method": method.as_str(), "url": url, "body": body}))
         })

@@ -45,7 +45,7 @@ enum Whom {
     /// All of its unit.
     Unit,
     /// All in this scope, whichever machine the match names.
-    Scope(Scope),
+    Scope(Box<Scope>),
 }
 
 fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>> {
@@ -58,10 +58,10 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
     let whom = match settings.peek("scope") {
         Some(_) => match settings.word("scope", &["machine", "unit", "all"]) {
             Some("unit") => Whom::Unit,
-            Some("all") => Whom::Scope(Scope::default()),
+            Some("all") => Whom::Scope(Box::default()),
             _ => Whom::Machine,
         },
-        None if settings.has("scope") => Whom::Scope(Scope::read(settings)),
+        None if settings.has("scope") => Whom::Scope(Scope::read(settings).into()),
         None => Whom::Machine,
     };
     if let Whom::Scope(scope) = &whom {
@@ -132,7 +132,7 @@ impl Live {
                 let unit = machine.and_then(|machine| machine.unit.clone());
                 Scope { units: vec![unit.ok_or("the match names no unit")?], ..Scope::default() }
             }
-            Whom::Scope(scope) => scope.clone(),
+            Whom::Scope(scope) => Scope::clone(scope),
         };
         let mut reach = plain(&scope);
         if let Some(never) = &self.conf.never {

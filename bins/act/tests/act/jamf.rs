@@ -125,13 +125,42 @@ fn everything_that_passes_is_tried_again() {
     }
 }
 
+/// A server of before has no Pro API; a machine of which no serial number is known has its hardware UUID.
+#[test]
+fn an_old_server_and_a_machine_without_a_serial_number() {
+    for old in [true, false] {
+        let mut jamf = Jamf::new(3);
+        jamf.manner.old = old;
+        let seen = jamf.seen.clone();
+        let fake = Fake::start(jamf, vec![]);
+        let hub = Hub::new(&table(&fake.url, GROUP));
+        let udid = "\"hardware_uuid\":\"54f50251-7d34-470e-98d1-000000000003\""
+            .to_uppercase()
+            .replace("HARDWARE_UUID", "hardware_uuid");
+        let hostile = of(&new_id(), 2, "x").replace("C02X00002", "C02X00002\\\" or id==\\\"1");
+        hub.feed(&[
+            of(&new_id(), 2, "x"),
+            a_match(&new_id(), &["a"], 0).replace("\"serial_number\":\"C02\"", &udid),
+            hostile,
+        ]);
+        hub.run();
+        assert_eq!(members(&seen), [2, 3], "{:?}", hub.told());
+        let dead = hub.dead();
+        assert_eq!((dead.len(), dead[0]["error"].as_str()), (1, Some("Jamf does not know this computer")));
+    }
+}
+
 /// After so many requests.
 fn after(n: usize, trouble: Trouble) -> Vec<Trouble> {
     std::iter::repeat_n(Trouble::None, n).chain([trouble]).collect()
 }
 
-/// Requests of one delivery of a command: token, computer, its id in four versions of the API, of which the third knows it.
-const BEFORE: usize = 5;
+/// Requests of one delivery to a server of which the third version of the API is the newest: a token, the computer.
+const FOUND: usize = 4;
+/// And by what the MDM knows it.
+const BEFORE: usize = FOUND + 3;
+/// Or the groups.
+const GROUPS: usize = FOUND + 1;
 
 #[test]
 fn a_command_of_which_nobody_knows_is_not_sent_again() {
@@ -152,7 +181,7 @@ fn a_command_of_which_nobody_knows_is_not_sent_again() {
     }
     // A group is: a member that is put in twice is in once.
     let (fake, seen, hub) = start(vec![], GROUP);
-    fake.trouble(after(3, Trouble::Lost));
+    fake.trouble(after(GROUPS, Trouble::Lost));
     hub.feed(&[of(&new_id(), 2, "x")]);
     hub.run();
     assert_eq!((members(&seen), hub.dead().len(), &hub.told()[0].1["outcome"]), (vec![2], 0, &json!("done")));
@@ -161,7 +190,8 @@ fn a_command_of_which_nobody_knows_is_not_sent_again() {
 
 #[test]
 fn a_crash_between_the_request_and_the_answer() {
-    for (more, before, outcome, sent) in [(GROUP, 3, "done", 2), ("command = \"RESTART_DEVICE\"", BEFORE, "unknown", 1)]
+    for (more, before, outcome, sent) in
+        [(GROUP, GROUPS, "done", 2), ("command = \"RESTART_DEVICE\"", BEFORE, "unknown", 1)]
     {
         let (fake, seen, hub) = start(vec![], more);
         fake.trouble(after(before, Trouble::Mute));
@@ -272,6 +302,7 @@ fn mistakes_in_the_table_are_named() {
         (client.replace("https", "http") + "group = 3", "must begin with https://"),
         ("source = \"nowhere\"\ngroup = 3".into(), "there is no [source.nowhere]"),
         (format!("{client}source = \"j\"\ngroup = 3"), "the source says it already"),
+        (format!("{client}group = 3\ndigest = \"2m\""), "of a computer of its own"),
         (format!("{client}group = 3\ncolour = 1"), "unknown key"),
     ] {
         let hub = Hub::new(&format!(

@@ -35,11 +35,19 @@ impl Jamf {
 
 impl Service for Jamf {
     fn answer(&mut self, request: &Request) -> Reply {
-        let line = format!("{} {}", request.method, request.raw_path);
+        let query: Vec<String> = request.query.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let line = format!("{} {}{mark}{}", request.method, request.raw_path, query.join("&"));
         let (status, _, body) =
             server::answer(&line, &request.headers, &request.body, &self.manner, &self.seen, &self.computers);
         Reply::json(status, body)
     }
+}
+
+fn quoted(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 #[cfg(test)]

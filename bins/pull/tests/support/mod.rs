@@ -372,6 +372,30 @@ pub fn answer(
         let all: Vec<Value> = computers.keys().map(|id| json!({"id": id, "name": "x"})).collect();
         return plain(200, json!({"computers": all}));
     }
+    if let Some(query) =
+        path.strip_prefix("/api/v2/computers-inventory?").filter(|q| q.contains("filter=") && !manner.old)
+    {
+        let said: BTreeMap<&str, String> =
+            query.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(k, v)| (k, decoded(v))).collect();
+        // RSQL: another than this is refused, as a text that is not closed.
+        let Some((field, rest)) = said["filter"].split_once("==\"") else { return plain(400, json!({})) };
+        let Some(id) = rest.strip_suffix('"').filter(|id| !id.contains('"')) else { return plain(400, json!({})) };
+        let is_it = |c: &&Value| match field {
+            "hardware.serialNumber" => c["general"]["serial_number"] == id,
+            _ => c["general"]["udid"] == id,
+        };
+        // Only the sections that were asked for.
+        let hardware = |c: &Value| match said.get("section").map(String::as_str) {
+            Some("HARDWARE") => json!({"serialNumber": c["general"]["serial_number"]}),
+            _ => Value::Null,
+        };
+        let found: Vec<Value> = computers
+            .values()
+            .filter(is_it)
+            .map(|c| json!({"id": c["general"]["id"].to_string(), "udid": c["general"]["udid"], "hardware": hardware(c)}))
+            .collect();
+        return plain(200, json!({"totalCount": found.len(), "results": found}));
+    }
     match path.strip_prefix("/api/v2/computers-inventory?page=") {
         Some(rest) if !manner.old => {
             let page: usize = if manner.endless { 0 } else { rest.split('&').next().unwrap().parse().unwrap() };

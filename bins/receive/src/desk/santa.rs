@@ -96,21 +96,34 @@ impl Served {
 
     /// The set for this machine; `own` is what actions made for it, and comes before what a file says of the same.
     fn set(&self, machine: &Machine, version: Version, own: Vec<Rule>) -> Arc<Ruleset> {
-        let own = Ruleset::new(own.into_iter().filter(|rule| rule.is_known_to(version)).collect());
+        let own = own.into_iter().filter(|rule| rule.is_known_to(version)).collect::<Vec<_>>();
+        let own = (!own.is_empty()).then(|| Ruleset::new(own));
         let within: Vec<bool> = self.rules.iter().map(|table| table.scope.holds(machine)).collect();
         let steps = [Version::TEAM, Version::SIGNING, Version::CDHASH, Version::CEL];
-        let digest = (!own.rules().is_empty()).then(|| own.hash());
-        let group = (within, steps.iter().filter(|step| version >= **step).count(), digest);
+        let steps = steps.iter().filter(|step| version >= **step).count();
+        let group = (within, steps, own.as_ref().map(Ruleset::hash));
         let mut made = lock(&self.made);
         if let Some(set) = made.get(&group) {
             return set.clone();
         }
-        let tables = self.rules.iter().zip(&group.0).filter(|(_, within)| **within);
-        let rules = tables.flat_map(|(table, _)| &table.rules).filter(|rule| rule.is_known_to(version));
-        let set = Arc::new(Ruleset::new(rules.chain(own.rules()).cloned().collect()));
+        if own.is_some() {
+            // It is for few: meanwhile the others go on. What is for many is made once, and all of them wait for it.
+            drop(made);
+            let set = self.make(&group.0, version, own.as_ref());
+            made = lock(&self.made);
+            make_room(&mut made);
+            return made.entry(group).or_insert(set).clone();
+        }
+        let set = self.make(&group.0, version, None);
         make_room(&mut made);
         made.insert(group, set.clone());
         set
+    }
+
+    fn make(&self, within: &[bool], version: Version, own: Option<&Ruleset>) -> Arc<Ruleset> {
+        let tables = self.rules.iter().zip(within).filter(|(_, within)| **within);
+        let rules = tables.flat_map(|(table, _)| &table.rules).filter(|rule| rule.is_known_to(version));
+        Arc::new(Ruleset::new(rules.chain(own.into_iter().flat_map(Ruleset::rules)).cloned().collect()))
     }
 }
 

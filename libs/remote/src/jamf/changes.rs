@@ -4,17 +4,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Jamf, Which, number_of, odd};
+use super::{Jamf, LISTS, Which, number_of, odd, place};
 use crate::http::Trouble;
 use crate::quoted;
 
-/// Where the Pro API tells of one computer, newest version first.
-const DETAILS: [&str; 4] = [
-    "/api/v4/computers-inventory-detail",
-    "/api/v3/computers-inventory-detail",
-    "/api/v2/computers-inventory-detail",
-    "/api/v1/computers-inventory-detail",
-];
 const GROUPS: &str = "/JSSResource/computergroups";
 const ATTRIBUTES: &str = "/JSSResource/computerextensionattributes";
 const COMMANDS: &str = "/api/v2/mdm/commands";
@@ -103,24 +96,42 @@ impl Jamf {
         }
     }
 
-    /// The number of this computer.
+    /// The number of this computer: by the Pro API, or by the Classic one of servers that have no other. A server that
+    /// gives another than it was asked for must not have that one changed.
     pub async fn find(&self, which: &Which) -> Result<u64, Trouble> {
-        let told = self.get(&place(which)).await?;
-        let general = told.get("computer").and_then(|computer| computer.get("general"));
-        let said = |key: &str| general.and_then(|general| general.get(key)?.as_str()).unwrap_or_default();
-        let same = match which {
-            Which::Id(_) => true,
-            Which::Serial(serial) => said("serial_number").eq_ignore_ascii_case(serial),
-            Which::Udid(udid) => said("udid").eq_ignore_ascii_case(udid),
+        let (filter, id) = match which {
+            Which::Id(id) => return Ok(*id),
+            Which::Serial(serial) => ("hardware.serialNumber", serial),
+            Which::Udid(udid) => ("udid", udid),
         };
-        // A server that gives another than it was asked for must not have that one changed.
-        general.and_then(number_of).filter(|_| same).ok_or_else(|| odd("the record of a computer"))
+        // It becomes a part of a query: what is no name of a computer is none that the server knows.
+        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            return Err(Trouble::Missing);
+        }
+        let of = |computer: &Value, at: &str| {
+            computer.pointer(at).and_then(Value::as_str).is_some_and(|said| said.eq_ignore_ascii_case(id))
+        };
+        for list in LISTS {
+            match self.get(&format!("{list}?{}", query(filter, id))).await {
+                Err(Trouble::Missing) => {}
+                Err(why) => return Err(why),
+                Ok(told) => {
+                    let all =
+                        told.get("results").and_then(Value::as_array).ok_or_else(|| odd("a page of computers"))?;
+                    let same = |one: &&Value| of(one, "/hardware/serialNumber") || of(one, "/udid");
+                    return all.iter().find(same).and_then(number_of).ok_or(Trouble::Missing);
+                }
+            }
+        }
+        let told = self.get(&format!("{}/subset/General", place(which))).await?;
+        let general = told.pointer("/computer/general").filter(|one| of(one, "/serial_number") || of(one, "/udid"));
+        general.and_then(number_of).ok_or_else(|| odd("the record of a computer"))
     }
 
     /// By what the MDM knows this computer.
     pub async fn management(&self, computer: u64) -> Result<String, Trouble> {
-        for detail in DETAILS {
-            match self.get(&format!("{detail}/{computer}")).await {
+        for list in LISTS {
+            match self.get(&format!("{list}-detail/{computer}")).await {
                 Err(Trouble::Missing) => {}
                 Err(why) => return Err(why),
                 Ok(told) => {
@@ -160,12 +171,18 @@ impl Jamf {
     }
 }
 
-/// Where a computer is looked up.
-pub fn place(which: &Which) -> String {
+/// What asks the Pro API for one computer.
+fn query(filter: &str, id: &str) -> String {
+    let filter = quoted(&format!("{filter}==\"{id}\""));
+    format!("page=0&page-size=2&section=HARDWARE&filter={filter}")
+}
+
+/// What is asked first about a computer.
+pub fn lookup(which: &Which) -> String {
     match which {
-        Which::Id(id) => format!("/JSSResource/computers/id/{id}/subset/General"),
-        Which::Serial(serial) => format!("/JSSResource/computers/serialnumber/{}/subset/General", quoted(serial)),
-        Which::Udid(udid) => format!("/JSSResource/computers/udid/{}/subset/General", quoted(udid)),
+        Which::Id(_) => place(which),
+        Which::Serial(serial) => format!("{}?{}", LISTS[0], query("hardware.serialNumber", serial)),
+        Which::Udid(udid) => format!("{}?{}", LISTS[0], query("udid", udid)),
     }
 }
 
@@ -182,9 +199,6 @@ mod tests {
             "<computer><extension_attributes><extension_attribute><id>3</id><value>&lt;/value&gt;&lt;id&gt;4&lt;/id&gt;&amp; \
              &quot;a&apos;\n</value></extension_attribute></extension_attributes></computer>"
         );
-        assert_eq!(
-            place(&Which::Serial("../1 a".into())),
-            "/JSSResource/computers/serialnumber/..%2F1%20a/subset/General"
-        );
+        assert_eq!(place(&Which::Serial("../1 a".into())), "/JSSResource/computers/serialnumber/..%2F1%20a");
     }
 }
