@@ -211,7 +211,7 @@ pub fn is_due(db: &Db, now: i64) -> Result<bool, DbError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use event::Event;
 

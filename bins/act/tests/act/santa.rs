@@ -82,6 +82,15 @@ fn what_must_not_be_blocked_and_what_is_no_rule_are_dead_letters() {
 }
 
 #[test]
+fn a_rule_for_all_leaves_out_who_is_never_touched() {
+    let hub = Hub::new(&format!("{ACTION}scope = \"all\"\nnever = {{ tags = [\"vip\"] }}\nmax = \"5/h\"\n"));
+    hub.feed(&[blocked(&new_id(), &json!({"file_sha256": hash("a")}))]);
+    hub.run();
+    let made = rules(&hub);
+    assert_eq!((made.len(), &made[0]["scope"]), (1, &json!({"never": {"tags": ["vip"]}})), "{:?}", hub.told());
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let hub = Hub::new(&format!("{ACTION}dry_run = true\n"));
     let line = blocked(&new_id(), &json!({"file_sha256": hash("a")}));
