@@ -82,14 +82,16 @@ fn an_answer_says_what_it_means() {
     let key = hub.node_key("C02");
     let mut db = Db::open(&hub.path("data/registry.db"), &[enrolments::SCHEMA, live::QUERIES]).unwrap();
     let now = Time::now().ms();
-    let means = live::Means { tag: Some("vip".into()), run_of: Some("zentral/a/0123abcd".into()) };
+    let cause = json!({"event": "e", "probe": "p", "action": "a"});
+    let (tag, run_of) = (Some("vip".into()), Some("zentral/a/0123abcd".into()));
+    let means = live::Means { tag, run_of, cause: Some(cause.to_string()) };
     let run = live::ask_for(&mut db, "select 1", &means, "{}", now + 600_000, None, now).unwrap();
     let [(name, _)] = given(&hub, &key).try_into().unwrap();
     live::cancel(&mut db, &run, now).unwrap();
     let write = json!({"node_key": key, "queries": {&name: []}, "statuses": {&name: 0}});
     assert_eq!(hub.ask("", "distributed/write", &write).body, json!({}));
     let line = hub.lines().into_iter().find(|line| line.kind == "answer").unwrap();
-    let want = json!({"query": run, "of": "zentral/a/0123abcd", "tag": "vip", "status": 0, "rows": []});
+    let want = json!({"query": run, "of": "zentral/a/0123abcd", "tag": "vip", "cause": cause, "status": 0, "rows": []});
     assert_eq!(body(&line), want, "also when nobody waits any more");
 }
 

@@ -120,11 +120,11 @@ fn meant_by(config: &Config, args: &Args) -> Result<(String, live::Means), Stage
     }
     let Some(name) = &args.of else {
         let sql = args.sql.clone().unwrap_or_default();
-        return Ok((sql, live::Means { tag: args.tag.clone(), run_of: None }));
+        return Ok((sql, live::Means { tag: args.tag.clone(), ..live::Means::default() }));
     };
     let (sql, run_of) = normalize::configured(config, name)
         .ok_or_else(|| StageError::usage(format!("--of: no probe `{name}` has a query, and no pack such a one")))?;
-    Ok((sql, live::Means { tag: args.tag.clone(), run_of: Some(run_of) }))
+    Ok((sql, live::Means { tag: args.tag.clone(), run_of: Some(run_of), cause: None }))
 }
 
 /// Until all have answered, time is up, or somebody has had enough.

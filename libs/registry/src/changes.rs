@@ -35,17 +35,29 @@ pub const RULE_CHANGED: &str = "santa_rule_update";
 
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
-    say_why(tx, type_, Some(machine), payload, None, now)
+    say_for(tx, type_, machine, payload, now, None)
 }
 
-/// Says that something was changed, about a machine or not, and what led to it if an action changed it.
-pub fn say_why(
+/// The same, of what an action did: what led to it.
+pub fn say_for(
+    tx: &mut Tx<'_>,
+    type_: &str,
+    machine: Machine,
+    payload: &Value,
+    now: Time,
+    cause: Option<Cause>,
+) -> Result<(), DbError> {
+    say_of(tx, type_, Some(machine), payload, now, cause)
+}
+
+/// The same, of something that is about one machine or about many.
+pub fn say_of(
     tx: &mut Tx<'_>,
     type_: &str,
     machine: Option<Machine>,
     payload: &Value,
-    cause: Option<Cause>,
     now: Time,
+    cause: Option<Cause>,
 ) -> Result<(), DbError> {
     let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;
     let n = rows.first().map_or(1, |row| row.int(0));

@@ -12,6 +12,7 @@ pub const QUERIES: Schema = Schema {
             cancelled BIGINT, created BIGINT NOT NULL);",
         "ALTER TABLE live_queries ADD COLUMN tag TEXT;
         ALTER TABLE live_queries ADD COLUMN run_of TEXT;",
+        "ALTER TABLE live_queries ADD COLUMN cause TEXT;",
     ],
 };
 /// The table of `receive.db`.
@@ -23,6 +24,8 @@ pub const DELIVERIES: Schema = Schema {
 };
 /// Live queries that may wait at a time.
 pub const OPEN_MAX: usize = 1000;
+/// Of these, those that actions ask: people are never kept from asking by a probe that matches everything.
+pub const OF_ACTIONS_MAX: usize = 800;
 /// How long ended ones are kept, in ms.
 const KEPT_MS: i64 = 7 * 86_400_000;
 /// Hex digits of a query's id: 12 of the ms since 1970 when it was made, and 8 random ones.
@@ -52,6 +55,8 @@ pub struct Means {
     pub tag: Option<String>,
     /// The query, as it is called in schedules with its revision, of which this is a run.
     pub run_of: Option<String>,
+    /// What led an action to ask, as the JSON of an event's `cause`.
+    pub cause: Option<String>,
 }
 
 /// Asks; the id of the query. Ended ones are forgotten on the way.
@@ -59,7 +64,7 @@ pub fn ask(db: &mut Db, sql: &str, scope: &str, until: i64, max: Option<u64>, no
     ask_for(db, sql, &Means::default(), scope, until, max, now)
 }
 
-/// Asks for something.
+/// Asks for something. What an action has asked once for a cause it does not ask again: the query is the same.
 pub fn ask_for(
     db: &mut Db,
     sql: &str,
@@ -74,13 +79,20 @@ pub fn ask_for(
     let id = format!("{:012x}{:08x}", now.max(0) & 0xffff_ffff_ffff, u32::from_ne_bytes(random));
     let mut tx = db.begin()?;
     tx.execute("DELETE FROM live_queries WHERE until < $1", &[(now - KEPT_MS).into()])?;
+    if let Some(cause) = means.cause.as_deref() {
+        let asked = "SELECT id FROM live_queries WHERE cause = $1 AND sql = $2 AND scope = $3 AND until > $4 AND cancelled IS NULL";
+        if let Some(row) = tx.query(asked, &[cause.into(), sql.into(), scope.into(), now.into()])?.first() {
+            return Ok(row.text(0).to_owned());
+        }
+    }
     let open = "SELECT COUNT(*) FROM live_queries WHERE until > $1 AND cancelled IS NULL";
-    if tx.query(open, &[now.into()])?.first().is_some_and(|row| row.uint(0) >= OPEN_MAX as u64) {
-        return Err(DbError::Other(format!("{OPEN_MAX} live queries wait already")));
+    let most = if means.cause.is_some() { OF_ACTIONS_MAX } else { OPEN_MAX };
+    if tx.query(open, &[now.into()])?.first().is_some_and(|row| row.uint(0) >= most as u64) {
+        return Err(DbError::Other(format!("{most} live queries wait already")));
     }
     tx.execute(
-        "INSERT INTO live_queries (id, sql, scope, until, max, created, tag, run_of) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO live_queries (id, sql, scope, until, max, created, tag, run_of, cause) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             id.as_str().into(),
             sql.into(),
@@ -90,6 +102,7 @@ pub fn ask_for(
             now.into(),
             means.tag.as_deref().into(),
             means.run_of.as_deref().into(),
+            means.cause.as_deref().into(),
         ],
     )?;
     tx.commit()?;
@@ -126,9 +139,11 @@ pub fn means(db: &Db, id: &str) -> Result<Means, DbError> {
     if db.query("SELECT 1 FROM schemas WHERE name = $1 AND number >= $2", &current)?.is_empty() {
         return Ok(Means::default());
     }
-    let rows = db.query("SELECT tag, run_of FROM live_queries WHERE id = $1", &[id.into()])?;
-    let means =
-        |row: &Row| Means { tag: row.opt_text(0).map(str::to_owned), run_of: row.opt_text(1).map(str::to_owned) };
+    let rows = db.query("SELECT tag, run_of, cause FROM live_queries WHERE id = $1", &[id.into()])?;
+    let means = |row: &Row| {
+        let text = |n| row.opt_text(n).map(str::to_owned);
+        Means { tag: text(0), run_of: text(1), cause: text(2) }
+    };
     Ok(rows.first().map(means).unwrap_or_default())
 }
 
@@ -219,12 +234,30 @@ mod tests {
     #[test]
     fn what_a_query_means_is_known_when_it_has_ended() {
         let mut db = Db::memory(&[QUERIES]).unwrap();
-        let means = Means { tag: Some("vip".into()), run_of: Some("zentral/a/0".into()) };
+        let means = Means { tag: Some("vip".into()), run_of: Some("zentral/a/0".into()), cause: Some("{}".into()) };
         let id = ask_for(&mut db, "select 1", &means, "{}", 100, None, 10).unwrap();
         cancel(&mut db, &id, 20).unwrap();
         assert_eq!((super::means(&db, &id).unwrap(), super::means(&db, "x").unwrap()), (means, Means::default()));
         let old = Schema { migrations: &QUERIES.migrations[..1], ..QUERIES };
         assert_eq!(super::means(&Db::memory(&[old]).unwrap(), &id).unwrap(), Means::default(), "of an older version");
+    }
+
+    #[test]
+    fn an_action_asks_once_for_a_cause_and_leaves_room_for_people() {
+        let mut db = Db::memory(&[QUERIES]).unwrap();
+        let mut ask = |n: usize, sql: &str| {
+            let means = Means { cause: Some(format!("{{\"event\":\"e{n}\"}}")), ..Means::default() };
+            ask_for(&mut db, sql, &means, "{}", 1_000, None, 10)
+        };
+        let id = ask(0, "select 1").unwrap();
+        assert_eq!(ask(0, "select 1").unwrap(), id);
+        assert_ne!(ask(0, "select 2").unwrap(), id);
+        for n in 2..OF_ACTIONS_MAX {
+            ask(n, "select 1").unwrap();
+        }
+        assert!(ask(OF_ACTIONS_MAX, "select 1").is_err());
+        assert_eq!(ask(0, "select 1").unwrap(), id);
+        super::ask(&mut db, "select 1", "{}", 1_000, None, 10).unwrap();
     }
 
     #[test]

@@ -130,7 +130,7 @@ pub fn make(tx: &mut Tx<'_>, made: &MadeRule, about: Option<&Machine>, now: Time
         None => "created",
     };
     let payload = MadeRule { until, ..made.clone() }.payload(result, "match");
-    changes::say_why(tx, changes::RULE_CHANGED, about.cloned(), &payload, Some(made.cause()), now)?;
+    changes::say_of(tx, changes::RULE_CHANGED, about.cloned(), &payload, now, Some(made.cause()))?;
     Ok(Made::Changed)
 }
 
@@ -169,7 +169,7 @@ fn say_gone(tx: &mut Tx<'_>, rows: &[Row], why: &str, now: Time) -> Result<usize
         let about: Option<Machine> = serde_json::from_str(row.text(BLOCK)).ok();
         // What people or the clock take away is no action's doing; what an incident takes away is.
         let cause = (why == "incident closed").then(|| made.cause());
-        changes::say_why(tx, changes::RULE_CHANGED, about, &made.payload("deleted", why), cause, now)?;
+        changes::say_of(tx, changes::RULE_CHANGED, about, &made.payload("deleted", why), now, cause)?;
     }
     Ok(rows.len())
 }

@@ -67,6 +67,23 @@ fn shortened(word: &str) -> String {
     word.chars().take(20).collect()
 }
 
+/// The places of `:name` in a statement, each with its name. What stands in strings, names and comments is none.
+pub fn parameters(sql: &str) -> Vec<(std::ops::Range<usize>, &str)> {
+    let pieces = pieces(sql).unwrap_or_default();
+    let pairs = pieces.iter().zip(pieces.iter().skip(1));
+    let parameter = |(colon, name): (&std::ops::Range<usize>, &std::ops::Range<usize>)| {
+        let word = sql.get(name.clone())?;
+        let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        (sql.get(colon.clone())? == ":" && colon.end == name.start && is_word).then_some((colon.start..name.end, word))
+    };
+    pairs.filter_map(parameter).collect()
+}
+
+/// A text as SQL has it.
+pub fn string(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// Words, strings and signs of a text, without comments and white space.
 pub(crate) fn pieces(sql: &str) -> Result<Vec<std::ops::Range<usize>>, (usize, &'static str)> {
     let (mut all, mut at) = (Vec::new(), 0);
@@ -131,6 +148,15 @@ mod tests {
         ] {
             assert_eq!(check(sql), Ok(()), "{sql}");
         }
+    }
+
+    #[test]
+    fn places_of_values() {
+        let sql = "select ':a', \":b\", [:c] from t -- :d\n where x=:path and y = :n1/* :e */and z = 1:2 and w = : v";
+        let found: Vec<&str> = parameters(sql).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(found, ["path", "n1"]);
+        assert_eq!(string("a'b'' or 1=1 --"), "'a''b'''' or 1=1 --'");
+        assert_eq!(check("select * from hash where path = :path"), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::{Machine, Time};
+use event::{Cause, Machine, Time};
 use serde_json::json;
 
 use crate::changes;
@@ -20,19 +20,43 @@ pub type Tags = BTreeMap<String, Vec<String>>;
 
 /// Gives a machine a tag; false: it has it already. Who is told of the change knows it as `machine`.
 pub fn add(tx: &mut Tx<'_>, key: &str, tag: &str, machine: Machine, now: Time) -> Result<bool, DbError> {
+    add_for(tx, key, tag, machine, now, None)
+}
+
+/// The same by an action: what led to it.
+pub fn add_for(
+    tx: &mut Tx<'_>,
+    key: &str,
+    tag: &str,
+    machine: Machine,
+    now: Time,
+    cause: Option<Cause>,
+) -> Result<bool, DbError> {
     let sql = "INSERT INTO machine_tags (machine, tag, at) VALUES ($1, $2, $3) ON CONFLICT (machine, tag) DO NOTHING";
     let done = tx.execute(sql, &[key.into(), tag.into(), now.ms().into()])? > 0;
     if done {
-        changes::say(tx, changes::TAGGED, machine, &json!({"action": "added", "tag": tag}), now)?;
+        changes::say_for(tx, changes::TAGGED, machine, &json!({"action": "added", "tag": tag}), now, cause)?;
     }
     Ok(done)
 }
 
 /// Takes a tag from a machine; false: it was not given by hand.
 pub fn remove(tx: &mut Tx<'_>, key: &str, tag: &str, machine: Machine, now: Time) -> Result<bool, DbError> {
+    remove_for(tx, key, tag, machine, now, None)
+}
+
+/// The same by an action: what led to it.
+pub fn remove_for(
+    tx: &mut Tx<'_>,
+    key: &str,
+    tag: &str,
+    machine: Machine,
+    now: Time,
+    cause: Option<Cause>,
+) -> Result<bool, DbError> {
     let done = tx.execute("DELETE FROM machine_tags WHERE machine = $1 AND tag = $2", &[key.into(), tag.into()])? > 0;
     if done {
-        changes::say(tx, changes::TAGGED, machine, &json!({"action": "removed", "tag": tag}), now)?;
+        changes::say_for(tx, changes::TAGGED, machine, &json!({"action": "removed", "tag": tag}), now, cause)?;
     }
     Ok(done)
 }

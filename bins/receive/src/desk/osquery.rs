@@ -33,7 +33,7 @@ impl sources::osquery::Desk for Desk {
             self.hub.complain("what live queries mean cannot be looked up", &why);
             live::Means::default()
         });
-        Some(Asked { id: id.to_owned(), made, tag: means.tag, run_of: means.run_of })
+        Some(Asked { id: id.to_owned(), made, tag: means.tag, run_of: means.run_of, cause: means.cause })
     }
 
     fn admits(&self, secret: &str) -> Result<(), Denied> {

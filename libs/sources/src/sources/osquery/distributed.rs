@@ -37,6 +37,8 @@ pub struct Asked {
     pub tag: Option<String>,
     /// The query, as it is called in schedules, of which this is a run.
     pub run_of: Option<String>,
+    /// What led an action to ask, as the JSON of an event's `cause`.
+    pub cause: Option<String>,
 }
 
 /// Answers a reading; `first` goes before what people ask.
@@ -139,6 +141,9 @@ impl Answer<'_> {
                 out.extend_from_slice(format!(",\"{key}\":").as_bytes());
                 json::write_str(means, &mut out);
             }
+        }
+        if let Some(cause) = self.asked.cause.as_deref().filter(|cause| cause.starts_with('{')) {
+            out.extend_from_slice(format!(",\"cause\":{cause}").as_bytes());
         }
         if let Some(status) = (self.of)("statuses").and_then(whole) {
             out.extend_from_slice(format!(",\"status\":{status}").as_bytes());

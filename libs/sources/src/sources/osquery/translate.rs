@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use event::inventory::Snapshot;
-use event::{Body, Event, Machine, Raw, Time, VERSION, id, json};
+use event::{Body, Cause, Event, Machine, Raw, Time, VERSION, id, json};
 use serde_json::value::RawValue;
 
 use super::{NAME, facts, inventory, time};
@@ -32,11 +32,12 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
     };
     let text = canonical(text)?;
     let record = Record::read(&text)?;
+    let cause = if raw.kind == "answer" { record.cause() } else { None };
     let made = match raw.kind.as_str() {
         "enroll" => vec![record.whole("osquery_enrollment", &raw.id)?],
         "request" => vec![record.whole("osquery_request", &raw.id)?],
         "carve" => vec![record.whole("osquery_file_carving", &raw.id)?],
-        "answer" => vec![record.whole("osquery_distributed_query_result", &raw.id)?],
+        "answer" => vec![record.answer(&raw.id)?],
         "refused" => vec![record.whole("osquery_body_refused", &raw.id)?],
         "conflict" => vec![record.whole("enrolment_conflict", &raw.id)?],
         // It becomes the machine's inventory, whose changes are events.
@@ -53,7 +54,8 @@ pub(super) fn raw(raw: &Raw) -> Result<Vec<Event>, Refusal> {
         if clock {
             made.tags.push("clock".to_owned());
         }
-        Event { request: raw.request.clone(), extra: raw.extra.clone(), ..made.event(time, raw.received, machine) }
+        let (request, extra) = (raw.request.clone(), raw.extra.clone());
+        Event { request, extra, cause: cause.clone(), ..made.event(time, raw.received, machine) }
     });
     Ok(events.collect())
 }
@@ -238,6 +240,24 @@ impl<'a> Record<'a> {
         Made::new(type_, id.to_owned(), self.columns, self.text.to_vec())
     }
 
+    /// What led an action to ask this query.
+    fn cause(&self) -> Option<Cause> {
+        serde_json::from_slice(json::get(self.text, "cause")?).ok()
+    }
+
+    /// The answer to a live query; what led to it stands beside the payload, not in it.
+    fn answer(&self, id: &str) -> Result<Made, Refusal> {
+        let mut text = b"{".to_vec();
+        for (key, value) in json::members(self.text).filter_map(Result::ok).filter(|(key, _)| *key != b"cause") {
+            text.extend_from_slice(if text.len() > 1 { b",\"" } else { b"\"" });
+            text.extend_from_slice(key);
+            text.extend_from_slice(b"\":");
+            text.extend_from_slice(value);
+        }
+        text.push(b'}');
+        Made::new("osquery_distributed_query_result", id.to_owned(), self.columns, text)
+    }
+
     /// One event per row of a batch, removed ones first, as the agent does in its event form. `""` stands for an
     /// empty list in old versions.
     fn rows(&self, diff: &[u8], record_id: &str) -> Result<Vec<Made>, Refusal> {
@@ -349,4 +369,30 @@ fn objects<'a>(columns: impl Iterator<Item = json::Member<'a>>) -> Vec<String> {
         }
     }
     objects
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    fn line(kind: &str, body: &str) -> Event {
+        let line = format!(
+            r#"{{"v":1,"id":"i","source":"osquery","kind":"{kind}","received":"2026-11-21T19:00:00.000Z","machine":{{"serial_number":"C02"}},"body":{body}}}"#
+        );
+        raw(&Raw::parse(line.as_bytes()).unwrap()).unwrap().remove(0)
+    }
+
+    /// Only of what the hub has asked: an agent that says so in a result has made no action do anything.
+    #[test]
+    fn an_answer_that_an_action_asked_for_names_its_cause() {
+        let cause = r#""cause":{"event":"e","probe":"p","action":"a"}"#;
+        let asked = line("answer", &format!(r#"{{"query":"q",{cause},"status":0,"rows":[{{"a":"1"}}]}}"#));
+        assert_eq!(asked.payload.get(), r#"{"query":"q","status":0,"rows":[{"a":"1"}]}"#);
+        let found = asked.cause.unwrap();
+        assert_eq!((found.event.as_str(), found.probe.as_str(), found.action.as_str()), ("e", "p", "a"));
+        assert_eq!(line("answer", r#"{"query":"q","rows":[]}"#).cause, None);
+        let said = line("result", &format!(r#"{{"name":"n",{cause},"columns":{{"a":"1"}},"action":"added"}}"#));
+        assert_eq!(said.cause, None);
+    }
 }
