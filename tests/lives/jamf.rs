@@ -144,9 +144,8 @@ fn a_match_puts_its_computer_into_a_group_until_it_is_over() {
         webhook["event"]["serialNumber"] = format!("C02X{computer:05}").into();
         assert_eq!(client.post("/jamf/post_event/of-the-webhooks/", &webhook).unwrap().0, 200);
     };
-    let members = || -> Vec<u64> {
-        jamf.seen.lock().unwrap().groups.get(&STATIC.0).into_iter().flatten().copied().collect()
-    };
+    let members =
+        || -> Vec<u64> { jamf.seen.lock().unwrap().groups.get(&STATIC.0).into_iter().flatten().copied().collect() };
     say("ComputerAdded", 2);
     hub.wait("the computer to be in the group", 30, || members() == [2]);
     say("ComputerAdded", 3);

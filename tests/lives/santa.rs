@@ -164,7 +164,10 @@ fn a_match_makes_a_rule_for_its_machine() {
     assert!(refused["payload"]["error"].as_str().unwrap().contains("macOS"), "{refused}");
     assert_eq!(ada.sync(&mut conn), 0);
     let told = event(&hub, "the change", |event| event["type"] == "santa_rule_update");
-    assert_eq!((&told["payload"]["result"], &told["machine"]["serial_number"]), (&json!("created"), &json!(ada.serial)));
+    assert_eq!(
+        (&told["payload"]["result"], &told["machine"]["serial_number"]),
+        (&json!("created"), &json!(ada.serial))
+    );
     assert_eq!(told["cause"]["action"], "block");
     // By hand it goes again.
     let rule: Value = serde_json::from_str(hub.ok(&["act", "rules"]).trim()).unwrap();
