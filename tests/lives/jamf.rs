@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_jamf::{Jamf, Manner};
+use crate::fake_jamf::{Jamf, Manner, STATIC};
 use crate::support::agent::Client;
 use crate::support::hub::Hub;
 use crate::{end, event, events, start};
@@ -118,5 +118,43 @@ fn an_old_server_tells_the_same() {
     assert_eq!(new["payload"]["counts"]["osx_app"], 54);
     let log = hub.log();
     assert!(!log.contains("of-the-webhooks") && !log.contains("s3cret"), "no secret in the log: {log}");
+    end(hub);
+}
+
+/// What a webhook tells opens an incident: the computer is put into a group, and out of it when the incident is over.
+#[test]
+fn a_match_puts_its_computer_into_a_group_until_it_is_over() {
+    let jamf = Jamf::start(Manner::default(), 3);
+    let mut hub = Hub::new(&format!(
+        "\n[source.jamf-prod]\nkind = \"jamf\"\nurl = \"{}\"\n\
+         client = {{ id = \"6b1c\", secret = {{ env = \"JAMF_SECRET\" }} }}\nwebhook = {{ secret = \"of-the-webhooks\" }}\n\
+         [probe.new-one]\nfilter = '.type == \"jamf_computer_added\"'\n\
+         until = '.type == \"jamf_computer_inventory_completed\"'\nact = [\"quarantine\"]\n\
+         [action.quarantine]\nkind = \"jamf\"\nsource = \"jamf-prod\"\ngroup = \"{}\"\nmax = \"20/h\"\n",
+        jamf.url, STATIC.1
+    ));
+    hub.env("JAMF_SECRET", "s3cret of+the-client");
+    start(&mut hub);
+    let mut client = Client::new(&hub.ca(), hub.port);
+    let mut say = |event: &str, computer: u64| {
+        let mut webhook: Value =
+            serde_json::from_str(include_str!("../data/jamf/chook/ComputerInventoryCompleted.json")).unwrap();
+        webhook["webhook"]["webhookEvent"] = event.into();
+        webhook["event"]["jssID"] = computer.into();
+        webhook["event"]["serialNumber"] = format!("C02X{computer:05}").into();
+        assert_eq!(client.post("/jamf/post_event/of-the-webhooks/", &webhook).unwrap().0, 200);
+    };
+    let members =
+        || -> Vec<u64> { jamf.seen.lock().unwrap().groups.get(&STATIC.0).into_iter().flatten().copied().collect() };
+    say("ComputerAdded", 2);
+    hub.wait("the computer to be in the group", 30, || members() == [2]);
+    say("ComputerAdded", 3);
+    hub.wait("another one, too", 30, || members() == [2, 3]);
+    say("ComputerInventoryCompleted", 2);
+    hub.wait("the first one to be out of it", 30, || members() == [3]);
+    let done = |event: &Value| event["type"] == "action_done" && event["payload"]["kind"] == "jamf";
+    hub.wait("the outcomes", 30, || events(&hub).iter().filter(|event| done(event)).count() == 3);
+    let said = format!("{}{}", hub.log(), hub.ok(&["cat", "outcomes"]));
+    assert!(!said.contains("s3cret") && !said.contains("token-"), "no secret is told: {said}");
     end(hub);
 }

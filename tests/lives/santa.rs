@@ -126,3 +126,55 @@ fn today() {
 fn in_2023() {
     lives("2023.9", 2);
 }
+
+/// What was blocked on one machine as unknown is blocked there by a rule with its next sync, and nowhere else.
+#[test]
+fn a_match_makes_a_rule_for_its_machine() {
+    let mut hub = Hub::new(
+        "\n[probe.unknown]\nfilter = '.type == \"santa_event\" and .payload.decision == \"ALLOW_UNKNOWN\"'\nact = [\"block\"]\n\
+         [action.block]\nkind = \"santa\"\n\
+         rule = '{rule_type: \"BINARY\", identifier: .event.payload.file_sha256, policy: \"BLOCKLIST\", custom_msg: \"Ask the help desk.\"}'\nmax = \"20/h\"\n",
+    );
+    start(&mut hub);
+    let mut conn = Conn { client: Client::new(&hub.ca(), hub.port), answer: None };
+    let secret = secret(&hub, "santa");
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    for santad in [&mut ada, &mut bob] {
+        santad.sync(&mut conn);
+        assert_eq!(santad.sync(&mut conn), 0);
+    }
+    let now = || jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+    let seen = |n: u32, more: Value| {
+        let mut seen = json!({"decision": "ALLOW_UNKNOWN", "file_sha256": format!("{n:064x}"), "file_name": "x",
+            "file_path": "/Users/ada/Downloads", "executing_user": "ada", "execution_time": now(), "pid": 7, "ppid": 1});
+        seen.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"events": [seen]})
+    };
+    let begun = std::time::Instant::now();
+    assert_eq!(ada.ask(&mut conn, "eventupload", &seen(7, json!({}))).status, 200);
+    let key = ("BINARY".to_owned(), format!("{:064x}", 7));
+    hub.wait("the rule", 30, || ada.sync(&mut conn) > 0);
+    eprintln!("from upload to rule: {:?}", begun.elapsed());
+    assert_eq!(ada.rules.get(&key).map(String::as_str), Some("BLOCKLIST"));
+    assert_eq!(ada.told[0]["custom_msg"], "Ask the help desk.");
+    assert_eq!((bob.sync(&mut conn), bob.rules.len()), (0, 0), "another machine has nothing of it");
+    // What is macOS's own is never blocked, and that is told.
+    assert_eq!(ada.ask(&mut conn, "eventupload", &seen(8, json!({"signing_id": "platform:com.apple.ls"}))).status, 200);
+    let refused = event(&hub, "the refusal", |event| event["type"] == "action_failed");
+    assert!(refused["payload"]["error"].as_str().unwrap().contains("macOS"), "{refused}");
+    assert_eq!(ada.sync(&mut conn), 0);
+    let told = event(&hub, "the change", |event| event["type"] == "santa_rule_update");
+    assert_eq!(
+        (&told["payload"]["result"], &told["machine"]["serial_number"]),
+        (&json!("created"), &json!(ada.serial))
+    );
+    assert_eq!(told["cause"]["action"], "block");
+    // By hand it goes again.
+    let rule: Value = serde_json::from_str(hub.ok(&["act", "rules"]).trim()).unwrap();
+    assert_eq!(rule["machine"], json!(ada.serial));
+    hub.ok(&["act", "rules", "--remove", rule["id"].as_str().unwrap()]);
+    assert_eq!((ada.sync(&mut conn), ada.rules.len()), (1, 0));
+    let gone = event(&hub, "its end", |event| event["payload"]["result"] == "deleted");
+    assert_eq!((&gone["payload"]["why"], gone.get("cause")), (&json!("by hand"), None));
+    end(hub);
+}

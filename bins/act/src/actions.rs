@@ -18,8 +18,10 @@ pub mod email;
 pub mod exec;
 pub mod file;
 pub mod http;
+pub mod jamf;
 pub mod munki;
 pub mod osquery;
+pub mod santa;
 pub mod tag;
 pub mod twilio;
 // actions: end
@@ -31,8 +33,10 @@ pub const ALL: &[Kind] = &[
     exec::KIND,
     file::KIND,
     http::KIND,
+    jamf::KIND,
     munki::KIND,
     osquery::KIND,
+    santa::KIND,
     tag::KIND,
     twilio::KIND,
     // list: end
@@ -124,6 +128,11 @@ impl Reading<'_> {
 pub trait Spec: Send + Sync {
     /// Looks up its secrets and makes it ready. The error names a variable or a file, never a value.
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String>;
+
+    /// Whether a try that was cut off may be made again, where this is a matter of more than the kind.
+    fn repeatable(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// What an action is opened with.

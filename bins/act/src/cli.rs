@@ -13,7 +13,7 @@ use crate::actions::{Texts, texts_at, texts_through};
 use crate::incidents::{self, Hand};
 use crate::queue::Mode;
 use crate::stage::{Act, Options};
-use crate::{dead, orders, trial};
+use crate::{dead, orders, rules, trial};
 
 /// Command line of `act`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -56,6 +56,8 @@ pub enum Command {
     Drop(Ids),
     /// Send once, marked as a test
     Try(Try),
+    /// List the rules for Santa that actions made, or take some away
+    Rules(Rules),
     /// Hold an action or a probe back for a while: what comes meanwhile is dropped, and said to be
     Mute(Mute),
     /// Let an action go on that was muted, or that stopped at its `max`
@@ -104,6 +106,14 @@ pub struct Incidents {
     /// What is said of it
     #[arg(long, value_name = "TEXT", default_value = "", requires = "hand", hide_default_value = true)]
     pub comment: String,
+}
+
+/// Command line of `act rules`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Rules {
+    /// Take these away: ids, or their beginnings
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub remove: Vec<String>,
 }
 
 /// Command line of `act dead`.
@@ -220,6 +230,11 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
         Command::Dead(args) => print(&dead::list(&state, args.action.as_deref(), since(args.since.as_deref())?)?),
         Command::Retry(args) => order(&state, &registry, "retry", args),
         Command::Drop(args) => order(&state, &registry, "drop", args),
+        Command::Rules(args) if args.remove.is_empty() => print(&rules::list(&registry, Time::now())?),
+        Command::Rules(args) => match rules::remove(&registry, &args.remove, Time::now())? {
+            Ok(gone) => print(&gone),
+            Err(why) => Err(StageError { exit: Exit::No, text: why }),
+        },
         Command::Mute(args) => {
             named(config, &args.name)?;
             let time = parse_duration(&args.time).filter(|time| !time.is_zero() && *time <= MUTE_MAX);

@@ -96,8 +96,11 @@ impl Configured {
             }
             Err(finding) => return Err(vec![finding]),
         };
-        let common = Common::read(&mut settings, &kind, preset.as_ref().and_then(|preset| preset.rate.as_deref()));
+        let mut common = Common::read(&mut settings, &kind, preset.as_ref().and_then(|preset| preset.rate.as_deref()));
         let spec = (kind.read)(&mut settings, &Reading { config, texts, preset });
+        if let (false, Some(own)) = (settings.has("repeatable"), spec.as_ref().and_then(|spec| spec.repeatable())) {
+            common.repeatable = own;
+        }
         let findings = settings.finish();
         match spec {
             Some(spec) if findings.is_empty() => {

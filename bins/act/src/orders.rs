@@ -14,6 +14,8 @@ use registry::orders::Order;
 
 /// How often the registry is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// With every so many looks the rules go that hold no longer.
+const SWEEP_EVERY: u32 = 10;
 /// Orders older than this are not looked at any more.
 pub const ORDER_AGE_MS: i64 = 31 * 24 * 3_600_000;
 
@@ -49,7 +51,14 @@ impl Watch {
         });
         std::thread::Builder::new().name("orders".into()).spawn(move || {
             let mut look = Look { registry, db: None, version: None };
+            let mut looks = 0u32;
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                looks = looks.wrapping_add(1);
+                if looks.is_multiple_of(SWEEP_EVERY)
+                    && let Err(error) = crate::rules::sweep(&look.registry, now())
+                {
+                    tracing::warn!("rules that have come to their end: {error}");
+                }
                 match look.at_new(now()) {
                     Ok(told) if told.orders.is_empty() && told.forgotten.is_empty() => {}
                     Ok(told) => {

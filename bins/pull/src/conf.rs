@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pipe::StageError;
 use pipe::config::{Config, Finding, Secret, Settings};
-use reqwest::Url;
+use remote::address;
 
 /// How often all machines are asked for, if nothing else is said.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -161,21 +161,6 @@ fn units(config: &Config, table: &mut Settings) -> BTreeMap<String, String> {
     }
     table.absorb(named);
     units
-}
-
-/// Secrets go there: only over TLS, or not further than this machine.
-fn address(text: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|e| format!("is no URL: {e}"))?;
-    let here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("an address alone, such as https://jss.example.com".into());
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if here => {}
-        _ => return Err("must begin with https://".into()),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// Unknown keys of a Jamf server are the other reader's to tell: `receive` reads that table, too.

@@ -2,8 +2,6 @@
 //! server's webhook says that it has changed. It holds the credentials and listens to nobody.
 
 mod conf;
-mod http;
-mod jamf;
 mod lines;
 mod paged;
 mod sal;
@@ -14,8 +12,10 @@ mod watchman;
 mod worker;
 
 use pipe::cli::{Global, Process, StageArgs};
-use pipe::config::{Config, Finding, StageConf, StageKind, render};
+use pipe::config::{Config, Finding, Secret, StageConf, StageKind, render};
 use pipe::{Exit, StageError};
+use remote::http::{Http, TRIES};
+use remote::jamf::Jamf;
 
 use conf::Conf;
 
@@ -77,6 +77,12 @@ pub fn check_sources(config: &Config) -> Vec<Finding> {
 /// Which of their secrets cannot be looked up here; for `check`, on the machine that has them.
 pub fn check_secrets(config: &Config) -> Vec<Finding> {
     conf::check_secrets(config)
+}
+
+/// A Jamf server, with the secret looked up.
+fn jamf(conf: &Conf, id: &str, secret: &Secret) -> Result<Jamf, String> {
+    let http = Http::new(conf.ca.as_deref(), TRIES)?;
+    Ok(Jamf::new(http, &conf.url, id.to_owned(), secret.resolve()?))
 }
 
 fn wrong(findings: &[Finding]) -> StageError {

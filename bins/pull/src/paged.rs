@@ -6,9 +6,9 @@ use event::Machine;
 use serde_json::Value;
 
 use crate::conf::Conf;
-use crate::http::Trouble;
 use crate::sal::{Names, Sal};
 use crate::watchman::Watchman;
+use remote::http::Trouble;
 
 /// Pages of a list, at most: a server that never ends must not hold us for ever.
 pub const PAGES_MAX: usize = 5_000;

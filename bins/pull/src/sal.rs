@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::conf::Conf;
-use crate::http::{Http, Trouble};
 use crate::paged::{PAGES_MAX, Page, endless, number, odd};
+use remote::http::{Http, TRIES, Trouble};
 
 const MACHINES: &str = "/api/v2/machines/";
 
@@ -27,7 +27,7 @@ pub struct Names {
 impl Sal {
     /// With keys that were looked up.
     pub fn new(conf: &Conf, public: String, private: String) -> Result<Self, String> {
-        Ok(Self { http: Http::new(conf.ca.as_deref())?, url: conf.url.clone(), keys: (public, private) })
+        Ok(Self { http: Http::new(conf.ca.as_deref(), TRIES)?, url: conf.url.clone(), keys: (public, private) })
     }
 
     /// The names that a record only has numbers of.

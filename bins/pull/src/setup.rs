@@ -5,8 +5,8 @@ use pipe::{Exit, StageError};
 use serde_json::Value;
 
 use crate::conf::{Conf, Keys};
-use crate::http::Trouble;
-use crate::jamf::{Jamf, number_of};
+use remote::http::Trouble;
+use remote::jamf::{Jamf, number_of};
 
 /// What a server tells of, but for the members of smart groups: such a webhook is about one group.
 const EVENTS: [&str; 20] = [
@@ -43,7 +43,7 @@ pub fn setup(config: &Config, name: &str, remove: bool) -> Result<Exit, StageErr
         return Err(StageError::usage(format!("`{name}` is no Jamf server")));
     };
     let wrong = |why: String| StageError::usage(format!("source.{name}: {why}"));
-    let jamf = Jamf::new(&conf, id.clone(), secret.resolve().map_err(wrong)?).map_err(wrong)?;
+    let jamf = crate::jamf(&conf, id, secret).map_err(wrong)?;
     let hook = if remove { None } else { Some(Hook::read(config, name)?) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| StageError::state(e.to_string()))?;

@@ -10,9 +10,9 @@ use registry::db::{Schema, Tx};
 use serde_json::Value;
 
 use crate::conf::Conf;
-use crate::http::Trouble;
 use crate::state;
 use crate::worker::{Found, Order, Worker};
+use remote::http::Trouble;
 
 /// Machines that are written together.
 const TAKE_MAX: usize = 16;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::conf::Conf;
-use crate::http::{Http, Trouble};
 use crate::paged::{Page, odd};
+use remote::http::{Http, TRIES, Trouble};
 
 /// Computers on a page; a shorter one is the last.
 const PAGE: usize = 50;
@@ -19,7 +19,7 @@ pub struct Watchman {
 impl Watchman {
     /// With a key that was looked up.
     pub fn new(conf: &Conf, key: String) -> Result<Self, String> {
-        Ok(Self { http: Http::new(conf.ca.as_deref())?, url: conf.url.clone(), key })
+        Ok(Self { http: Http::new(conf.ca.as_deref(), TRIES)?, url: conf.url.clone(), key })
     }
 
     /// A page of computers, the first one if no place is given.

@@ -9,12 +9,12 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, ch
 use tokio::task::JoinSet;
 
 use crate::conf::{Conf, Keys};
-use crate::http::Trouble;
-use crate::jamf::{Jamf, Which};
 use crate::lines;
 use crate::paged::Paged;
 use crate::sal::Sal;
 use crate::watchman::Watchman;
+use remote::http::Trouble;
+use remote::jamf::{Jamf, Which};
 
 /// Lines that wait to be taken; each has up to 4 MiB.
 const WAITING_MAX: usize = 16;
@@ -102,7 +102,7 @@ impl Server {
     /// Looks secrets up. The error names a variable or a file, never a value.
     fn new(conf: &Conf) -> Result<Self, String> {
         Ok(match &conf.keys {
-            Keys::Jamf { id, secret } => Self::Jamf(Jamf::new(conf, id.clone(), secret.resolve()?)?),
+            Keys::Jamf { id, secret } => Self::Jamf(crate::jamf(conf, id, secret)?),
             Keys::Sal { public, private } => {
                 Self::Paged(Paged::Sal(Sal::new(conf, public.resolve()?, private.resolve()?)?))
             }
@@ -189,7 +189,7 @@ impl Asking {
     async fn one(&self, which: Which) -> Result<(), Trouble> {
         let id = match &which {
             Which::Id(id) => Some(*id),
-            Which::Serial(_) => None,
+            Which::Serial(_) | Which::Udid(_) => None,
         };
         let Server::Jamf(jamf) = &*self.server else { return Ok(()) };
         let found = match jamf.computer(&which).await {

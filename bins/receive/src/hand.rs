@@ -1,5 +1,5 @@
-//! What people say of machines, in `registry.db`: tags that they give them, and machines that are to be forgotten. Looked
-//! at with each request, so that the next answer an agent gets is another.
+//! What people and actions say of machines, in `registry.db`: tags that they give them, machines that are to be forgotten,
+//! and rules for Santa. Looked at with each request, so that the next answer an agent gets is another.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,14 @@ use registry::db::{Db, DbError};
 use registry::tags::{self, Tags};
 
 use crate::known::Known;
+use crate::made::Made;
 
-/// Tags by hand as they are now.
+/// Tags by hand, and rules by actions, as they are now.
 pub struct ByHand {
     file: PathBuf,
     open: Mutex<Option<Open>>,
     tags: RwLock<Arc<Tags>>,
+    rules: RwLock<Arc<Made>>,
 }
 
 /// The file, which others write, and which may be put back from a backup.
@@ -29,7 +31,7 @@ struct Open {
 impl ByHand {
     /// Of this file, which may not be there yet.
     pub fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default() }
+        Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default(), rules: RwLock::default() }
     }
 
     /// Looks whether something was changed, and if so does what it asks for. The keys of the machines that an order was
@@ -48,12 +50,18 @@ impl ByHand {
         if open.version == Some(version) {
             return Ok(Vec::new());
         }
-        let told = Arc::new(tags::all(&open.db)?);
+        let (told, rules) = (Arc::new(tags::all(&open.db)?), Arc::new(Made::read(&open.db)?));
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         known.forget_those(&tags::others(&before, &told));
         let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
         open.version = Some(version);
         Ok(moved)
+    }
+
+    /// The rules that actions made.
+    pub fn rules(&self) -> Arc<Made> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The tags of the machine of this key.

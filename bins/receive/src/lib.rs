@@ -14,6 +14,7 @@ mod hand;
 mod heard;
 mod hub;
 mod known;
+mod made;
 mod meters;
 mod proxies;
 mod queries;

@@ -17,6 +17,7 @@ use common::santad::Santad;
 use common::{Conn, Hub, body, wait};
 use event::Time;
 use registry::db::{Db, Tx};
+use registry::made_rules::{self, MadeRule};
 use registry::{changes, tags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -342,6 +343,56 @@ fn a_tag_by_hand_chooses_the_rules_of_the_next_sync() {
     by_hand(&hub, |tx| assert!(tags::remove(tx, &ada.serial, "vip", machine(&ada.serial), Time::now()).unwrap()));
     assert_eq!(ada.sync(conn), 3);
     assert!(ada.rules.is_empty());
+}
+
+#[test]
+fn a_rule_of_an_action_is_in_the_next_sync_of_its_machine_and_of_no_other() {
+    let mut hub = Hub::new("", &Changing::text("aBc"));
+    let (_, secret) = hub.enrolment("berlin", "santa", None, None);
+    let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
+    let conn = &mut hub.connect();
+    assert_eq!((ada.sync(conn), bob.sync(conn), ada.sync(conn)), (3, 3, 0));
+    let made = |n: u32, incident: &str, until: Option<i64>| MadeRule {
+        machine: ada.serial.clone(),
+        scope: String::new(),
+        target: format!("BINARY {}", hex(n)),
+        rule: json!({"rule_type": "BINARY", "identifier": hex(n), "policy": "BLOCKLIST"}).to_string(),
+        action: "block".into(),
+        probe: "p".into(),
+        incident: incident.into(),
+        event: "e".into(),
+        at: 1,
+        until,
+    };
+    let soon = Time::now().ms() + 3_000;
+    let (kept, own, ends) = (made(77, "", None), made(11, "i1", None), made(78, "", Some(soon)));
+    let by_action = |hub: &Hub, change: &dyn Fn(&mut Tx<'_>)| {
+        let mut db = Db::open(&hub.path("data/registry.db"), &[made_rules::SCHEMA, changes::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        change(&mut tx);
+        tx.commit().unwrap();
+    };
+    by_action(&hub, &|tx| {
+        for rule in [&kept, &own, &ends] {
+            made_rules::make(tx, rule, Some(&machine("ZTST00000001")), Time::now()).unwrap();
+        }
+    });
+    assert_eq!((ada.sync(conn), bob.sync(conn)), (3, 0));
+    let of = |santad: &Santad, n: u32| santad.rules.get(&("BINARY".to_owned(), hex(n))).cloned();
+    assert_eq!(of(&ada, 77).as_deref(), Some("BLOCKLIST"));
+    assert_eq!(of(&ada, 11).as_deref(), Some("BLOCKLIST"), "it comes before that of a file");
+    assert!(bob.rules == rules("aBc").1 && ada.sync(conn) == 0);
+    // A hub that starts again knows it, too, and the clock takes what was for a time.
+    hub.kill();
+    hub.start();
+    let conn = &mut hub.connect();
+    let wait = u64::try_from(soon - Time::now().ms()).unwrap_or(0);
+    std::thread::sleep(std::time::Duration::from_millis(wait + 5));
+    assert_eq!((ada.sync(conn), of(&ada, 78), of(&ada, 77).as_deref()), (1, None, Some("BLOCKLIST")));
+    by_action(&hub, &|tx| assert_eq!(made_rules::close(tx, "block", "i1", Time::now()).unwrap(), 1));
+    by_action(&hub, &|tx| assert_eq!(made_rules::remove(tx, &kept.id(), Time::now()).unwrap(), 1));
+    assert_eq!((ada.sync(conn), bob.sync(conn)), (2, 0));
+    assert_eq!(ada.rules, rules("aBc").1, "what the file says holds again");
 }
 
 #[test]

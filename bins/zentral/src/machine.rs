@@ -11,7 +11,7 @@ use pipe::cli::{Global, complain};
 use pipe::config::{Config, Place, StageKind, is_name};
 use pipe::{Exit, StageError};
 use registry::db::{Db, DbError, Tx};
-use registry::{changes, enrolments, tags};
+use registry::{changes, enrolments, made_rules, tags};
 use serde_json::{Map, Value, json};
 
 use known::Known;
@@ -222,6 +222,7 @@ fn forget(config: &Config, key: &str) -> Result<Exit, StageError> {
     let machine = Machine { tags: Vec::new(), ..known.block(&key) };
     change(config, |tx, now| {
         tags::forget(tx, &key)?;
+        made_rules::forget(tx, &key)?;
         changes::say(tx, changes::FORGOTTEN, machine, &json!({"key": key}), now)
     })?;
     let mut normalize = config.stages.iter().filter(|stage| stage.runs(StageKind::Normalize));
@@ -241,7 +242,7 @@ fn change(config: &Config, what: impl FnOnce(&mut Tx<'_>, Time) -> Result<(), Db
     let fail = |e: DbError| StageError::state(format!("registry.db: {e}"));
     registry::folder::make_private(&config.data)
         .map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
-    let schemas = [enrolments::SCHEMA, tags::SCHEMA, changes::SCHEMA];
+    let schemas = [enrolments::SCHEMA, tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA];
     let mut db = Db::open(&config.data.join("registry.db"), &schemas).map_err(fail)?;
     let mut tx = db.begin().map_err(fail)?;
     what(&mut tx, Time::now()).map_err(fail)?;

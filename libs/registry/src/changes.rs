@@ -30,6 +30,9 @@ pub const APPROVED: &str = "enrolment_approved";
 /// The type of the event by which a machine gets a tag or loses it.
 pub const TAGGED: &str = "machine_tag";
 
+/// The type of the event by which a rule of Santa's comes or goes that no file holds.
+pub const RULE_CHANGED: &str = "santa_rule_update";
+
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
     say_for(tx, type_, machine, payload, now, None)
@@ -44,9 +47,21 @@ pub fn say_for(
     now: Time,
     cause: Option<Cause>,
 ) -> Result<(), DbError> {
+    say_of(tx, type_, Some(machine), payload, now, cause)
+}
+
+/// The same, of something that is about one machine or about many.
+pub fn say_of(
+    tx: &mut Tx<'_>,
+    type_: &str,
+    machine: Option<Machine>,
+    payload: &Value,
+    now: Time,
+    cause: Option<Cause>,
+) -> Result<(), DbError> {
     let rows = tx.query("SELECT COALESCE(MAX(n), 0) + 1 FROM changes", &[])?;
     let n = rows.first().map_or(1, |row| row.int(0));
-    let key = machine.key().unwrap_or_default().to_owned();
+    let key = machine.as_ref().and_then(Machine::key).unwrap_or_default().to_owned();
     let payload = to_raw_value(payload).map_err(|e| DbError::Other(e.to_string()))?;
     let event = Event {
         v: VERSION,
@@ -56,7 +71,7 @@ pub fn say_for(
         received: now,
         source: "zentral".to_owned(),
         tags: vec!["inventory".to_owned()],
-        machine: Some(machine),
+        machine,
         request: None,
         objects: Vec::new(),
         cause,

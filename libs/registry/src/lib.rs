@@ -13,6 +13,7 @@ pub mod forgotten;
 pub mod inventory;
 pub mod live;
 pub mod machines;
+pub mod made_rules;
 pub mod munki;
 pub mod orders;
 pub mod pending;

@@ -61,7 +61,7 @@ pub enum Trouble {
     Lost,
     /// The service does as it is asked, and does not answer.
     Mute,
-    /// All is well, for once.
+    /// All is well; for the requests before one in trouble.
     Pass,
 }
 
@@ -176,7 +176,8 @@ impl Fake {
         let (method, target, headers) = head(&mut stream)?;
         let trouble = {
             let mut state = self.state();
-            (!state.troubles.is_empty()).then(|| state.troubles.remove(0))
+            let next = (!state.troubles.is_empty()).then(|| state.troubles.remove(0));
+            next.filter(|trouble| !matches!(trouble, Trouble::Pass))
         };
         let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0usize).min(BODY_MAX);
         // What is left unread makes the kernel break the connection instead of closing it.

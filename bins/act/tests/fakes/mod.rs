@@ -16,6 +16,7 @@ pub mod freshdesk;
 pub mod github;
 pub mod google_chat;
 pub mod http;
+pub mod jamf;
 pub mod jira;
 pub mod mail;
 pub mod ntfy;

@@ -1,7 +1,7 @@
 //! A Jamf server that is as strict as the real one: it checks tokens, content types and how much it is asked at a time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, missing_docs, reason = "tests may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -41,7 +41,27 @@ pub struct Seen {
     pub most_at_a_time: usize,
     pub busy: usize,
     pub webhooks: BTreeMap<u64, String>,
+    /// Numbers of computers by group; [`STATIC`] is one that takes them, [`SMART`] decides itself.
+    pub groups: BTreeMap<u64, BTreeSet<u64>>,
+    /// What extension attributes say, by computer and attribute; [`ATTRIBUTE`] is there.
+    pub values: BTreeMap<(u64, u64), String>,
+    /// What was sent by MDM.
+    pub commands: Vec<Value>,
 }
+
+pub const STATIC: (u64, &str) = (3, "Quarantine & Co");
+pub const SMART: (u64, &str) = (5, "All Managed Clients");
+pub const ATTRIBUTE: (u64, &str) = (4, "Hub state");
+/// What may be sent; the PIN goes with the last two.
+const COMMANDS: [&str; 7] = [
+    "RESTART_DEVICE",
+    "SHUT_DOWN_DEVICE",
+    "LOG_OUT_USER",
+    "ENABLE_REMOTE_DESKTOP",
+    "DISABLE_REMOTE_DESKTOP",
+    "DEVICE_LOCK",
+    "ERASE_DEVICE",
+];
 
 impl Seen {
     pub fn count(&self, what: &str) -> usize {
@@ -74,7 +94,7 @@ impl Jamf {
 }
 
 /// The record of the SDK's tests for odd numbers, that of Zentral's for even ones.
-fn computer(id: u64) -> Value {
+pub fn computer(id: u64) -> Value {
     let files = ["zentral/jamf_computer_response.json", "jamf-sdk/computer_json.json"];
     // It is used by tests of the root package too.
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("tests/data/jamf"));
@@ -134,9 +154,119 @@ fn speak(stream: TcpStream, manner: &Manner, seen: &Mutex<Seen>, computers: &Mut
     }
 }
 
-type Answer = (u16, String, Value);
+pub type Answer = (u16, String, Value);
 
-fn answer(
+/// What the MDM calls a computer.
+pub fn management(id: u64) -> String {
+    format!("aaaaaaaa-3f1e-4b3a-a5b3-{id:012x}")
+}
+
+/// What stands between the two, as text; none: it is another XML.
+fn within<'a>(xml: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let text = xml.strip_prefix(before)?.strip_suffix(after)?;
+    (!text.contains('<')).then_some(text)
+}
+
+fn unescaped(text: &str) -> String {
+    let pairs = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
+        bytes.push(if byte == b'%' { digit() << 4 | digit() } else { byte });
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The Classic API changes by XML: 415 for anything else, 404 for what is not there, 409 for what cannot be.
+fn written(path: &str, kind: &str, body: &[u8], seen: &Mutex<Seen>, known: &dyn Fn(u64) -> bool) -> Answer {
+    let plain = |status: u16| (status, String::new(), json!({}));
+    let (Ok(xml), true) = (std::str::from_utf8(body), matches!(kind, "text/xml" | "application/xml")) else {
+        return plain(415);
+    };
+    let mut seen = seen.lock().unwrap();
+    if let Some(id) = path.strip_prefix("/JSSResource/computergroups/id/") {
+        let Ok(group) = id.parse::<u64>() else { return plain(400) };
+        if group == SMART.0 {
+            return plain(409);
+        }
+        if group != STATIC.0 {
+            return plain(404);
+        }
+        for (word, into) in [("computer_additions", true), ("computer_deletions", false)] {
+            let (before, after) = (
+                format!("<computer_group><{word}><computer><id>"),
+                format!("</id></computer></{word}></computer_group>"),
+            );
+            let Some(id) = within(xml, &before, &after) else { continue };
+            let Some(id) = id.parse().ok().filter(|id| known(*id)) else { return plain(409) };
+            let members = seen.groups.entry(group).or_default();
+            let _ = if into { members.insert(id) } else { members.remove(&id) };
+            return plain(201);
+        }
+        return plain(400);
+    }
+    let computer = path.strip_prefix("/JSSResource/computers/id/").and_then(|id| id.parse::<u64>().ok());
+    let Some(computer) = computer.filter(|id| known(*id)) else { return plain(404) };
+    let before = "<computer><extension_attributes><extension_attribute><id>";
+    let after = "</value></extension_attribute></extension_attributes></computer>";
+    let inner = xml.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    let Some((id, value)) = inner.and_then(|rest| rest.split_once("</id><value>")) else { return plain(400) };
+    let bad = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    if value.contains('<') || value.contains(bad) {
+        return plain(400);
+    }
+    if id.parse() != Ok(ATTRIBUTE.0) {
+        return plain(409);
+    }
+    seen.values.insert((computer, ATTRIBUTE.0), unescaped(value));
+    plain(201)
+}
+
+/// The Pro API takes commands as JSON, for computers as the MDM knows them.
+fn commanded(path: &str, kind: &str, body: &[u8], seen: &Mutex<Seen>, known: &dyn Fn(u64) -> bool) -> Answer {
+    let odd = |status: u16, field: &str| {
+        let errors = json!([{"code": "INVALID_FIELD", "description": "invalid", "id": "0", "field": field}]);
+        (status, String::new(), json!({"httpStatus": status, "errors": errors}))
+    };
+    if kind != "application/json" {
+        return odd(415, "content-type");
+    }
+    let Ok(said) = serde_json::from_slice::<Value>(body) else { return odd(400, "body") };
+    let is_known = |id: &Value| (1..=300).any(|n| known(n) && *id == management(n));
+    let mut seen = seen.lock().unwrap();
+    if path == "/api/v2/mdm/blank-push" {
+        let Some(ids) = said["clientManagementIds"].as_array().filter(|ids| !ids.is_empty()) else {
+            return odd(400, "clientManagementIds");
+        };
+        let failed: Vec<&Value> = ids.iter().filter(|id| !is_known(id)).collect();
+        let answer = json!({ "errorUuids": failed });
+        seen.commands.push(said.clone());
+        return (200, String::new(), answer);
+    }
+    let client = &said["clientData"][0]["managementId"];
+    let command = said["commandData"]["commandType"].as_str().unwrap_or_default();
+    let pin = said["commandData"]["pin"].as_str();
+    if !is_known(client) {
+        return odd(400, "clientData");
+    }
+    if !COMMANDS.contains(&command) {
+        return odd(400, "commandType");
+    }
+    let six = pin.is_some_and(|pin| pin.len() == 6 && pin.bytes().all(|b| b.is_ascii_digit()));
+    if (command == "DEVICE_LOCK" || pin.is_some()) && !six {
+        return odd(400, "pin");
+    }
+    seen.commands.push(said.clone());
+    let id = seen.commands.len();
+    (201, String::new(), json!([{"id": id.to_string(), "href": format!("/api/v2/mdm/commands/{id}")}]))
+}
+
+pub fn answer(
     request: &str,
     headers: &BTreeMap<String, String>,
     body: &[u8],
@@ -147,7 +277,7 @@ fn answer(
     let plain = |status: u16, value: Value| (status, String::new(), value);
     let header = |name: &str| headers.get(name).map_or("", String::as_str);
     let tokens = if manner.old { "POST /api/oauth/token" } else { "POST /api/v1/oauth/token" };
-    if request.starts_with("POST /api/") {
+    if request.starts_with("POST /api/") && request.contains("/token") {
         return match request {
             _ if request != tokens => plain(404, json!({})),
             _ if header("content-type") != "application/x-www-form-urlencoded" => plain(415, json!({})),
@@ -182,6 +312,13 @@ fn answer(
         webhooks.insert(id, text);
         return plain(201, json!({}));
     }
+    let known = |id: u64| computers.lock().unwrap().contains_key(&id);
+    if let Some(path) = request.strip_prefix("PUT ") {
+        return written(path, header("content-type"), body, seen, &known);
+    }
+    if let Some(path) = request.strip_prefix("POST ").filter(|path| path.starts_with("/api/v2/mdm/") && !manner.old) {
+        return commanded(path, header("content-type"), body, seen, &known);
+    }
     if header("accept") != "application/json" {
         return plain(406, json!("the Classic API speaks XML to whoever does not ask for JSON"));
     }
@@ -190,7 +327,12 @@ fn answer(
     }
     let computers = computers.lock().unwrap();
     let path = request.strip_prefix("GET ").unwrap_or_default();
+    let (path, subset) = match path.strip_suffix("/subset/General") {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
     let found = |computer: Option<&Value>| match computer {
+        Some(computer) if subset => plain(200, json!({"computer": {"general": computer["general"]}})),
         Some(computer) => plain(200, json!({"computer": computer})),
         None => plain(404, json!({})),
     };
@@ -199,6 +341,26 @@ fn answer(
     }
     if let Some(serial) = path.strip_prefix("/JSSResource/computers/serialnumber/") {
         return found(computers.values().find(|c| c["general"]["serial_number"] == serial));
+    }
+    if let Some(udid) = path.strip_prefix("/JSSResource/computers/udid/") {
+        return found(computers.values().find(|c| c["general"]["udid"] == udid));
+    }
+    if path == "/JSSResource/computergroups" {
+        let one = |(id, name): (u64, &str), smart: bool| json!({"id": id, "name": name, "is_smart": smart});
+        return plain(200, json!({"computer_groups": [one(SMART, true), one(STATIC, false)]}));
+    }
+    if let Some(name) = path.strip_prefix("/JSSResource/computerextensionattributes/name/") {
+        let about = json!({"id": ATTRIBUTE.0, "name": ATTRIBUTE.1, "data_type": "String"});
+        return match decoded(name) == ATTRIBUTE.1 {
+            true => plain(200, json!({ "computer_extension_attribute": about })),
+            false => plain(404, json!({})),
+        };
+    }
+    if let Some(id) = path.strip_prefix("/api/v2/computers-inventory-detail/").filter(|_| !manner.old) {
+        return match id.parse().ok().filter(|id| computers.contains_key(id)) {
+            Some(id) => plain(200, json!({"id": id.to_string(), "general": {"managementId": management(id)}})),
+            None => plain(404, json!({})),
+        };
     }
     if path == "/JSSResource/webhooks" {
         let name = |xml: &String| xml.split_once("<name>").unwrap().1.split_once("</name>").unwrap().0.to_owned();
@@ -209,6 +371,30 @@ fn answer(
     if path == "/JSSResource/computers" {
         let all: Vec<Value> = computers.keys().map(|id| json!({"id": id, "name": "x"})).collect();
         return plain(200, json!({"computers": all}));
+    }
+    if let Some(query) =
+        path.strip_prefix("/api/v2/computers-inventory?").filter(|q| q.contains("filter=") && !manner.old)
+    {
+        let said: BTreeMap<&str, String> =
+            query.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(k, v)| (k, decoded(v))).collect();
+        // RSQL: another than this is refused, as a text that is not closed.
+        let Some((field, rest)) = said["filter"].split_once("==\"") else { return plain(400, json!({})) };
+        let Some(id) = rest.strip_suffix('"').filter(|id| !id.contains('"')) else { return plain(400, json!({})) };
+        let is_it = |c: &&Value| match field {
+            "hardware.serialNumber" => c["general"]["serial_number"] == id,
+            _ => c["general"]["udid"] == id,
+        };
+        // Only the sections that were asked for.
+        let hardware = |c: &Value| match said.get("section").map(String::as_str) {
+            Some("HARDWARE") => json!({"serialNumber": c["general"]["serial_number"]}),
+            _ => Value::Null,
+        };
+        let found: Vec<Value> = computers
+            .values()
+            .filter(is_it)
+            .map(|c| json!({"id": c["general"]["id"].to_string(), "udid": c["general"]["udid"], "hardware": hardware(c)}))
+            .collect();
+        return plain(200, json!({"totalCount": found.len(), "results": found}));
     }
     match path.strip_prefix("/api/v2/computers-inventory?page=") {
         Some(rest) if !manner.old => {

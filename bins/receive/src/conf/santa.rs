@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use pipe::config::{Config, Finding, Scope, Settings as Table, nearest};
 use registry::pending::Reenrol;
-use sources::santa::{ClientMode, NAME, Policy, Rule, RuleType, Settings, identifier_flaw};
+use sources::santa::{ClientMode, NAME, Policy, Rule, RuleType, Settings, TEXT_MAX};
 
 /// Rules of all tables together.
 const RULES_MAX: usize = 100_000;
 /// Events in one upload, and rules in one page.
 const BATCH_MAX: i64 = 1000;
-/// Bytes of a pattern, a program or a text.
-const TEXT_MAX: usize = 16 << 10;
 /// The least time between two syncs that Santa takes.
 const SYNC_MIN: Duration = Duration::from_secs(60);
 /// The longest time that may be set.
@@ -220,26 +218,14 @@ fn rule(table: &mut Table) -> Option<Rule> {
     let identifier = table.required_str("id");
     let (custom_msg, custom_url) = (text(table, "custom_msg"), text(table, "custom_url"));
     let cel_expr = text(table, "cel_expr");
-    let (rule_type, policy, mut identifier) = (rule_type?, policy?, identifier?);
+    let (rule_type, policy, identifier) = (rule_type?, policy?, identifier?);
     let rule_type = RuleType::ALL.iter().find(|(word, _)| *word == rule_type)?.1;
     let policy = Policy::ALL.iter().find(|(word, _)| *word == policy)?.1;
-    if let Some(wanted) = identifier_flaw(rule_type, &identifier) {
-        table.fail("id", format!("`{identifier}` is no {} identifier: {wanted}", rule_type.word()));
+    let rule = Rule { rule_type, identifier, policy, custom_msg, custom_url, cel_expr };
+    for (key, why) in rule.flaws() {
+        table.fail(if key == "identifier" { "id" } else { key }, why);
     }
-    if matches!(rule_type, RuleType::Binary | RuleType::Certificate | RuleType::CdHash) {
-        identifier.make_ascii_lowercase();
-    }
-    for (key, said) in [("custom_msg", &custom_msg), ("custom_url", &custom_url)] {
-        if said.is_some() && !matches!(policy, Policy::Blocklist | Policy::Cel) {
-            table.fail(key, "is shown where something is blocked: the policy is neither BLOCKLIST nor CEL");
-        }
-    }
-    match (policy == Policy::Cel, cel_expr.is_some()) {
-        (true, false) => table.fail("policy", "a rule with the policy CEL needs the key `cel_expr`"),
-        (false, true) => table.fail("cel_expr", "belongs to the policy CEL"),
-        _ => {}
-    }
-    Some(Rule { rule_type, identifier, policy, custom_msg, custom_url, cel_expr })
+    Some(rule.plain())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use registry::db::{DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
 use registry::{pending, santa as state};
 use sha2::{Digest as _, Sha256};
-use sources::santa::{self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Ruleset, Session, Settings, Version};
+use sources::santa::{
+    self, Bundle, Client, Denied, Kind, Ledger, Member, Order, Rule, Ruleset, Session, Settings, Version,
+};
 use sources::{MachineFacts, Unavailable};
 
 use super::{Desk, claim};
@@ -19,6 +21,8 @@ use crate::conf::santa::{Rules, Santa};
 const MACHINES_MAX: usize = 100_000;
 /// Sets of rules remembered; there is one for each group of machines, and a few on the way from one to the next.
 const RULESETS_MAX: usize = 1024;
+/// Rules in all of these sets: machines for which actions made rules have sets of their own, each with all the rules.
+const RULES_KEPT: usize = 2_000_000;
 
 /// What was looked up of late, so that a sync that changes nothing touches no database.
 #[derive(Default)]
@@ -81,8 +85,8 @@ pub struct Served {
     made: Mutex<HashMap<Group, Arc<Ruleset>>>,
 }
 
-/// Which tables are for it, and how many steps its version has made.
-type Group = (Vec<bool>, usize);
+/// Which tables are for it, how many steps its version has made, and the digest of what actions made for it.
+type Group = (Vec<bool>, usize, Option<[u8; 32]>);
 
 impl Served {
     /// Of what the configuration says.
@@ -90,22 +94,36 @@ impl Served {
         Self { rules: conf.rules.clone(), made: Mutex::default() }
     }
 
-    fn set(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
+    /// The set for this machine; `own` is what actions made for it, and comes before what a file says of the same.
+    fn set(&self, machine: &Machine, version: Version, own: Vec<Rule>) -> Arc<Ruleset> {
+        let own = own.into_iter().filter(|rule| rule.is_known_to(version)).collect::<Vec<_>>();
+        let own = (!own.is_empty()).then(|| Ruleset::new(own));
         let within: Vec<bool> = self.rules.iter().map(|table| table.scope.holds(machine)).collect();
         let steps = [Version::TEAM, Version::SIGNING, Version::CDHASH, Version::CEL];
-        let group = (within, steps.iter().filter(|step| version >= **step).count());
+        let steps = steps.iter().filter(|step| version >= **step).count();
+        let group = (within, steps, own.as_ref().map(Ruleset::hash));
         let mut made = lock(&self.made);
         if let Some(set) = made.get(&group) {
             return set.clone();
         }
-        let tables = self.rules.iter().zip(&group.0).filter(|(_, within)| **within);
-        let rules = tables.flat_map(|(table, _)| &table.rules).filter(|rule| rule.is_known_to(version));
-        let set = Arc::new(Ruleset::new(rules.cloned().collect()));
-        if made.len() >= RULESETS_MAX {
-            made.clear();
+        if own.is_some() {
+            // It is for few: meanwhile the others go on. What is for many is made once, and all of them wait for it.
+            drop(made);
+            let set = self.make(&group.0, version, own.as_ref());
+            made = lock(&self.made);
+            make_room(&mut made);
+            return made.entry(group).or_insert(set).clone();
         }
+        let set = self.make(&group.0, version, None);
+        make_room(&mut made);
         made.insert(group, set.clone());
         set
+    }
+
+    fn make(&self, within: &[bool], version: Version, own: Option<&Ruleset>) -> Arc<Ruleset> {
+        let tables = self.rules.iter().zip(within).filter(|(_, within)| **within);
+        let rules = tables.flat_map(|(table, _)| &table.rules).filter(|rule| rule.is_known_to(version));
+        Arc::new(Ruleset::new(rules.chain(own.into_iter().flat_map(Ruleset::rules)).cloned().collect()))
     }
 }
 
@@ -136,8 +154,11 @@ impl santa::Desk for Desk {
     }
 
     fn rules(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
+        let made = self.hub.by_hand.rules();
         let asked = self.live.rules.rules.iter().any(|table| table.scope.asks_for_groups());
-        self.live.rules.set(&self.whole(machine, asked), version)
+        let whole = self.whole(machine, asked || made.asks_for_groups());
+        let own = made.of(&whole, Time::now().ms());
+        self.live.rules.set(&whole, version, own)
     }
 
     fn kept(&self, hash: &[u8; 32]) -> Result<Arc<Ruleset>, Unavailable> {
@@ -310,9 +331,7 @@ impl Desk {
 
     fn remember(&self, rules: Arc<Ruleset>) -> Arc<Ruleset> {
         let mut rulesets = lock(&self.hub.santa.rulesets);
-        if rulesets.len() >= RULESETS_MAX {
-            rulesets.clear();
-        }
+        make_room(&mut rulesets);
         rulesets.entry(rules.hash()).or_insert(rules).clone()
     }
 
@@ -362,6 +381,14 @@ fn read(ledger: state::Ledger) -> Ledger {
     });
     let ordered = ledger.ordered.map(|(name, number)| Order { kind: kind(&name), number });
     Ledger { session, confirmed: ledger.confirmed, ordered }
+}
+
+/// For one more set.
+fn make_room<K>(sets: &mut HashMap<K, Arc<Ruleset>>) {
+    let rules: usize = sets.values().map(|set| set.rules().len()).sum();
+    if sets.len() >= RULESETS_MAX || rules >= RULES_KEPT {
+        sets.clear();
+    }
 }
 
 /// A panic elsewhere leaves nothing half done behind these locks.

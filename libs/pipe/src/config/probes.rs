@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Files, Settings};
@@ -69,7 +70,8 @@ const WINDOW_COUNT_MAX: i64 = 10_000;
 const CONDITION_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 /// The machines that something is about. Empty lists say nothing; between lists all must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scope {
     /// Any of these platforms.
     pub platforms: Vec<String>,

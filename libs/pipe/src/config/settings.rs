@@ -155,7 +155,7 @@ impl Settings {
     }
 
     /// The string that a key has, if it has one; does not count as reading it.
-    pub(crate) fn peek(&self, key: &str) -> Option<&str> {
+    pub fn peek(&self, key: &str) -> Option<&str> {
         self.entries.iter().find(|e| e.key == key).and_then(|e| match &e.value.item {
             Item::Text(text) => Some(text.as_str()),
             _ => None,

@@ -26,7 +26,7 @@ use event::{Event, Machine, Raw, Time};
 use serde_json::Value;
 
 pub use desk::{Bundle, Client, Denied, Desk, Enrolled, Ledger, Member, Order, Session};
-pub use rules::{Policy, Rule, RuleType, Ruleset, Version, identifier_flaw};
+pub use rules::{Policy, Rule, RuleType, Ruleset, TEXT_MAX, Version, identifier_flaw};
 pub use settings::{ClientMode, NEVER, Settings};
 pub use sync::Kind;
 

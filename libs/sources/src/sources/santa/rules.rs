@@ -109,6 +109,22 @@ impl Policy {
     }
 }
 
+/// Bytes of a program or a text of a rule.
+pub const TEXT_MAX: usize = 16 << 10;
+
+/// Bytes of an identifier that comes from elsewhere than a file.
+const IDENTIFIER_MAX: usize = 1024;
+
+/// The keys of a rule, each with the names by which it is said.
+const KEYS: [(&str, &[&str]); 6] = [
+    ("rule_type", &["rule_type", "type"]),
+    ("identifier", &["identifier", "id", "sha256"]),
+    ("policy", &["policy"]),
+    ("custom_msg", &["custom_msg"]),
+    ("custom_url", &["custom_url"]),
+    ("cel_expr", &["cel_expr"]),
+];
+
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
@@ -146,6 +162,90 @@ impl Rule {
             custom_url: None,
             cel_expr: None,
         }
+    }
+
+    /// A rule that somebody wrote as JSON, by the names of today or of before: `rule_type` or `type`, `identifier`, `id` or
+    /// `sha256`, `BLOCKLIST` or `BLACKLIST`. The error is a fragment that names the key.
+    pub fn read(json: &Value) -> Result<Self, String> {
+        let object = json.as_object().ok_or("it is no object")?;
+        if let Some(odd) = object.keys().find(|key| !KEYS.iter().flat_map(|(_, names)| *names).any(|name| name == key))
+        {
+            let own: Vec<&str> = KEYS.iter().map(|(own, _)| *own).collect();
+            return Err(format!("`{odd}`: a rule has no such key (it has {})", own.join(", ")));
+        }
+        let text = |own: &str| -> Result<Option<String>, String> {
+            let names = KEYS.iter().find(|(key, _)| *key == own).map_or(&[][..], |(_, names)| names);
+            let mut said = names.iter().filter_map(|name| object.get(*name)).filter(|value| !value.is_null());
+            match (said.next(), said.next()) {
+                (None, _) => Ok(None),
+                (Some(_), Some(_)) => Err(format!("`{own}`: it is said twice")),
+                (Some(Value::String(text)), None) => Ok(Some(text.clone())),
+                (Some(_), None) => Err(format!("`{own}`: it is no text")),
+            }
+        };
+        let needed = |own: &str| text(own)?.ok_or_else(|| format!("`{own}`: it is missing"));
+        let rule_type = needed("rule_type")?;
+        let Some((_, rule_type)) = RuleType::ALL.into_iter().find(|(word, _)| *word == rule_type) else {
+            let all = RuleType::ALL.map(|(word, _)| word).join(", ");
+            return Err(format!("`rule_type`: it is none of {all}"));
+        };
+        let policy = needed("policy")?;
+        let known =
+            Policy::ALL.into_iter().find(|(word, own)| *word == policy || own.word(Version::default()) == policy);
+        let Some((_, policy)) = known else {
+            return Err(format!("`policy`: it is none of {}", Policy::ALL.map(|(word, _)| word).join(", ")));
+        };
+        let (identifier, custom_msg) = (needed("identifier")?, text("custom_msg")?);
+        let (custom_url, cel_expr) = (text("custom_url")?, text("cel_expr")?);
+        if identifier.len() > IDENTIFIER_MAX {
+            return Err(format!("`identifier`: it is longer than {IDENTIFIER_MAX} bytes"));
+        }
+        let rule = Self { rule_type, identifier, policy, custom_msg, custom_url, cel_expr };
+        for (key, said) in
+            [("custom_msg", &rule.custom_msg), ("custom_url", &rule.custom_url), ("cel_expr", &rule.cel_expr)]
+        {
+            if said.as_ref().is_some_and(|said| said.len() > TEXT_MAX || said.contains('\0')) {
+                return Err(format!("`{key}`: it is no text of at most {} KiB without NUL", TEXT_MAX >> 10));
+            }
+        }
+        match rule.flaws().into_iter().next() {
+            Some((key, why)) => Err(format!("`{key}`: {why}")),
+            None => Ok(rule.plain()),
+        }
+    }
+
+    /// What is wrong with it, by key.
+    pub fn flaws(&self) -> Vec<(&'static str, String)> {
+        let mut flaws = Vec::new();
+        if let Some(wanted) = identifier_flaw(self.rule_type, &self.identifier) {
+            let (identifier, kind) = (&self.identifier, self.rule_type.word());
+            flaws.push(("identifier", format!("`{identifier}` is no {kind} identifier: {wanted}")));
+        }
+        for (key, said) in [("custom_msg", &self.custom_msg), ("custom_url", &self.custom_url)] {
+            if said.is_some() && !matches!(self.policy, Policy::Blocklist | Policy::Cel) {
+                let why = "is shown where something is blocked: the policy is neither BLOCKLIST nor CEL";
+                flaws.push((key, why.to_owned()));
+            }
+        }
+        match (self.policy == Policy::Cel, self.cel_expr.is_some()) {
+            (true, false) => flaws.push(("policy", "a rule with the policy CEL needs the key `cel_expr`".to_owned())),
+            (false, true) => flaws.push(("cel_expr", "belongs to the policy CEL".to_owned())),
+            _ => {}
+        }
+        flaws
+    }
+
+    /// With its identifier as agents compare it: hashes are in small letters.
+    pub fn plain(mut self) -> Self {
+        if matches!(self.rule_type, RuleType::Binary | RuleType::Certificate | RuleType::CdHash) {
+            self.identifier.make_ascii_lowercase();
+        }
+        self
+    }
+
+    /// Whether it may keep something from running.
+    pub fn blocks(&self) -> bool {
+        matches!(self.policy, Policy::Blocklist | Policy::SilentBlocklist | Policy::Cel)
     }
 
     /// Whether this version of Santa knows such a rule.
@@ -270,6 +370,34 @@ mod tests {
             (RuleType::SigningId, "TEAM:x".into()),
         ] {
             assert!(identifier_flaw(kind, &bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_read_by_old_names_and_new_ones() {
+        let hex = "aB".repeat(32);
+        let read = |text: &str| Rule::read(&serde_json::from_str(&text.replace("HEX", &hex)).unwrap());
+        let want = rule(RuleType::Binary, &hex.to_lowercase(), Policy::Blocklist);
+        for text in [
+            r#"{"rule_type":"BINARY","identifier":"HEX","policy":"BLOCKLIST"}"#,
+            r#"{"type":"BINARY","id":"HEX","policy":"BLACKLIST","custom_msg":null}"#,
+            r#"{"rule_type":"BINARY","sha256":"HEX","policy":"BLOCKLIST"}"#,
+        ] {
+            assert_eq!(read(text), Ok(want.clone()), "{text}");
+        }
+        for (text, says) in [
+            ("[1]", "no object"),
+            (r#"{"rule_type":"BINARY","policy":"BLOCKLIST"}"#, "`identifier`: it is missing"),
+            (r#"{"rule_type":"BINARY","identifier":7,"policy":"BLOCKLIST"}"#, "`identifier`: it is no text"),
+            (r#"{"rule_type":"BINARY","identifier":"x","policy":"BLOCKLIST"}"#, "64 hex digits"),
+            (r#"{"rule_type":"BINARY","identifier":"HEX","id":"HEX","policy":"BLOCKLIST"}"#, "said twice"),
+            (r#"{"rule_type":"BUNDLE","identifier":"HEX","policy":"BLOCKLIST"}"#, "none of BINARY"),
+            (r#"{"rule_type":"BINARY","identifier":"HEX","policy":"REMOVE"}"#, "none of ALLOWLIST"),
+            (r#"{"rule_type":"BINARY","identifier":"HEX","policy":"BLOCKLIST","cel_expr":"true"}"#, "belongs to"),
+            (r#"{"rule_type":"BINARY","identifier":"HEX","policy":"BLOCKLIST","colour":"red"}"#, "`colour`"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains(says), "{text}: {why}");
         }
     }
 

@@ -1,7 +1,9 @@
-//! The API of a Jamf server: tokens, the list of all computers, the record of one.
+//! The API of a Jamf server: tokens, the list of all computers, the record of one; and what may be changed ([`changes`]).
 //!
 //! The list comes by the Pro API, page by page; a server that has none gives it by the Classic API at once. Records come by
 //! the Classic API, which has all there is in one.
+
+pub mod changes;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -10,8 +12,8 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::conf::Conf;
 use crate::http::{Http, Trouble};
+use crate::quoted;
 
 /// Where tokens are given, on servers of today and before.
 const TOKENS: [&str; 2] = ["/api/v1/oauth/token", "/api/oauth/token"];
@@ -50,13 +52,14 @@ pub enum Which {
     Id(u64),
     /// By serial number.
     Serial(String),
+    /// By hardware UUID.
+    Udid(String),
 }
 
 impl Jamf {
-    /// With a secret that was looked up.
-    pub fn new(conf: &Conf, id: String, secret: String) -> Result<Self, String> {
-        let http = Http::new(conf.ca.as_deref())?;
-        Ok(Self { http, url: conf.url.clone(), client: (id, secret), token: Mutex::default() })
+    /// The one at this address, and who asks it: an API client and its secret.
+    pub fn new(http: Http, url: &str, id: String, secret: String) -> Self {
+        Self { http, url: url.to_owned(), client: (id, secret), token: Mutex::default() }
     }
 
     /// The numbers of all computers.
@@ -96,11 +99,7 @@ impl Jamf {
 
     /// All that the server knows of one.
     pub async fn computer(&self, which: &Which) -> Result<Value, Trouble> {
-        let path = match which {
-            Which::Id(id) => format!("/JSSResource/computers/id/{id}"),
-            Which::Serial(serial) => format!("/JSSResource/computers/serialnumber/{}", quoted(serial)),
-        };
-        let mut told = self.get(&path).await?;
+        let mut told = self.get(&place(which)).await?;
         match told.get_mut("computer").map(Value::take) {
             Some(computer @ Value::Object(_)) => Ok(computer),
             _ => Err(odd("the record of a computer")),
@@ -125,6 +124,22 @@ impl Jamf {
             }
         };
         self.ask(ask).await.map(|_| ())
+    }
+
+    /// Posts JSON to this path of the Pro API.
+    pub async fn post(&self, path: &str, json: &Value) -> Result<Value, Trouble> {
+        let body = json.to_string();
+        let ask = |client: &Client, token: &str| {
+            let request = client.post(format!("{}{path}", self.url)).bearer_auth(token).body(body.clone());
+            request.header("Content-Type", "application/json").header("Accept", "application/json")
+        };
+        // Whatever it says, it has done it.
+        Ok(serde_json::from_slice(&self.ask(ask).await?).unwrap_or(Value::Null))
+    }
+
+    /// Whether it takes us.
+    pub async fn greet(&self) -> Result<(), Trouble> {
+        self.token(None).await.map(|_| ())
     }
 
     /// With a token; one that the server does not take any more is renewed once.
@@ -170,18 +185,21 @@ impl Jamf {
     }
 }
 
+/// Where the Classic API has a computer.
+pub fn place(which: &Which) -> String {
+    match which {
+        Which::Id(id) => format!("/JSSResource/computers/id/{id}"),
+        Which::Serial(serial) => format!("/JSSResource/computers/serialnumber/{}", quoted(serial)),
+        Which::Udid(udid) => format!("/JSSResource/computers/udid/{}", quoted(udid)),
+    }
+}
+
 /// Numbers are text in the Pro API.
 pub fn number_of(of: &Value) -> Option<u64> {
     let id = of.get("id")?;
     id.as_u64().or_else(|| id.as_str()?.parse().ok())
 }
 
-fn odd(what: &str) -> Trouble {
+pub(crate) fn odd(what: &str) -> Trouble {
     Trouble::Other(format!("{what} is not what a Jamf server says"))
-}
-
-/// As a part of a path, or a value of a form.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

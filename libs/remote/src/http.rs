@@ -1,5 +1,5 @@
 //! Asking over HTTP: bounded in time, bytes, requests at a time and tries; a redirect is followed nowhere, for it would
-//! take the token along.
+//! take the token along. URLs stand in no error: they may hold a key.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_MAX: usize = 32 << 20;
 /// Requests at a time, as Jamf asks of whoever uses its API.
 const AT_A_TIME: usize = 5;
-/// Tries of one request.
-const TRIES: u32 = 5;
+/// Tries of one request, for whoever has no queue of his own.
+pub const TRIES: u32 = 5;
 /// The longest pause between two tries, whatever the server asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// The first pause.
@@ -33,7 +33,20 @@ pub enum Trouble {
     Denied(u16),
     /// There is no such thing.
     Missing,
-    /// Anything else, a fragment for people: the server is away, is busy for too long, or says what nobody understands.
+    /// The server refuses what is asked, with this status.
+    Refused(u16),
+    /// Not now: it was not reached, or it says that it is busy.
+    Busy {
+        /// With this status.
+        status: Option<u16>,
+        /// How long it asks us to wait.
+        after: Option<Duration>,
+        /// A fragment for people.
+        why: String,
+    },
+    /// It was asked and the answer did not arrive: nobody knows what became of it.
+    Unsure(String),
+    /// Anything else, a fragment for people: the server says what nobody understands.
     Other(String),
 }
 
@@ -44,7 +57,8 @@ impl std::fmt::Display for Trouble {
                 write!(f, "the server answers {status}: it does not take this client, or not for that")
             }
             Self::Missing => f.write_str("there is no such thing"),
-            Self::Other(why) => f.write_str(why),
+            Self::Refused(status) => write!(f, "the server answers {status}"),
+            Self::Busy { why, .. } | Self::Unsure(why) | Self::Other(why) => f.write_str(why),
         }
     }
 }
@@ -53,12 +67,12 @@ impl std::fmt::Display for Trouble {
 pub struct Http {
     client: Client,
     turns: Semaphore,
-    pause: Duration,
+    tries: u32,
 }
 
 impl Http {
-    /// Trusts the well-known authorities, those of `SSL_CERT_FILE`, and those of `ca`.
-    pub fn new(ca: Option<&Path>) -> Result<Self, String> {
+    /// Trusts the well-known authorities, those of `SSL_CERT_FILE`, and those of `ca`. Each request is tried so often.
+    pub fn new(ca: Option<&Path>, tries: u32) -> Result<Self, String> {
         let mut client = Client::builder()
             .user_agent(USER_AGENT)
             .no_proxy()
@@ -78,13 +92,13 @@ impl Http {
             }
         }
         let client = client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?;
-        Ok(Self { client, turns: Semaphore::new(AT_A_TIME), pause: PAUSE_MIN })
+        Ok(Self { client, turns: Semaphore::new(AT_A_TIME), tries })
     }
 
     /// The body of the answer to what `ask` makes of the client. What may pass is tried again with growing pauses, or
     /// those that the server asks for.
     pub async fn ask(&self, ask: impl Fn(&Client) -> RequestBuilder) -> Result<Vec<u8>, Trouble> {
-        let (mut pause, mut tries) = (self.pause, 0);
+        let (mut pause, mut tries) = (PAUSE_MIN, 0);
         loop {
             tries += 1;
             let once = {
@@ -92,13 +106,13 @@ impl Http {
                 let _turn = self.turns.acquire().await.map_err(|e| Trouble::Other(e.to_string()))?;
                 once(ask(&self.client)).await
             };
-            let (why, after) = match once {
-                Ok(body) => return Ok(body),
-                Err(Failed::Never(trouble)) => return Err(trouble),
-                Err(Failed::Later(why, after)) => (why, after),
+            let after = match &once {
+                Err(Trouble::Busy { after, .. }) => *after,
+                Err(Trouble::Unsure(_)) => None,
+                _ => return once,
             };
-            if tries >= TRIES {
-                return Err(Trouble::Other(why));
+            if tries >= self.tries {
+                return once;
             }
             tokio::time::sleep(after.unwrap_or(pause).min(PAUSE_MAX)).await;
             pause = pause.saturating_mul(2);
@@ -106,30 +120,28 @@ impl Http {
     }
 }
 
-enum Failed {
-    Never(Trouble),
-    Later(String, Option<Duration>),
-}
-
-async fn once(request: RequestBuilder) -> Result<Vec<u8>, Failed> {
-    // The URL may hold a key.
-    let later = |e: reqwest::Error| Failed::Later(plain(e), None);
-    let mut response = request.send().await.map_err(later)?;
+async fn once(request: RequestBuilder) -> Result<Vec<u8>, Trouble> {
+    let lost = |e: reqwest::Error| match e.is_connect() {
+        true => Trouble::Busy { status: None, after: None, why: plain(e) },
+        false => Trouble::Unsure(plain(e)),
+    };
+    let mut response = request.send().await.map_err(lost)?;
     let status = response.status().as_u16();
     match status {
         200..=299 => {}
-        401 | 403 => return Err(Failed::Never(Trouble::Denied(status))),
-        404 => return Err(Failed::Never(Trouble::Missing)),
+        401 | 403 => return Err(Trouble::Denied(status)),
+        404 => return Err(Trouble::Missing),
         408 | 425 | 429 | 500..=599 => {
             let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            return Err(Failed::Later(format!("the server answers {status}"), after.map(Duration::from_secs)));
+            let why = format!("the server answers {status}");
+            return Err(Trouble::Busy { status: Some(status), after: after.map(Duration::from_secs), why });
         }
-        _ => return Err(Failed::Never(Trouble::Other(format!("the server answers {status}")))),
+        _ => return Err(Trouble::Refused(status)),
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(later)? {
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
         if body.len() + chunk.len() > ANSWER_MAX {
-            return Err(Failed::Never(Trouble::Other(format!("an answer is longer than {ANSWER_MAX} bytes"))));
+            return Err(Trouble::Other(format!("an answer is longer than {ANSWER_MAX} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

@@ -1,0 +1,38 @@
+//! How another server is asked: bounded HTTP, and the API of Jamf. `pull` reads with it, `act` changes things; neither
+//! knows the other. What is *not* here: when to ask, and what to make of the answer.
+
+pub mod http;
+pub mod jamf;
+
+use std::fmt::Write as _;
+
+use reqwest::Url;
+
+/// An address to which secrets go: only over TLS, or not further than this machine. Without a slash at its end.
+pub fn address(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|e| format!("is no URL: {e}"))?;
+    let here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("an address alone, such as https://jss.example.com".into());
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if here => {}
+        _ => return Err("must begin with https://".into()),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// As a part of a path, or a value of a form.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
