@@ -181,6 +181,11 @@ pub trait Action: Send + Sync {
         None
     }
 
+    /// Whether one match changes more than its own machine: each counts as a machine of its own for `max`.
+    fn reaches_many(&self) -> bool {
+        false
+    }
+
     /// Whether what it notes of an incident's first delivery is needed for the later ones: each incident is told alone.
     fn keeps_reference(&self) -> bool {
         false

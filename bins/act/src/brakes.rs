@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use event::Machine;
 use pipe::StageError;
 use registry::db::{Db, DbError, Tx};
+
+use crate::conditions::short;
 
 /// Machines are counted over this time, in ms.
 const HOUR_MS: i64 = 3_600_000;
@@ -40,21 +41,20 @@ impl Brakes {
         self.mutes.get(name).filter(|(since, until)| (*since..*until).contains(&received)).map(|(_, until)| *until)
     }
 
-    /// Counts a machine that is about to be changed. `false`: it would be one too many, and the lane stands still from
+    /// Counts a machine (or a match that is about none, or many) that is about to be changed. `false`: it would be one too many, and the lane stands still from
     /// now on.
     pub fn admit(
         &mut self,
         action: &str,
         max: u64,
-        machine: Option<&Machine>,
+        machine: &str,
         now: i64,
         tx: &mut Tx<'_>,
     ) -> Result<bool, StageError> {
-        let machine = machine.and_then(Machine::key).unwrap_or_default();
-        let since = now.saturating_sub(HOUR_MS);
+        let (machine, since) = (&short(machine), now.saturating_sub(HOUR_MS));
         tx.execute("DELETE FROM changed_machines WHERE action = $1 AND at <= $2", &[action.into(), since.into()])?;
         let sql = "SELECT COUNT(*) FROM changed_machines WHERE action = $1 AND machine <> $2";
-        let others = tx.query(sql, &[action.into(), machine.into()])?.first().map_or(0, |row| row.uint(0));
+        let others = tx.query(sql, &[action.into(), machine.as_str().into()])?.first().map_or(0, |row| row.uint(0));
         if others >= max {
             let why = format!("{max} machines within an hour");
             let sql = "INSERT INTO stopped (action, since, why) VALUES ($1, $2, $3) ON CONFLICT (action) DO NOTHING";
@@ -64,7 +64,7 @@ impl Brakes {
         }
         let sql = "INSERT INTO changed_machines (action, machine, at) VALUES ($1, $2, $3) \
                    ON CONFLICT (action, machine) DO UPDATE SET at = excluded.at";
-        tx.execute(sql, &[action.into(), machine.into(), now.into()])?;
+        tx.execute(sql, &[action.into(), machine.as_str().into(), now.into()])?;
         Ok(true)
     }
 
@@ -75,6 +75,13 @@ impl Brakes {
         tx.execute("DELETE FROM mutes WHERE name = $1", &[name.into()])?;
         let stopped = self.stopped.remove(name).is_some();
         Ok(self.mutes.remove(name).is_some() || stopped)
+    }
+
+    /// Lets the lane of an action go on; what was counted stays.
+    pub fn resume_one(&mut self, action: &str, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        tx.execute("DELETE FROM stopped WHERE action = $1", &[action.into()])?;
+        self.stopped.remove(action);
+        Ok(())
     }
 
     /// Mutes an action or probe from now on.
@@ -112,8 +119,7 @@ mod tests {
         let mut db = Db::memory(&[crate::ledger::SCHEMA]).unwrap();
         let tx = &mut db.begin().unwrap();
         let mut brakes = Brakes::load(tx).unwrap();
-        let machine = |n: u32| Machine { serial_number: Some(format!("C{n}")), ..Machine::default() };
-        let mut admit = |brakes: &mut Brakes, n, now| brakes.admit("a", 2, Some(&machine(n)), now, tx).unwrap();
+        let mut admit = |brakes: &mut Brakes, n: u32, now| brakes.admit("a", 2, &format!("C{n}"), now, tx).unwrap();
         assert!(admit(&mut brakes, 1, 0) && admit(&mut brakes, 2, 10));
         assert!(admit(&mut brakes, 1, 20), "the same machine again is no further one");
         assert!(admit(&mut brakes, 3, 10 + HOUR_MS), "an hour later the first is over");
@@ -121,7 +127,7 @@ mod tests {
         assert!(!admit(&mut brakes, 4, 11 + HOUR_MS) && brakes.is_stopped("a"));
         assert!(Brakes::load(tx).unwrap().is_stopped("a"), "it outlives the process");
         assert!(brakes.resume("a", tx).unwrap() && !brakes.resume("a", tx).unwrap());
-        assert!(brakes.admit("a", 2, Some(&machine(4)), 12 + HOUR_MS, tx).unwrap());
+        assert!(brakes.admit("a", 2, "C4", 12 + HOUR_MS, tx).unwrap());
         brakes.mute("a", 100, 200, tx).unwrap();
         let muted = Brakes::load(tx).unwrap();
         assert_eq!([99, 100, 199, 200].map(|at| muted.muted("a", at).is_some()), [false, true, true, false]);

@@ -94,12 +94,13 @@ impl Conditions {
         self.0.get(probe).is_some_and(|rules| rules.until || rules.window.is_some())
     }
 
-    /// Judges a match that was not taken before. What happened is appended to `happened`.
+    /// Judges a match that was not taken before. What happened is appended to `happened`; to `actions` those that are to
+    /// hear of the end of an incident because they were told of it.
     pub fn decide(
         &self,
         event: &Event,
         probe: &ProbeMatch,
-        actions: &[String],
+        actions: &mut Vec<String>,
         happened: &mut Vec<Happened>,
         tx: &mut Tx<'_>,
     ) -> Result<Decision, StageError> {
@@ -108,7 +109,7 @@ impl Conditions {
         let received = event.received.ms();
         if probe.extra.get("closes").is_some_and(|closes| closes == true) {
             return match rules.until {
-                true => incidents::end(event, probe, &key, happened, tx),
+                true => incidents::end(event, probe, &key, actions, happened, tx),
                 false => Ok(Decision::Held("no_incident", "`until` matched, and the probe has none".to_owned())),
             };
         }
@@ -137,6 +138,11 @@ impl Conditions {
 pub fn key_of(event: &Event, probe: &ProbeMatch) -> String {
     let machine = || event.machine.as_ref().and_then(|machine| machine.key());
     let key = probe.key.as_deref().or_else(machine).unwrap_or_default();
+    short(key)
+}
+
+/// A word of a line as it may stand in a table: bounded, without control characters (a NUL is no text to PostgreSQL).
+pub fn short(key: &str) -> String {
     if key.len() <= KEY_MAX && !key.chars().any(char::is_control) {
         return key.to_owned();
     }

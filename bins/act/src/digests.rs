@@ -3,9 +3,11 @@
 
 use event::Event;
 use pipe::StageError;
+use pipe::config::SEVERITIES;
 use registry::db::{Row, Tx};
 use sha2::{Digest as _, Sha256};
 
+use crate::conditions::short;
 use crate::told::{EVENTS_MAX, IDS_MAX, Kept};
 
 /// The most bytes of lines that one digest keeps.
@@ -34,10 +36,14 @@ pub struct Digest {
     pub hash: String,
     /// The first ids.
     pub ids: Vec<String>,
+    /// The highest severity.
+    pub severity: String,
+    /// What the first match told, as a row keeps it.
+    told: String,
     bytes: u64,
 }
 
-const COLUMNS: &str = "id, action, target, probe, event, received, due, count, hash, ids, bytes";
+const COLUMNS: &str = "id, action, target, probe, event, received, due, count, hash, ids, severity, told, bytes";
 
 fn read(row: &Row) -> Digest {
     let text = |i| row.text(i).to_owned();
@@ -52,7 +58,9 @@ fn read(row: &Row) -> Digest {
         count: row.uint(7),
         hash: text(8),
         ids: serde_json::from_str(row.text(9)).unwrap_or_default(),
-        bytes: row.uint(10),
+        severity: text(10),
+        told: text(11),
+        bytes: row.uint(12),
     }
 }
 
@@ -60,7 +68,7 @@ impl Digest {
     /// What a row of the ledger keeps of it.
     pub fn kept(&self) -> Kept {
         if self.count == 1 {
-            return Kept::plain();
+            return Kept::read(&self.told);
         }
         Kept { count: self.count, ids: self.ids.clone(), ..Kept::plain() }
     }
@@ -70,11 +78,15 @@ impl Digest {
         u64::from_str_radix(self.hash.get(..15).unwrap_or_default(), 16).unwrap_or(0)
     }
 
-    fn take_in(&mut self, event: &Event, probe: &str, line: &[u8], tx: &mut Tx<'_>) -> Result<(), StageError> {
+    fn take_in(&mut self, member: &Member<'_>, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let Member { event, probe, line, nonce, .. } = *member;
         let mut hash = Sha256::new_with_prefix(&self.hash);
-        for part in [event.id.as_str(), probe] {
+        for part in [event.id.as_str(), probe, &nonce.to_string()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
+        }
+        if rank(member.severity()) >= rank(&self.severity) {
+            self.severity = member.severity().to_owned();
         }
         self.hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let n = self.count;
@@ -84,18 +96,44 @@ impl Digest {
         }
         let bytes = self.bytes.saturating_add(line.len() as u64);
         if n < EVENTS_MAX as u64 && (bytes <= BYTES_MAX || n == 0) {
-            let machine = event.machine.as_ref().and_then(|m| m.key()).unwrap_or_default();
+            let machine = short(event.machine.as_ref().and_then(|m| m.key()).unwrap_or_default());
             let sql = "INSERT INTO digest_lines (digest, n, machine, received, line) VALUES ($1, $2, $3, $4, $5)";
             let received = event.received.ms();
             tx.execute(sql, &[self.id.as_str().into(), n.into(), machine.into(), received.into(), line.into()])?;
             self.bytes = bytes;
         }
-        let sql = "UPDATE digests SET count = $2, hash = $3, ids = $4, bytes = $5 WHERE id = $1";
+        let sql = "UPDATE digests SET count = $2, hash = $3, ids = $4, severity = $5, bytes = $6 WHERE id = $1";
         let ids = serde_json::to_string(&self.ids).unwrap_or_default();
-        let values =
-            [self.id.as_str().into(), self.count.into(), self.hash.as_str().into(), ids.into(), self.bytes.into()];
+        let values = [
+            self.id.as_str().into(),
+            self.count.into(),
+            self.hash.as_str().into(),
+            ids.into(),
+            self.severity.as_str().into(),
+            self.bytes.into(),
+        ];
         tx.execute(sql, &values)?;
         Ok(())
+    }
+}
+
+/// A match that is to be told with others.
+pub struct Member<'a> {
+    /// The event with the one probe.
+    pub event: &'a Event,
+    /// Its line.
+    pub line: &'a [u8],
+    /// Name of the probe.
+    pub probe: &'a str,
+    /// Tells what was done by hand apart; else 0.
+    pub nonce: u64,
+    /// What it would tell alone, as a row keeps it.
+    pub told: String,
+}
+
+impl Member<'_> {
+    fn severity(&self) -> &str {
+        self.event.probes.first().map_or("", |probe| probe.severity.as_str())
     }
 }
 
@@ -110,16 +148,8 @@ pub struct Added {
 }
 
 /// Takes a match in. `time` is how long a digest gathers, in ms.
-pub fn add(
-    action: &str,
-    target: &str,
-    time: i64,
-    event: &Event,
-    line: &[u8],
-    tx: &mut Tx<'_>,
-) -> Result<Added, StageError> {
-    let received = event.received.ms();
-    let probe = event.probes.first().map_or("", |probe| probe.name.as_str());
+pub fn add(action: &str, target: &str, time: i64, member: &Member<'_>, tx: &mut Tx<'_>) -> Result<Added, StageError> {
+    let received = member.event.received.ms();
     let sql = format!("SELECT {COLUMNS} FROM digests WHERE action = $1 AND target = $2 AND sealed = 0");
     let open = tx.query(&sql, &[action.into(), target.into()])?.first().map(read);
     let (over, open) = match open {
@@ -132,22 +162,15 @@ pub fn add(
     let begun = open.is_none();
     let mut digest = match open {
         Some(digest) => digest,
-        None => begin(action, target, probe, event, received.saturating_add(time), tx)?,
+        None => begin(action, target, member, received.saturating_add(time), tx)?,
     };
-    digest.take_in(event, probe, line, tx)?;
+    digest.take_in(member, tx)?;
     Ok(Added { over, begun, due: digest.due })
 }
 
-fn begin(
-    action: &str,
-    target: &str,
-    probe: &str,
-    event: &Event,
-    due: i64,
-    tx: &mut Tx<'_>,
-) -> Result<Digest, StageError> {
+fn begin(action: &str, target: &str, member: &Member<'_>, due: i64, tx: &mut Tx<'_>) -> Result<Digest, StageError> {
     let mut hash = Sha256::new();
-    for part in [action, target, probe, &event.id] {
+    for part in [action, target, member.probe, &member.event.id, &member.nonce.to_string()] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -156,25 +179,40 @@ fn begin(
         id,
         action: action.to_owned(),
         target: target.to_owned(),
-        probe: probe.to_owned(),
-        event: event.id.clone(),
-        received: event.received.ms(),
+        probe: member.probe.to_owned(),
+        event: member.event.id.clone(),
+        received: member.event.received.ms(),
         due,
         count: 0,
         hash: String::new(),
         ids: Vec::new(),
+        severity: String::new(),
+        told: member.told.clone(),
         bytes: 0,
     };
+    // Of the same member there was one a month ago, at the most: nothing of it may stay.
+    for sql in ["DELETE FROM digest_lines WHERE digest = $1", "DELETE FROM digests WHERE id = $1"] {
+        tx.execute(sql, &[digest.id.as_str().into()])?;
+    }
     let sql = format!(
-        "INSERT INTO digests ({COLUMNS}, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', '[]', 0, 0) \
-         ON CONFLICT (id) DO UPDATE SET due = excluded.due, sealed = 0, count = 0, hash = '', ids = '[]', bytes = 0"
+        "INSERT INTO digests ({COLUMNS}, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', '[]', '', $8, 0, 0)"
     );
     let of = &digest;
     let texts = [&of.id, &of.action, &of.target, &of.probe, &of.event];
     let mut values: Vec<registry::db::Value> = texts.into_iter().map(|text| text.as_str().into()).collect();
-    values.extend([of.received.into(), of.due.into()]);
+    values.extend([of.received.into(), of.due.into(), of.told.as_str().into()]);
     tx.execute(&sql, &values)?;
     Ok(digest)
+}
+
+/// The highest severity of a digest.
+pub fn severity(tx: &mut Tx<'_>, id: &str) -> Result<String, StageError> {
+    let rows = tx.query("SELECT severity FROM digests WHERE id = $1", &[id.into()])?;
+    Ok(rows.first().map(|row| row.text(0).to_owned()).unwrap_or_default())
+}
+
+fn rank(severity: &str) -> usize {
+    SEVERITIES.iter().position(|known| *known == severity).unwrap_or(0)
 }
 
 /// No more goes in.

@@ -19,10 +19,12 @@ pub use hand::{Hand, by_hand};
 pub use list::list;
 
 use crate::call::one_line;
-use crate::conditions::{Decision, Happened};
+use crate::conditions::{Decision, Happened, short};
 use crate::lanes::ms;
 use crate::told::{Incident, Kept, Phase};
 
+/// The longest payload that is kept with an open incident, in bytes.
+const PAYLOAD_MAX: usize = 64 << 10;
 /// The longest title that is kept, in characters.
 const TITLE_MAX: usize = 200;
 
@@ -110,7 +112,10 @@ impl Row {
     }
 
     fn kept(&self, phase: Phase) -> Kept {
-        Kept { state: Some(phase), count: self.count, ids: Vec::new(), incident: Some(self.shown()) }
+        // What somebody said is told once, and who takes care is not who closes.
+        let by = (phase != Phase::Closed && self.status == "taken").then(|| self.owner.clone());
+        let incident = Incident { comment: None, by: by.filter(|by| !by.is_empty()), ..self.shown() };
+        Kept { state: Some(phase), count: self.count, ids: Vec::new(), incident: Some(incident) }
     }
 
     fn write(&self, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -177,10 +182,10 @@ pub fn grow(
             id: id_of(&probe.name, key, &event.id),
             probe: probe.name.clone(),
             key: key.to_owned(),
-            severity: probe.severity.clone(),
+            severity: short(&probe.severity),
             status: "open".to_owned(),
             title,
-            machine: event.machine.as_ref().and_then(|m| m.key()).unwrap_or_default().to_owned(),
+            machine: short(event.machine.as_ref().and_then(|m| m.key()).unwrap_or_default()),
             event: event.id.clone(),
             act: actions.to_vec(),
             opened: received,
@@ -196,7 +201,7 @@ pub fn grow(
     };
     row.count = row.count.saturating_add(kept.count);
     row.last = row.last.max(received);
-    row.act = actions.to_vec();
+    row.act.extend(actions.iter().filter(|name| !row.act.contains(name)).cloned().collect::<Vec<_>>());
     let worse = rank(&probe.severity) > rank(&row.severity);
     let told = throttle.is_some_and(|throttle| received.abs_diff(row.told) < ms(throttle).unsigned_abs());
     if (words == row.words && !worse) || told {
@@ -218,12 +223,18 @@ pub fn end(
     event: &Event,
     probe: &ProbeMatch,
     key: &str,
+    actions: &mut Vec<String>,
     happened: &mut Vec<Happened>,
     tx: &mut Tx<'_>,
 ) -> Result<Decision, StageError> {
     let Some(mut row) = open(tx, &probe.name, key)? else {
         return Ok(Decision::Held("no_incident", "no incident is open".to_owned()));
     };
+    if event.received.ms() < row.opened {
+        return Ok(Decision::Held("no_incident", format!("older than incident {}", row.id)));
+    }
+    // Who was told of it hears of its end, whatever the probe asks for by now.
+    actions.extend(row.act.iter().filter(|name| !actions.contains(name)).cloned().collect::<Vec<_>>());
     row.last = row.last.max(event.received.ms());
     row.close(event.received.ms(), tx)?;
     happened.push(Happened::Incident(Phase::Closed, Box::new(row.clone())));
@@ -231,7 +242,13 @@ pub fn end(
 }
 
 fn insert(row: &Row, event: &Event, probe: &ProbeMatch, tx: &mut Tx<'_>) -> Result<(), StageError> {
-    let line = crate::ledger::line_for(&mut event.clone(), Some(probe.clone()));
+    let mut kept = event.clone();
+    if kept.payload.get().len() > PAYLOAD_MAX {
+        // It may be open for long; who wants all of it finds the event in the store.
+        let cut = serde_json::json!({"cut": {"bytes": kept.payload.get().len()}});
+        kept.payload = serde_json::value::to_raw_value(&cut).unwrap_or(kept.payload);
+    }
+    let line = crate::ledger::line_for(&mut kept, Some(probe.clone()));
     let sql = format!(
         "INSERT INTO incidents ({COLUMNS}, closed, line) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17)"
@@ -284,9 +301,11 @@ pub fn forget(tx: &mut Tx<'_>, before: i64) -> Result<(), StageError> {
 
 /// What is known of a machine that was forgotten goes; its incidents are over.
 pub fn forget_machine(tx: &mut Tx<'_>, machine: &str, until: i64) -> Result<(), StageError> {
-    let sql = "UPDATE incidents SET status = 'closed', closed = $2, title = '', machine = '', comment = '', line = NULL \
-               WHERE machine = $1 AND opened <= $2";
+    let sql = "UPDATE incidents SET status = 'closed', closed = $2, title = '', machine = '', comment = '', line = NULL, \
+               key = CASE WHEN key = $1 THEN '' ELSE key END WHERE machine = $1 AND opened <= $2";
     tx.execute(sql, &[machine.into(), until.into()])?;
+    tx.execute("DELETE FROM throttles WHERE key = $1 AND since <= $2", &[machine.into(), until.into()])?;
+    tx.execute("DELETE FROM windows WHERE key = $1 AND received <= $2", &[machine.into(), until.into()])?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::told::Kept;
 
-pub use lines::{KeptLine, keep};
+pub use lines::{KeptLine, change_line, keep};
 pub use schema::SCHEMA;
 
 /// What a delivery's row says.
@@ -217,19 +217,48 @@ const IN_ORDER: &str = "(incident = '' OR NOT EXISTS (SELECT 1 FROM ledger AS be
     AND before.incident = ledger.incident AND before.action = ledger.action AND before.target = ledger.target \
     AND before.seq < ledger.seq AND before.state IN ('pending', 'trying')))";
 
+/// Which of the rows that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// What ends an incident: a lane that stands still lets it through, for it undoes what was done.
+    Ends,
+}
+
+impl Which {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::All => "1 = 1",
+            Self::Ends => "incident <> '' AND told LIKE '{\"state\":\"closed\"%'",
+        }
+    }
+}
+
+/// Whether an action was told of an incident before this row, or may have been.
+pub fn was_told(tx: &mut Tx<'_>, row: &Delivery) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM ledger WHERE incident = $1 AND action = $2 AND target = $3 AND id <> $4 \
+               AND (state = 'done' OR (state IN ('dead', 'trying') AND tries > 0)) LIMIT 1";
+    let values = [&row.incident, &row.action, &row.target, &row.id].map(|text| text.as_str().into());
+    Ok(!tx.query(sql, &values)?.is_empty())
+}
+
 /// Rows of one action that are due, oldest first.
-pub fn due(tx: &mut Tx<'_>, action: &str, now: i64, limit: usize) -> Result<Vec<Delivery>, DbError> {
+pub fn due(tx: &mut Tx<'_>, action: &str, now: i64, which: Which, limit: usize) -> Result<Vec<Delivery>, DbError> {
+    let which = which.sql();
     let sql = format!(
-        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 AND {IN_ORDER} \
+        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 AND {IN_ORDER} AND {which} \
          ORDER BY due, seq LIMIT $3"
     );
     Ok(tx.query(&sql, &[action.into(), now.into(), (limit as u64).into()])?.iter().map(read).collect())
 }
 
 /// When the next row of an action is due.
-pub fn next_due(tx: &mut Tx<'_>, action: &str) -> Result<Option<i64>, DbError> {
+pub fn next_due(tx: &mut Tx<'_>, action: &str, which: Which) -> Result<Option<i64>, DbError> {
+    let which = which.sql();
     let sql = format!(
-        "SELECT due FROM ledger WHERE state = 'pending' AND action = $1 AND {IN_ORDER} ORDER BY due, seq LIMIT 1"
+        "SELECT due FROM ledger WHERE state = 'pending' AND action = $1 AND {IN_ORDER} AND {which} \
+         ORDER BY due, seq LIMIT 1"
     );
     Ok(tx.query(&sql, &[action.into()])?.first().map(|row| row.int(0)))
 }
@@ -380,13 +409,13 @@ mod tests {
         let add = |tx: &mut Tx<'_>, row: &Delivery| insert(tx, row, Some(&of.id), State::Pending, 1, 10).unwrap();
         assert!(add(tx, &row) && !add(tx, &row));
         keep(tx, &of).unwrap();
-        assert!(due(tx, "a", 9, 5).unwrap().is_empty());
-        assert_eq!(due(tx, "a", 10, 5).unwrap(), [row.clone()]);
+        assert!(due(tx, "a", 9, Which::All, 5).unwrap().is_empty());
+        assert_eq!(due(tx, "a", 10, Which::All, 5).unwrap(), [row.clone()]);
         trying(tx, &row.id, 11).unwrap();
         assert_eq!(found_trying(tx, 9).unwrap(), [row.id.clone()]);
         assert_eq!(super::row(tx, &row.id).unwrap().unwrap().tries, 1);
         later(tx, &row.id, 50, "busy", 12).unwrap();
-        assert_eq!(next_due(tx, "a").unwrap(), Some(50));
+        assert_eq!(next_due(tx, "a", Which::All).unwrap(), Some(50));
         assert_eq!(
             (expired(tx, 100, 9).unwrap(), waiting(tx, "a", 9).unwrap()),
             (vec![row.id.clone()], vec![row.id.clone()])
@@ -396,7 +425,7 @@ mod tests {
         end(tx, &row.id, State::Dead, "no", 13).unwrap();
         assert_eq!(dead(tx, &row.id).unwrap().unwrap().line, b"{}");
         assert!(raise(tx, &row.id, 14, 200).unwrap() && !raise(tx, &row.id, 15, 200).unwrap());
-        assert_eq!(due(tx, "a", 14, 1).unwrap().first().unwrap().round, 1);
+        assert_eq!(due(tx, "a", 14, Which::All, 1).unwrap().first().unwrap().round, 1);
         assert_eq!(forget(tx, 1_000).unwrap(), 0, "what waits stays");
         end(tx, &row.id, State::Done, "", 16).unwrap();
         assert_eq!(forget(tx, 10).unwrap(), 0);

@@ -54,6 +54,8 @@ pub struct Queue {
     /// Base of the hub's URLs.
     pub url: Option<String>,
     mode: Mode,
+    /// It works between pipes: nobody can give it orders.
+    alone: bool,
     clock: Clock,
     chance: Chance,
     counts: Counts,
@@ -93,6 +95,8 @@ pub struct Parts {
     pub chance: Chance,
     /// What is counted.
     pub counts: Counts,
+    /// It works between pipes: nobody can give it orders.
+    pub alone: bool,
     /// Orders, if there is a registry.
     pub watch: Option<Watch>,
     /// Rung when there is something to do.
@@ -113,6 +117,7 @@ impl Queue {
             actions: parts.actions,
             url: parts.url,
             mode: parts.mode,
+            alone: parts.alone,
             clock: parts.clock,
             chance: parts.chance,
             counts: parts.counts,
@@ -235,14 +240,21 @@ impl Queue {
         let (mut any, mut kept) = (false, false);
         for target in if targets.is_empty() { vec![String::new()] } else { targets.clone() } {
             self.seq = now.saturating_mul(1 << 20).max(self.seq + 1);
+            // What is done by hand is done now, however old the match is.
+            let by_hand = nonce != 0;
             let nonce = if self.mode.no_ledger { self.seq.unsigned_abs() } else { nonce };
             let mut row = Delivery::new(event, probe, action, &target, nonce);
             row.told.clone_from(kept_of);
+            if by_hand {
+                row.received = now;
+            }
             row.incident = kept_of.incident.as_ref().map(|incident| incident.id.clone()).unwrap_or_default();
             let mut kind = String::new();
             let muted = self.muted(action, row.received);
             let ended = match &ready {
-                _ if muted.is_some() => Some((Outcome::Dropped, muted.as_deref().unwrap_or_default())),
+                _ if muted.is_some() && !row.told.ends() => {
+                    Some((Outcome::Dropped, muted.as_deref().unwrap_or_default()))
+                }
                 _ if self.forgotten.hold(event.machine.as_ref(), row.received) => Some((Outcome::Dropped, forget::WHY)),
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
                 Some(ready) => {
@@ -337,5 +349,6 @@ impl Queue {
 /// Whether a match is too old to be acted upon. What was tried has been acted upon, and an order to try a dead letter
 /// again holds whatever its age.
 fn is_stale(row: &Delivery, ready: &Ready, now: i64) -> bool {
-    row.tries == 0 && row.round == 0 && now.saturating_sub(row.received) > ms(ready.common.max_age)
+    // What was begun is ended, however late.
+    row.tries == 0 && row.round == 0 && !row.told.ends() && now.saturating_sub(row.received) > ms(ready.common.max_age)
 }

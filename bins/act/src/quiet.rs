@@ -62,8 +62,12 @@ impl Quiet {
             return None;
         }
         let day = if clock < self.to { here.date() } else { here.date().checked_add(1.day()).ok()? };
-        let end = day.to_datetime(self.to).to_zoned(self.zone.clone()).ok()?;
-        Some(end.timestamp().as_millisecond().max(now.saturating_add(1)))
+        // An hour that comes twice: the first one may be over.
+        let end = self.zone.to_ambiguous_zoned(day.to_datetime(self.to));
+        let at = |end: jiff::Zoned| end.timestamp().as_millisecond();
+        let (first, last) = (end.clone().earlier().ok().map(at), end.later().ok().map(at));
+        let end = first.filter(|end| *end > now).or(last.filter(|end| *end > now));
+        Some(end.unwrap_or_else(|| now.saturating_add(60_000)))
     }
 
     /// How long they are at most, in ms.
@@ -113,5 +117,8 @@ mod tests {
         let now = at("2026-03-29T00:45:00Z");
         let until = early.until(now, "info").unwrap();
         assert!(until > now && until <= at("2026-03-29T01:30:00Z"), "{until}");
+        // 2026-10-25: 03:00 becomes 02:00 at 01:00Z; the second 02:30 is at 01:30Z.
+        let now = at("2026-10-25T01:10:00Z");
+        assert_eq!(early.until(now, "info"), Some(at("2026-10-25T01:30:00Z")));
     }
 }

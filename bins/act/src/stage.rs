@@ -162,7 +162,7 @@ impl Act {
         let mut kept = Kept::plain();
         // What is asked for by name is done for every line, whatever its probes would say.
         if let Some(probe) = probe.as_ref().filter(|_| !named) {
-            match self.judge(event, probe, &actions, out, state)? {
+            match self.judge(event, probe, &mut actions, out, state)? {
                 Decision::Act(told) => kept = told,
                 Decision::Held(reason, why) => {
                     ledger::held_back(state, &event.id, &probe.name, &why)?;
@@ -184,20 +184,25 @@ impl Act {
         &mut self,
         event: &Event,
         probe: &ProbeMatch,
-        actions: &[String],
+        actions: &mut Vec<String>,
         out: &mut Out,
         state: &mut Tx<'_>,
     ) -> Result<Decision, StageError> {
+        let asked = actions.clone();
         let queue = self.running.as_mut().map(|(_, queue)| queue);
         let queue = queue.ok_or_else(|| StageError::state("act was not started"))?;
-        if let Some(why) = queue.muted(&probe.name, event.received.ms()) {
-            return Ok(Decision::Held("muted", why));
-        }
         let mut happened = Vec::new();
         let decision = self.conditions.decide(event, probe, actions, &mut happened, state)?;
         for one in happened {
             queue.tell_happened(event, &probe.name, one, out);
         }
+        // What is remembered goes on while it is muted, and so does the end of what was told before.
+        if let (Decision::Act(kept), Some(why)) = (&decision, queue.muted(&probe.name, event.received.ms()))
+            && !kept.ends()
+        {
+            return Ok(Decision::Held("muted", why));
+        }
+        actions.retain(|name| asked.contains(name) || queue.actions.contains_key(name));
         Ok(decision)
     }
 }
@@ -232,6 +237,7 @@ impl Stage for Act {
             mode: self.options.mode,
             clock: self.options.clock.clone(),
             chance: self.options.chance.clone(),
+            alone: self.options.memory,
             counts: Counts::new(&context.metrics),
             watch,
             waker: context.waker.clone(),

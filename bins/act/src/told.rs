@@ -93,6 +93,11 @@ impl Kept {
         Self { count: 1, ..Self::default() }
     }
 
+    /// Whether an incident is over.
+    pub fn ends(&self) -> bool {
+        self.state == Some(Phase::Closed)
+    }
+
     /// As it stands in a row; a plain match has nothing there.
     pub fn text(&self) -> String {
         if *self == Self::plain() { String::new() } else { serde_json::to_string(self).unwrap_or_default() }

@@ -28,7 +28,7 @@ pub fn pass(
             return Ok(Decision::Held("throttled", format!("throttled until {until}")));
         }
         if received < since {
-            return Ok(Decision::Act(kept));
+            return Ok(Decision::Held("throttled", "older than one that was acted upon".to_owned()));
         }
     }
     let sql = "INSERT INTO throttles (probe, key, since) VALUES ($1, $2, $3) \

@@ -49,12 +49,13 @@ pub fn by_hand(
     let Some(mut row) = find(tx, &hand.incident)?.filter(|row| row.status != "closed") else { return Ok(None) };
     let rows = tx.query("SELECT line FROM incidents WHERE id = $1", &[row.id.as_str().into()])?;
     let Some(event) = rows.first().and_then(|row| Event::parse(row.blob(0)).ok()) else { return Ok(None) };
-    let by = one_line(&hand.by, BY_MAX);
-    if !by.is_empty() {
-        row.owner = by;
+    let said = |text: &str, max| Some(one_line(text, max)).filter(|text| !text.is_empty());
+    let (by, comment) = (said(&hand.by, BY_MAX), said(&hand.comment, COMMENT_MAX));
+    if let (Some(by), "take") = (&by, verb) {
+        row.owner.clone_from(by);
     }
-    if !hand.comment.is_empty() {
-        row.comment = one_line(&hand.comment, COMMENT_MAX);
+    if let Some(comment) = &comment {
+        row.comment.clone_from(comment);
     }
     let phase = match verb {
         "take" => {
@@ -69,6 +70,13 @@ pub fn by_hand(
     } else {
         row.write(tx)?;
     }
-    happened.push(Happened::Incident(phase, Box::new(row.clone())));
-    Ok(Some(Told { kept: row.kept(phase), row, event }))
+    let mut kept = row.kept(phase);
+    if let Some(incident) = &mut kept.incident {
+        (incident.by, incident.comment) = (by.or(incident.by.take()), comment);
+    }
+    // Who did it, and what was said: the event tells it, too.
+    let told = kept.incident.clone().unwrap_or_default();
+    let said = Row { owner: told.by.unwrap_or_default(), comment: told.comment.unwrap_or_default(), ..row.clone() };
+    happened.push(Happened::Incident(phase, Box::new(said)));
+    Ok(Some(Told { kept, row, event }))
 }

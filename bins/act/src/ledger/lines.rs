@@ -34,6 +34,14 @@ pub(super) fn free(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute("UPDATE ledger SET line_id = NULL WHERE id = $1", &[id.into()]).map(|_| ())
 }
 
+/// The row is about another line from now on.
+pub fn change_line(tx: &mut Tx<'_>, id: &str, line: &KeptLine) -> Result<(), DbError> {
+    free(tx, id)?;
+    keep(tx, line)?;
+    let sql = "UPDATE ledger SET line_id = $2 WHERE id = $1";
+    tx.execute(sql, &[id.into(), line.id.as_str().into()]).map(|_| ())
+}
+
 /// Forgets the lines that no row refers to.
 pub(super) fn forget(tx: &mut Tx<'_>) -> Result<(), DbError> {
     let sql = "DELETE FROM lines WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE line_id = lines.id)";
@@ -46,7 +54,7 @@ mod tests {
     use registry::db::{Db, Schema};
 
     use super::*;
-    use crate::ledger::{Delivery, SCHEMA, State, dead, due, end, forget, insert, remove, row};
+    use crate::ledger::{Delivery, SCHEMA, State, Which, dead, due, end, forget, insert, remove, row};
 
     fn lines(tx: &mut Tx<'_>) -> i64 {
         tx.query("SELECT COUNT(*) FROM lines", &[]).unwrap().first().unwrap().int(0)
@@ -64,7 +72,10 @@ mod tests {
             keep(tx, &of).unwrap();
         }
         let [x, y, z] = &rows[..] else { unreachable!() };
-        assert_eq!((lines(tx), due(tx, "a", 10, 9).unwrap().last().unwrap().line.as_slice()), (1, &b"{}"[..]));
+        assert_eq!(
+            (lines(tx), due(tx, "a", 10, Which::All, 9).unwrap().last().unwrap().line.as_slice()),
+            (1, &b"{}"[..])
+        );
         end(tx, &x.id, State::Done, "", 11).unwrap();
         assert!(row(tx, &x.id).unwrap().unwrap().line.is_empty());
         end(tx, &y.id, State::Dead, "no", 11).unwrap();
@@ -93,6 +104,9 @@ mod tests {
         drop(db);
         let mut db = Db::open(&path, &[SCHEMA]).unwrap();
         let tx = &mut db.begin().unwrap();
-        assert_eq!((lines(tx), due(tx, "a", 1, 9).unwrap().first().unwrap().line.as_slice()), (1, &b"{\"a\":1}"[..]));
+        assert_eq!(
+            (lines(tx), due(tx, "a", 1, Which::All, 9).unwrap().first().unwrap().line.as_slice()),
+            (1, &b"{\"a\":1}"[..])
+        );
     }
 }

@@ -34,8 +34,7 @@ const LINES: &str = "CREATE TABLE lines (id TEXT PRIMARY KEY, line BYTEA NOT NUL
 const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAULT '';
     ALTER TABLE ledger ADD COLUMN incident TEXT NOT NULL DEFAULT '';
     ALTER TABLE ledger ADD COLUMN digest TEXT NOT NULL DEFAULT '';
-    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq)
-        WHERE incident <> '' AND state IN ('pending', 'trying');
+    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq) WHERE incident <> '';
     ALTER TABLE taken ADD COLUMN why TEXT NOT NULL DEFAULT '';
     CREATE TABLE throttles (probe TEXT NOT NULL, key TEXT NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (probe, key));
     CREATE TABLE windows (probe TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, received BIGINT NOT NULL,
@@ -51,7 +50,8 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
         PRIMARY KEY (incident, action, target));
     CREATE TABLE digests (id TEXT PRIMARY KEY, action TEXT NOT NULL, target TEXT NOT NULL, probe TEXT NOT NULL,
         event TEXT NOT NULL, received BIGINT NOT NULL, due BIGINT NOT NULL, sealed BIGINT NOT NULL,
-        count BIGINT NOT NULL, hash TEXT NOT NULL, ids TEXT NOT NULL, bytes BIGINT NOT NULL);
+        count BIGINT NOT NULL, hash TEXT NOT NULL, ids TEXT NOT NULL, severity TEXT NOT NULL,
+        told TEXT NOT NULL, bytes BIGINT NOT NULL);
     CREATE UNIQUE INDEX digests_open ON digests (action, target) WHERE sealed = 0;
     CREATE INDEX digests_due ON digests (due) WHERE sealed = 0;
     CREATE TABLE digest_lines (digest TEXT NOT NULL, n BIGINT NOT NULL, machine TEXT NOT NULL,

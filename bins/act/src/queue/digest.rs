@@ -6,7 +6,7 @@ use registry::db::Tx;
 
 use super::Queue;
 use crate::conf::Ready;
-use crate::digests::{self, Digest};
+use crate::digests::{self, Digest, Member};
 use crate::lanes::ms;
 use crate::ledger::{self, Delivery, KeptLine, State};
 
@@ -29,7 +29,9 @@ impl Queue {
         }
         let mut line = Vec::new();
         event.write(&mut line);
-        let added = digests::add(&row.action, &row.target, ms(time), &event, &line, tx)?;
+        let (line, probe, told) = (line.as_slice(), row.probe.as_str(), row.told.text());
+        let member = Member { event: &event, line, probe, nonce: row.nonce, told };
+        let added = digests::add(&row.action, &row.target, ms(time), &member, tx)?;
         if let Some(over) = added.over {
             self.gathering = self.gathering.saturating_sub(1);
             self.enter(&over, tx)?;
@@ -66,7 +68,7 @@ impl Queue {
     /// A sealed digest becomes a delivery.
     fn enter(&mut self, digest: &Digest, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let Some(first) = digests::events(tx, &digest.id)?.into_iter().next() else {
-            // All that was kept of it was about machines that were forgotten.
+            tracing::info!("a digest of {} was about machines that were forgotten", digest.action);
             return Ok(());
         };
         let mut first = first;
@@ -76,6 +78,8 @@ impl Queue {
         let mut row = Delivery::new(&first, &digest.probe, &digest.action, &digest.target, digest.nonce());
         row.digest.clone_from(&digest.id);
         row.told = digest.kept();
+        // Its age counts from when it was to be told: who came late is not stale for the first one's sake.
+        row.received = digest.due.min(now).max(digest.received);
         let give_up = self.actions.get(&digest.action).map_or(0, |ready| ms(ready.common.give_up));
         row.expires = now.saturating_add(give_up);
         let line = KeptLine::new(ledger::line_for(&mut first, probe));
@@ -83,6 +87,8 @@ impl Queue {
             ledger::keep(tx, &line)?;
             self.count_open(&digest.action, 1);
             (self.wake_at, self.look_for_gone) = (i64::MIN, true);
+        } else {
+            tracing::error!("action {}: a digest of {} matches was there before", digest.action, digest.count);
         }
         Ok(())
     }

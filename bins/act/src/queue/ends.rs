@@ -96,6 +96,7 @@ impl Queue {
                 // What was asked for holds for all; a first failure of itself only for its own delivery.
                 let ours = if failures > 1 { pause(failures - 1, &mut self.chance) } else { Duration::ZERO };
                 let all = ours.max(asked);
+                self.look_for_gone |= !self.actions.contains_key(&name);
                 self.lanes.pause(&name, now.saturating_add(ms(all)));
                 self.counts.actions.with_label_values(&[name.as_str(), "later"]).inc();
                 tracing::info!("action {name}: event {}: {error}; again in {} s", row.event, mine.as_secs_f64());

@@ -8,7 +8,7 @@ use super::forget::WHY;
 use super::{Queue, STALE, is_stale};
 use crate::call::Call;
 use crate::conf::Ready;
-use crate::ledger::{self, Delivery};
+use crate::ledger::{self, Delivery, Which};
 use crate::outcome::{Details, Outcome};
 use crate::told::Told;
 use crate::{digests, incidents};
@@ -28,17 +28,19 @@ impl Queue {
         let ready: Vec<(String, Ready)> =
             self.actions.iter().filter(busy).map(|(name, ready)| (name.clone(), ready.clone())).collect();
         for (name, ready) in ready {
-            if self.brakes.is_stopped(&name) {
-                continue;
-            }
             self.fill_lane(&name, &ready, now, out, tx)?;
             if let Some(opens) = self.lanes.opens_at(&name, &ready.common)
-                && let Some(due) = ledger::next_due(tx, &name)?
+                && let Some(due) = ledger::next_due(tx, &name, self.which(&name))?
             {
                 self.wake_at = self.wake_at.min(due.max(opens));
             }
         }
         Ok(())
+    }
+
+    /// A lane that stands still lets only through what ends an incident.
+    fn which(&self, name: &str) -> Which {
+        if self.brakes.is_stopped(name) { Which::Ends } else { Which::All }
     }
 
     /// Fills the places of one lane. Rows that are not tried after all take none.
@@ -53,7 +55,7 @@ impl Queue {
         let mut untried = 0;
         while untried < UNTRIED_MAX {
             let places = self.lanes.places(name, &ready.common, now);
-            let rows = if places > 0 { ledger::due(tx, name, now, places)? } else { Vec::new() };
+            let rows = if places > 0 { ledger::due(tx, name, now, self.which(name), places)? } else { Vec::new() };
             if rows.is_empty() {
                 return Ok(());
             }
@@ -71,13 +73,21 @@ impl Queue {
                     continue;
                 }
                 // What is held is looked through by and by, and this may not have been its turn.
-                if self.forgotten.hold(event.machine.as_ref(), row.received) {
+                if self.is_forgotten(&row, &event) {
+                    if self.without_forgotten(&row, tx)? {
+                        continue;
+                    }
                     self.end(&row, Some(&event), Outcome::Dropped, WHY, Details::default(), out, tx)?;
                     untried += 1;
                     continue;
                 }
-                let severity = event.probes.first().map_or("", |probe| probe.severity.as_str());
-                if let Some(until) = ready.common.quiet.as_ref().and_then(|quiet| quiet.until(now, severity)) {
+                let quiet = ready.common.quiet.as_ref().filter(|_| !self.mode.recorded);
+                let severity = match event.probes.first() {
+                    _ if quiet.is_none() => String::new(),
+                    _ if !row.digest.is_empty() => digests::severity(tx, &row.digest)?,
+                    probe => probe.map(|probe| probe.severity.clone()).unwrap_or_default(),
+                };
+                if let Some(until) = quiet.and_then(|quiet| quiet.until(now, &severity)) {
                     ledger::postpone(tx, &row.id, until, "quiet hours")?;
                     untried += 1;
                     continue;
@@ -85,7 +95,8 @@ impl Queue {
                 if !self.may_touch(&row, &event, ready, now, out, tx)? {
                     untried += 1;
                     if self.brakes.is_stopped(name) {
-                        return Ok(());
+                        // The rest of these rows waits, but for what ends an incident.
+                        break;
                     }
                     continue;
                 }
@@ -95,7 +106,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether the brakes let an action go on. What they never let through ends here.
+    /// Whether the brakes let an action go on. What they never let through ends here. The end of an incident is told to
+    /// whoever was told of it, whatever the brakes say: it undoes what was done.
     fn may_touch(
         &mut self,
         row: &Delivery,
@@ -105,17 +117,34 @@ impl Queue {
         out: &mut Out,
         tx: &mut Tx<'_>,
     ) -> Result<bool, StageError> {
+        if row.told.ends() && !row.incident.is_empty() {
+            let told = ledger::was_told(tx, row)?;
+            if !told {
+                let why = "it was not told of this incident before";
+                self.end(row, Some(event), Outcome::Dropped, why, Details::default(), out, tx)?;
+            }
+            return Ok(told);
+        }
         if ready.common.never.as_ref().is_some_and(|never| event.machine.as_ref().is_some_and(|m| never.names(m))) {
             self.end(row, Some(event), Outcome::Dead, "this machine is never touched", Details::default(), out, tx)?;
             return Ok(false);
         }
-        // A further try changes no further machine.
-        let Some(max) = ready.common.max.filter(|_| row.tries == 0) else { return Ok(true) };
-        let admitted = self.brakes.admit(&row.action, max, event.machine.as_ref(), now, tx)?;
-        if !admitted {
-            self.tell_stopped(event, &row.action, max, out);
+        // A further try within the hour counts once.
+        let Some(max) = ready.common.max else { return Ok(true) };
+        let machine = event.machine.as_ref().and_then(|machine| machine.key()).filter(|_| !ready.action.reaches_many());
+        let admitted = self.brakes.admit(&row.action, max, machine.unwrap_or(&row.id), now, tx)?;
+        if admitted {
+            return Ok(true);
         }
-        Ok(admitted)
+        if self.alone || self.mode.recorded {
+            // Nobody can give an order to go on.
+            self.brakes.resume_one(&row.action, tx)?;
+            let why = format!("{max} machines within an hour are the most (`max`)");
+            self.end(row, Some(event), Outcome::Dead, &why, Details::default(), out, tx)?;
+            return Ok(false);
+        }
+        self.tell_stopped(event, &row.action, max, out);
+        Ok(false)
     }
 
     fn begin(

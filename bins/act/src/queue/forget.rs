@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use event::{Machine, json};
+use event::{Event, Machine, json};
 use pipe::{Out, StageError};
 use registry::db::Tx;
 use registry::forgotten::Forgotten;
@@ -69,11 +69,35 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether a delivery is about a machine that was forgotten. A digest says when it is told, its first match when that
+    /// came.
+    pub(super) fn is_forgotten(&self, row: &Delivery, event: &Event) -> bool {
+        let received = if row.digest.is_empty() { row.received } else { event.received.ms() };
+        self.forgotten.hold(event.machine.as_ref(), received)
+    }
+
+    /// Of a digest the matches of other machines are told all the same: its row gets the line of the first of them.
+    /// `false`: there is none.
+    pub(super) fn without_forgotten(&self, row: &Delivery, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        if row.digest.is_empty() {
+            return Ok(false);
+        }
+        let left = crate::digests::events(tx, &row.digest)?;
+        let Some(mut first) = left.into_iter().find(|event| !self.is_forgotten(row, event)) else { return Ok(false) };
+        let probe = first.probes.pop();
+        let line = ledger::KeptLine::new(ledger::line_for(&mut first, probe));
+        ledger::change_line(tx, &row.id, &line)?;
+        Ok(true)
+    }
+
     /// Drops what is about them, so many rows a turn. A try that is under way is looked at when it ends.
     pub(super) fn drop_forgotten(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let rest = self.forgotten.rows.len().saturating_sub(ROWS);
         for id in self.forgotten.rows.split_off(rest) {
             let Some(row) = ledger::row(tx, &id)?.filter(|row| self.forgotten.hold_row(row)) else { continue };
+            if self.without_forgotten(&row, tx)? {
+                continue;
+            }
             match ledger::state(tx, &id)? {
                 Some(State::Pending) => {}
                 // It was no longer open: the end below takes one off.

@@ -5,9 +5,9 @@ use registry::db::Tx;
 use registry::orders::Order;
 
 use super::Queue;
-use crate::incidents::{Hand, by_hand};
+use crate::incidents::{self, Hand, by_hand};
 use crate::lanes::ms;
-use crate::ledger::{self, KeptLine};
+use crate::ledger::{self, Delivery, KeptLine};
 use crate::outcome::{Details, Outcome};
 
 impl Queue {
@@ -28,6 +28,10 @@ impl Queue {
                 continue;
             };
             match order.verb.as_str() {
+                "retry" if self.is_over(&row, tx)? => {
+                    self.count_open(&row.action, 1);
+                    self.end(&row, None, Outcome::Dropped, "the incident is over", Details::default(), out, tx)?;
+                }
                 "retry" => {
                     let give_up = self.actions.get(&row.action).map_or(0, |ready| ms(ready.common.give_up));
                     ledger::raise(tx, &row.id, now, now.saturating_add(give_up))?;
@@ -45,6 +49,14 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Whether a delivery would begin what nobody would end.
+    fn is_over(&self, row: &Delivery, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        if row.incident.is_empty() || row.told.ends() {
+            return Ok(false);
+        }
+        Ok(incidents::find(tx, &row.incident)?.is_none_or(|incident| incident.status == "closed"))
     }
 
     /// Orders that are not about dead letters. `false`: it is none of them.

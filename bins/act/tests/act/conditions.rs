@@ -160,6 +160,53 @@ fn what_is_muted_is_said_to_be_dropped() {
     assert_eq!((fake.got().len(), hub.sums()[1].clone()), (1, ("ignored muted".to_owned(), 1)));
 }
 
+/// Orders by hand hold however old the incident is, and where matches are told together.
+#[test]
+fn orders_by_hand_reach_digests_and_old_incidents() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "digest = \"2m\"\nmax_age = \"1h\"", "until = \"false\"");
+    hub.feed(&[fresh(&new_id(), &["a"])]);
+    hub.run();
+    let id = hub.told()[0].1["id"].as_str().unwrap().to_owned();
+    assert_eq!(got(&fake, "state"), [json!("opened")]);
+    for (n, verb) in [(2, "take"), (3, "comment"), (4, "close")] {
+        let hand = json!({"incident": id, "by": "ada", "comment": verb}).to_string();
+        act::orders::give(&hub.registry(), verb, &[hand], hub.now()).unwrap();
+        // Much later than `max_age`.
+        let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+        fake.wait_for(n);
+        running.join();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(got(&fake, "state"), [json!("opened"), json!("changed"), json!("changed"), json!("closed")]);
+    let keys: std::collections::BTreeSet<String> = fake.got().iter().map(|g| g.key().to_owned()).collect();
+    assert_eq!(keys.len(), 4);
+}
+
+/// The brakes hold what changes machines; what ends an incident undoes it, and goes past them.
+#[test]
+fn an_end_passes_the_brakes_and_only_goes_where_something_began() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "max = \"1/h\"\nnever = { machines = [\"C9\"] }", "until = \"false\"");
+    let of = |key: &str, line: String| line.replace("C02", key);
+    let line = |key: &str| of(key, titled(&fresh(&new_id(), &["a"]), key));
+    let over = |key: &str| of(key, closing(&titled(&fresh(&new_id(), &["a"]), key)));
+    hub.feed(&[line("C9"), line("C1"), line("C2"), over("C9"), over("C1")]);
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    fake.wait_for(2);
+    crate::fake::wait("the end that nobody was told of", || {
+        hub.told().iter().any(|(kind, _)| kind == "action_dropped")
+    });
+    running.kill();
+    // C2 waits for somebody to say `resume`.
+    assert_eq!(got(&fake, "title"), [json!("C1"), json!("Closed: C1")]);
+    let told = hub.told();
+    let kinds: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).filter(|k| k.starts_with("action_")).collect();
+    for kind in ["action_failed", "action_stopped", "action_dropped"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+}
+
 #[test]
 fn an_incident_is_taken_and_closed_by_hand() {
     let fake = Http::start(vec![say(200, "")]);
@@ -175,13 +222,13 @@ fn an_incident_is_taken_and_closed_by_hand() {
     order("take", json!({"by": "ada"}));
     let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
     fake.wait_for(2);
-    order("close", json!({"comment": "battery\nreplaced"}));
+    order("close", json!({"by": "bob", "comment": "battery\nreplaced"}));
     fake.wait_for(3);
     running.join();
     assert_eq!(got(&fake, "state"), [json!("opened"), json!("changed"), json!("closed")]);
     assert_eq!(got(&fake, "incident"), [json!("open"), json!("taken"), json!("closed")]);
     let closed = hub.told().into_iter().find(|(kind, _)| kind == "incident_closed").unwrap().1;
-    assert_eq!((closed["by"].as_str(), closed["comment"].as_str()), (Some("ada"), Some("battery replaced")));
+    assert_eq!((closed["by"].as_str(), closed["comment"].as_str()), (Some("bob"), Some("battery replaced")));
     let open = act::incidents::list(&hub.state(), false).unwrap();
     assert!(open.is_empty());
     assert_eq!(act::incidents::list(&hub.state(), true).unwrap()[0]["status"], "closed");

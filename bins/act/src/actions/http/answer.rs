@@ -14,9 +14,9 @@ use crate::call::one_line;
 use crate::retry;
 
 /// How much of an answer is read, in bytes.
-pub const ANSWER_MAX: usize = 64 << 10;
+pub const ANSWER_MAX: usize = 512 << 10;
 /// The same of one to a question that comes before: lists of tickets with their texts.
-pub const FOUND_MAX: usize = 512 << 10;
+pub const FOUND_MAX: usize = 4 << 20;
 /// How much of an answer goes into an error, in characters.
 const SAID_MAX: usize = 200;
 /// The longest pause that an answer may ask for.
@@ -51,6 +51,10 @@ impl Live {
                 Ok(None) => break,
                 Err(error) => return Err(Answer::unsure(self.plain(error))),
             }
+        }
+        // Of half an answer nobody can say what it refers to: a second ticket would be made, or this one never closed.
+        if body.len() >= most && step.reference.is_some() {
+            return Err(Answer::unsure(format!("status {status}: the answer is longer than {most} bytes")));
         }
         let view = self.view(status, response.headers(), &body);
         let number = Some(i64::from(status));

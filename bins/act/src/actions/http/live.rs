@@ -131,7 +131,7 @@ impl Action for Live {
     }
 
     fn keeps_reference(&self) -> bool {
-        self.steps.noting
+        self.steps.noting || self.steps.tells_apart()
     }
 }
 

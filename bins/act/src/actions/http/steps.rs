@@ -65,6 +65,11 @@ impl Steps {
         Self { opened: opened.settled(), changed, closed, online, noting }
     }
 
+    /// Whether the end of an incident, or a change, is another request than its beginning.
+    pub fn tells_apart(&self) -> bool {
+        self.changed.is_some() || self.closed.is_some()
+    }
+
     /// What is sent for this; none: nothing, for there is nothing at the service that could be closed.
     pub fn of(&self, told: &Told) -> Option<&Step> {
         let unknown = self.noting && told.reference.is_none();
