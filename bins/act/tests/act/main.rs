@@ -25,6 +25,7 @@ mod orders;
 mod people;
 mod presets;
 mod programs;
+mod registry;
 mod santa;
 mod tickets;
 mod twilio;
