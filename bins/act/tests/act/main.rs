@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod by_hand;
 mod conditions;
 mod crash;
 mod email;

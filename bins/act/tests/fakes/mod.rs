@@ -12,6 +12,7 @@
     reason = "tests and a program share it, each uses a part; tests may panic"
 )]
 
+pub mod by_hand;
 pub mod freshdesk;
 pub mod github;
 pub mod google_chat;
