@@ -85,7 +85,7 @@ impl Call {
         let item = |event: &Event| Item {
             time: event.time.to_string(),
             severity: event.probes.first().map(|p| one_line(&p.severity, FACT_MAX)).unwrap_or_default(),
-            title: title_of(event),
+            title: told_of(event),
             link: self.page("events", &event.id, ""),
         };
         self.told.events.iter().map(item).collect()
@@ -207,6 +207,16 @@ impl Call {
 
     pub(super) fn context(&self) -> Value {
         context_of(&self.event)
+    }
+}
+
+/// The title of one of many: a digest says beside each match what became of its incident.
+fn told_of(event: &Event) -> String {
+    let title = title_of(event);
+    match event.probes.first().and_then(|probe| probe.extra.get("state")).and_then(Value::as_str) {
+        Some("changed") => one_line(&format!("Changed: {title}"), TITLE_MAX),
+        Some("closed") => one_line(&format!("Closed: {title}"), TITLE_MAX),
+        _ => title,
     }
 }
 

@@ -40,7 +40,7 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
     CREATE TABLE throttles (probe TEXT NOT NULL, key TEXT NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (probe, key));
     CREATE TABLE windows (probe TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, received BIGINT NOT NULL,
         PRIMARY KEY (probe, key, event));
-    CREATE INDEX windows_received ON windows (received);
+    CREATE INDEX windows_received ON windows (probe, key, received);
     CREATE TABLE incidents (id TEXT PRIMARY KEY, probe TEXT NOT NULL, key TEXT NOT NULL, severity TEXT NOT NULL,
         status TEXT NOT NULL, title TEXT NOT NULL, machine TEXT NOT NULL, event TEXT NOT NULL, act TEXT NOT NULL,
         opened BIGINT NOT NULL, last BIGINT NOT NULL, told BIGINT NOT NULL, closed BIGINT NOT NULL,

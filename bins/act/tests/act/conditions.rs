@@ -111,6 +111,18 @@ fn many_matches_are_one_message() {
 }
 
 #[test]
+fn a_digest_says_what_became_of_incidents() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "digest = \"2m\"", "until = \"false\"");
+    let line = |title: &str| titled(&fresh(&new_id(), &["a"]), title);
+    hub.feed(&[line("off"), closing(&line("on"))]);
+    hub.run();
+    let text = got(&fake, "text");
+    let text = text[0].as_str().unwrap();
+    assert!(text.contains("major: off\n") && text.contains("major: Closed: on\n"), "{text}");
+}
+
+#[test]
 fn quiet_hours_let_only_the_worst_through() {
     let fake = Http::start(vec![say(200, "")]);
     // START is 19:00; the clock runs a hundred times as fast.

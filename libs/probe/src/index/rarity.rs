@@ -1,5 +1,7 @@
 //! How rare keys are: guessed from how many filters share them, then learned from what passes.
 
+use std::cmp::{Ordering, Reverse};
+
 use rustc_hash::FxHashMap;
 
 use super::keys::{Clause, Key};
@@ -11,6 +13,8 @@ use crate::analyse::{PathId, Paths};
 pub(crate) struct Rarity<'c> {
     /// How many clauses name a key.
     shared: FxHashMap<&'c Key, u32>,
+    /// How many keys there are of a path.
+    apart: FxHashMap<PathId, u32>,
     /// In how many of `lines` lines a key was seen.
     seen: FxHashMap<&'c Key, u32>,
     lines: usize,
@@ -20,10 +24,15 @@ impl<'c> Rarity<'c> {
     /// Before any event.
     pub(crate) fn of(filed: &[&'c [Clause]]) -> Self {
         let mut shared: FxHashMap<&Key, u32> = FxHashMap::default();
+        let mut apart: FxHashMap<PathId, u32> = FxHashMap::default();
         for key in filed.iter().flat_map(|clauses| clauses.iter().flatten()) {
-            *shared.entry(key).or_default() += 1;
+            let n = shared.entry(key).or_default();
+            *n += 1;
+            if *n == 1 {
+                *apart.entry(key.place.path).or_default() += 1;
+            }
         }
-        Self { shared, seen: FxHashMap::default(), lines: 0 }
+        Self { shared, apart, seen: FxHashMap::default(), lines: 0 }
     }
 
     /// Counts the keys in lines that passed.
@@ -61,13 +70,24 @@ impl<'c> Rarity<'c> {
     /// The clause to file a filter under; `None` if it has none.
     pub(crate) fn choose(&self, clauses: &[Clause]) -> Option<usize> {
         let costs = clauses.iter().map(|clause| self.cost(clause));
-        costs.enumerate().min_by(|(_, l), (_, r)| l.total_cmp(r)).map(|(i, _)| i)
+        let rank = |i: usize| clauses.get(i).map_or(0, |clause| self.telling_apart(clause));
+        let costs = costs.enumerate();
+        costs.min_by(|(i, l), (j, r)| l.total_cmp(r).then_with(|| rank(*j).cmp(&rank(*i)))).map(|(i, _)| i)
     }
 
     /// The one of these clauses that fewest events fulfil.
     pub(crate) fn rarest<'a>(&self, clauses: impl Iterator<Item = &'a Clause>) -> Option<&'a Clause> {
-        let costs = clauses.map(|clause| (self.cost(clause), clause));
-        costs.min_by(|(l, _), (r, _)| l.total_cmp(r)).map(|(_, clause)| clause)
+        let costs = clauses.map(|clause| (self.cost(clause), Reverse(self.telling_apart(clause)), clause));
+        let order = |l: &(f64, Reverse<u32>, &Clause), r: &(f64, Reverse<u32>, &Clause)| -> Ordering {
+            l.0.total_cmp(&r.0).then_with(|| l.1.cmp(&r.1))
+        };
+        costs.min_by(order).map(|(.., clause)| clause)
+    }
+
+    /// Of clauses that cost the same the one whose paths tell most filters apart is taken, in whatever order they are
+    /// written: what is asked at every event stays on few paths.
+    fn telling_apart(&self, clause: &Clause) -> u32 {
+        clause.iter().filter_map(|key| self.apart.get(&key.place.path).copied()).max().unwrap_or(0)
     }
 
     /// Candidates per event that a clause makes, and a little for what is not known.
