@@ -71,6 +71,18 @@ impl Call {
         self.input_of(&line, probe.as_ref(), rest, &[])
     }
 
+    /// The match as programs and files get it. What is told beside it stands in its probe: {state, count, ids, incident,
+    /// ref}; of a plain match there is nothing, and the line is as it came.
+    pub fn told_line(&self) -> Vec<u8> {
+        let told = self.told.fields();
+        let mut event = self.event.clone();
+        let Some(probe) = event.probes.first_mut().filter(|_| !told.is_empty()) else { return self.line.clone() };
+        probe.extra.extend(told);
+        let mut line = Vec::new();
+        event.write(&mut line);
+        line
+    }
+
     /// What is made for people, and what is told beside the match.
     fn fields(&self) -> Map<String, Value> {
         let mut all = self.told.fields();

@@ -113,7 +113,7 @@ impl Live {
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut group = Group(pid);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let mut line = call.line.clone();
+        let mut line = call.told_line();
         line.push(b'\n');
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -191,7 +191,7 @@ impl Action for Live {
 
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
-            let stdin: Value = serde_json::from_slice(&call.line).map_err(|e| e.to_string())?;
+            let stdin: Value = serde_json::from_slice(&call.told_line()).map_err(|e| e.to_string())?;
             Ok(json!({"run": self.run, "env": self.env.iter().map(|(k, _)| k).collect::<Vec<_>>(), "stdin": stdin}))
         })
     }

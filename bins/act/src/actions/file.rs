@@ -48,7 +48,7 @@ struct Live {
 
 impl Live {
     async fn line(&self, call: &Call) -> Result<Vec<u8>, String> {
-        let Some(program) = &self.body else { return Ok(call.line.clone()) };
+        let Some(program) = &self.body else { return Ok(call.told_line()) };
         let made = self.jq.one(program, call.input(&serde_json::Map::new()), call.event.received.ms()).await;
         made.map_err(|why| format!("`body`: {why}"))
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use event::Time;
 use pipe::Exit;
+use registry::db::Db;
 use serde_json::{Value, json};
 
-use crate::fake::{Http, say};
+use crate::fake::{Http, say, wait};
 use crate::hub::{How, Hub, START, a_match, fresh, new_id};
 
 const BODY: &str = "body = '{id: .event.id, state, count, ids, title, text, ref: .ref, incident: .incident.status}'";
@@ -141,10 +142,15 @@ fn what_is_muted_is_said_to_be_dropped() {
     let fake = Http::start(vec![say(200, "")]);
     let hub = hub(&fake, "", "");
     let until = START + 36_000_000;
+    let obeyed = || {
+        let db = Db::open_read_only(&hub.state()).ok()??;
+        Some(db.query("SELECT COUNT(*) FROM orders_done", &[]).ok()?.first()?.int(0))
+    };
     let order = |verb: &str, target: String| {
+        let before = obeyed().unwrap_or(0);
         act::orders::give(&hub.registry(), verb, &[target], hub.now()).unwrap();
         let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
-        std::thread::sleep(std::time::Duration::from_millis(1_300));
+        wait("the order", || obeyed() == Some(before + 1));
         running.join();
         hub.feed(&[a_match(&new_id(), &["a"], START - hub.now())]);
         hub.run();

@@ -10,7 +10,22 @@ use pipe::Exit;
 
 use crate::fakes::{Fake, Reply, Trouble};
 use crate::hub::{How, Hub, SPEED, fresh, new_id};
+use crate::tickets::KINDS;
 use rows::{Row, rows};
+
+/// Kinds that are more than one request, or none: the same is asked of them in a file of their own.
+const ELSEWHERE: [&str; 8] = ["email", "exec", "file", "jamf", "munki", "osquery", "santa", "tag"];
+
+/// No kind and no preset goes without: here, among the tickets, or in a file of its own.
+#[test]
+fn every_kind_is_asked() {
+    let rows = rows();
+    let mut asked: Vec<&str> = rows.iter().map(|row| row.name).chain(KINDS).chain(ELSEWHERE).collect();
+    let mut all: Vec<&str> = act::actions::ALL.iter().map(|kind| kind.name).chain(act::preset::names()).collect();
+    asked.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(asked, all);
+}
 
 /// Runs `test` on every row, side by side.
 fn each(test: impl Fn(&Row) + Sync) {

@@ -210,6 +210,34 @@ fn what_was_cut_off_is_unknown_and_may_be_tried_again_by_hand() {
     );
 }
 
+/// A commit that does not end is ended with the try; what was changed is taken back.
+#[test]
+fn a_try_that_hangs_is_unknown() {
+    let munki = Munki::new("git = true\ntimeout = \"500ms\"", "");
+    let before = munki.text();
+    let git = |words: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]).args(words);
+        assert!(command.current_dir(munki.repo()).status().unwrap().success(), "{words:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "begin"]);
+    let hook = munki.repo().join(".git/hooks/pre-commit");
+    let hold = munki.0.dir.path().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    std::fs::write(&hook, format!("#!/bin/sh\nwhile test -e '{}'; do sleep 0.05; done\nexit 1\n", hold.display()))
+        .unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    munki.feed(&json!("Foo"), false);
+    assert_eq!(munki.0.run(), Exit::Done);
+    let dead = munki.0.dead();
+    assert_eq!((munki.done()[0]["outcome"].as_str(), dead.len()), (Some("unknown"), 1), "{dead:?}");
+    assert!(dead[0]["error"].as_str().unwrap().starts_with("no answer within 0.5 s"), "{dead:?}");
+    std::fs::remove_file(&hold).unwrap();
+    wait("the way back", || munki.text() == before);
+}
+
 /// A change is its own proof: said to be repeatable, nothing is lost, doubled or torn whenever the process ends.
 #[test]
 fn kills_at_random_moments_leave_every_item_once() {

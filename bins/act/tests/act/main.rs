@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod by_hand;
 mod conditions;
 mod crash;
 mod email;
@@ -25,6 +26,7 @@ mod orders;
 mod people;
 mod presets;
 mod programs;
+mod registry;
 mod santa;
 mod tickets;
 mod twilio;

@@ -1,7 +1,9 @@
 //! `exec` and `file`.
 
 use pipe::Exit;
+use serde_json::{Value, json};
 
+use crate::conditions::{closing, titled};
 use crate::fake::{Http, say, wait};
 use crate::hub::{How, Hub, fresh, new_id};
 
@@ -54,6 +56,48 @@ fn the_match_is_on_stdin_and_the_group_ends_at_the_timeout() {
     wait("the end of the group", || !std::fs::read_to_string(&stat).is_ok_and(|s| !s.contains(") Z ")));
     assert_eq!(hub.told()[0].1["outcome"], "unknown", "cut off, and exec may not be repeated");
     assert!(hub.dead()[0]["error"].as_str().unwrap().starts_with("no answer within 0.7 s"));
+}
+
+/// Programs, files and receivers that get the whole match learn what has become of its incident, also where somebody
+/// closed it by hand; a plain match is the line as it came.
+#[test]
+fn what_is_told_beside_a_match_stands_in_its_probe() {
+    let http = Http::start(vec![say(200, "")]);
+    let actions = format!(
+        "[action.x]\nkind = \"exec\"\nrun = [\"/bin/sh\", \"-c\", \"cat >> x\"]\n[action.f]\nkind = \"file\"\n\
+         path = \"f\"\n[action.h]\nkind = \"http\"\nurl = \"{}/\"\n",
+        http.url
+    );
+    let probe = "[probe.usb]\nfilter = \"true\"\nact = [\"x\", \"f\", \"h\"]\nuntil = \"false\"\n";
+    let hub = Hub::new(&format!("{actions}{probe}"));
+    let line = |title: &str| titled(&fresh(&new_id(), &["x", "f", "h"]), title);
+    hub.feed(&[line("one"), line("two"), closing(&line("three")), line("four")]);
+    hub.run();
+    let id = act::incidents::list(&hub.state(), false).unwrap()[0]["id"].clone();
+    let order = json!({"incident": id, "by": "ada"}).to_string();
+    act::orders::give(&hub.registry(), "close", &[order], hub.now()).unwrap();
+    let running = hub.start(How { stay: std::sync::Arc::new(true.into()), ..How::default() });
+    let read = |name: &str| std::fs::read_to_string(hub.dir.path().join(name)).unwrap();
+    let five = |name: &str| read(name).lines().count() == 5;
+    wait("all of them", || five("x") && five("f") && http.got().len() == 5);
+    running.join();
+    let bodies: String = http.got().iter().map(|got| format!("{}\n", got.body)).collect();
+    for text in [read("x"), read("f"), bodies] {
+        let probe = |line: &str| serde_json::from_str::<Value>(line).unwrap()["probes"][0].clone();
+        let told: Vec<Value> = text.lines().map(probe).collect();
+        let states: Vec<&str> = told.iter().filter_map(|probe| probe["state"].as_str()).collect();
+        assert_eq!(states, ["opened", "changed", "closed", "opened", "closed"], "{text}");
+        assert_eq!((&told[4]["incident"]["id"], &told[4]["incident"]["by"]), (&id, &json!("ada")));
+    }
+    let hub = Hub::new(&actions);
+    let plain = fresh(&new_id(), &["x", "f"]);
+    hub.feed(std::slice::from_ref(&plain));
+    hub.run();
+    for name in ["x", "f"] {
+        let text = std::fs::read_to_string(hub.dir.path().join(name)).unwrap();
+        let [got, fed] = [&text, &plain].map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert_eq!(got, fed, "{name}");
+    }
 }
 
 #[test]
@@ -131,4 +175,26 @@ fn actions_on_one_file_lose_nothing_and_a_torn_line_stays_alone() {
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("{\"torn"));
     assert_eq!(lines.filter(|l| event::Event::parse(l.as_bytes()).is_ok()).count(), 100);
+}
+
+#[test]
+fn kills_lose_no_line_of_a_file_and_tear_none() {
+    let hub = Hub::new("[action.f]\nkind = \"file\"\npath = \"out.ndjson\"\nparallel = 3\n");
+    let ids: Vec<String> = (0..60).map(|_| new_id()).collect();
+    let mut chance = act::retry::Chance::seeded(17);
+    for part in ids.chunks(10) {
+        hub.feed(&part.iter().map(|id| fresh(id, &["f"])).collect::<Vec<_>>());
+        let running = hub.start(How { stay: std::sync::Arc::new(true.into()), ..How::default() });
+        std::thread::sleep(std::time::Duration::from_millis(chance.below(40)));
+        running.kill();
+    }
+    hub.run();
+    let text = std::fs::read_to_string(hub.dir.path().join("out.ndjson")).unwrap();
+    let mut seen: Vec<String> = text.lines().map(|l| event::Event::parse(l.as_bytes()).unwrap().id).collect();
+    seen.sort();
+    seen.dedup();
+    let mut wanted = ids;
+    wanted.sort();
+    assert_eq!(seen, wanted, "each at least once");
+    assert_eq!((hub.told().len(), hub.dead().len()), (wanted.len(), 0), "each told once");
 }

@@ -12,7 +12,8 @@ use crate::fakes::{Reply, Trouble, freshdesk, github, jira, servicenow, trello, 
 use crate::hostile::{attacks, matches};
 use crate::hub::{fresh, new_id};
 use crate::presets::{Opened, call};
-use table::{KINDS, Tracker, tracker};
+pub use table::KINDS;
+use table::{Tracker, tracker};
 
 fn done(kind: &str, answer: &Answer) {
     assert_eq!(answer.verdict, Verdict::Done, "{kind}: {answer:?}");

@@ -4,6 +4,7 @@
 //! A file a service. Each tells its facts and where they are from, and shows three wrong requests refused.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -12,6 +13,7 @@
     reason = "tests and a program share it, each uses a part; tests may panic"
 )]
 
+pub mod by_hand;
 pub mod freshdesk;
 pub mod github;
 pub mod google_chat;

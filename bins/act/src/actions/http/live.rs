@@ -63,7 +63,7 @@ impl Action for Live {
                 Ok(before) => drop(more.insert("before".into(), before.into())),
                 Err(answer) => return answer,
             }
-            let made = match self.make(step, call.input(&more), Some(&call.line), now).await {
+            let made = match self.make(step, call.input(&more), Some(&call.told_line()), now).await {
                 Ok(made) => made,
                 Err(why) => return Answer::never(None, self.hidden.cut_parts(why)),
             };
@@ -83,7 +83,7 @@ impl Action for Live {
                 return Ok(json!({"nothing": "the service has not heard of this incident"}));
             };
             let seen = call.input(&self.more(&call.target, Some(&call.key), true));
-            let made = self.make(step, seen, Some(&call.line), call.event.received.ms()).await;
+            let made = self.make(step, seen, Some(&call.told_line()), call.event.received.ms()).await;
             let made = made.map_err(|why| self.hidden.cut_parts(why))?;
             let headers: Map<String, Value> = self
                 .headers

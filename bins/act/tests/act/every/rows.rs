@@ -81,6 +81,22 @@ fn of_pagerduty(request: &Request) -> Vec<String> {
     hrefs.chain(url).chain(others(&body, &known)).collect()
 }
 
+/// Takes JSON from whoever knows the word, and says 202: what the bare `http` is used for.
+struct Collector;
+
+const WORD: &str = "Splunk collector-word-0123";
+
+impl Service for Collector {
+    fn answer(&mut self, request: &Request) -> Reply {
+        match () {
+            () if request.header("authorization") != WORD => Reply::text(401, "who are you?"),
+            () if request.line() != "POST /in" => Reply::text(404, ""),
+            () if !request.json().is_object() => Reply::text(400, "no JSON"),
+            () => Reply::text(202, ""),
+        }
+    }
+}
+
 /// All of them.
 pub fn rows() -> Vec<Row> {
     let plain = Row {
@@ -206,6 +222,18 @@ pub fn rows() -> Vec<Row> {
             text: |r| at(r, "/payload/summary"),
             active: of_pagerduty,
             secrets: &[pagerduty::KEY],
+            ..plain
+        },
+        Row {
+            name: "http",
+            service: || Box::new(Collector),
+            keys: format!(
+                "url = \"{{url}}/in\"\nheaders = {{ Authorization = \"{WORD}\" }}\nbody = '{{title, text, probe: .probe.name}}'\nok = '.status == 202'"
+            ),
+            good: |r| r.line() == "POST /in" && r.json()["probe"] == "usb",
+            text: |r| at(r, "/title"),
+            active: |r| others(&r.json(), &["title", "text", "probe"]),
+            secrets: &["collector-word-0123"],
             ..plain
         },
         Row {
