@@ -82,7 +82,7 @@ pub fn of(
         copy(state, &mut tx, "incidents", &columns, " AND status <> 'closed'", &of)?;
     }
     let conditions: Conditions = [(conf.name.clone(), rules)].into_iter().collect();
-    let would = match conditions.decide(&event, matched, &conf.act, &mut Vec::new(), &mut tx)? {
+    let would = match conditions.decide(&event, matched, &mut conf.act.clone(), &mut Vec::new(), &mut tx)? {
         Decision::Act(kept) => Ok(kept),
         Decision::Held(_, why) => Err(why),
     };

@@ -58,7 +58,8 @@ impl<'s, 'd> Judge<'s, 'd> {
         }
         let Some(matched) = self.side.set.annotation(found) else { return Ok(false) };
         let event = judge::event(line, id.into_owned(), received);
-        let decision = self.side.conditions.decide(&event, &matched, &matched.act, &mut Vec::new(), &mut self.tx)?;
+        let decision =
+            self.side.conditions.decide(&event, &matched, &mut matched.act.clone(), &mut Vec::new(), &mut self.tx)?;
         self.judged += 1;
         self.newest = self.newest.max(received.ms());
         if self.judged.is_multiple_of(FORGET_EVERY) {

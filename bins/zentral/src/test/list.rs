@@ -197,7 +197,7 @@ fn judge(
         }
         let event = judge::event(line, id, *received);
         let Some(matched) = set.annotation(found) else { continue };
-        let decision = conditions.decide(&event, &matched, &conf.act, &mut Vec::new(), &mut tx)?;
+        let decision = conditions.decide(&event, &matched, &mut conf.act.clone(), &mut Vec::new(), &mut tx)?;
         all.push(match decision {
             Decision::Act(kept) => Came::Acted(kept),
             Decision::Held(_, why) => Came::Held(why),
