@@ -50,7 +50,7 @@ act = ["plain", "calm"]
 window = { count = 3, within = "4m" }
 [probe.state]
 filter = "true"
-act = ["ticket", "calm"]
+act = ["ticket", "calm", "braked"]
 until = "true"
 throttle = "1m"
 [probe.loud]
@@ -137,7 +137,7 @@ fn a_match(id: &str, received: i64, chance: &mut Seeded) -> String {
     let all = [
         probe("slow", json!(["plain"])),
         probe("many", json!(["plain", "calm"])),
-        probe("state", json!(["ticket", "calm"])),
+        probe("state", json!(["ticket", "calm", "braked"])),
         probe("loud", json!(["calm", "braked"])),
     ];
     let some: Vec<&Value> = all.iter().filter(|_| chance.below(2) == 0).collect();
@@ -157,9 +157,11 @@ struct Receiver(Arc<Mutex<Got>>);
 impl Action for Receiver {
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         let told = &call.told;
+        // What was cut off and may not be repeated told nobody what it would have noted.
+        let reference = told.reference.as_ref().filter(|_| call.action != "braked");
         let said = json!({
             "event": call.event.id, "probe": call.event.probes.first().map(|p| p.name.clone()), "count": told.count,
-            "ids": told.ids, "state": told.state, "incident": told.incident, "ref": told.reference,
+            "ids": told.ids, "state": told.state, "incident": told.incident, "ref": reference,
             "events": told.events.iter().map(|event| event.id.clone()).collect::<Vec<_>>(),
         })
         .to_string();
@@ -319,7 +321,7 @@ fn state(db: &mut Db) -> Vec<String> {
         "SELECT probe || key || since FROM throttles ORDER BY 1",
         "SELECT probe || key || event FROM windows ORDER BY 1",
         "SELECT id || status || severity || title || count || told || last FROM incidents ORDER BY 1",
-        "SELECT incident || action || reference FROM noted ORDER BY 1",
+        "SELECT incident || action || reference FROM noted WHERE action <> 'braked' ORDER BY 1",
         "SELECT event || probe || why FROM taken ORDER BY 1",
         "SELECT action || machine FROM changed_machines ORDER BY 1",
         "SELECT action || why FROM stopped ORDER BY 1",
