@@ -40,7 +40,9 @@ fn filevault_off_deletes_the_folder_until_it_is_on_again() {
     let page = with(&page, "kind    = \"slack-bot\"", &format!("url = \"{}\"\nkind = \"slack-bot\"", admins.url));
     let mut hub = Hub::new(&format!("\n{page}"));
     with_filters(&hub);
-    for (name, text) in [(format!("manifests/{SERIAL}"), MANIFEST.to_owned()), ("catalogs/production".into(), catalog())] {
+    for (name, text) in
+        [(format!("manifests/{SERIAL}"), MANIFEST.to_owned()), ("catalogs/production".into(), catalog())]
+    {
         let path = hub.path("munki").join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();

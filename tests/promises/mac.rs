@@ -49,7 +49,8 @@ impl Mac {
     pub fn scheduled(&mut self, probe: &str) -> (String, String) {
         let config = self.config();
         let of = format!("zentral/{probe}/");
-        let (name, query) = config["schedule"].as_object().unwrap().iter().find(|(name, _)| name.starts_with(&of)).unwrap();
+        let (name, query) =
+            config["schedule"].as_object().unwrap().iter().find(|(name, _)| name.starts_with(&of)).unwrap();
         (name.clone(), query["query"].as_str().unwrap().to_owned())
     }
 

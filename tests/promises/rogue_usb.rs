@@ -20,7 +20,9 @@ impl Service for People {
     fn answer(&mut self, request: &Request) -> Reply {
         match request.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             _ if request.header("authorization") != LOGIN => Reply::text(401, "who are you?"),
-            ["api", "users", user, "sessions"] if request.method == "DELETE" && user.contains('@') => Reply::text(204, ""),
+            ["api", "users", user, "sessions"] if request.method == "DELETE" && user.contains('@') => {
+                Reply::text(204, "")
+            }
             _ => Reply::text(400, "bad request"),
         }
     }

@@ -75,7 +75,9 @@ fn nothing_else_is_deleted() {
     let disk = Disk::new("FileVault is Off.\\n");
     symlink(disk.path("Shared/Confidential"), disk.path("link")).unwrap();
     symlink(disk.path("Shared"), disk.path("way")).unwrap();
-    for folder in ["link", "way/Confidential", "Shared/../Shared/Confidential", "Shared/./Confidential", "Shared/holiday.jpg"] {
+    for folder in
+        ["link", "way/Confidential", "Shared/../Shared/Confidential", "Shared/./Confidential", "Shared/holiday.jpg"]
+    {
         assert_eq!(disk.run(&script, &disk.path(folder)), Some(1), "{folder}");
     }
     // Folders of this machine: here nothing is deleted whatever the script thinks.

@@ -146,7 +146,9 @@ fn unused_software_is_slated_and_stays_when_it_is_wanted() {
     assert_eq!(manifest(&hub, SERIAL), slated(&(line("Drawer") + &line("Painter"))));
     assert_eq!(manifest(&hub, "C02X00009"), MANIFEST, "this machine alone");
     // No item brings the third; nobody is told of it, but in the dead letters.
-    hub.wait("a dead letter", 60, || hub.ok(&["act", "dead"]).contains("no item that can be removed installs `com.example.Stranger`"));
+    hub.wait("a dead letter", 60, || {
+        hub.ok(&["act", "dead"]).contains("no item that can be removed installs `com.example.Stranger`")
+    });
     hub.wait("the owner to be told", 60, || messages(&slack).len() == 2);
 
     // It is used again.
@@ -156,12 +158,23 @@ fn unused_software_is_slated_and_stays_when_it_is_wanted() {
     // Somebody asks for the other.
     let open = incidents(&hub);
     let drawer = open.iter().find(|one| one["key"] == format!("{SERIAL} com.example.Drawer")).unwrap();
-    hub.ok(&["act", "incidents", "--close", drawer["id"].as_str().unwrap(), "--by", "ada", "--comment", "for the audit"]);
+    hub.ok(&[
+        "act",
+        "incidents",
+        "--close",
+        drawer["id"].as_str().unwrap(),
+        "--by",
+        "ada",
+        "--comment",
+        "for the audit",
+    ]);
     hub.wait("the Drawer to stay", 60, || manifest(&hub, SERIAL) == MANIFEST);
     hub.wait("the owner to be told", 60, || messages(&slack).len() == 4);
     let told = messages(&slack);
     assert!(told.iter().all(|(channel, ..)| channel == slack::PERSON.1), "{told:?}");
-    for text in ["Painter will be removed from", "Drawer will be removed", "Painter is no longer", "Drawer is no longer"] {
+    for text in
+        ["Painter will be removed from", "Drawer will be removed", "Painter is no longer", "Drawer is no longer"]
+    {
         assert_eq!(told.iter().filter(|(.., said)| said.contains(text)).count(), 1, "{text}: {told:?}");
     }
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
