@@ -169,6 +169,7 @@ impl Stage {
             if let Some(agent) = agents.iter_mut().find(|agent| agent.host() == promises::HOST) {
                 wrong.extend(promises::play(agent, self.scratch.path(), screen).await.err());
             }
+            wrong.extend(self.told().await?);
         }
         wrong.iter().for_each(|why| screen.line(&screen.paint(RED, why)));
         if once {
@@ -230,6 +231,25 @@ impl Stage {
         picture.ledger = hub::ledger(&self.scratch)?;
         picture.restarts = hub::restarts(&self.scratch)?;
         Ok(picture)
+    }
+
+    /// Waits until whoever was to be told has been told; what went wrong.
+    async fn told(&mut self) -> Result<Vec<String>, String> {
+        let (begun, mut before) = (Instant::now(), None);
+        loop {
+            self.hub.runs()?;
+            let ledger = hub::ledger(&self.scratch)?;
+            // Twice the same: nothing more is on its way.
+            if ledger.open == 0 && before == Some(ledger) {
+                let lost = (ledger.lost > 0).then(|| format!("{} deliveries are dead, stale or dropped", ledger.lost));
+                return Ok(lost.into_iter().collect());
+            }
+            if begun.elapsed() > DEADLINE {
+                return Ok(vec![format!("{} deliveries are not done", ledger.open)]);
+            }
+            before = Some(ledger);
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Shows both sums once they hold; what is off comes back.
