@@ -28,7 +28,7 @@ fn everything_comes_out_as_it_went_in() {
         "done Munki will delete the confidential files",
         "done FileVault is on, the incident is over",
         "done Munki will remove Painter on this machine",
-        "slack Unknown USB device on ada-mbp: SanDisk Ultra",
+        "slack *Unknown USB device on ada-mbp: SanDisk Ultra*",
         "done Painter is in use again and stays",
     ] {
         assert!(said.contains(part), "{part:?} is missing:\n{said}\n{errors}");
