@@ -83,6 +83,9 @@ fn filevault_off_deletes_the_folder_until_it_is_on_again() {
     assert_eq!((incidents(&[]).len(), incidents(&["--all"]).len()), (0, 1));
     let told = messages(&admins);
     assert_eq!(told.iter().map(|(_, thread, _)| *thread).collect::<Vec<_>>(), [false, true], "{told:?}");
-    assert!(told[0].2.contains("FileVault is off on ada-mbp") && told[1].2.contains("Closed: FileVault is off on ada-mbp"), "{told:?}");
+    assert!(
+        told[0].2.contains("FileVault is off on ada-mbp") && told[1].2.contains("Closed: FileVault is off on ada-mbp"),
+        "{told:?}"
+    );
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }
