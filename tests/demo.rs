@@ -24,6 +24,12 @@ fn everything_comes_out_as_it_went_in() {
         "  mail  to ada@example.com: ",
         "search probes.severity:critical",
         "/metrics",
+        "done the access of ada@example.com is revoked",
+        "done Munki will delete the confidential files",
+        "done FileVault is on, the incident is over",
+        "done Munki will remove Painter on this machine",
+        "slack *Unknown USB device on ada-mbp: SanDisk Ultra*",
+        "done Painter is in use again and stays",
     ] {
         assert!(said.contains(part), "{part:?} is missing:\n{said}\n{errors}");
     }

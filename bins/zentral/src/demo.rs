@@ -8,6 +8,7 @@ mod filters;
 mod follow;
 mod hub;
 mod lines;
+mod promises;
 mod scratch;
 mod screen;
 mod slack;
@@ -149,7 +150,7 @@ impl Stage {
         for mut agent in Agent::fleet(&way, &secrets, &self.tally) {
             agents.spawn(async move { agent.catch_up().await.map(|()| agent) });
         }
-        let (agents, mut wrong) = self.settle(agents, screen).await?;
+        let (mut agents, mut wrong) = self.settle(agents, screen).await?;
         if screen.closed() {
             return Ok(Exit::Done);
         }
@@ -162,6 +163,13 @@ impl Stage {
         if wrong.is_empty() {
             let text = "Everything sent is stored once, every match was acted on once, both sums hold.";
             screen.line(&screen.paint(GREEN, text));
+        }
+        if wrong.is_empty() {
+            screen.heading("The three promises, on one of these machines:");
+            if let Some(agent) = agents.iter_mut().find(|agent| agent.host() == promises::HOST) {
+                wrong.extend(promises::play(agent, self.scratch.path(), screen).await.err());
+            }
+            wrong.extend(self.told().await?);
         }
         wrong.iter().for_each(|why| screen.line(&screen.paint(RED, why)));
         if once {
@@ -223,6 +231,25 @@ impl Stage {
         picture.ledger = hub::ledger(&self.scratch)?;
         picture.restarts = hub::restarts(&self.scratch)?;
         Ok(picture)
+    }
+
+    /// Waits until whoever was to be told has been told; what went wrong.
+    async fn told(&mut self) -> Result<Vec<String>, String> {
+        let (begun, mut before) = (Instant::now(), None);
+        loop {
+            self.hub.runs()?;
+            let ledger = hub::ledger(&self.scratch)?;
+            // Twice the same: nothing more is on its way.
+            if ledger.open == 0 && before == Some(ledger) {
+                let lost = (ledger.lost > 0).then(|| format!("{} deliveries are dead, stale or dropped", ledger.lost));
+                return Ok(lost.into_iter().collect());
+            }
+            if begun.elapsed() > DEADLINE {
+                return Ok(vec![format!("{} deliveries are not done", ledger.open)]);
+            }
+            before = Some(ledger);
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Shows both sums once they hold; what is off comes back.

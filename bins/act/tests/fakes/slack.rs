@@ -4,7 +4,8 @@
 //!
 //! And the Web API's `chat.postMessage` and `auth.test` (docs.slack.dev/reference/methods): bearer, JSON; always 200 with
 //! `ok`, else 429. `error`: `not_authed`, `invalid_auth`, `channel_not_found`, `no_text`, `msg_too_long` (40,000
-//! characters), `thread_not_found`, `invalid_arguments`.
+//! characters), `thread_not_found`, `invalid_arguments`. `users.lookupByEmail` reads `email` of the query or a form;
+//! `users_not_found`. A person's id is a channel: a direct message.
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use super::{Reply, Request, Service};
 pub const HOOK: &str = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
 pub const TOKEN: &str = "xoxb-1111-2222-bottokenbottoken";
 pub const CHANNEL: &str = "C0SECOPS";
+/// Somebody, by address and id.
+pub const PERSON: (&str, &str) = ("ada@example.com", "U0ADA");
 
 /// Both of them.
 #[derive(Default)]
@@ -24,19 +27,10 @@ pub struct Slack {
 impl Service for Slack {
     fn answer(&mut self, request: &Request) -> Reply {
         match request.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["api", "users.lookupByEmail"] if request.method == "GET" => self.call("users.lookupByEmail", request),
             _ if request.method != "POST" => Reply::text(405, "Method Not Allowed"),
             ["services", ..] => hook(request),
-            ["api", method] => {
-                let answer = match self.api(method, request) {
-                    Ok(Value::Object(mut more)) => {
-                        more.insert("ok".into(), true.into());
-                        Value::Object(more)
-                    }
-                    Ok(_) => json!({"ok": true}),
-                    Err(error) => json!({"ok": false, "error": error}),
-                };
-                Reply::json(200, answer)
-            }
+            ["api", method] => self.call(method, request),
             _ => Reply::text(404, "not found"),
         }
     }
@@ -57,6 +51,18 @@ fn hook(request: &Request) -> Reply {
 }
 
 impl Slack {
+    fn call(&mut self, method: &str, request: &Request) -> Reply {
+        let answer = match self.api(method, request) {
+            Ok(Value::Object(mut more)) => {
+                more.insert("ok".into(), true.into());
+                Value::Object(more)
+            }
+            Ok(_) => json!({"ok": true}),
+            Err(error) => json!({"ok": false, "error": error}),
+        };
+        Reply::json(200, answer)
+    }
+
     fn api(&mut self, method: &str, request: &Request) -> Result<Value, &'static str> {
         match request.header("authorization").strip_prefix("Bearer ") {
             None => return Err("not_authed"),
@@ -66,6 +72,11 @@ impl Slack {
         match method {
             "auth.test" => Ok(json!({"team": "Example", "user": "hub", "bot_id": "B1"})),
             "chat.postMessage" => self.post(request),
+            "users.lookupByEmail" => match request.query.get("email").map(String::as_str) {
+                None | Some("") => Err("invalid_arguments"),
+                Some(email) if email == PERSON.0 => Ok(json!({"user": {"id": PERSON.1, "name": "ada"}})),
+                Some(_) => Err("users_not_found"),
+            },
             _ => Err("unknown_method"),
         }
     }
@@ -76,7 +87,8 @@ impl Slack {
         if !request.header("content-type").starts_with("application/json") || !body.is_object() {
             return Err("invalid_arguments");
         }
-        if text("channel") != Some(CHANNEL) {
+        let channel = text("channel").unwrap_or_default().to_owned();
+        if ![CHANNEL, PERSON.1].contains(&channel.as_str()) {
             return Err("channel_not_found");
         }
         let said = text("text").filter(|text| !text.is_empty()).ok_or("no_text")?;
@@ -88,7 +100,7 @@ impl Slack {
         }
         let ts = format!("1700000000.{:06}", self.messages.len());
         self.messages.push(ts.clone());
-        Ok(json!({"channel": CHANNEL, "ts": ts, "message": {"text": said}}))
+        Ok(json!({"channel": channel, "ts": ts, "message": {"text": said}}))
     }
 }
 

@@ -134,6 +134,23 @@ impl Agent {
         }
     }
 
+    /// What the machine is called.
+    pub fn host(&self) -> &str {
+        self.host
+    }
+
+    /// Sends one more result of now, of a probe's query or the one of this name.
+    pub async fn tell(&mut self, query: &str, mut result: Value) -> Result<(), String> {
+        let name = self.sender.queries.get(query).map_or(query, String::as_str);
+        if let Some(result) = result.as_object_mut() {
+            result.insert("name".to_owned(), name.into());
+            result.insert("hostIdentifier".to_owned(), self.sender.uuid.as_str().into());
+            result.insert("unixTime".to_owned(), (Time::now().ms() / 1000).into());
+        }
+        let record = Record { text: result.to_string(), events: 1, timed: true };
+        self.log("result", &[record]).await.map_err(|why| format!("agent {}: {why}", self.host))
+    }
+
     async fn enrol(&mut self) -> Result<(), String> {
         let (mask, os) = match self.sender.platform {
             Platform::Mac => {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use event::Time;
 use pipe::config::Config;
 
-use super::filters;
+use super::{filters, promises};
 use crate::{ca, enrol, template};
 
 /// The units of the demo's machines; `default` comes with the pipeline.
@@ -54,6 +54,7 @@ impl Scratch {
             (template::METRICS, &format!("listen = \"{metrics}\"")),
         ])?;
         text.push_str(&addition(smtp));
+        text.push_str(promises::ACTIONS);
         let put = |name: &str, text: &str| {
             let path = dir.path().join(name);
             let fail = |e: io::Error| format!("{}: {e}", path.display());
@@ -66,7 +67,10 @@ impl Scratch {
         put("tls/ca.pem", &made.ca)?;
         put("tls/hub.pem", &made.hub)?;
         put("tls/hub.key", &made.hub_key)?;
-        filters::ALL.iter().try_for_each(|(name, text)| put(&format!("filters/{name}"), text))?;
+        filters::ALL
+            .iter()
+            .try_for_each(|(name, text)| put(&format!("filters/{name}"), &promises::acting(name, text)))?;
+        promises::files().iter().try_for_each(|(name, text)| put(name, text))?;
         let (config, _) = Config::load(&dir.path().join("pipeline.toml"), None)
             .map_err(|findings| format!("the demo's pipeline is wrong:\n{}", pipe::config::render(&findings)))?;
         Ok(Self { dir, config, ca: made.ca, certificate: made.hub, key: made.hub_key, metrics })

@@ -85,11 +85,11 @@ pub fn snapshot(raw: &Raw, taken: impl FnOnce(Option<&Value>) -> Time) -> Option
         return Some(Err(Refusal::new("shape", "the inventory has no row of a table that is known")));
     }
     let taken = taken(record.get("unixTime"));
-    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: machine(raw, rows), parts }))
+    Some(Ok(Snapshot { source: raw.source.clone(), taken, machine: machine(raw, rows, &parts), parts }))
 }
 
-/// The machine as its rows say it today; the line says it as it was when it enrolled.
-fn machine(raw: &Raw, rows: &[Value]) -> Machine {
+/// The machine as its rows say it today, and who uses it; the line says it as it was when it enrolled.
+fn machine(raw: &Raw, rows: &[Value], parts: &BTreeMap<String, Vec<Row>>) -> Machine {
     let table = |name: &str| rows.iter().find(|row| row.get(TABLE).and_then(Value::as_str) == Some(name));
     let (system, os) = (table("system_info").map(facts::hostname), table("os_version").map(facts::os_version));
     let mut machine = raw.machine.clone();
@@ -97,6 +97,10 @@ fn machine(raw: &Raw, rows: &[Value]) -> Machine {
         if said.is_some() {
             *have = said;
         }
+    }
+    let user = parts.get("principal_user").and_then(|users| users.first()?.get("principal_name")?.as_str());
+    if let Some(user) = user {
+        machine.user = Some(user.to_owned());
     }
     machine
 }
@@ -197,6 +201,7 @@ mod tests {
                 {"table_name": "company_portal", "key": "aadUPN", "value": "ada@example.com"},
             ]),
         );
+        assert_eq!(told.machine.user.as_deref(), Some("ada@example.com"));
         let parts = serde_json::to_value(&told.parts).unwrap();
         assert_eq!(
             parts["os_version"],
