@@ -34,6 +34,8 @@ struct Munki {
     rules: Rules,
     /// Which manifest; none: the machine's own.
     manifest: Option<Arc<str>>,
+    /// Whether the machine's own may be named by what it calls itself.
+    by_hostname: bool,
     item: Item,
     remove: bool,
     undo: bool,
@@ -64,6 +66,10 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
     let name = reading.program(settings, "item").map(Item::Name);
     let bundle = reading.program(settings, "bundle_id").map(Item::Bundle);
     let manifest = reading.program(settings, "manifest");
+    let by_hostname = settings.bool("by_hostname").unwrap_or(false);
+    if by_hostname && manifest.is_some() {
+        settings.fail("by_hostname", "is for the machine's own manifest; `manifest` says which one");
+    }
     let list = settings.word("list", &LISTS).unwrap_or("managed_uninstalls");
     let create = settings.bool("create").unwrap_or(false);
     let template = settings.str("template");
@@ -92,7 +98,7 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
         git: author.filter(|_| git),
     };
     let (remove, undo) = (settings.bool("remove").unwrap_or(false), settings.bool("undo").unwrap_or(false));
-    Some(Box::new(Munki { rules, manifest, item: name.or(bundle)?, remove, undo }))
+    Some(Box::new(Munki { rules, manifest, by_hostname, item: name.or(bundle)?, remove, undo }))
 }
 
 impl Spec for Munki {
@@ -141,7 +147,9 @@ impl Live {
         };
         let machine = call.event.machine.clone().unwrap_or_default();
         let which = match &self.of.manifest {
-            None => Which::Of { serial: machine.serial_number, hostname: machine.hostname },
+            None => {
+                Which::Of { serial: machine.serial_number, hostname: machine.hostname.filter(|_| self.of.by_hostname) }
+            }
             Some(program) => match self.texts(call, "manifest", program).await?.as_slice() {
                 [name] => Which::Named(name.clone()),
                 _ => return Err("`manifest` did not give one name".to_owned()),

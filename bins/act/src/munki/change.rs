@@ -27,7 +27,7 @@ pub struct Rules {
     pub list: &'static str,
     /// A machine without a manifest of its own gets one that includes this one.
     pub template: Option<String>,
-    /// Whether a manifest may be changed that others include.
+    /// Whether a manifest that is named may be changed if others include it.
     pub shared: bool,
     /// Whether the catalogs are asked if Munki could do it.
     pub verify: bool,

@@ -124,7 +124,7 @@ fn which_manifest_is_the_machines() {
     let none = why(&rules, &machine("C08", "h.example.com"), &what);
     assert!(none.contains("no manifests/C08, no manifests/h.example.com, no manifests/h (`create"), "{none}");
     assert!(make(&rules, &machine("C08", ""), &what, false).unwrap().names.is_empty(), "nothing to take away");
-    assert!(why(&rules, &machine("", ""), &what).contains("neither"));
+    assert!(why(&rules, &machine("", ""), &what).contains("has no name that a manifest could have"));
     for odd in ["../C02", "groups/dev", ".git", "a\nb"] {
         assert!(why(&rules, &machine(odd, ""), &what).contains("is no name"), "{odd}");
     }
@@ -156,6 +156,10 @@ fn what_others_share_is_not_changed_by_accident() {
     assert!(place.path().join("manifests/ada").symlink_metadata().unwrap().is_symlink());
     std::fs::copy(place.path().join("catalogs/production"), place.path().join("catalogs/all")).unwrap();
     rules.shared = true;
+    // That a named one may be shared does not let a machine say that it is called so.
+    for name in ["dev", "site_default", "C04"] {
+        assert!(why(&rules, &machine(name, ""), &what).contains("(only `manifest` could name it)"), "{name}");
+    }
     assert_eq!(make(&rules, &Which::Named("dev".into()), &what, true).unwrap().names, ["Foo"]);
 }
 

@@ -151,6 +151,24 @@ fn what_cannot_be_done_is_a_dead_letter_with_the_reason() {
     }
 }
 
+/// A machine calls itself what it likes, also as another's serial number or as a manifest of many.
+#[test]
+fn a_host_name_is_believed_only_if_that_is_said() {
+    for (hostname, action, changed) in
+        [("C02", "", false), ("C02.eve", "", false), ("C02.eve", "by_hostname = true", true)]
+    {
+        let munki = Munki::new(action, "");
+        let before = munki.text();
+        let eve = format!("\"serial_number\":\"C09\",\"hostname\":\"{hostname}\"");
+        let line = named(&json!("Foo"), false).replace("\"serial_number\":\"C02\",\"hostname\":\"ada-mbp\"", &eve);
+        assert!(line.contains("C09"), "{line}");
+        munki.0.feed(&[line]);
+        munki.0.run();
+        assert_eq!(munki.text() != before, changed, "{hostname} {action}");
+        assert_eq!(munki.0.dead().len(), usize::from(!changed));
+    }
+}
+
 #[test]
 fn a_repository_that_is_away_is_waited_for() {
     let munki = Munki::new("", "");
@@ -322,6 +340,7 @@ fn mistakes_are_found_before() {
         (format!("{munki}item = '.x'\ntemplate = \"a\""), "is for `create = true`"),
         (format!("{munki}item = '.x'\ncreate = true\ntemplate = \"../a\""), "is no name of a manifest"),
         (format!("{munki}item = '.x'\ngit = true\nauthor = \"hub\""), "is no `Name <address>`"),
+        (format!("{munki}item = '.x'\nmanifest = '.x'\nby_hostname = true"), "is for the machine's own manifest"),
         (format!("{munki}item = '.x'\ndigest = \"2m\""), "does not fit"),
         ("kind = \"tag\"".to_owned(), "needs the key `add` or `remove`"),
         ("kind = \"tag\"\nadd = [\"A b\"]".to_owned(), "`A b` is no tag"),
