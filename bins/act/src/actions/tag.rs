@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use event::{Cause, Machine, Time};
 use pipe::config::{Settings, is_name};
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Tx};
 use registry::{changes, tags};
 use serde_json::{Map, Value, json};
 
 use super::{Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec};
 use crate::call::Call;
 use crate::desk::Desk;
+use crate::noted::{self, names};
 use crate::told::Phase;
 
 /// The kind.
@@ -59,12 +60,19 @@ struct Live {
     desk: Desk,
 }
 
-/// What is to be done to one machine.
+/// What is to be done.
 #[derive(Default)]
 struct Order {
-    key: String,
-    machine: Machine,
     cause: Cause,
+    parts: Vec<Part>,
+}
+
+/// What is to be done to one machine.
+#[derive(Default)]
+struct Part {
+    key: String,
+    /// None: another than that of the match.
+    machine: Option<Machine>,
     add: Vec<String>,
     remove: Vec<String>,
 }
@@ -75,53 +83,67 @@ impl Live {
             return Err("the match is a tag that an action gave: every chain ends after one turn".to_owned());
         }
         let machine = call.event.machine.clone().unwrap_or_default();
-        let key = machine.key().ok_or("the match names no machine")?.to_owned();
-        let (add, remove) = match call.told.state {
-            Some(Phase::Closed) => {
-                let noted = call.told.reference.as_ref().filter(|_| self.of.undo);
-                let of = |word: &str| noted.map(|noted| names(noted, word)).unwrap_or_default();
-                (of("removed"), of("added"))
+        let key = machine.key().map(str::to_owned);
+        let parts = if call.told.state == Some(Phase::Closed) {
+            let notes = if self.of.undo { noted::all(call.told.reference.as_ref()) } else { Vec::new() };
+            let part = |note: &Value| {
+                let of = note.get("id")?.as_str()?.to_owned();
+                let machine = (key.as_ref() == Some(&of)).then(|| machine.clone());
+                Some(Part { key: of, machine, add: names(note, "removed"), remove: names(note, "added") })
+            };
+            notes.iter().filter_map(part).collect()
+        } else {
+            let key = key.ok_or("the match names no machine")?;
+            if self.of.undo && noted::is_full(call.told.reference.as_ref()) {
+                return Err("the incident has changed so many machines that no more could be undone".to_owned());
             }
-            _ => (self.of.add.clone(), self.of.remove.clone()),
+            vec![Part { key, machine: Some(machine), add: self.of.add.clone(), remove: self.of.remove.clone() }]
         };
-        Ok(Order { key, machine, cause: call.cause(), add, remove })
+        Ok(Order { cause: call.cause(), parts })
     }
 }
 
-fn names(noted: &Value, word: &str) -> Vec<String> {
-    let list = noted.get(word).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+/// What was given and taken, a note for each machine.
+fn carry_out(registry: &Path, order: &Order) -> Result<Vec<Map<String, Value>>, DbError> {
+    let mut db = Db::open(registry, &[tags::SCHEMA, changes::SCHEMA])?;
+    let (mut tx, now) = (db.begin()?, Time::now());
+    let notes = order.parts.iter().map(|part| carry_out_part(&mut tx, &order.cause, part, now)).collect();
+    tx.commit()?;
+    notes
 }
 
 /// The tags that were given and taken: those of which it was not so already.
-fn carry_out(registry: &Path, order: &Order) -> Result<(Vec<String>, Vec<String>), DbError> {
-    let mut db = Db::open(registry, &[tags::SCHEMA, changes::SCHEMA])?;
-    let (mut tx, now) = (db.begin()?, Time::now());
+fn carry_out_part(tx: &mut Tx<'_>, cause: &Cause, part: &Part, now: Time) -> Result<Map<String, Value>, DbError> {
+    let machine = match &part.machine {
+        Some(machine) => machine.clone(),
+        // As it was known when its tags were changed.
+        None => {
+            let last = changes::last_of(tx, &part.key, changes::TAGGED, 1)?.pop();
+            let known = last.and_then(|event| event.machine);
+            known.unwrap_or_else(|| Machine { serial_number: Some(part.key.clone()), ..Machine::default() })
+        }
+    };
     let (mut added, mut removed) = (Vec::new(), Vec::new());
-    let cause = || Some(order.cause.clone());
-    for tag in &order.add {
-        if tags::add_for(&mut tx, &order.key, tag, order.machine.clone(), now, cause())? {
+    for tag in &part.add {
+        if tags::add_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? {
             added.push(tag.clone());
         }
     }
-    for tag in &order.remove {
-        if tags::remove_for(&mut tx, &order.key, tag, order.machine.clone(), now, cause())? {
+    for tag in &part.remove {
+        if tags::remove_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? {
             removed.push(tag.clone());
         }
     }
-    tx.commit()?;
-    Ok((added, removed))
+    let note = [("id", part.key.clone().into()), ("added", added.into()), ("removed", removed.into())];
+    Ok(note.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// What is noted: for an incident, all that this action changed for it.
-fn note(call: &Call, key: &str, changed: (Vec<String>, Vec<String>)) -> Value {
-    let mut note: Map<String, Value> = [("id".to_owned(), key.into())].into_iter().collect();
-    for (word, fresh) in [("added", changed.0), ("removed", changed.1)] {
-        let mut all = call.told.reference.as_ref().map(|noted| names(noted, word)).unwrap_or_default();
-        all.extend(fresh);
-        note.insert(word.to_owned(), all.into());
+impl Live {
+    /// What is noted: for an incident, all that this action changed for it; once it is over, what was undone.
+    fn note(&self, call: &Call, notes: Vec<Map<String, Value>>) -> Option<Value> {
+        let before = call.told.reference.as_ref().filter(|_| self.of.undo && call.told.state != Some(Phase::Closed));
+        notes.into_iter().rev().fold(before.cloned(), |note, fresh| Some(noted::with(note.as_ref(), fresh, &["id"])))
     }
-    note.into()
 }
 
 impl Action for Live {
@@ -131,12 +153,12 @@ impl Action for Live {
                 Ok(order) => order,
                 Err(why) => return Answer::never(None, why),
             };
-            if order.add.is_empty() && order.remove.is_empty() {
+            if order.parts.is_empty() {
                 return Answer::done(None);
             }
-            let (registry, key) = (self.registry.clone(), order.key.clone());
+            let registry = self.registry.clone();
             match self.desk.run(move || carry_out(&registry, &order)).await {
-                Ok(Ok(changed)) => Answer::done(None).noting(note(call, &key, changed)),
+                Ok(Ok(notes)) => Answer { reference: self.note(call, notes), ..Answer::done(None) },
                 Ok(Err(error)) => Answer::later(None, format!("registry.db: {error}")),
                 Err(away) => away.into(),
             }
@@ -146,7 +168,13 @@ impl Action for Live {
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
             let order = self.order(call)?;
-            Ok(json!({"machine": order.key, "add": order.add, "remove": order.remove}))
+            let show = |part: &Part| json!({"machine": part.key, "add": part.add, "remove": part.remove});
+            let mut shown: Vec<Value> = order.parts.iter().map(show).collect();
+            Ok(match shown.len() {
+                0 => json!({}),
+                1 => shown.pop().unwrap_or_default(),
+                _ => shown.into(),
+            })
         })
     }
 
