@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Cause, Machine, Time};
+use event::{Cause, Event, Machine, Time};
 use pipe::config::{Settings, is_name};
 use registry::db::{Db, DbError, Tx};
 use registry::{changes, tags};
@@ -19,6 +19,9 @@ use crate::told::Phase;
 /// The kind.
 pub const KIND: Kind =
     Kind { name: "tag", repeatable: true, timeout: Duration::from_secs(30), changes_machines: false, read };
+
+/// Changes of a machine's tags that are looked through for one of a try that was cut off.
+const LAST_MAX: u64 = 256;
 
 #[derive(Clone)]
 struct Tag {
@@ -112,7 +115,7 @@ fn carry_out(registry: &Path, order: &Order) -> Result<Vec<Map<String, Value>>, 
     notes
 }
 
-/// The tags that were given and taken: those of which it was not so already.
+/// The tags that were given and taken: those of which it was not so before this delivery.
 fn carry_out_part(tx: &mut Tx<'_>, cause: &Cause, part: &Part, now: Time) -> Result<Map<String, Value>, DbError> {
     let machine = match &part.machine {
         Some(machine) => machine.clone(),
@@ -123,14 +126,23 @@ fn carry_out_part(tx: &mut Tx<'_>, cause: &Cause, part: &Part, now: Time) -> Res
             known.unwrap_or_else(|| Machine { serial_number: Some(part.key.clone()), ..Machine::default() })
         }
     };
+    // What is so already may be of this very delivery, by a try that was cut off before anybody noted it.
+    let last = changes::last_of(tx, &part.key, changes::TAGGED, LAST_MAX)?;
+    let ours = |tag: &str, action: &str| {
+        let says = |event: &Event| serde_json::from_str::<Value>(event.payload.get()).unwrap_or_default();
+        let last = last.iter().map(|event| (event, says(event))).find(|(_, said)| said.get("tag") == Some(&tag.into()));
+        last.is_some_and(|(event, said)| {
+            event.cause.as_ref() == Some(cause) && said.get("action") == Some(&action.into())
+        })
+    };
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     for tag in &part.add {
-        if tags::add_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? {
+        if tags::add_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? || ours(tag, "added") {
             added.push(tag.clone());
         }
     }
     for tag in &part.remove {
-        if tags::remove_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? {
+        if tags::remove_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? || ours(tag, "removed") {
             removed.push(tag.clone());
         }
     }
@@ -180,5 +192,43 @@ impl Action for Live {
 
     fn keeps_reference(&self) -> bool {
         self.of.undo
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_try_did_that_was_cut_off_is_still_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.db");
+        let order = |event: &str| {
+            let text = |text: &str| text.to_owned();
+            let machine = Machine { serial_number: Some(text("C02")), ..Machine::default() };
+            let (add, remove) = (vec![text("rogue")], vec![text("trusted")]);
+            let cause = Cause { event: text(event), action: text("t"), ..Cause::default() };
+            Order { cause, parts: vec![Part { key: text("C02"), machine: Some(machine), add, remove }] }
+        };
+        let mut db = Db::open(&path, &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        tags::add(&mut tx, "C02", "trusted", Machine::default(), Time::now()).unwrap();
+        tx.commit().unwrap();
+        let first = carry_out(&path, &order("e1")).unwrap();
+        let last = changes::last(&db).unwrap();
+        assert_eq!((&first[0]["added"], &first[0]["removed"]), (&json!(["rogue"]), &json!(["trusted"])));
+        assert_eq!(carry_out(&path, &order("e1")).unwrap(), first, "the same delivery again");
+        assert_eq!(changes::last(&db).unwrap(), last, "which changes nothing");
+        let other = carry_out(&path, &order("e2")).unwrap();
+        assert_eq!((&other[0]["added"], &other[0]["removed"]), (&json!([]), &json!([])));
+        // Somebody took it and gave it by hand meanwhile: it is theirs.
+        let mut tx = db.begin().unwrap();
+        let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
+        tags::remove(&mut tx, "C02", "rogue", machine.clone(), Time::now()).unwrap();
+        tags::add(&mut tx, "C02", "rogue", machine, Time::now()).unwrap();
+        tx.commit().unwrap();
+        let again = carry_out(&path, &order("e1")).unwrap();
+        assert_eq!((&again[0]["added"], &again[0]["removed"]), (&json!([]), &json!(["trusted"])));
     }
 }
