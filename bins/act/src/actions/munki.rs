@@ -305,3 +305,36 @@ impl Action for Live {
         self.of.undo
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::call::tests::{LINE, call};
+
+    /// The configuration may say another list by now, or the other way round.
+    #[test]
+    fn undone_is_what_is_noted() {
+        let rules = Rules {
+            repo: "/nowhere".into(),
+            list: "managed_uninstalls",
+            template: None,
+            shared: false,
+            verify: true,
+            never_items: Vec::new(),
+            git: None,
+        };
+        let item = Item::Name("empty".into());
+        let of = Munki { rules, manifest: None, by_hostname: false, item, remove: true, undo: true };
+        let live = Live { of, jq: Jq::start().unwrap(), desk: Desk::start("t").unwrap() };
+        let mut call = call(&LINE.replace(",CONTEXT", ""));
+        let mut orders = |list: &str| {
+            call.told.reference = Some(json!({"id": "x", "manifest": "C02", "list": list, "added": ["Foo"]}));
+            live.undoing(&call, "")
+        };
+        let all = orders("managed_installs");
+        assert_eq!((all.len(), all[0].rules.list, all[0].add), (1, "managed_installs", false));
+        assert_eq!(all[0].what, What::Items(vec!["Foo".into()]));
+        assert!(orders("catalogs").is_empty(), "no list of ours");
+    }
+}
