@@ -251,23 +251,26 @@ impl Change<'_> {
         Some(Tracked::new(&repo.place(name, found), author))
     }
 
-    /// A change that cannot be committed is taken back, so that the next try finds things as they were.
+    /// A change that cannot be committed is taken back, so that the next try finds things as they were; not what somebody
+    /// has made of it meanwhile.
     fn commit(&self, repo: &Repo, draft: &Draft, done: &Done) -> Result<(), Fault> {
         let Some(tracked) = self.tracked(repo, &draft.manifest, draft.found.as_ref()) else { return Ok(()) };
         let (sign, names) = (if self.add { "add" } else { "remove" }, done.names.join(", "));
         let message = format!("{}: {sign} {names} in {}\n\n{}\n", done.path, self.rules.list, self.because);
-        let committed = tracked.commit(&message);
-        if committed.is_err() && !draft.to_commit {
+        let Err(fault) = tracked.commit(&message) else { return Ok(()) };
+        // What runs after the commit may fail as well.
+        if tracked.committed().is_ok_and(|text| text == draft.after.text) {
+            return Ok(());
+        }
+        if let (false, Ok(Some(now))) = (draft.to_commit, repo.manifest(&draft.manifest))
+            && now.text == draft.after.text
+        {
             match &draft.found {
-                None => repo.take_back(&draft.manifest),
-                Some(before) => {
-                    if let Some(now) = repo.manifest(&draft.manifest)? {
-                        repo.write(&now, &before.text)?;
-                    }
-                }
+                None => repo.take_back(&now),
+                Some(before) => repo.write(&now, &before.text).map(|_| ())?,
             }
         }
-        committed
+        Err(fault)
     }
 }
 

@@ -62,6 +62,13 @@ impl Place {
         }
     }
 
+    fn hook(&self, name: &str, script: &str) -> std::path::PathBuf {
+        let hook = self.path().join(".git/hooks").join(name);
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        hook
+    }
+
     fn git(&self, words: &[&str]) -> String {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]).args(words).current_dir(self.path());
@@ -260,11 +267,21 @@ fn one_commit_of_one_file() {
     assert!(there.names.is_empty(), "what is so already needs nothing of that");
     place.git(&["checkout", "--quiet", "manifests/C02"]);
 
-    // A hook that says no: nothing stays, also of a new manifest.
-    let hook = place.path().join(".git/hooks/pre-commit");
-    std::fs::write(&hook, "#!/bin/sh\necho not today >&2\nexit 1\n").unwrap();
-    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // What runs after the commit and fails: it is committed.
+    let hook = place.hook("post-commit", "kill -9 $PPID");
+    assert_eq!(make(&rules, &which, &items(&["Bar"]), false).unwrap().names, ["Bar"]);
+    assert!(place.git(&["show", "HEAD:manifests/C02"]) == place.text("C02") && !place.text("C02").contains("Bar"));
+    std::fs::remove_file(hook).unwrap();
+
+    // A hook that says no: nothing stays, also of a new manifest; but what somebody wrote meanwhile does.
     let before = place.text("C02");
+    for text in ["theirs", "<plist/>"] {
+        place.hook("pre-commit", &format!("echo '{text}' > manifests/C02; exit 1"));
+        assert!(make(&rules, &which, &items(&["Foo"]), false).is_err());
+        assert_eq!(place.text("C02"), format!("{text}\n"));
+        std::fs::write(place.path().join("manifests/C02"), &before).unwrap();
+    }
+    let hook = place.hook("pre-commit", "echo not today >&2; exit 1");
     assert_eq!(make(&rules, &which, &items(&["Foo"]), false), Err(Fault::Now("git: not today".into())));
     assert_eq!(place.text("C02"), before);
     rules.template = Some("site_default".into());

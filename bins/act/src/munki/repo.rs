@@ -175,11 +175,9 @@ impl Repo {
     }
 
     /// Takes a manifest away again that was made a moment ago. The lock is held.
-    pub fn take_back(&self, name: &str) {
-        if is_name(name) {
-            // What stays is found by the next try.
-            let _ = std::fs::remove_file(self.manifests.join(name));
-        }
+    pub fn take_back(&self, made: &Found) {
+        // What stays is found by the next try.
+        let _ = std::fs::remove_file(&made.real);
     }
 
     fn replace(
@@ -206,7 +204,16 @@ impl Repo {
             if !still() {
                 return Ok(Written::Stale);
             }
-            std::fs::rename(&temp, path)?;
+            match like.map_or_else(|| std::fs::hard_link(&temp, path), |_| std::fs::rename(&temp, path)) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(Written::Stale),
+                // A file system without links: what was looked at just now has to do.
+                Err(_) if like.is_none() => std::fs::rename(&temp, path)?,
+                done => done?,
+            }
+            if like.is_none() {
+                // Nothing is there where it was renamed.
+                let _ = std::fs::remove_file(&temp);
+            }
             File::open(folder)?.sync_all()?;
             Ok(Written::Yes)
         })();
@@ -365,6 +372,11 @@ mod tests {
         std::fs::write(dir.path().join("repo/manifests/.C02.zentral"), "of a process that was killed").unwrap();
         assert_eq!(repo.create("C02", "one"), Ok(Written::Yes));
         assert_eq!(repo.create("C02", "two"), Ok(Written::Stale), "it is there already");
+        let other = path.with_file_name("C03");
+        let meanwhile = || std::fs::write(&other, "theirs").is_ok();
+        assert_eq!(repo.replace(&other, "ours", None, &meanwhile).unwrap(), Written::Stale);
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "theirs");
+        std::fs::remove_file(other).unwrap();
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
             std::os::unix::fs::chown(&path, Some(1234), Some(5678)).unwrap();
