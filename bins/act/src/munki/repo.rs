@@ -127,21 +127,10 @@ impl Repo {
         if !real.starts_with(folder) {
             return Err(Fault::for_good(of, "it leads out of its folder"));
         }
-        let look = || -> std::io::Result<Result<(Metadata, Vec<u8>), &'static str>> {
-            // Not blocking: opening a FIFO that nobody writes would never return.
-            let flags = OFlags::NONBLOCK.bits().cast_signed();
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(&real)?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Ok(Err("it is no regular file"));
-            }
-            let mut bytes = Vec::new();
-            file.take(max + 1).read_to_end(&mut bytes)?;
-            Ok(if bytes.len() as u64 > max { Err("it is too long") } else { Ok((meta, bytes)) })
-        };
-        let (meta, bytes) = match look() {
-            Ok(Ok(found)) => found,
-            Ok(Err(why)) => return Err(Fault::for_good(of, why)),
+        let (meta, bytes) = match look(&real, max) {
+            Ok(Some((_, bytes))) if bytes.len() as u64 > max => return Err(Fault::for_good(of, "it is too long")),
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(Fault::for_good(of, "it is no regular file")),
             Err(e) => return Err(Fault::now(of, e)),
         };
         if bytes.starts_with(b"bplist") {
@@ -228,12 +217,17 @@ impl Repo {
         self.shown(&self.manifests.join(name))
     }
 
-    /// Whether a name stands somewhere in a manifest that is no text.
-    pub fn mentions(&self, manifest: &str, name: &str) -> bool {
-        let Ok(file) = File::open(self.manifests.join(manifest)) else { return false };
-        let mut bytes = Vec::new();
-        let read = file.take(MANIFEST_MAX).read_to_end(&mut bytes);
-        read.is_ok() && bytes.windows(name.len().max(1)).any(|window| window == name.as_bytes())
+    /// Whether a name stands somewhere in a manifest that is no text. What Munki could not read either mentions nothing: no
+    /// regular file, or one outside of the folder.
+    pub fn mentions(&self, manifest: &str, name: &str) -> Result<bool, Fault> {
+        let path = self.manifests.join(manifest);
+        let Ok(real) = path.canonicalize() else { return Ok(false) };
+        if !real.starts_with(&self.manifests) {
+            return Ok(false);
+        }
+        let found = look(&real, MANIFEST_MAX).map_err(|e| Fault::now(self.shown(&path), e))?;
+        let holds = |bytes: &[u8]| bytes.windows(name.len().max(1)).any(|window| window == name.as_bytes());
+        Ok(found.is_some_and(|(_, bytes)| holds(&bytes)))
     }
 
     /// The name of a manifest itself, where it was found by a link.
@@ -276,6 +270,20 @@ impl Repo {
         names.sort();
         Ok(names)
     }
+}
+
+/// What a regular file holds, as far as one byte behind `max`; none: it is something else.
+fn look(path: &Path, max: u64) -> std::io::Result<Option<(Metadata, Vec<u8>)>> {
+    // Not blocking: opening a FIFO that nobody writes would never return.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    Ok(Some((meta, bytes)))
 }
 
 /// The group is kept in any case, or who serves the repository might not read it any more; the owner if the system lets.
