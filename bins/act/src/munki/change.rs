@@ -61,7 +61,10 @@ pub struct Done {
 
 /// Whether this may be the name of an item.
 pub fn is_item(name: &str) -> bool {
-    let odd = |c: char| c.is_control() || c == '/' || ('\u{202a}'..='\u{202e}').contains(&c);
+    // The last two stand in no XML: who reads the manifest would refuse it whole.
+    let odd = |c: char| {
+        c.is_control() || c == '/' || ('\u{202a}'..='\u{202e}').contains(&c) || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
     !name.is_empty() && name.chars().count() <= ITEM_MAX && name.trim() == name && !name.chars().any(odd)
 }
 
@@ -155,13 +158,21 @@ impl Change<'_> {
         if let (Some(tracked), true) = (&tracked, found.is_some())
             && let Some(committed) = tracked.differs()?
         {
-            let base = committed.map_or_else(|| self.made(repo, &manifest), Ok)?;
-            let wanted = self.edited(repo, &manifest, &base)?;
-            if wanted.text == lies {
-                return Ok(Draft { manifest, found, base, after: wanted, to_commit: true });
+            let known = committed.is_some();
+            // What was never committed may be one that was made here, if any is made.
+            let base = match committed {
+                None if self.add && self.rules.template.is_none() => None,
+                None => Some(self.made(repo, &manifest)?),
+                committed => committed,
+            };
+            if let Some(base) = base {
+                let wanted = self.edited(repo, &manifest, &base)?;
+                if wanted.text == lies {
+                    return Ok(Draft { manifest, found, base, after: wanted, to_commit: true });
+                }
             }
             if !after.names.is_empty() {
-                let why = "it holds changes that are not committed";
+                let why = if known { "it holds changes that are not committed" } else { "it is not committed" };
                 return Err(Fault::now(repo.path(&manifest), why));
             }
         }

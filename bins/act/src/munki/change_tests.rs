@@ -182,6 +182,8 @@ fn what_munki_could_not_do_is_refused() {
         ("munkitools_core", "it is Munki itself"),
         ("a/../b", "no name of an item"),
         ("a\r\nb", "no name of an item"),
+        ("a\u{fffe}b", "no name of an item"),
+        ("a\u{ffff}", "no name of an item"),
         ("", "no name of an item"),
     ] {
         let why = why(&rules, &which, &items(&["Foo", item]));
@@ -266,6 +268,12 @@ fn one_commit_of_one_file() {
     let there = make(&rules, &which, &items(&["Foo"]), true).unwrap();
     assert!(there.names.is_empty(), "what is so already needs nothing of that");
     place.git(&["checkout", "--quiet", "manifests/C02"]);
+
+    // One that nobody has committed yet.
+    place.put("manifests/C06", &[("catalogs", &["production"])]);
+    let not_yet = make(&rules, &machine("C06", ""), &items(&["Foo"]), true).unwrap_err();
+    assert_eq!(not_yet, Fault::Now("manifests/C06: it is not committed".into()));
+    std::fs::remove_file(place.path().join("manifests/C06")).unwrap();
 
     // What runs after the commit and fails: it is committed.
     let hook = place.hook("post-commit", "kill -9 $PPID");
