@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, FlockOperation, Gid, OFlags, Uid, fchown, flock};
 use rustix::io::Errno;
@@ -19,6 +20,11 @@ const NAME_MAX: usize = 255;
 const PARTS_MAX: usize = 8;
 /// Files that are looked at to find who includes a manifest.
 const FILES_MAX: usize = 100_000;
+/// How often a list that ends too early is looked at again, and the time between.
+const LOOKS: usize = 2;
+const BETWEEN: Duration = Duration::from_millis(100);
+/// Only while it is younger than this.
+const FRESH: Duration = Duration::from_secs(60);
 /// Mode of a manifest that is made.
 const NEW_MODE: u32 = 0o644;
 
@@ -127,7 +133,7 @@ impl Repo {
         if !real.starts_with(folder) {
             return Err(Fault::for_good(of, "it leads out of its folder"));
         }
-        let (meta, bytes) = match look(&real, max) {
+        let (meta, bytes) = match settled(&real, max) {
             Ok(Some((_, bytes))) if bytes.len() as u64 > max => return Err(Fault::for_good(of, "it is too long")),
             Ok(Some(found)) => found,
             Ok(None) => return Err(Fault::for_good(of, "it is no regular file")),
@@ -270,6 +276,28 @@ impl Repo {
         names.sort();
         Ok(names)
     }
+}
+
+/// What a regular file holds once nobody is at it: who writes a list in its place is waited for a little.
+fn settled(path: &Path, max: u64) -> std::io::Result<Option<(Metadata, Vec<u8>)>> {
+    let mut found = look(path, max)?;
+    let Some(first) = found.as_ref().map(|(meta, _)| stamp(meta)) else { return Ok(found) };
+    let is_torn = |found: &Option<(Metadata, Vec<u8>)>| {
+        let fresh = |meta: &Metadata| meta.modified().is_ok_and(|at| at.elapsed().map_or(true, |age| age < FRESH));
+        let whole = |bytes: &[u8]| bytes.starts_with(b"bplist") || bytes.trim_ascii_end().ends_with(b"</plist>");
+        found.as_ref().is_some_and(|(meta, bytes)| fresh(meta) && !whole(bytes))
+    };
+    for _ in 0..LOOKS {
+        if !is_torn(&found) {
+            return Ok(found);
+        }
+        std::thread::sleep(BETWEEN);
+        found = look(path, max)?;
+    }
+    if is_torn(&found) && found.as_ref().is_none_or(|(meta, _)| stamp(meta) != first) {
+        return Err(std::io::Error::other("somebody is writing it"));
+    }
+    Ok(found)
 }
 
 /// What a regular file holds, as far as one byte behind `max`; none: it is something else.
@@ -417,6 +445,39 @@ mod tests {
             let why = repo.manifest("C02").map(|_| ()).unwrap_err();
             assert!(matches!(&why, Fault::ForGood(why) if why.contains(says)), "{why:?}");
         }
+    }
+
+    #[test]
+    fn who_writes_in_place_is_waited_for_a_little() {
+        let (dir, repo) = repo();
+        let path = dir.path().join("repo/manifests/C02");
+        std::fs::write(&path, "<plist><dict>").unwrap();
+        let half = repo.manifest("C02").unwrap().unwrap();
+        assert_eq!(half.text, "<plist><dict>", "nobody is at it");
+        let (other, mut file) = (path.clone(), OpenOptions::new().append(true).open(&path).unwrap());
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(BETWEEN / 2);
+            file.write_all(b"</dict></plist>\n").unwrap();
+        });
+        let text = || repo.manifest("C02").map(|found| found.unwrap().text);
+        let whole = Ok("<plist><dict></dict></plist>\n".to_owned());
+        assert!((0..3).any(|_| text() == whole), "{:?}", text());
+        thread.join().unwrap();
+        std::fs::write(&path, "<plist>").unwrap();
+        let (to, from) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut file = OpenOptions::new().append(true).open(other).unwrap();
+            while from
+                .recv_timeout(Duration::from_millis(5))
+                .is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                file.write_all(b"<dict>").unwrap();
+            }
+        });
+        let busy = Err(Fault::Now("manifests/C02: somebody is writing it".into()));
+        assert!((0..10).any(|_| text() == busy), "{:?}", text());
+        drop(to);
+        thread.join().unwrap();
     }
 
     #[test]
