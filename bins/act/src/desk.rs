@@ -145,7 +145,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let desk = Desk::start("t").unwrap();
-            assert_eq!(desk.run(|| panic!("on purpose")).await, Err::<(), _>(Away::Broken));
+            assert_eq!(desk.run(|| unreachable!("on purpose")).await, Err::<(), _>(Away::Broken));
             assert_eq!(desk.run(|| 7).await, Ok(7));
         });
     }
@@ -159,7 +159,7 @@ mod tests {
             let (soon, late) = (Duration::from_millis(50), Duration::from_secs(60));
             let first = within(late, desk.run(move || held.recv().is_ok()));
             let second = async {
-                let given_up = within(soon, desk.run(|| panic!("it was given up"))).await;
+                let given_up = within(soon, desk.run(|| unreachable!("it was given up"))).await;
                 free.send(()).unwrap();
                 given_up
             };
