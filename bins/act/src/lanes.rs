@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use crate::actions::Answer;
 use crate::call::Call;
 use crate::conf::{Common, Ready};
+use crate::desk;
 use crate::ledger::Delivery;
 
 /// A try that is to begin.
@@ -222,7 +223,11 @@ pub async fn attempt(ready: &Ready, call: &Call, dry_run: bool) -> (Answer, Opti
             Err(_) => (over(), None),
         };
     }
-    (tokio::time::timeout(limit, ready.action.send(call)).await.unwrap_or_else(|_| over()), None)
+    let answer = desk::within(limit, ready.action.send(call)).await.unwrap_or_else(|begun| {
+        let not_yet = || Answer::later(None, format!("its turn did not come within {} s", limit.as_secs_f64()));
+        if begun { over() } else { not_yet() }
+    });
+    (answer, None)
 }
 
 /// Whole milliseconds.

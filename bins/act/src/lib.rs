@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod metrics;
 pub mod munki;
+mod noted;
 pub mod orders;
 pub mod outcome;
 pub mod preset;

@@ -10,8 +10,11 @@ use crate::db::{Db, DbError, Row, Schema, Tx};
 /// The table of changes, in `registry.db`.
 pub const SCHEMA: Schema = Schema {
     name: "changes",
-    migrations: &["CREATE TABLE changes (n BIGINT PRIMARY KEY, at BIGINT NOT NULL, type TEXT NOT NULL, \
-                   machine TEXT NOT NULL, line BYTEA NOT NULL);"],
+    migrations: &[
+        "CREATE TABLE changes (n BIGINT PRIMARY KEY, at BIGINT NOT NULL, type TEXT NOT NULL, \
+                   machine TEXT NOT NULL, line BYTEA NOT NULL);",
+        "CREATE INDEX changes_of_machines ON changes (machine, type, n);",
+    ],
 };
 
 /// For the state file of whoever obeys changes without reading them as an input: how far it came.
@@ -101,6 +104,13 @@ pub fn since(db: &Db, after: u64, limit: u64) -> Result<Vec<(u64, Vec<u8>)>, DbE
     let sql = "SELECT n, line FROM changes WHERE n > $1 ORDER BY n LIMIT $2";
     let rows = db.query(sql, &[after.into(), limit.into()])?;
     Ok(rows.iter().map(|row| (row.uint(0), row.blob(1).to_vec())).collect())
+}
+
+/// The last changes of one type about one machine, the newest first.
+pub fn last_of(tx: &mut Tx<'_>, machine: &str, type_: &str, limit: u64) -> Result<Vec<Event>, DbError> {
+    let sql = "SELECT line FROM changes WHERE machine = $1 AND type = $2 ORDER BY n DESC LIMIT $3";
+    let rows = tx.query(sql, &[machine.into(), type_.into(), limit.into()])?;
+    Ok(rows.iter().filter_map(|row| Event::parse(row.blob(0).trim_ascii_end()).ok()).collect())
 }
 
 /// A change that `receive` obeys.

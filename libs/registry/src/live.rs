@@ -13,8 +13,12 @@ pub const QUERIES: Schema = Schema {
         "ALTER TABLE live_queries ADD COLUMN tag TEXT;
         ALTER TABLE live_queries ADD COLUMN run_of TEXT;",
         "ALTER TABLE live_queries ADD COLUMN cause TEXT;",
+        "CREATE INDEX live_queries_by_cause ON live_queries (cause) WHERE cause IS NOT NULL;
+        CREATE INDEX live_queries_by_end ON live_queries (until);",
     ],
 };
+/// The number of the migration with which [`QUERIES`] has all its columns.
+const COLUMNS: u64 = 3;
 /// The table of `receive.db`.
 pub const DELIVERIES: Schema = Schema {
     name: "live_deliveries",
@@ -28,6 +32,8 @@ pub const OPEN_MAX: usize = 1000;
 pub const OF_ACTIONS_MAX: usize = 800;
 /// How long ended ones are kept, in ms.
 const KEPT_MS: i64 = 7 * 86_400_000;
+/// The same of those that actions ask, which may be many.
+const OF_ACTIONS_KEPT_MS: i64 = 86_400_000;
 /// Hex digits of a query's id: 12 of the ms since 1970 when it was made, and 8 random ones.
 const ID_LEN: usize = 20;
 /// Hex digits of the mark of a delivery.
@@ -79,6 +85,8 @@ pub fn ask_for(
     let id = format!("{:012x}{:08x}", now.max(0) & 0xffff_ffff_ffff, u32::from_ne_bytes(random));
     let mut tx = db.begin()?;
     tx.execute("DELETE FROM live_queries WHERE until < $1", &[(now - KEPT_MS).into()])?;
+    let of_actions = "DELETE FROM live_queries WHERE until < $1 AND cause IS NOT NULL";
+    tx.execute(of_actions, &[(now - OF_ACTIONS_KEPT_MS).into()])?;
     if let Some(cause) = means.cause.as_deref() {
         let asked = "SELECT id FROM live_queries WHERE cause = $1 AND sql = $2 AND scope = $3 AND until > $4 AND cancelled IS NULL";
         if let Some(row) = tx.query(asked, &[cause.into(), sql.into(), scope.into(), now.into()])?.first() {
@@ -135,7 +143,7 @@ pub fn open(db: &Db, now: i64) -> Result<Vec<Query>, DbError> {
 /// What the answers to a query mean, also once it has ended.
 pub fn means(db: &Db, id: &str) -> Result<Means, DbError> {
     // A file of an older version has no such columns until somebody asks.
-    let current = [QUERIES.name.into(), (QUERIES.migrations.len() as u64).into()];
+    let current = [QUERIES.name.into(), COLUMNS.into()];
     if db.query("SELECT 1 FROM schemas WHERE name = $1 AND number >= $2", &current)?.is_empty() {
         return Ok(Means::default());
     }
@@ -240,6 +248,11 @@ mod tests {
         assert_eq!((super::means(&db, &id).unwrap(), super::means(&db, "x").unwrap()), (means, Means::default()));
         let old = Schema { migrations: &QUERIES.migrations[..1], ..QUERIES };
         assert_eq!(super::means(&Db::memory(&[old]).unwrap(), &id).unwrap(), Means::default(), "of an older version");
+        let full = usize::try_from(COLUMNS).unwrap();
+        let with_columns = Schema { migrations: &QUERIES.migrations[..full], ..QUERIES };
+        let db = Db::memory(&[with_columns]).unwrap();
+        db.query("SELECT tag, run_of, cause FROM live_queries", &[]).unwrap();
+        assert_eq!(super::means(&db, &id).unwrap(), Means::default());
     }
 
     #[test]
@@ -258,6 +271,29 @@ mod tests {
         assert!(ask(OF_ACTIONS_MAX, "select 1").is_err());
         assert_eq!(ask(0, "select 1").unwrap(), id);
         super::ask(&mut db, "select 1", "{}", 1_000, None, 10).unwrap();
+    }
+
+    #[test]
+    fn what_actions_ask_is_found_by_its_cause_and_goes_after_a_day() {
+        let mut db = Db::memory(&[QUERIES]).unwrap();
+        let ask = |db: &mut Db, cause: Option<&str>, until, now| {
+            let means = Means { cause: cause.map(str::to_owned), ..Means::default() };
+            ask_for(db, "select 1", &means, "{}", until, None, now).unwrap()
+        };
+        let (of_action, of_person) = (ask(&mut db, Some("{}"), 100, 10), ask(&mut db, None, 100, 10));
+        ask(&mut db, Some("{1}"), OF_ACTIONS_KEPT_MS * 2, OF_ACTIONS_KEPT_MS + 100);
+        assert_eq!(means(&db, &of_action).unwrap().cause.as_deref(), Some("{}"), "not before");
+        ask(&mut db, Some("{2}"), OF_ACTIONS_KEPT_MS * 2, OF_ACTIONS_KEPT_MS + 101);
+        let there = |id: &str| db.query("SELECT 1 FROM live_queries WHERE id = $1", &[id.into()]).unwrap().len();
+        assert_eq!((there(&of_action), there(&of_person)), (0, 1));
+        let plan = |sql: &str| {
+            let rows = db.query(&format!("EXPLAIN QUERY PLAN {sql}"), &[]).unwrap();
+            rows.iter().map(|row| row.text(3).to_owned()).collect::<Vec<_>>().join("; ")
+        };
+        let by_cause = plan("SELECT id FROM live_queries WHERE cause = 'x' AND sql = '' AND until > 1");
+        assert!(by_cause.contains("live_queries_by_cause"), "{by_cause}");
+        let by_end = plan("DELETE FROM live_queries WHERE until < 1 AND cause IS NOT NULL");
+        assert!(by_end.contains("USING INDEX"), "{by_end}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::jq::Jq;
 use crate::munki::change::{Change, Done, Rules, What};
 use crate::munki::which::{SITE_DEFAULT, Which};
 use crate::munki::{Fault, git, repo};
+use crate::noted::{self, names};
 use crate::told::Phase;
 
 /// The kind.
@@ -34,6 +35,8 @@ struct Munki {
     rules: Rules,
     /// Which manifest; none: the machine's own.
     manifest: Option<Arc<str>>,
+    /// Whether the machine's own may be named by what it calls itself.
+    by_hostname: bool,
     item: Item,
     remove: bool,
     undo: bool,
@@ -64,6 +67,10 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
     let name = reading.program(settings, "item").map(Item::Name);
     let bundle = reading.program(settings, "bundle_id").map(Item::Bundle);
     let manifest = reading.program(settings, "manifest");
+    let by_hostname = settings.bool("by_hostname").unwrap_or(false);
+    if by_hostname && manifest.is_some() {
+        settings.fail("by_hostname", "is for the machine's own manifest; `manifest` says which one");
+    }
     let list = settings.word("list", &LISTS).unwrap_or("managed_uninstalls");
     let create = settings.bool("create").unwrap_or(false);
     let template = settings.str("template");
@@ -92,7 +99,7 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
         git: author.filter(|_| git),
     };
     let (remove, undo) = (settings.bool("remove").unwrap_or(false), settings.bool("undo").unwrap_or(false));
-    Some(Box::new(Munki { rules, manifest, item: name.or(bundle)?, remove, undo }))
+    Some(Box::new(Munki { rules, manifest, by_hostname, item: name.or(bundle)?, remove, undo }))
 }
 
 impl Spec for Munki {
@@ -122,18 +129,26 @@ impl Order {
         let Self { rules, which, what, add, because } = self;
         Change { rules, which, what, add: *add, because }
     }
+
+    /// The word for what it did.
+    fn word(&self) -> &'static str {
+        if self.add { "added" } else { "removed" }
+    }
 }
 
 impl Live {
-    /// What is to be done; none: nothing.
-    async fn order(&self, call: &Call) -> Result<Option<Order>, String> {
+    /// What is to be done; more than one thing only if it is undone.
+    async fn orders(&self, call: &Call) -> Result<Vec<Order>, String> {
         let because = because(call);
         if call.told.state == Some(Phase::Closed) {
-            return Ok(self.undoing(call, because));
+            return Ok(self.undoing(call, &because));
         }
         let items = self.texts(call, self.of.item.key(), self.program()).await?;
         if items.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
+        }
+        if self.of.undo && noted::is_full(call.told.reference.as_ref()) {
+            return Err("the incident has changed so many manifests that no more could be undone".to_owned());
         }
         let what = match self.of.item {
             Item::Name(_) => What::Items(items),
@@ -141,26 +156,37 @@ impl Live {
         };
         let machine = call.event.machine.clone().unwrap_or_default();
         let which = match &self.of.manifest {
-            None => Which::Of { serial: machine.serial_number, hostname: machine.hostname },
+            None => {
+                Which::Of { serial: machine.serial_number, hostname: machine.hostname.filter(|_| self.of.by_hostname) }
+            }
             Some(program) => match self.texts(call, "manifest", program).await?.as_slice() {
                 [name] => Which::Named(name.clone()),
                 _ => return Err("`manifest` did not give one name".to_owned()),
             },
         };
-        Ok(Some(Order { rules: self.of.rules.clone(), which, what, add: !self.of.remove, because }))
+        Ok(vec![Order { rules: self.of.rules.clone(), which, what, add: !self.of.remove, because }])
     }
 
-    /// The other way round, of what was changed before.
-    fn undoing(&self, call: &Call, because: String) -> Option<Order> {
-        let noted = call.told.reference.as_ref().filter(|_| self.of.undo)?;
-        let names = names(noted, self.of.remove);
-        let manifest = noted.get("manifest")?.as_str()?.to_owned();
-        if names.is_empty() {
-            return None;
+    /// The other way round, of what was changed before: in the manifest and the list where it was, whatever the machine of
+    /// the closing event and the configuration say by now.
+    fn undoing(&self, call: &Call, because: &str) -> Vec<Order> {
+        let notes = if self.of.undo { noted::all(call.told.reference.as_ref()) } else { Vec::new() };
+        let mut all = Vec::new();
+        for note in &notes {
+            let word = |key: &str| note.get(key).and_then(Value::as_str);
+            let Some(manifest) = word("manifest") else { continue };
+            let Some(list) = LISTS.iter().find(|list| Some(**list) == word("list")) else { continue };
+            for (add, names) in [(false, names(note, "added")), (true, names(note, "removed"))] {
+                if names.is_empty() {
+                    continue;
+                }
+                // It was allowed when it was changed.
+                let rules = Rules { list, shared: true, verify: false, ..self.of.rules.clone() };
+                let which = Which::Named(manifest.to_owned());
+                all.push(Order { rules, which, what: What::Items(names), add, because: because.to_owned() });
+            }
         }
-        // It was allowed when it was changed.
-        let rules = Rules { shared: true, verify: false, ..self.of.rules.clone() };
-        Some(Order { rules, which: Which::Named(manifest), what: What::Items(names), add: self.of.remove, because })
+        all
     }
 
     fn program(&self) -> &Arc<str> {
@@ -185,31 +211,20 @@ impl Live {
         all.into_iter().map(text).collect()
     }
 
-    /// What is noted: for an incident, all that this action changed for it.
-    fn note(&self, call: &Call, order: &Order, done: &Done) -> Value {
-        let removed = !order.add;
-        let mut all = match &call.told.reference {
-            Some(noted) if noted.get("manifest").and_then(Value::as_str) == Some(&done.manifest) => {
-                names(noted, removed)
-            }
-            _ => Vec::new(),
-        };
-        all.extend(done.names.iter().cloned());
-        let mut note = json!({"id": done.path, "manifest": done.manifest, "list": order.rules.list});
-        if let Some(map) = note.as_object_mut() {
-            map.insert(word(removed).to_owned(), all.into());
-        }
-        note
+    /// What is noted: for an incident, all that this action changed for it; once it is over, what was undone.
+    fn note(&self, call: &Call, changed: &[(&Order, Done)]) -> Option<Value> {
+        let before = call.told.reference.as_ref().filter(|_| self.of.undo && call.told.state != Some(Phase::Closed));
+        changed.iter().rev().fold(before.cloned(), |note, (order, done)| {
+            let fresh = [
+                ("id", done.path.clone().into()),
+                ("manifest", done.manifest.clone().into()),
+                ("list", order.rules.list.into()),
+                (order.word(), done.names.clone().into()),
+            ];
+            let fresh = fresh.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            Some(noted::with(note.as_ref(), fresh, &["manifest", "list"]))
+        })
     }
-}
-
-fn word(removed: bool) -> &'static str {
-    if removed { "removed" } else { "added" }
-}
-
-fn names(noted: &Value, removed: bool) -> Vec<String> {
-    let list = noted.get(word(removed)).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// What a commit says of the reason: words of ours, ids and names only.
@@ -231,29 +246,48 @@ impl From<Fault> for Answer {
 impl Action for Live {
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
-            let order = match self.order(call).await {
-                Ok(Some(order)) => Arc::new(order),
-                Ok(None) => return Answer::done(None),
+            let orders = match self.orders(call).await {
+                Ok(orders) if orders.is_empty() => return Answer::done(None),
+                Ok(orders) => Arc::new(orders),
                 Err(why) => return Answer::never(None, why),
             };
-            let mine = order.clone();
-            match self.desk.run(move || mine.change().make()).await {
-                Ok(Ok(done)) => Answer::done(None).noting(self.note(call, &order, &done)),
-                Ok(Err(fault)) => fault.into(),
-                Err(away) => away.into(),
+            let mine = orders.clone();
+            let made = match self.desk.run(move || mine.iter().map(|order| order.change().make()).collect()).await {
+                Ok(made) => made,
+                Err(away) => return away.into(),
+            };
+            let (mut changed, mut faults) = (Vec::new(), Vec::new());
+            for (order, made) in orders.iter().zip::<Vec<_>>(made) {
+                match made {
+                    Ok(done) => changed.push((order, done)),
+                    Err(fault) => faults.push(fault),
+                }
+            }
+            // What is made already is so at the next try: one that may go well comes before one that will not.
+            faults.sort_by_key(|fault| matches!(fault, Fault::ForGood(_)));
+            match faults.into_iter().next() {
+                None => Answer { reference: self.note(call, &changed), ..Answer::done(None) },
+                Some(fault) => fault.into(),
             }
         })
     }
 
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
-            let Some(order) = self.order(call).await? else { return Ok(json!({"change": ""})) };
-            let (word, list) = (word(!order.add), order.rules.list);
-            let done = match self.desk.run(move || order.change().show()).await {
-                Ok(done) => done.map_err(|fault| fault.why().to_owned())?,
-                Err(_) => return Err("the last piece of work has not come back".to_owned()),
-            };
-            Ok(json!({"path": done.path, "list": list, word: done.names, "change": done.diff}))
+            let mut shown = Vec::new();
+            for order in self.orders(call).await? {
+                let (word, list) = (order.word(), order.rules.list);
+                let done = match self.desk.run(move || order.change().show()).await {
+                    Ok(done) => done.map_err(|fault| fault.why().to_owned())?,
+                    Err(_) => return Err("the last piece of work has not come back".to_owned()),
+                };
+                shown.push(json!({"path": done.path, "list": list, word: done.names, "change": done.diff}));
+            }
+            Ok(match shown.len() {
+                0 => json!({"change": ""}),
+                1 => shown.pop().unwrap_or_default(),
+                _ => shown.into(),
+            })
         })
     }
 
@@ -269,5 +303,38 @@ impl Action for Live {
 
     fn keeps_reference(&self) -> bool {
         self.of.undo
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::call::tests::{LINE, call};
+
+    /// The configuration may say another list by now, or the other way round.
+    #[test]
+    fn undone_is_what_is_noted() {
+        let rules = Rules {
+            repo: "/nowhere".into(),
+            list: "managed_uninstalls",
+            template: None,
+            shared: false,
+            verify: true,
+            never_items: Vec::new(),
+            git: None,
+        };
+        let item = Item::Name("empty".into());
+        let of = Munki { rules, manifest: None, by_hostname: false, item, remove: true, undo: true };
+        let live = Live { of, jq: Jq::start().unwrap(), desk: Desk::start("t").unwrap() };
+        let mut call = call(&LINE.replace(",CONTEXT", ""));
+        let mut orders = |list: &str| {
+            call.told.reference = Some(json!({"id": "x", "manifest": "C02", "list": list, "added": ["Foo"]}));
+            live.undoing(&call, "")
+        };
+        let all = orders("managed_installs");
+        assert_eq!((all.len(), all[0].rules.list, all[0].add), (1, "managed_installs", false));
+        assert_eq!(all[0].what, What::Items(vec!["Foo".into()]));
+        assert!(orders("catalogs").is_empty(), "no list of ours");
     }
 }

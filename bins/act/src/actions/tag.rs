@@ -4,20 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Cause, Machine, Time};
+use event::{Cause, Event, Machine, Time};
 use pipe::config::{Settings, is_name};
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Tx};
 use registry::{changes, tags};
 use serde_json::{Map, Value, json};
 
 use super::{Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec};
 use crate::call::Call;
 use crate::desk::Desk;
+use crate::noted::{self, names};
 use crate::told::Phase;
 
 /// The kind.
 pub const KIND: Kind =
     Kind { name: "tag", repeatable: true, timeout: Duration::from_secs(30), changes_machines: false, read };
+
+/// Changes of a machine's tags that are looked through for one of a try that was cut off.
+const LAST_MAX: u64 = 256;
 
 #[derive(Clone)]
 struct Tag {
@@ -59,12 +63,19 @@ struct Live {
     desk: Desk,
 }
 
-/// What is to be done to one machine.
+/// What is to be done.
 #[derive(Default)]
 struct Order {
-    key: String,
-    machine: Machine,
     cause: Cause,
+    parts: Vec<Part>,
+}
+
+/// What is to be done to one machine.
+#[derive(Default)]
+struct Part {
+    key: String,
+    /// None: another than that of the match.
+    machine: Option<Machine>,
     add: Vec<String>,
     remove: Vec<String>,
 }
@@ -75,53 +86,76 @@ impl Live {
             return Err("the match is a tag that an action gave: every chain ends after one turn".to_owned());
         }
         let machine = call.event.machine.clone().unwrap_or_default();
-        let key = machine.key().ok_or("the match names no machine")?.to_owned();
-        let (add, remove) = match call.told.state {
-            Some(Phase::Closed) => {
-                let noted = call.told.reference.as_ref().filter(|_| self.of.undo);
-                let of = |word: &str| noted.map(|noted| names(noted, word)).unwrap_or_default();
-                (of("removed"), of("added"))
+        let key = machine.key().map(str::to_owned);
+        let parts = if call.told.state == Some(Phase::Closed) {
+            let notes = if self.of.undo { noted::all(call.told.reference.as_ref()) } else { Vec::new() };
+            let part = |note: &Value| {
+                let of = note.get("id")?.as_str()?.to_owned();
+                let machine = (key.as_ref() == Some(&of)).then(|| machine.clone());
+                Some(Part { key: of, machine, add: names(note, "removed"), remove: names(note, "added") })
+            };
+            notes.iter().filter_map(part).collect()
+        } else {
+            let key = key.ok_or("the match names no machine")?;
+            if self.of.undo && noted::is_full(call.told.reference.as_ref()) {
+                return Err("the incident has changed so many machines that no more could be undone".to_owned());
             }
-            _ => (self.of.add.clone(), self.of.remove.clone()),
+            vec![Part { key, machine: Some(machine), add: self.of.add.clone(), remove: self.of.remove.clone() }]
         };
-        Ok(Order { key, machine, cause: call.cause(), add, remove })
+        Ok(Order { cause: call.cause(), parts })
     }
 }
 
-fn names(noted: &Value, word: &str) -> Vec<String> {
-    let list = noted.get(word).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// The tags that were given and taken: those of which it was not so already.
-fn carry_out(registry: &Path, order: &Order) -> Result<(Vec<String>, Vec<String>), DbError> {
+/// What was given and taken, a note for each machine.
+fn carry_out(registry: &Path, order: &Order) -> Result<Vec<Map<String, Value>>, DbError> {
     let mut db = Db::open(registry, &[tags::SCHEMA, changes::SCHEMA])?;
     let (mut tx, now) = (db.begin()?, Time::now());
+    let notes = order.parts.iter().map(|part| carry_out_part(&mut tx, &order.cause, part, now)).collect();
+    tx.commit()?;
+    notes
+}
+
+/// The tags that were given and taken: those of which it was not so before this delivery.
+fn carry_out_part(tx: &mut Tx<'_>, cause: &Cause, part: &Part, now: Time) -> Result<Map<String, Value>, DbError> {
+    let machine = match &part.machine {
+        Some(machine) => machine.clone(),
+        // As it was known when its tags were changed.
+        None => {
+            let last = changes::last_of(tx, &part.key, changes::TAGGED, 1)?.pop();
+            let known = last.and_then(|event| event.machine);
+            known.unwrap_or_else(|| Machine { serial_number: Some(part.key.clone()), ..Machine::default() })
+        }
+    };
+    // What is so already may be of this very delivery, by a try that was cut off before anybody noted it.
+    let last = changes::last_of(tx, &part.key, changes::TAGGED, LAST_MAX)?;
+    let ours = |tag: &str, action: &str| {
+        let says = |event: &Event| serde_json::from_str::<Value>(event.payload.get()).unwrap_or_default();
+        let last = last.iter().map(|event| (event, says(event))).find(|(_, said)| said.get("tag") == Some(&tag.into()));
+        last.is_some_and(|(event, said)| {
+            event.cause.as_ref() == Some(cause) && said.get("action") == Some(&action.into())
+        })
+    };
     let (mut added, mut removed) = (Vec::new(), Vec::new());
-    let cause = || Some(order.cause.clone());
-    for tag in &order.add {
-        if tags::add_for(&mut tx, &order.key, tag, order.machine.clone(), now, cause())? {
+    for tag in &part.add {
+        if tags::add_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? || ours(tag, "added") {
             added.push(tag.clone());
         }
     }
-    for tag in &order.remove {
-        if tags::remove_for(&mut tx, &order.key, tag, order.machine.clone(), now, cause())? {
+    for tag in &part.remove {
+        if tags::remove_for(tx, &part.key, tag, machine.clone(), now, Some(cause.clone()))? || ours(tag, "removed") {
             removed.push(tag.clone());
         }
     }
-    tx.commit()?;
-    Ok((added, removed))
+    let note = [("id", part.key.clone().into()), ("added", added.into()), ("removed", removed.into())];
+    Ok(note.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// What is noted: for an incident, all that this action changed for it.
-fn note(call: &Call, key: &str, changed: (Vec<String>, Vec<String>)) -> Value {
-    let mut note: Map<String, Value> = [("id".to_owned(), key.into())].into_iter().collect();
-    for (word, fresh) in [("added", changed.0), ("removed", changed.1)] {
-        let mut all = call.told.reference.as_ref().map(|noted| names(noted, word)).unwrap_or_default();
-        all.extend(fresh);
-        note.insert(word.to_owned(), all.into());
+impl Live {
+    /// What is noted: for an incident, all that this action changed for it; once it is over, what was undone.
+    fn note(&self, call: &Call, notes: Vec<Map<String, Value>>) -> Option<Value> {
+        let before = call.told.reference.as_ref().filter(|_| self.of.undo && call.told.state != Some(Phase::Closed));
+        notes.into_iter().rev().fold(before.cloned(), |note, fresh| Some(noted::with(note.as_ref(), fresh, &["id"])))
     }
-    note.into()
 }
 
 impl Action for Live {
@@ -131,12 +165,12 @@ impl Action for Live {
                 Ok(order) => order,
                 Err(why) => return Answer::never(None, why),
             };
-            if order.add.is_empty() && order.remove.is_empty() {
+            if order.parts.is_empty() {
                 return Answer::done(None);
             }
-            let (registry, key) = (self.registry.clone(), order.key.clone());
+            let registry = self.registry.clone();
             match self.desk.run(move || carry_out(&registry, &order)).await {
-                Ok(Ok(changed)) => Answer::done(None).noting(note(call, &key, changed)),
+                Ok(Ok(notes)) => Answer { reference: self.note(call, notes), ..Answer::done(None) },
                 Ok(Err(error)) => Answer::later(None, format!("registry.db: {error}")),
                 Err(away) => away.into(),
             }
@@ -146,11 +180,55 @@ impl Action for Live {
     fn show<'a>(&'a self, call: &'a Call) -> Showing<'a> {
         Box::pin(async move {
             let order = self.order(call)?;
-            Ok(json!({"machine": order.key, "add": order.add, "remove": order.remove}))
+            let show = |part: &Part| json!({"machine": part.key, "add": part.add, "remove": part.remove});
+            let mut shown: Vec<Value> = order.parts.iter().map(show).collect();
+            Ok(match shown.len() {
+                0 => json!({}),
+                1 => shown.pop().unwrap_or_default(),
+                _ => shown.into(),
+            })
         })
     }
 
     fn keeps_reference(&self) -> bool {
         self.of.undo
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_try_did_that_was_cut_off_is_still_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.db");
+        let order = |event: &str| {
+            let text = |text: &str| text.to_owned();
+            let machine = Machine { serial_number: Some(text("C02")), ..Machine::default() };
+            let (add, remove) = (vec![text("rogue")], vec![text("trusted")]);
+            let cause = Cause { event: text(event), action: text("t"), ..Cause::default() };
+            Order { cause, parts: vec![Part { key: text("C02"), machine: Some(machine), add, remove }] }
+        };
+        let mut db = Db::open(&path, &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        tags::add(&mut tx, "C02", "trusted", Machine::default(), Time::now()).unwrap();
+        tx.commit().unwrap();
+        let first = carry_out(&path, &order("e1")).unwrap();
+        let last = changes::last(&db).unwrap();
+        assert_eq!((&first[0]["added"], &first[0]["removed"]), (&json!(["rogue"]), &json!(["trusted"])));
+        assert_eq!(carry_out(&path, &order("e1")).unwrap(), first, "the same delivery again");
+        assert_eq!(changes::last(&db).unwrap(), last, "which changes nothing");
+        let other = carry_out(&path, &order("e2")).unwrap();
+        assert_eq!((&other[0]["added"], &other[0]["removed"]), (&json!([]), &json!([])));
+        // Somebody took it and gave it by hand meanwhile: it is theirs.
+        let mut tx = db.begin().unwrap();
+        let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
+        tags::remove(&mut tx, "C02", "rogue", machine.clone(), Time::now()).unwrap();
+        tags::add(&mut tx, "C02", "rogue", machine, Time::now()).unwrap();
+        tx.commit().unwrap();
+        let again = carry_out(&path, &order("e1")).unwrap();
+        assert_eq!((&again[0]["added"], &again[0]["removed"]), (&json!([]), &json!(["trusted"])));
     }
 }

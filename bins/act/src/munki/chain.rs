@@ -81,10 +81,18 @@ pub fn used_by(repo: &Repo, name: &str, own: &[String]) -> Result<Option<String>
             }
             Ok(Some(found)) if found.text.contains("included_manifests") => found,
             // Munki reads binary ones, in which names stand as they are.
-            Err(Fault::ForGood(_)) if repo.mentions(&other, name) => return Ok(Some(other)),
-            _ => continue,
+            Err(Fault::ForGood(_)) if repo.mentions(&other, name)? => return Ok(Some(other)),
+            Ok(_) | Err(Fault::ForGood(_)) => continue,
+            // It may include this one: nobody knows before it can be read.
+            Err(fault) => return Err(fault),
         };
-        let Ok(root) = edit::root(&found.text) else { continue };
+        let Ok(root) = edit::root(&found.text) else {
+            // What is no list to us may be one to Munki.
+            if found.text.contains(name) {
+                return Ok(Some(other));
+            }
+            continue;
+        };
         let mut all = Vec::new();
         parts(&root, None, &mut all);
         if all.iter().flat_map(|(part, _)| part.texts("included_manifests")).any(|one| one.eq_ignore_ascii_case(name)) {
@@ -148,6 +156,15 @@ mod tests {
         std::fs::write(manifests.join("binary"), b"bplist00\xd1\x01\x02_\x10\x03C07\x00").unwrap();
         assert_eq!(used_by(&repo, "C07", &[]).unwrap().as_deref(), Some("binary"));
         assert_eq!(used_by(&repo, "other", &[]).unwrap(), None);
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, manifests.join("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(used_by(&repo, "other", &[]).unwrap(), None, "what nobody writes is not waited for");
+        write("broken", "<key>included_manifests</key><array><string>C08</string>");
+        assert_eq!(used_by(&repo, "C08", &[]).unwrap().as_deref(), Some("broken"));
+        std::os::unix::fs::symlink("loop", manifests.join("loop")).unwrap();
+        let why = used_by(&repo, "other", &[]).unwrap_err();
+        assert!(matches!(&why, Fault::Now(why) if why.starts_with("manifests/loop: ")), "{why:?}");
+        std::fs::remove_file(manifests.join("loop")).unwrap();
         write("site_default", "<broken>");
         assert!(by("Other").unwrap_err().why().starts_with("manifests/site_default: line 1"));
     }

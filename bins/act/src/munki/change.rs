@@ -27,7 +27,7 @@ pub struct Rules {
     pub list: &'static str,
     /// A machine without a manifest of its own gets one that includes this one.
     pub template: Option<String>,
-    /// Whether a manifest may be changed that others include.
+    /// Whether a manifest that is named may be changed if others include it.
     pub shared: bool,
     /// Whether the catalogs are asked if Munki could do it.
     pub verify: bool,
@@ -61,7 +61,10 @@ pub struct Done {
 
 /// Whether this may be the name of an item.
 pub fn is_item(name: &str) -> bool {
-    let odd = |c: char| c.is_control() || c == '/' || ('\u{202a}'..='\u{202e}').contains(&c);
+    // The last two stand in no XML: who reads the manifest would refuse it whole.
+    let odd = |c: char| {
+        c.is_control() || c == '/' || ('\u{202a}'..='\u{202e}').contains(&c) || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
     !name.is_empty() && name.chars().count() <= ITEM_MAX && name.trim() == name && !name.chars().any(odd)
 }
 
@@ -155,13 +158,21 @@ impl Change<'_> {
         if let (Some(tracked), true) = (&tracked, found.is_some())
             && let Some(committed) = tracked.differs()?
         {
-            let base = committed.map_or_else(|| self.made(repo, &manifest), Ok)?;
-            let wanted = self.edited(repo, &manifest, &base)?;
-            if wanted.text == lies {
-                return Ok(Draft { manifest, found, base, after: wanted, to_commit: true });
+            let known = committed.is_some();
+            // What was never committed may be one that was made here, if any is made.
+            let base = match committed {
+                None if self.add && self.rules.template.is_none() => None,
+                None => Some(self.made(repo, &manifest)?),
+                committed => committed,
+            };
+            if let Some(base) = base {
+                let wanted = self.edited(repo, &manifest, &base)?;
+                if wanted.text == lies {
+                    return Ok(Draft { manifest, found, base, after: wanted, to_commit: true });
+                }
             }
             if !after.names.is_empty() {
-                let why = "it holds changes that are not committed";
+                let why = if known { "it holds changes that are not committed" } else { "it is not committed" };
                 return Err(Fault::now(repo.path(&manifest), why));
             }
         }
@@ -251,23 +262,26 @@ impl Change<'_> {
         Some(Tracked::new(&repo.place(name, found), author))
     }
 
-    /// A change that cannot be committed is taken back, so that the next try finds things as they were.
+    /// A change that cannot be committed is taken back, so that the next try finds things as they were; not what somebody
+    /// has made of it meanwhile.
     fn commit(&self, repo: &Repo, draft: &Draft, done: &Done) -> Result<(), Fault> {
         let Some(tracked) = self.tracked(repo, &draft.manifest, draft.found.as_ref()) else { return Ok(()) };
         let (sign, names) = (if self.add { "add" } else { "remove" }, done.names.join(", "));
         let message = format!("{}: {sign} {names} in {}\n\n{}\n", done.path, self.rules.list, self.because);
-        let committed = tracked.commit(&message);
-        if committed.is_err() && !draft.to_commit {
+        let Err(fault) = tracked.commit(&message) else { return Ok(()) };
+        // What runs after the commit may fail as well.
+        if tracked.committed().is_ok_and(|text| text == draft.after.text) {
+            return Ok(());
+        }
+        if let (false, Ok(Some(now))) = (draft.to_commit, repo.manifest(&draft.manifest))
+            && now.text == draft.after.text
+        {
             match &draft.found {
-                None => repo.take_back(&draft.manifest),
-                Some(before) => {
-                    if let Some(now) = repo.manifest(&draft.manifest)? {
-                        repo.write(&now, &before.text)?;
-                    }
-                }
+                None => repo.take_back(&now),
+                Some(before) => repo.write(&now, &before.text).map(|_| ())?,
             }
         }
-        committed
+        Err(fault)
     }
 }
 

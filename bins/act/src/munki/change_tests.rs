@@ -62,6 +62,13 @@ impl Place {
         }
     }
 
+    fn hook(&self, name: &str, script: &str) -> std::path::PathBuf {
+        let hook = self.path().join(".git/hooks").join(name);
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        hook
+    }
+
     fn git(&self, words: &[&str]) -> String {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]).args(words).current_dir(self.path());
@@ -124,7 +131,7 @@ fn which_manifest_is_the_machines() {
     let none = why(&rules, &machine("C08", "h.example.com"), &what);
     assert!(none.contains("no manifests/C08, no manifests/h.example.com, no manifests/h (`create"), "{none}");
     assert!(make(&rules, &machine("C08", ""), &what, false).unwrap().names.is_empty(), "nothing to take away");
-    assert!(why(&rules, &machine("", ""), &what).contains("neither"));
+    assert!(why(&rules, &machine("", ""), &what).contains("has no name that a manifest could have"));
     for odd in ["../C02", "groups/dev", ".git", "a\nb"] {
         assert!(why(&rules, &machine(odd, ""), &what).contains("is no name"), "{odd}");
     }
@@ -156,6 +163,10 @@ fn what_others_share_is_not_changed_by_accident() {
     assert!(place.path().join("manifests/ada").symlink_metadata().unwrap().is_symlink());
     std::fs::copy(place.path().join("catalogs/production"), place.path().join("catalogs/all")).unwrap();
     rules.shared = true;
+    // That a named one may be shared does not let a machine say that it is called so.
+    for name in ["dev", "site_default", "C04"] {
+        assert!(why(&rules, &machine(name, ""), &what).contains("(only `manifest` could name it)"), "{name}");
+    }
     assert_eq!(make(&rules, &Which::Named("dev".into()), &what, true).unwrap().names, ["Foo"]);
 }
 
@@ -171,6 +182,8 @@ fn what_munki_could_not_do_is_refused() {
         ("munkitools_core", "it is Munki itself"),
         ("a/../b", "no name of an item"),
         ("a\r\nb", "no name of an item"),
+        ("a\u{fffe}b", "no name of an item"),
+        ("a\u{ffff}", "no name of an item"),
         ("", "no name of an item"),
     ] {
         let why = why(&rules, &which, &items(&["Foo", item]));
@@ -256,11 +269,27 @@ fn one_commit_of_one_file() {
     assert!(there.names.is_empty(), "what is so already needs nothing of that");
     place.git(&["checkout", "--quiet", "manifests/C02"]);
 
-    // A hook that says no: nothing stays, also of a new manifest.
-    let hook = place.path().join(".git/hooks/pre-commit");
-    std::fs::write(&hook, "#!/bin/sh\necho not today >&2\nexit 1\n").unwrap();
-    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // One that nobody has committed yet.
+    place.put("manifests/C06", &[("catalogs", &["production"])]);
+    let not_yet = make(&rules, &machine("C06", ""), &items(&["Foo"]), true).unwrap_err();
+    assert_eq!(not_yet, Fault::Now("manifests/C06: it is not committed".into()));
+    std::fs::remove_file(place.path().join("manifests/C06")).unwrap();
+
+    // What runs after the commit and fails: it is committed.
+    let hook = place.hook("post-commit", "kill -9 $PPID");
+    assert_eq!(make(&rules, &which, &items(&["Bar"]), false).unwrap().names, ["Bar"]);
+    assert!(place.git(&["show", "HEAD:manifests/C02"]) == place.text("C02") && !place.text("C02").contains("Bar"));
+    std::fs::remove_file(hook).unwrap();
+
+    // A hook that says no: nothing stays, also of a new manifest; but what somebody wrote meanwhile does.
     let before = place.text("C02");
+    for text in ["theirs", "<plist/>"] {
+        place.hook("pre-commit", &format!("echo '{text}' > manifests/C02; exit 1"));
+        assert!(make(&rules, &which, &items(&["Foo"]), false).is_err());
+        assert_eq!(place.text("C02"), format!("{text}\n"));
+        std::fs::write(place.path().join("manifests/C02"), &before).unwrap();
+    }
+    let hook = place.hook("pre-commit", "echo not today >&2; exit 1");
     assert_eq!(make(&rules, &which, &items(&["Foo"]), false), Err(Fault::Now("git: not today".into())));
     assert_eq!(place.text("C02"), before);
     rules.template = Some("site_default".into());

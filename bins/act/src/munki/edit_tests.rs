@@ -199,3 +199,12 @@ fn any_mixture_of_spaces_and_comments() {
         assert_eq!(gone.text.matches("<!--").count(), text.matches("<!--").count(), "{text}\n{}", gone.text);
     }
 }
+
+#[test]
+fn a_byte_order_mark_stays() {
+    let text =
+        "\u{feff}<plist>\n<dict>\n\t<key>l</key>\n\t<array>\n\t\t<string>a</string>\n\t</array>\n</dict>\n</plist>\n";
+    let more = add(text, "l", &["b".to_owned()]).unwrap().text;
+    assert_eq!(more, text.replace("a</string>\n", "a</string>\n\t\t<string>b</string>\n"));
+    assert_eq!(remove(&more, "l", &["b".to_owned()]).unwrap().text, text);
+}

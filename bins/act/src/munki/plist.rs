@@ -105,16 +105,19 @@ enum What {
 
 /// Reads a list. The error is a lower-case fragment that names the line.
 pub fn parse(text: &str) -> Result<Node, String> {
-    let mut reader = Reader::from_str(text);
+    // The reader does not count a byte order mark.
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mark = text.len() - body.len();
+    let mut reader = Reader::from_str(body);
     let mut reading = Reading { stack: Vec::new(), whole: None, in_plist: false };
     loop {
-        let from = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+        let from = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX).saturating_add(mark);
         let at = |why: &str| {
             let line = text.get(..from).unwrap_or(text).matches('\n').count() + 1;
             format!("line {line}: {why}")
         };
         let event = reader.read_event().map_err(|e| at(&e.to_string()))?;
-        let to = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+        let to = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX).saturating_add(mark);
         if matches!(event, Event::Eof) {
             return reading.end().map_err(at);
         }

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, FlockOperation, Gid, OFlags, Uid, fchown, flock};
 use rustix::io::Errno;
@@ -19,6 +20,11 @@ const NAME_MAX: usize = 255;
 const PARTS_MAX: usize = 8;
 /// Files that are looked at to find who includes a manifest.
 const FILES_MAX: usize = 100_000;
+/// How often a list that ends too early is looked at again, and the time between.
+const LOOKS: usize = 2;
+const BETWEEN: Duration = Duration::from_millis(100);
+/// Only while it is younger than this.
+const FRESH: Duration = Duration::from_secs(60);
 /// Mode of a manifest that is made.
 const NEW_MODE: u32 = 0o644;
 
@@ -127,21 +133,10 @@ impl Repo {
         if !real.starts_with(folder) {
             return Err(Fault::for_good(of, "it leads out of its folder"));
         }
-        let look = || -> std::io::Result<Result<(Metadata, Vec<u8>), &'static str>> {
-            // Not blocking: opening a FIFO that nobody writes would never return.
-            let flags = OFlags::NONBLOCK.bits().cast_signed();
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(&real)?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Ok(Err("it is no regular file"));
-            }
-            let mut bytes = Vec::new();
-            file.take(max + 1).read_to_end(&mut bytes)?;
-            Ok(if bytes.len() as u64 > max { Err("it is too long") } else { Ok((meta, bytes)) })
-        };
-        let (meta, bytes) = match look() {
-            Ok(Ok(found)) => found,
-            Ok(Err(why)) => return Err(Fault::for_good(of, why)),
+        let (meta, bytes) = match settled(&real, max) {
+            Ok(Some((_, bytes))) if bytes.len() as u64 > max => return Err(Fault::for_good(of, "it is too long")),
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(Fault::for_good(of, "it is no regular file")),
             Err(e) => return Err(Fault::now(of, e)),
         };
         if bytes.starts_with(b"bplist") {
@@ -175,11 +170,9 @@ impl Repo {
     }
 
     /// Takes a manifest away again that was made a moment ago. The lock is held.
-    pub fn take_back(&self, name: &str) {
-        if is_name(name) {
-            // What stays is found by the next try.
-            let _ = std::fs::remove_file(self.manifests.join(name));
-        }
+    pub fn take_back(&self, made: &Found) {
+        // What stays is found by the next try.
+        let _ = std::fs::remove_file(&made.real);
     }
 
     fn replace(
@@ -206,7 +199,16 @@ impl Repo {
             if !still() {
                 return Ok(Written::Stale);
             }
-            std::fs::rename(&temp, path)?;
+            match like.map_or_else(|| std::fs::hard_link(&temp, path), |_| std::fs::rename(&temp, path)) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(Written::Stale),
+                // A file system without links: what was looked at just now has to do.
+                Err(_) if like.is_none() => std::fs::rename(&temp, path)?,
+                done => done?,
+            }
+            if like.is_none() {
+                // Nothing is there where it was renamed.
+                let _ = std::fs::remove_file(&temp);
+            }
             File::open(folder)?.sync_all()?;
             Ok(Written::Yes)
         })();
@@ -221,12 +223,17 @@ impl Repo {
         self.shown(&self.manifests.join(name))
     }
 
-    /// Whether a name stands somewhere in a manifest that is no text.
-    pub fn mentions(&self, manifest: &str, name: &str) -> bool {
-        let Ok(file) = File::open(self.manifests.join(manifest)) else { return false };
-        let mut bytes = Vec::new();
-        let read = file.take(MANIFEST_MAX).read_to_end(&mut bytes);
-        read.is_ok() && bytes.windows(name.len().max(1)).any(|window| window == name.as_bytes())
+    /// Whether a name stands somewhere in a manifest that is no text. What Munki could not read either mentions nothing: no
+    /// regular file, or one outside of the folder.
+    pub fn mentions(&self, manifest: &str, name: &str) -> Result<bool, Fault> {
+        let path = self.manifests.join(manifest);
+        let Ok(real) = path.canonicalize() else { return Ok(false) };
+        if !real.starts_with(&self.manifests) {
+            return Ok(false);
+        }
+        let found = look(&real, MANIFEST_MAX).map_err(|e| Fault::now(self.shown(&path), e))?;
+        let holds = |bytes: &[u8]| bytes.windows(name.len().max(1)).any(|window| window == name.as_bytes());
+        Ok(found.is_some_and(|(_, bytes)| holds(&bytes)))
     }
 
     /// The name of a manifest itself, where it was found by a link.
@@ -269,6 +276,42 @@ impl Repo {
         names.sort();
         Ok(names)
     }
+}
+
+/// What a regular file holds once nobody is at it: who writes a list in its place is waited for a little.
+fn settled(path: &Path, max: u64) -> std::io::Result<Option<(Metadata, Vec<u8>)>> {
+    let mut found = look(path, max)?;
+    let Some(first) = found.as_ref().map(|(meta, _)| stamp(meta)) else { return Ok(found) };
+    let is_torn = |found: &Option<(Metadata, Vec<u8>)>| {
+        let fresh = |meta: &Metadata| meta.modified().is_ok_and(|at| at.elapsed().map_or(true, |age| age < FRESH));
+        let whole = |bytes: &[u8]| bytes.starts_with(b"bplist") || bytes.trim_ascii_end().ends_with(b"</plist>");
+        found.as_ref().is_some_and(|(meta, bytes)| fresh(meta) && !whole(bytes))
+    };
+    for _ in 0..LOOKS {
+        if !is_torn(&found) {
+            return Ok(found);
+        }
+        std::thread::sleep(BETWEEN);
+        found = look(path, max)?;
+    }
+    if is_torn(&found) && found.as_ref().is_none_or(|(meta, _)| stamp(meta) != first) {
+        return Err(std::io::Error::other("somebody is writing it"));
+    }
+    Ok(found)
+}
+
+/// What a regular file holds, as far as one byte behind `max`; none: it is something else.
+fn look(path: &Path, max: u64) -> std::io::Result<Option<(Metadata, Vec<u8>)>> {
+    // Not blocking: opening a FIFO that nobody writes would never return.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    Ok(Some((meta, bytes)))
 }
 
 /// The group is kept in any case, or who serves the repository might not read it any more; the owner if the system lets.
@@ -365,6 +408,11 @@ mod tests {
         std::fs::write(dir.path().join("repo/manifests/.C02.zentral"), "of a process that was killed").unwrap();
         assert_eq!(repo.create("C02", "one"), Ok(Written::Yes));
         assert_eq!(repo.create("C02", "two"), Ok(Written::Stale), "it is there already");
+        let other = path.with_file_name("C03");
+        let meanwhile = || std::fs::write(&other, "theirs").is_ok();
+        assert_eq!(repo.replace(&other, "ours", None, &meanwhile).unwrap(), Written::Stale);
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "theirs");
+        std::fs::remove_file(other).unwrap();
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
             std::os::unix::fs::chown(&path, Some(1234), Some(5678)).unwrap();
@@ -397,6 +445,39 @@ mod tests {
             let why = repo.manifest("C02").map(|_| ()).unwrap_err();
             assert!(matches!(&why, Fault::ForGood(why) if why.contains(says)), "{why:?}");
         }
+    }
+
+    #[test]
+    fn who_writes_in_place_is_waited_for_a_little() {
+        let (dir, repo) = repo();
+        let path = dir.path().join("repo/manifests/C02");
+        std::fs::write(&path, "<plist><dict>").unwrap();
+        let half = repo.manifest("C02").unwrap().unwrap();
+        assert_eq!(half.text, "<plist><dict>", "nobody is at it");
+        let (other, mut file) = (path.clone(), OpenOptions::new().append(true).open(&path).unwrap());
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(BETWEEN / 2);
+            file.write_all(b"</dict></plist>\n").unwrap();
+        });
+        let text = || repo.manifest("C02").map(|found| found.unwrap().text);
+        let whole = Ok("<plist><dict></dict></plist>\n".to_owned());
+        assert!((0..3).any(|_| text() == whole), "{:?}", text());
+        thread.join().unwrap();
+        std::fs::write(&path, "<plist>").unwrap();
+        let (to, from) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut file = OpenOptions::new().append(true).open(other).unwrap();
+            while from
+                .recv_timeout(Duration::from_millis(5))
+                .is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                file.write_all(b"<dict>").unwrap();
+            }
+        });
+        let busy = Err(Fault::Now("manifests/C02: somebody is writing it".into()));
+        assert!((0..10).any(|_| text() == busy), "{:?}", text());
+        drop(to);
+        thread.join().unwrap();
     }
 
     #[test]

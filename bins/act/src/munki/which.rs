@@ -11,17 +11,19 @@ pub const SITE_DEFAULT: &str = "site_default";
 pub enum Which {
     /// This one.
     Named(String),
-    /// The machine's own: of its serial number, else of its host name, whole or up to the first point.
+    /// The machine's own: of its serial number; where host names are believed, else of the host name, whole or up to the
+    /// first point. A machine may call itself what it likes, also as another's serial number.
     Of {
         /// The serial number.
         serial: Option<String>,
-        /// The host name.
+        /// The host name, if it is believed.
         hostname: Option<String>,
     },
 }
 
 impl Which {
-    /// The name of the manifest itself. `shared`: others may use it as well; `or_none`: it need not be there yet.
+    /// The name of the manifest itself. `shared`: one that is named may be used by others as well, which that of a machine
+    /// may never; `or_none`: it need not be there yet.
     pub fn manifest(&self, repo: &Repo, shared: bool, or_none: bool) -> Result<String, Fault> {
         let mut names = match self {
             Self::Named(name) => vec![name.clone()],
@@ -37,7 +39,8 @@ impl Which {
             Self::Named(name) => repo.manifest(name)?.map_or_else(|| name.clone(), |found| repo.name_of(&found)),
             Self::Of { .. } => own(repo, &names, or_none)?,
         };
-        if !shared {
+        let named = matches!(self, Self::Named(_));
+        if !(shared && named) {
             // Some file systems do not tell letters of both sizes apart.
             let by = match name.as_str() {
                 name if name.eq_ignore_ascii_case(SITE_DEFAULT) => {
@@ -47,7 +50,8 @@ impl Which {
                 name => chain::used_by(repo, name, &names)?.map(|by| format!("`{by}` uses it")),
             };
             if let Some(by) = by {
-                let why = format!("it is not of one machine alone: {by} (`shared = true` allows it)");
+                let allows = if named { "`shared = true` allows it" } else { "only `manifest` could name it" };
+                let why = format!("it is not of one machine alone: {by} ({allows})");
                 return Err(Fault::for_good(repo.path(&name), why));
             }
         }
@@ -88,7 +92,7 @@ fn own(repo: &Repo, names: &[String], or_none: bool) -> Result<String, Fault> {
         ([], Some(_)) => {
             Err(Fault::ForGood(format!("there is no {} (`create = true` makes one)", paths(names, ", no "))))
         }
-        ([], None) => Err(Fault::ForGood("the machine has neither a serial number nor a host name".to_owned())),
+        ([], None) => Err(Fault::ForGood("the machine has no name that a manifest could have".to_owned())),
         (several, _) => {
             let all = paths(several, " and ");
             Err(Fault::ForGood(format!("there are {all}: say with `manifest` which one the machine uses")))

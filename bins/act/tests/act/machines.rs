@@ -151,6 +151,24 @@ fn what_cannot_be_done_is_a_dead_letter_with_the_reason() {
     }
 }
 
+/// A machine calls itself what it likes, also as another's serial number or as a manifest of many.
+#[test]
+fn a_host_name_is_believed_only_if_that_is_said() {
+    for (hostname, action, changed) in
+        [("C02", "", false), ("C02.eve", "", false), ("C02.eve", "by_hostname = true", true)]
+    {
+        let munki = Munki::new(action, "");
+        let before = munki.text();
+        let eve = format!("\"serial_number\":\"C09\",\"hostname\":\"{hostname}\"");
+        let line = named(&json!("Foo"), false).replace("\"serial_number\":\"C02\",\"hostname\":\"ada-mbp\"", &eve);
+        assert!(line.contains("C09"), "{line}");
+        munki.0.feed(&[line]);
+        munki.0.run();
+        assert_eq!(munki.text() != before, changed, "{hostname} {action}");
+        assert_eq!(munki.0.dead().len(), usize::from(!changed));
+    }
+}
+
 #[test]
 fn a_repository_that_is_away_is_waited_for() {
     let munki = Munki::new("", "");
@@ -297,6 +315,55 @@ fn tags_are_given_told_and_taken_back() {
     assert_eq!(machine_tags(&hub), ["seen", "trusted"], "as it was, no further");
 }
 
+/// A line about another machine than C02, of the same incident.
+fn of_machine(line: &str, serial: &str) -> String {
+    line.replace("\"serial_number\":\"C02\"", &format!("\"serial_number\":\"{serial}\""))
+}
+
+/// The key of an incident may be a user: each machine gets back what was changed of it, whose event ever comes last.
+#[test]
+fn what_is_undone_is_undone_where_it_was_done() {
+    let hub = Hub::new(
+        "[action.t]\nkind = \"tag\"\nadd = [\"rogue\"]\nundo = true\n\
+         [probe.usb]\nfilter = \"true\"\nact = [\"t\"]\nuntil = \"false\"\n",
+    );
+    std::fs::create_dir_all(&hub.config.data).unwrap();
+    let mut db = Db::open(&hub.registry(), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut tx = db.begin().unwrap();
+    tags::add(&mut tx, "C04", "rogue", Machine::default(), event::Time::now()).unwrap();
+    tx.commit().unwrap();
+    hub.feed(&[fresh(&new_id(), &["t"])]);
+    hub.run();
+    hub.feed(&[of_machine(&fresh(&new_id(), &["t"]).replace("major", "critical"), "C03")]);
+    hub.run();
+    let all = || tags::all(&db).unwrap().into_keys().collect::<Vec<_>>();
+    assert_eq!(all(), ["C02", "C03", "C04"]);
+    let closes = fresh(&new_id(), &["t"]).replace("\"key\":\"C02\"", "\"key\":\"C02\",\"closes\":true");
+    hub.feed(&[of_machine(&closes, "C04")]);
+    hub.run();
+    assert_eq!(all(), ["C04"], "it had the tag before");
+    let (_, last) = changes::since(&db, 4, 1).unwrap().pop().unwrap();
+    let told = Event::parse(last.trim_ascii_end()).unwrap();
+    assert_eq!(told.machine.unwrap().hostname.as_deref(), Some("ada-mbp"), "as it is known");
+
+    let munki = Munki::new("undo = true", "until = \"false\"");
+    let before = munki.text();
+    let copy = |name: &str| std::fs::copy(munki.manifest("C02"), munki.manifest(name)).unwrap();
+    copy("C03");
+    munki.feed(&json!("Foo"), false);
+    munki.0.run();
+    copy("C04");
+    munki.0.feed(&[of_machine(&named(&json!(["Foo", "Bar"]), false).replace("major", "critical"), "C03")]);
+    munki.0.run();
+    munki.0.feed(&[of_machine(&named(&Value::Null, true), "C04")]);
+    munki.0.run();
+    assert_eq!(munki.text(), before);
+    assert_eq!(std::fs::read_to_string(munki.manifest("C03")).unwrap(), before);
+    assert!(std::fs::read_to_string(munki.manifest("C04")).unwrap().contains("Foo"), "nothing was changed there");
+    assert!(munki.done().iter().all(|done| done["outcome"] == "done"));
+    assert_eq!(munki.0.dead().len(), 0);
+}
+
 #[test]
 fn tags_of_a_tag_end_there() {
     let hub = Hub::new("[action.t]\nkind = \"tag\"\nadd = [\"rogue\"]\n");
@@ -350,6 +417,7 @@ fn mistakes_are_found_before() {
         (format!("{munki}item = '.x'\ntemplate = \"a\""), "is for `create = true`"),
         (format!("{munki}item = '.x'\ncreate = true\ntemplate = \"../a\""), "is no name of a manifest"),
         (format!("{munki}item = '.x'\ngit = true\nauthor = \"hub\""), "is no `Name <address>`"),
+        (format!("{munki}item = '.x'\nmanifest = '.x'\nby_hostname = true"), "is for the machine's own manifest"),
         (format!("{munki}item = '.x'\ndigest = \"2m\""), "does not fit"),
         ("kind = \"tag\"".to_owned(), "needs the key `add` or `remove`"),
         ("kind = \"tag\"\nadd = [\"A b\"]".to_owned(), "`A b` is no tag"),
