@@ -156,8 +156,11 @@ impl santa::Desk for Desk {
     fn rules(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
         let made = self.hub.by_hand.rules();
         let asked = self.live.rules.rules.iter().any(|table| table.scope.asks_for_groups());
-        let whole = self.whole(machine, asked || made.asks_for_groups());
-        let own = made.of(&whole, Time::now().ms());
+        let (whole, known) = match asked || made.asks_for_groups() {
+            true => self.grouped(machine),
+            false => (machine.clone(), false),
+        };
+        let own = made.of(&whole, known, Time::now().ms());
         self.live.rules.set(&whole, version, own)
     }
 
