@@ -1,6 +1,8 @@
 //! What is changed on a Jamf server: members of static groups and extension attributes by the Classic API, which takes XML
 //! only; commands of the MDM by the Pro API.
 
+use std::collections::HashSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -157,6 +159,13 @@ impl Jamf {
             return Err(Trouble::Other("the group is a smart one: its criteria say who is in it".into()));
         }
         number_of(found).ok_or_else(|| odd("the list of groups"))
+    }
+
+    /// The numbers of the computers in a static group.
+    pub async fn members(&self, group: u64) -> Result<HashSet<u64>, Trouble> {
+        let told = self.get(&format!("{GROUPS}/id/{group}")).await?;
+        let all = told.pointer("/computer_group/computers").and_then(Value::as_array);
+        Ok(all.ok_or_else(|| odd("a group"))?.iter().filter_map(number_of).collect())
     }
 
     /// The number of an extension attribute.
