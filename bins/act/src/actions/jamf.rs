@@ -42,6 +42,8 @@ const COMMANDS: [(&str, bool); 8] = [
     ("DEVICE_LOCK", true),
     ("ERASE_DEVICE", true),
 ];
+/// By these a server says that it did not begin; by any other it may have failed after it did what was asked.
+const NOT_TAKEN: [u16; 3] = [425, 429, 503];
 /// Digits of the PIN that unlocks a Mac.
 const PIN_LEN: usize = 6;
 const NO_GROUP: &str = "there is no such group in Jamf";
@@ -357,11 +359,16 @@ fn answer(failed: Failed, asked: &Asked) -> Answer {
         Trouble::Missing => Answer::never(Some(404), missing),
         Trouble::Denied(status) | Trouble::Refused(status) => Answer::never(Some(i64::from(status)), why),
         Trouble::Other(why) => Answer::never(None, why),
+        // Only a command is something else the second time.
+        Trouble::Busy { status: Some(status), why, .. }
+            if changed && matches!(asked, Asked::Sends(_)) && !NOT_TAKEN.contains(&status) =>
+        {
+            Answer { status: Some(i64::from(status)), ..Answer::unsure(why) }
+        }
         Trouble::Busy { status, after, why } => {
             let verdict = Verdict::Later { after, unsure: false };
             Answer { verdict, ..Answer::later(status.map(i64::from), why) }
         }
-        // Only a command is something else the second time.
         Trouble::Unsure(why) if changed && matches!(asked, Asked::Sends(_)) => Answer::unsure(why),
         Trouble::Unsure(why) => Answer::later(None, why),
     }
