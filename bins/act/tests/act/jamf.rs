@@ -222,6 +222,20 @@ fn a_crash_between_the_request_and_the_answer() {
 }
 
 #[test]
+fn of_two_computers_with_one_serial_number_none_is_changed() {
+    let jamf = Jamf::new(3);
+    jamf.share_serial(3, 2);
+    let seen = jamf.seen.clone();
+    let fake = Fake::start(jamf, vec![]);
+    let hub = Hub::new(&table(&fake.url, GROUP));
+    hub.feed(&[of(&new_id(), 2, "x"), of(&new_id(), 1, "x")]);
+    hub.run();
+    let dead = hub.dead();
+    let why = "Jamf has several computers of this serial number";
+    assert_eq!((dead.len(), dead[0]["error"].as_str(), members(&seen)), (1, Some(why), vec![1]));
+}
+
+#[test]
 fn what_is_refused_is_dead_at_once() {
     for (more, says) in [
         ("group = \"All Managed Clients\"", "smart one"),
