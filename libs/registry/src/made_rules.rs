@@ -143,6 +143,13 @@ pub fn close(tx: &mut Tx<'_>, action: &str, incident: &str, now: Time) -> Result
     say_gone(tx, &rows, "incident closed", now)
 }
 
+/// Takes away what any action made for an incident; how many rules went.
+pub fn close_all(tx: &mut Tx<'_>, incident: &str, now: Time) -> Result<usize, DbError> {
+    let sql = format!("DELETE FROM made_rules WHERE incident = $1 AND incident <> '' RETURNING {COLUMNS}");
+    let rows = tx.query(&sql, &[incident.into()])?;
+    say_gone(tx, &rows, "incident closed", now)
+}
+
 /// Takes rules away by hand, by id; how many went.
 pub fn remove(tx: &mut Tx<'_>, id: &str, now: Time) -> Result<usize, DbError> {
     let rows = tx.query(&format!("DELETE FROM made_rules WHERE id = $1 RETURNING {COLUMNS}"), &[id.into()])?;
@@ -200,6 +207,15 @@ pub fn all(db: &Db) -> Result<Vec<MadeRule>, DbError> {
     }
     let rows = db.query(&format!("SELECT {COLUMNS} FROM made_rules ORDER BY at, id"), &[])?;
     Ok(rows.iter().map(read).collect())
+}
+
+/// The incidents for which there are rules.
+pub fn incidents(db: &Db) -> Result<Vec<String>, DbError> {
+    if !crate::db::has_schema(db, &SCHEMA)? {
+        return Ok(Vec::new());
+    }
+    let rows = db.query("SELECT DISTINCT incident FROM made_rules WHERE incident <> ''", &[])?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
 }
 
 /// Whether one has come to its end by this time, in ms since 1970.
