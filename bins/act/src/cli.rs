@@ -187,6 +187,8 @@ fn start(mut process: Process, args: &Args) -> Result<Exit, StageError> {
     options.memory = process.state().is_none();
     options.mode = Mode { dry_run: args.dry_run, no_ledger: args.no_ledger, recorded: args.recorded };
     options.registry = process.state().map(|_| process.config.data.join("registry.db"));
+    let tells = !args.dry_run && !args.recorded;
+    options.state = process.state().filter(|_| tells).map(Path::to_owned);
     if let Some(kind) = &args.kind {
         process.config = Arc::new(with_action(&process.config, kind, &args.set)?);
         options.names = vec![kind.clone()];

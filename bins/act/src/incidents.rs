@@ -11,7 +11,7 @@ use std::time::Duration;
 use event::{Event, ProbeMatch, Time};
 use pipe::StageError;
 use pipe::config::SEVERITIES;
-use registry::db::{Row as DbRow, Tx};
+use registry::db::{Db, DbError, Row as DbRow, Tx};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -307,6 +307,18 @@ pub fn forget_machine(tx: &mut Tx<'_>, machine: &str, until: i64) -> Result<(), 
     tx.execute("DELETE FROM throttles WHERE key = $1 AND since <= $2", &[machine.into(), until.into()])?;
     tx.execute("DELETE FROM windows WHERE key = $1 AND received <= $2", &[machine.into(), until.into()])?;
     Ok(())
+}
+
+/// Those of these that are over. What this state does not know may be another's.
+pub fn over(db: &Db, ids: Vec<String>) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT 1 FROM incidents WHERE id = $1 AND status = 'closed'";
+    let mut over = Vec::new();
+    for id in ids {
+        if !db.query(sql, &[id.as_str().into()])?.is_empty() {
+            over.push(id);
+        }
+    }
+    Ok(over)
 }
 
 /// What an action noted of an incident.

@@ -16,6 +16,8 @@ use registry::orders::Order;
 const LOOK: Duration = Duration::from_secs(1);
 /// With every so many looks the rules go that hold no longer.
 const SWEEP_EVERY: u32 = 10;
+/// At the first look, and with every so many after it, the rules go whose incidents are over.
+const RECONCILE_EVERY: u32 = 120;
 /// Orders older than this are not looked at any more.
 pub const ORDER_AGE_MS: i64 = 31 * 24 * 3_600_000;
 
@@ -38,8 +40,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts looking; the registry may appear later.
-    pub fn start(registry: PathBuf, now: impl Fn() -> i64 + Send + 'static, waker: Waker) -> std::io::Result<Self> {
+    /// Starts looking; the registry may appear later. `files`: the registry, and the state of the stage.
+    pub fn start(
+        files: (PathBuf, Option<PathBuf>),
+        now: impl Fn() -> i64 + Send + 'static,
+        waker: Waker,
+    ) -> std::io::Result<Self> {
+        let (registry, state) = files;
         let (to, told) = channel::<Told>();
         let (alive, ended) = channel::<()>();
         let waiting = Arc::new(AtomicBool::new(false));
@@ -53,6 +60,12 @@ impl Watch {
             let mut look = Look { registry, db: None, version: None };
             let mut looks = 0u32;
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                if looks.is_multiple_of(RECONCILE_EVERY)
+                    && let Some(state) = &state
+                    && let Err(error) = crate::rules::reconcile(&look.registry, state, now())
+                {
+                    tracing::warn!("rules of incidents that are over: {error}");
+                }
                 looks = looks.wrapping_add(1);
                 if looks.is_multiple_of(SWEEP_EVERY)
                     && let Err(error) = crate::rules::sweep(&look.registry, now())

@@ -8,6 +8,8 @@ use registry::db::{Db, DbError};
 use registry::made_rules::{self, MadeRule};
 use serde_json::{Value, json};
 
+use crate::incidents;
+
 /// All that hold, oldest first, a JSON object each.
 pub fn list(registry: &Path, now: Time) -> Result<Vec<Value>, DbError> {
     Ok(all(registry)?.iter().filter(|made| made.holds_at(now.ms())).map(shown).collect())
@@ -72,6 +74,25 @@ pub fn sweep(registry: &Path, now: i64) -> Result<(), DbError> {
     let mut db = open(registry)?;
     let mut tx = db.begin()?;
     made_rules::expire(&mut tx, Time::from_ms(now))?;
+    tx.commit()
+}
+
+/// Takes away what was made for incidents that are over by this state, whatever became of the deliveries that would have
+/// done it: they may have died, or their action is there no more.
+pub fn reconcile(registry: &Path, state: &Path, now: i64) -> Result<(), DbError> {
+    let Some(db) = Db::open_read_only(registry)? else { return Ok(()) };
+    let named = made_rules::incidents(&db)?;
+    drop(db);
+    let Some(db) = Db::open_read_only(state)?.filter(|_| !named.is_empty()) else { return Ok(()) };
+    let over = incidents::over(&db, named)?;
+    if over.is_empty() {
+        return Ok(());
+    }
+    let mut db = open(registry)?;
+    let mut tx = db.begin()?;
+    for incident in &over {
+        made_rules::close_all(&mut tx, incident, Time::from_ms(now))?;
+    }
     tx.commit()
 }
 

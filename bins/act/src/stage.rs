@@ -33,6 +33,8 @@ pub struct Options {
     pub mode: Mode,
     /// `registry.db`, for orders about dead letters.
     pub registry: Option<PathBuf>,
+    /// Its own state, by which the registry is put right: what was made for incidents that are over goes.
+    pub state: Option<PathBuf>,
     /// Files beside the configuration.
     pub texts: Texts,
     /// The time.
@@ -49,6 +51,7 @@ impl Options {
             memory: false,
             mode: Mode::default(),
             registry: None,
+            state: None,
             texts,
             clock: Arc::new(|| event::Time::now().ms()),
             chance: Chance::new(),
@@ -227,7 +230,8 @@ impl Stage for Act {
         let watch = match &self.options.registry {
             Some(registry) => {
                 let clock = self.options.clock.clone();
-                Some(Watch::start(registry.clone(), move || clock(), context.waker.clone()).map_err(threads)?)
+                let files = (registry.clone(), self.options.state.clone());
+                Some(Watch::start(files, move || clock(), context.waker.clone()).map_err(threads)?)
             }
             None => None,
         };

@@ -170,8 +170,13 @@ impl Desk {
         if !groups {
             return Cow::Borrowed(machine);
         }
+        Cow::Owned(self.grouped(machine).0)
+    }
+
+    /// The machine with its groups, and whether these are known.
+    fn grouped(&self, machine: &Machine) -> (Machine, bool) {
         let complain = |why| self.hub.complain("the groups of machines cannot be looked up", &why);
-        Cow::Owned(self.hub.groups.add(machine.clone(), &self.live.config, complain))
+        self.hub.groups.add(machine.clone(), &self.live.config, complain)
     }
 
     fn block(&self, machine: machines::Machine) -> Machine {

@@ -34,12 +34,14 @@ impl Groups {
         Self { file: config.data.join("state").join("normalize.db"), open: Mutex::default() }
     }
 
-    /// The machine with its groups. If they cannot be read those that it had last hold, and `complain` is told why.
-    pub fn add(&self, mut machine: Machine, config: &Config, complain: impl FnOnce(DbError)) -> Machine {
-        let Some(key) = machine.key().map(str::to_owned) else { return machine };
+    /// The machine with its groups, and whether these are known: a machine that `normalize` has not heard of yet may be in
+    /// any. If they cannot be read those that it had last hold, and `complain` is told why.
+    pub fn add(&self, mut machine: Machine, config: &Config, complain: impl FnOnce(DbError)) -> (Machine, bool) {
+        let Some(key) = machine.key().map(str::to_owned) else { return (machine, false) };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match self.look(&mut open, &key) {
-            Ok(whole) => {
+            Ok(None) => return (machine, false),
+            Ok(Some(whole)) => {
                 let mut groups = whole.groups;
                 let of_user = whole.user.as_deref().map_or(&[][..], |user| config.groups_of(user));
                 let more: Vec<String> = of_user.iter().filter(|group| !groups.contains(group)).cloned().collect();
@@ -52,13 +54,14 @@ impl Groups {
             }
             Err(why) => {
                 complain(why);
-                machine.groups = open.remembered.get(&key).cloned().unwrap_or_default();
+                let Some(groups) = open.remembered.get(&key) else { return (machine, false) };
+                machine.groups.clone_from(groups);
             }
         }
-        machine
+        (machine, true)
     }
 
-    fn look(&self, open: &mut Open, key: &str) -> Result<Machine, DbError> {
+    fn look(&self, open: &mut Open, key: &str) -> Result<Option<Machine>, DbError> {
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
         if open.db.as_ref().map(|(inode, _)| *inode) != inode {
             open.db = match inode {
@@ -66,11 +69,11 @@ impl Groups {
                 None => None,
             };
         }
-        let Some((_, db)) = open.db.as_mut() else { return Ok(Machine::default()) };
+        let Some((_, db)) = open.db.as_mut() else { return Ok(None) };
         if !has_schema(db, &inventory::SCHEMA)? {
-            return Ok(Machine::default());
+            return Ok(None);
         }
-        Ok(inventory::whole(&mut &*db, key)?.map(|whole| whole.block).unwrap_or_default())
+        Ok(inventory::whole(&mut &*db, key)?.map(|whole| whole.block))
     }
 }
 
@@ -88,9 +91,11 @@ mod tests {
         let groups = Groups::of(&config);
         let of = || {
             let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
-            groups.add(machine, &config, |why| assert_eq!(why.to_string(), "it can be read")).groups
+            let (machine, known) = groups.add(machine, &config, |why| assert_eq!(why.to_string(), "it can be read"));
+            (machine.groups, known)
         };
-        assert!(of().is_empty(), "there is no state yet");
+        let known = |names: &[&str]| (names.iter().map(|name| (*name).to_owned()).collect(), true);
+        assert_eq!(of(), (vec![], false), "there is no state yet");
         let file = config.data.join("state/normalize.db");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         let mut db = Db::open(&file, &[inventory::SCHEMA]).unwrap();
@@ -101,10 +106,12 @@ mod tests {
             inventory::put_whole(&mut tx, "C02", &inventory::Whole { block, ..Default::default() }).unwrap();
             tx.commit().unwrap();
         };
-        assert!(of().is_empty());
+        assert_eq!(of(), (vec![], false), "nobody has heard of it yet");
+        put(&[], None);
+        assert_eq!(of(), known(&[]), "it is in none");
         put(&["dev", "ops"], None);
-        assert_eq!(of(), ["dev", "ops"]);
+        assert_eq!(of(), known(&["dev", "ops"]));
         put(&["ops"], Some("Ada@example.com"));
-        assert_eq!(of(), ["ops", "sec"]);
+        assert_eq!(of(), known(&["ops", "sec"]));
     }
 }

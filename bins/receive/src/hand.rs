@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use registry::changes;
 use registry::db::{Db, DbError};
 use registry::tags::{self, Tags};
+use registry::{changes, made_rules};
 
 use crate::known::Known;
 use crate::made::Made;
@@ -26,6 +26,8 @@ struct Open {
     inode: u64,
     /// As it was last read.
     version: Option<i64>,
+    /// How often the rules of actions had become others when they were last read.
+    rules: Option<u64>,
 }
 
 impl ByHand {
@@ -41,7 +43,7 @@ impl ByHand {
         let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
         if open.as_ref().map(|open| open.inode) != inode {
             *open = match inode {
-                Some(inode) => Db::open_read_only(&self.file)?.map(|db| Open { db, inode, version: None }),
+                Some(inode) => Db::open_read_only(&self.file)?.map(|db| Open { db, inode, version: None, rules: None }),
                 None => None,
             };
         }
@@ -50,8 +52,14 @@ impl ByHand {
         if open.version == Some(version) {
             return Ok(Vec::new());
         }
-        let (told, rules) = (Arc::new(tags::all(&open.db)?), Arc::new(Made::read(&open.db)?));
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        let told = Arc::new(tags::all(&open.db)?);
+        // There may be thousands, and most of what is written here is about something else.
+        let moved = made_rules::moved(&open.db)?;
+        if moved.is_none() || moved != open.rules {
+            let rules = Arc::new(Made::read(&open.db)?);
+            *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+            open.rules = moved;
+        }
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         known.forget_those(&tags::others(&before, &told));
         let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
@@ -117,5 +125,57 @@ mod tests {
         assert!(find(&hub, 2).is_some(), "it may come back");
         hub = (known(), ByHand::new(&file));
         assert!(find(&hub, 2).is_some(), "and is not forgotten again after a restart");
+    }
+
+    #[test]
+    fn rules_are_read_again_when_they_are_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, state) = (dir.path().join("registry.db"), dir.path().join("receive.db"));
+        let known = Known::new(Db::open(&state, &STATE).unwrap(), Some(&state)).unwrap();
+        let by_hand = ByHand::new(&file);
+        let made = |until: Option<i64>| made_rules::MadeRule {
+            machine: "C02".into(),
+            scope: String::new(),
+            target: "TEAMID ABCDE12345".into(),
+            rule: r#"{"rule_type":"TEAMID","identifier":"ABCDE12345","policy":"BLOCKLIST"}"#.into(),
+            action: "block".into(),
+            probe: "p".into(),
+            incident: "i".into(),
+            event: "e".into(),
+            at: 1,
+            until,
+        };
+        let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
+        let now = Time::from_ms(5);
+        for (what, again, holds) in [
+            ("make", true, true),
+            ("tag", false, true),
+            ("make", false, true),
+            ("renew", true, true),
+            ("close", true, false),
+            ("close", false, false),
+            ("make", true, true),
+            ("forget", true, false),
+            ("replace", true, false),
+        ] {
+            if what == "replace" {
+                std::fs::rename(&file, dir.path().join("old.db")).unwrap();
+            }
+            let mut db = Db::open(&file, &[tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA]).unwrap();
+            let mut tx = db.begin().unwrap();
+            match what {
+                "make" => drop(made_rules::make(&mut tx, &made(Some(10)), Some(&machine), now).unwrap()),
+                "renew" => drop(made_rules::make(&mut tx, &made(Some(20)), Some(&machine), now).unwrap()),
+                "close" => drop(made_rules::close(&mut tx, "block", "i", now).unwrap()),
+                "forget" => made_rules::forget(&mut tx, "C02").unwrap(),
+                _ => drop(tags::add(&mut tx, "C02", "vip", machine.clone(), now).unwrap()),
+            }
+            tx.commit().unwrap();
+            let before = by_hand.rules();
+            by_hand.look(&known).unwrap();
+            let rules = by_hand.rules();
+            assert_eq!(!Arc::ptr_eq(&before, &rules), again, "{what}");
+            assert_eq!(!rules.of(&machine, false, 9).is_empty(), holds, "{what}");
+        }
     }
 }

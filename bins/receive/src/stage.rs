@@ -178,7 +178,8 @@ impl Stage {
         let flushed = self.hub.heard.flush(&mut db, now);
         let flushed = flushed.and(self.hub.queries.flush(&mut db, now)).and(self.hub.carves.flush(&mut db, now));
         let turned = self.tickets.as_ref().map_or(Ok(()), |tickets| tickets.turn(&mut db, now));
-        if let Err(e) = flushed.and(turned) {
+        let tidied = self.hub.santa.tidy(&mut db, now);
+        if let Err(e) = flushed.and(turned).and(tidied) {
             tracing::warn!("what was heard is not written down: {e}");
         }
     }
@@ -278,11 +279,8 @@ fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageE
     let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };
     let stop = || process.signals.stopping();
     let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let mut db = Db::open(file, &[&[state::SCHEMA], SCHEMAS].concat())
+    let db = Db::open(file, &[&[state::SCHEMA], SCHEMAS].concat())
         .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
-    let mut tx = db.begin()?;
-    santa::tidy(&mut tx)?;
-    tx.commit()?;
     Ok((Some(lock), db))
 }
 

@@ -123,7 +123,7 @@ impl Whom {
             let by_hand = tags.get(machine.key()).map_or(&[][..], Vec::as_slice).to_vec();
             let mut machine = desk::block(machine, config, &by_hand);
             if let Some(groups) = &groups {
-                machine = groups.add(machine, config, |why| failed = Some(why));
+                machine = groups.add(machine, config, |why| failed = Some(why)).0;
             }
             if self.holds(&machine) {
                 all.push(machine);

@@ -11,10 +11,13 @@ use crate::db::{Db, DbError, Row, Schema, Tx};
 /// The table of them.
 pub const SCHEMA: Schema = Schema {
     name: "made_rules",
-    migrations: &["CREATE TABLE made_rules (
+    migrations: &[
+        "CREATE TABLE made_rules (
             id TEXT PRIMARY KEY, machine TEXT NOT NULL, block TEXT NOT NULL, scope TEXT NOT NULL, target TEXT NOT NULL,
             rule TEXT NOT NULL, action TEXT NOT NULL, probe TEXT NOT NULL, incident TEXT NOT NULL, event TEXT NOT NULL,
-            at BIGINT NOT NULL, until BIGINT);"],
+            at BIGINT NOT NULL, until BIGINT);",
+        "CREATE TABLE made_rules_moved (one BIGINT PRIMARY KEY, n BIGINT NOT NULL);",
+    ],
 };
 
 /// As many there may be; each machine's next answer is made of all of them.
@@ -124,6 +127,9 @@ pub fn make(tx: &mut Tx<'_>, made: &MadeRule, about: Option<&Machine>, now: Time
     ];
     let values: Vec<_> = texts.into_iter().map(Into::into).chain([made.at.into(), until.into()]).collect();
     tx.execute(sql, &values)?;
+    if before.as_ref().is_none_or(|(rule, known)| *rule != made.rule || *known != until) {
+        move_on(tx)?;
+    }
     let result = match &before {
         Some((rule, _)) if *rule == made.rule => return Ok(Made::Renewed),
         Some(_) => "updated",
@@ -140,6 +146,13 @@ pub fn close(tx: &mut Tx<'_>, action: &str, incident: &str, now: Time) -> Result
         &format!("DELETE FROM made_rules WHERE action = $1 AND incident = $2 AND incident <> '' RETURNING {COLUMNS}"),
         &[action.into(), incident.into()],
     )?;
+    say_gone(tx, &rows, "incident closed", now)
+}
+
+/// Takes away what any action made for an incident; how many rules went.
+pub fn close_all(tx: &mut Tx<'_>, incident: &str, now: Time) -> Result<usize, DbError> {
+    let sql = format!("DELETE FROM made_rules WHERE incident = $1 AND incident <> '' RETURNING {COLUMNS}");
+    let rows = tx.query(&sql, &[incident.into()])?;
     say_gone(tx, &rows, "incident closed", now)
 }
 
@@ -160,10 +173,35 @@ pub fn expire(tx: &mut Tx<'_>, now: Time) -> Result<usize, DbError> {
 
 /// Forgets the rules of a machine that is forgotten.
 pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM made_rules WHERE machine = $1", &[machine.into()]).map(|_| ())
+    if tx.execute("DELETE FROM made_rules WHERE machine = $1", &[machine.into()])? > 0 {
+        move_on(tx)?;
+    }
+    Ok(())
+}
+
+/// The rules are others now.
+fn move_on(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let sql = "INSERT INTO made_rules_moved (one, n) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = made_rules_moved.n + 1";
+    tx.execute(sql, &[]).map(|_| ())
+}
+
+/// How often the rules have become others: as long as it is the same they are. None: a file of an older version, which
+/// does not count.
+pub fn moved(db: &Db) -> Result<Option<u64>, DbError> {
+    if !crate::db::has_schema(db, &SCHEMA)? {
+        return Ok(None);
+    }
+    if db.query("SELECT 1 FROM schemas WHERE name = $1 AND number >= 2", &[SCHEMA.name.into()])?.is_empty() {
+        return Ok(None);
+    }
+    let rows = db.query("SELECT n FROM made_rules_moved", &[])?;
+    Ok(Some(rows.first().map_or(0, |row| row.uint(0))))
 }
 
 fn say_gone(tx: &mut Tx<'_>, rows: &[Row], why: &str, now: Time) -> Result<usize, DbError> {
+    if !rows.is_empty() {
+        move_on(tx)?;
+    }
     for row in rows {
         let made = read(row);
         let about: Option<Machine> = serde_json::from_str(row.text(BLOCK)).ok();
@@ -200,6 +238,15 @@ pub fn all(db: &Db) -> Result<Vec<MadeRule>, DbError> {
     }
     let rows = db.query(&format!("SELECT {COLUMNS} FROM made_rules ORDER BY at, id"), &[])?;
     Ok(rows.iter().map(read).collect())
+}
+
+/// The incidents for which there are rules.
+pub fn incidents(db: &Db) -> Result<Vec<String>, DbError> {
+    if !crate::db::has_schema(db, &SCHEMA)? {
+        return Ok(Vec::new());
+    }
+    let rows = db.query("SELECT DISTINCT incident FROM made_rules WHERE incident <> ''", &[])?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
 }
 
 /// Whether one has come to its end by this time, in ms since 1970.

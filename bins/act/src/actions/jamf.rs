@@ -4,7 +4,13 @@
 //!
 //! The computer is looked up first. Until then nothing is changed, so trouble before is tried again; a member that is put
 //! into a group twice is in it once, so a change of which nobody knows is made again. A command is not.
+//!
+//! Of an incident it is noted who was put into a group and was not in it before: that is what its end undoes.
 
+mod noted;
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +21,7 @@ use remote::jamf::changes::{self, Body, Change, Named};
 use remote::jamf::{Jamf, Which};
 use serde_json::{Map, Value, json};
 
+use self::noted::{Moved, Noted};
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying, Verdict};
 use crate::call::Call;
 use crate::jq::Jq;
@@ -35,8 +42,11 @@ const COMMANDS: [(&str, bool); 8] = [
     ("DEVICE_LOCK", true),
     ("ERASE_DEVICE", true),
 ];
+/// By these a server says that it did not begin; by any other it may have failed after it did what was asked.
+const NOT_TAKEN: [u16; 3] = [425, 429, 503];
 /// Digits of the PIN that unlocks a Mac.
 const PIN_LEN: usize = 6;
+const NO_GROUP: &str = "there is no such group in Jamf";
 /// The longest value of an extension attribute, in bytes.
 const VALUE_MAX: usize = 32 << 10;
 
@@ -52,7 +62,7 @@ struct Conf {
 /// What is done.
 #[derive(Clone)]
 enum What {
-    /// In or out of a static group; at the end of an incident the other way if `undo`.
+    /// In or out of a static group; at the end of an incident what was changed goes the other way if `undo`.
     Group { group: Named, into: bool, undo: bool },
     /// What an attribute says; at the end of an incident `closed`, if that is there.
     Attribute { attribute: Named, value: Arc<str>, closed: Option<Arc<str>> },
@@ -199,6 +209,7 @@ struct Live {
 /// What this delivery asks for.
 enum Asked {
     Membership(Named, bool),
+    Undoes(Vec<Moved>),
     Says(Named, String),
     Sends(&'static str),
 }
@@ -215,7 +226,11 @@ impl Live {
         let closed = call.told.state == Some(Phase::Closed);
         Ok(match &self.what {
             What::Group { undo: false, .. } if closed => None,
-            What::Group { group, into, .. } => Some(Asked::Membership(group.clone(), *into != closed)),
+            What::Group { .. } if closed => {
+                let made = Noted::of(call).all;
+                (!made.is_empty()).then_some(Asked::Undoes(made))
+            }
+            What::Group { group, into, .. } => Some(Asked::Membership(group.clone(), *into)),
             What::Attribute { closed: None, .. } if closed => None,
             What::Attribute { attribute, value, closed: over } => {
                 let program = over.as_ref().filter(|_| closed).unwrap_or(value);
@@ -242,13 +257,26 @@ impl Live {
         Ok(text)
     }
 
-    async fn done(&self, which: &Which, asked: &Asked) -> Result<(), Failed> {
+    /// `noted`: what is to be known of it at the end of the incident, if it is about one.
+    async fn done(&self, call: &Call, asked: &Asked, noted: Option<&mut Noted>) -> Result<(), Failed> {
+        if let Asked::Undoes(made) = asked {
+            return self.undo(made, noted).await;
+        }
+        let which = &which(call).map_err(|why| Failed::Before(Trouble::Other(why), ""))?;
         let unknown = |why| Failed::Before(why, "Jamf does not know this computer");
         let computer = self.jamf.find(which).await.map_err(unknown)?;
         let change = match asked {
             Asked::Membership(group, into) => {
                 let group = self.jamf.static_group(group).await;
-                let group = group.map_err(|why| Failed::Before(why, "there is no such group in Jamf"))?;
+                let group = group.map_err(|why| Failed::Before(why, NO_GROUP))?;
+                if let Some(noted) = noted {
+                    let members = self.jamf.members(group).await.map_err(|why| Failed::Before(why, NO_GROUP))?;
+                    if members.contains(&computer) == *into {
+                        return Ok(());
+                    }
+                    let moved = Moved { group, computer, into: *into };
+                    noted.add(moved).map_err(|why| Failed::Before(Trouble::Other(why), ""))?;
+                }
                 changes::membership(&group.to_string(), &computer.to_string(), *into)
             }
             Asked::Says(attribute, value) => {
@@ -257,12 +285,50 @@ impl Live {
                     attribute.map_err(|why| Failed::Before(why, "there is no such extension attribute in Jamf"))?;
                 changes::attribute(&attribute.to_string(), &computer.to_string(), value)
             }
+            Asked::Undoes(_) => return Ok(()),
             Asked::Sends(command) => {
                 let management = self.jamf.management(computer).await.map_err(unknown)?;
                 changes::command(&management, command, &self.with(command, self.pin.as_deref()))
             }
         };
         self.jamf.make(&change).await.map_err(Failed::Within)
+    }
+
+    /// Each that is still as it was made goes back; those that could not be asked for stay noted.
+    async fn undo(&self, made: &[Moved], noted: Option<&mut Noted>) -> Result<(), Failed> {
+        let (mut members, mut left, mut failed) = (HashMap::new(), Vec::new(), None);
+        for moved in made {
+            match self.undo_one(moved, &mut members).await {
+                // What is no longer there needs no undoing.
+                Ok(()) | Err(Trouble::Missing) => {}
+                Err(why) => {
+                    left.push(moved.clone());
+                    failed = failed.or(Some(why));
+                }
+            }
+        }
+        if let Some(noted) = noted {
+            noted.leave(left);
+        }
+        failed.map_or(Ok(()), |why| Err(Failed::Within(why)))
+    }
+
+    async fn undo_one(&self, moved: &Moved, members: &mut HashMap<u64, HashSet<u64>>) -> Result<(), Trouble> {
+        let Moved { group, computer, into } = moved;
+        let members = match members.entry(*group) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.jamf.members(*group).await?),
+        };
+        if members.contains(computer) != *into {
+            return Ok(());
+        }
+        self.jamf.make(&changes::membership(&group.to_string(), &computer.to_string(), !into)).await
+    }
+
+    /// Where it is to be noted what was changed: of a group, for an incident.
+    fn notes(&self, call: &Call) -> Option<Noted> {
+        let undo = matches!(self.what, What::Group { undo: true, .. });
+        (undo && call.told.incident.is_some()).then(|| Noted::of(call))
     }
 
     /// What belongs to a command.
@@ -293,11 +359,16 @@ fn answer(failed: Failed, asked: &Asked) -> Answer {
         Trouble::Missing => Answer::never(Some(404), missing),
         Trouble::Denied(status) | Trouble::Refused(status) => Answer::never(Some(i64::from(status)), why),
         Trouble::Other(why) => Answer::never(None, why),
+        // Only a command is something else the second time.
+        Trouble::Busy { status: Some(status), why, .. }
+            if changed && matches!(asked, Asked::Sends(_)) && !NOT_TAKEN.contains(&status) =>
+        {
+            Answer { status: Some(i64::from(status)), ..Answer::unsure(why) }
+        }
         Trouble::Busy { status, after, why } => {
             let verdict = Verdict::Later { after, unsure: false };
             Answer { verdict, ..Answer::later(status.map(i64::from), why) }
         }
-        // Only a command is something else the second time.
         Trouble::Unsure(why) if changed && matches!(asked, Asked::Sends(_)) => Answer::unsure(why),
         Trouble::Unsure(why) => Answer::later(None, why),
     }
@@ -311,14 +382,13 @@ impl Action for Live {
                 Ok(None) => return Answer::done(None),
                 Err(why) => return Answer::never(None, why),
             };
-            let which = match which(call) {
-                Ok(which) => which,
-                Err(why) => return Answer::never(None, why),
-            };
-            match self.done(&which, &asked).await {
+            let mut noted = self.notes(call);
+            let answer = match self.done(call, &asked, noted.as_mut()).await {
                 Ok(()) => Answer::done(None),
                 Err(failed) => answer(failed, &asked),
-            }
+            };
+            // Whatever came of it: a change of which no answer arrived may have been made.
+            Answer { reference: noted.and_then(|noted| noted.text()), ..answer }
         })
     }
 
@@ -331,6 +401,7 @@ impl Action for Live {
                 Named::Name(name) => format!("{{{name}}}"),
             };
             let change = match &asked {
+                Asked::Undoes(made) => return Ok(json!({ "undoes": made })),
                 Asked::Membership(group, into) => changes::membership(&id(group), "{computer}", *into),
                 Asked::Says(attribute, value) => changes::attribute(&id(attribute), "{computer}", value),
                 Asked::Sends(command) => {
@@ -347,6 +418,10 @@ impl Action for Live {
             let url = format!("{}{path}", self.url);
             Ok(json!({"computer": computer, "method": method.as_str(), "url": url, "body": body}))
         })
+    }
+
+    fn keeps_reference(&self) -> bool {
+        matches!(self.what, What::Group { undo: true, .. })
     }
 
     fn online(&self) -> Option<Trying<'_>> {

@@ -100,7 +100,9 @@ impl Live {
         let made: Value = serde_json::from_slice(&made.map_err(|why| format!("`rule`: {why}"))?)
             .map_err(|why| format!("`rule`: {why}"))?;
         let rule = Rule::read(&made).map_err(|why| format!("`rule`: {}", one_line(&why, SAID_MAX)))?;
-        let payload = serde_json::from_str(event.payload.get()).unwrap_or(Value::Null);
+        let payload = serde_json::from_str(event.payload.get());
+        // What is too deep to be looked through may name anything.
+        let payload = payload.map_err(|_| "the payload is too deep to be looked through".to_owned())?;
         if let Some(why) = protected::refusal(&rule, &payload) {
             let target = one_line(&format!("{} {}", rule.rule_type.word(), rule.identifier), SAID_MAX);
             return Err(format!("no rule for {target}: {why}"));

@@ -124,6 +124,7 @@ impl Hub {
             memory: how.memory,
             mode: how.mode,
             registry: Some(self.registry()),
+            state: (!how.memory).then(|| self.state()),
             texts: self.texts(),
             clock: Arc::new(move || START + i64::try_from(begun.elapsed().as_millis()).unwrap() * SPEED),
             chance: Chance::seeded(7),

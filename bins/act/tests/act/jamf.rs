@@ -9,7 +9,7 @@ use act::jq::Jq;
 use act::told::{Incident, Phase, Told};
 use event::Event;
 use pipe::Exit;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fakes::jamf::server::{ATTRIBUTE, STATIC, Seen, management};
 use crate::fakes::jamf::{ID, Jamf, SECRET};
@@ -164,7 +164,9 @@ const GROUPS: usize = FOUND + 1;
 
 #[test]
 fn a_command_of_which_nobody_knows_is_not_sent_again() {
-    for trouble in [Trouble::Lost, Trouble::Mute] {
+    let broken = [408, 500, 502, 504].map(|status| Trouble::Say(Reply::text(status, "")));
+    for trouble in [Trouble::Lost, Trouble::Mute].into_iter().chain(broken) {
+        let said = matches!(trouble, Trouble::Say(_));
         let (fake, seen, hub) = start(vec![], "command = \"RESTART_DEVICE\"");
         hub.feed(&[of(&new_id(), 2, "x")]);
         hub.run();
@@ -174,10 +176,20 @@ fn a_command_of_which_nobody_knows_is_not_sent_again() {
         fake.trouble(after(BEFORE, trouble));
         hub2.feed(&[of(&new_id(), 2, "x")]);
         hub2.run();
-        assert_eq!((seen.lock().unwrap().commands.len(), seen2.lock().unwrap().commands.len()), (1, 1));
+        // What it says it has not taken: whatever became of it, it is not asked again.
+        let taken = usize::from(!said);
+        assert_eq!((seen.lock().unwrap().commands.len(), seen2.lock().unwrap().commands.len()), (1, taken));
         let told = hub2.told();
         assert_eq!((told.len(), &told[0].1["outcome"]), (1, &json!("unknown")), "{told:?}");
         assert_eq!(hub2.dead().len(), 1);
+    }
+    // Of these it says that it did not begin.
+    for status in [429, 503] {
+        let (fake, seen, hub) = start(vec![], "command = \"RESTART_DEVICE\"");
+        fake.trouble(after(BEFORE, Trouble::Say(Reply::text(status, ""))));
+        hub.feed(&[of(&new_id(), 2, "x")]);
+        hub.run();
+        assert_eq!((seen.lock().unwrap().commands.len(), &hub.told()[0].1["outcome"]), (1, &json!("done")));
     }
     // A group is: a member that is put in twice is in once.
     let (fake, seen, hub) = start(vec![], GROUP);
@@ -207,6 +219,20 @@ fn a_crash_between_the_request_and_the_answer() {
         assert_eq!(fake.got().iter().filter(writes).count(), sent);
         assert_eq!(members(&seen).len() + seen.lock().unwrap().commands.len(), 1);
     }
+}
+
+#[test]
+fn of_two_computers_with_one_serial_number_none_is_changed() {
+    let jamf = Jamf::new(3);
+    jamf.share_serial(3, 2);
+    let seen = jamf.seen.clone();
+    let fake = Fake::start(jamf, vec![]);
+    let hub = Hub::new(&table(&fake.url, GROUP));
+    hub.feed(&[of(&new_id(), 2, "x"), of(&new_id(), 1, "x")]);
+    hub.run();
+    let dead = hub.dead();
+    let why = "Jamf has several computers of this serial number";
+    assert_eq!((dead.len(), dead[0]["error"].as_str(), members(&seen)), (1, Some(why), vec![1]));
 }
 
 #[test]
@@ -257,12 +283,78 @@ fn what_an_incident_did_is_undone_with_it() {
             let commands = seen.commands.iter().map(|c| c["commandData"]["commandType"].as_str().unwrap().to_owned());
             groups.chain(seen.values.values().cloned()).chain(commands).collect()
         };
+        let mut noted = None;
         for (phase, want) in [(Phase::Opened, &open), (Phase::Changed, &open), (Phase::Closed, &closed)] {
-            let answer = runtime.block_on(action.send(&told(&line, phase)));
+            let answer = runtime.block_on(action.send(&told(&line, phase, &noted)));
+            noted = answer.reference.or(noted);
             assert_eq!((answer.verdict, &state()), (Verdict::Done, &want.iter().map(|s| (*s).to_owned()).collect()));
         }
         assert!(runtime.block_on(action.online().unwrap()).is_ok());
     }
+}
+
+/// Tells the action so; each knows what those before have noted.
+fn tell(hub: &Hub, lines: &[(String, Phase)]) -> Vec<Verdict> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let jq = Jq::start().unwrap();
+    let (action, mut noted) = (opened(hub, &jq), None);
+    let mut verdicts = Vec::new();
+    for (line, phase) in lines {
+        let answer = runtime.block_on(action.send(&told(line, *phase, &noted)));
+        verdicts.push(answer.verdict);
+        noted = answer.reference.or(noted);
+    }
+    verdicts
+}
+
+#[test]
+fn who_was_in_the_group_before_stays_and_who_never_was_stays_out() {
+    for (more, before, within, after) in [
+        (GROUP, vec![2], vec![2], vec![2]),
+        (GROUP, vec![], vec![2], vec![]),
+        ("group = 3\nremove = true", vec![], vec![], vec![]),
+        ("group = 3\nremove = true", vec![2], vec![], vec![2]),
+    ] {
+        let (_fake, seen, hub) = start(vec![], more);
+        seen.lock().unwrap().groups.entry(STATIC.0).or_default().extend(before);
+        let opened = (of("e1", 2, "x"), Phase::Opened);
+        tell(&hub, std::slice::from_ref(&opened));
+        assert_eq!(members(&seen), within, "{more}");
+        let (_fake, seen, hub) = start(vec![], more);
+        seen.lock().unwrap().groups.entry(STATIC.0).or_default().extend(&after);
+        assert_eq!(tell(&hub, &[opened, (of("e2", 2, "x"), Phase::Closed)]), [Verdict::Done; 2]);
+        assert_eq!(members(&seen), after, "{more}");
+        // What was never done is not undone.
+        tell(&hub, &[(of("e2", 3, "x"), Phase::Closed)]);
+        assert_eq!(members(&seen), after, "{more}");
+    }
+}
+
+#[test]
+fn an_end_undoes_what_its_incident_did_and_not_the_machine_that_it_names() {
+    let (_fake, seen, hub) = start(vec![], GROUP);
+    seen.lock().unwrap().groups.entry(STATIC.0).or_default().insert(1);
+    let nameless = a_match("e4", &["a"], 0).replace("\"serial_number\":\"C02\",", "");
+    let lines = [(of("e1", 2, "x"), Phase::Opened), (of("e2", 3, "x"), Phase::Changed)];
+    tell(&hub, &lines);
+    assert_eq!(members(&seen), [1, 2, 3]);
+    for end in [of("e3", 1, "x"), nameless] {
+        let seen_before = seen.lock().unwrap().groups.insert(STATIC.0, [1].into());
+        assert!(seen_before.is_some());
+        let lines = [lines[0].clone(), lines[1].clone(), (end, Phase::Closed)];
+        assert_eq!(tell(&hub, &lines), [Verdict::Done; 3]);
+        assert_eq!(members(&seen), [1]);
+    }
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_undone_as_well() {
+    let (fake, seen, hub) = start(vec![], GROUP);
+    fake.trouble(after(GROUPS + 1, Trouble::Lost));
+    let opened = (of("e1", 2, "x"), Phase::Opened);
+    let told = tell(&hub, &[opened.clone(), opened, (of("e2", 2, "x"), Phase::Closed)]);
+    assert!(matches!(told[0], Verdict::Later { .. }) && told[1..] == [Verdict::Done; 2], "{told:?}");
+    assert_eq!(members(&seen), [0; 0]);
 }
 
 fn opened(hub: &Hub, jq: &Jq) -> Arc<dyn Action> {
@@ -272,7 +364,7 @@ fn opened(hub: &Hub, jq: &Jq) -> Arc<dyn Action> {
     configured.open(Opening { jq, registry: &hub.registry(), dry_run: false }).unwrap().action
 }
 
-fn told(line: &str, state: Phase) -> Call {
+fn told(line: &str, state: Phase, noted: &Option<Value>) -> Call {
     Call {
         key: "k".into(),
         action: "a".into(),
@@ -280,7 +372,12 @@ fn told(line: &str, state: Phase) -> Call {
         line: line.into(),
         event: Event::parse(line.as_bytes()).unwrap(),
         url: None,
-        told: Told { state: Some(state), incident: Some(Incident::default()), ..Told::default() },
+        told: Told {
+            state: Some(state),
+            incident: Some(Incident::default()),
+            reference: noted.clone(),
+            ..Told::default()
+        },
     }
 }
 

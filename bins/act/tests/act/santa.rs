@@ -159,6 +159,41 @@ fn what_an_incident_brought_goes_with_it() {
 }
 
 #[test]
+fn a_rule_goes_with_its_incident_even_if_the_action_is_not_told() {
+    let hub = Hub::new(ACTION);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let jq = Jq::start().unwrap();
+    let action = open(&hub, &jq);
+    for incident in ["over", "open", "unknown"] {
+        let line = blocked("e1", &json!({"file_sha256": hash("a")}));
+        let answer = runtime.block_on(action.send(&told(&line, Phase::Opened, incident)));
+        assert_eq!(answer.verdict, Verdict::Done, "{answer:?}");
+    }
+    hub.run();
+    let mut state = Db::open(&hub.state(), &[act::ledger::SCHEMA]).unwrap();
+    let mut tx = state.begin().unwrap();
+    for (id, status) in [("over", "closed"), ("open", "taken")] {
+        let sql = "INSERT INTO incidents VALUES ($1, 'usb', $1, 'high', $2, '', '', 'e1', '[\"block\"]', $3, $3, $3, $3, 1, '', '', '', NULL)";
+        tx.execute(sql, &[id.into(), status.into(), hub.now().into()]).unwrap();
+    }
+    tx.commit().unwrap();
+    drop(state);
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    let begun = std::time::Instant::now();
+    while rules(&hub).len() == 3 && begun.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    running.join();
+    let mut left: Vec<Value> = rules(&hub).iter().map(|rule| rule["incident"].clone()).collect();
+    left.sort_by_key(Value::to_string);
+    assert_eq!(left, ["open", "unknown"]);
+    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let said = changes::since(&db, 0, 9).unwrap();
+    let last = Event::parse(&said.last().unwrap().1).unwrap();
+    assert!(last.payload.get().contains("incident closed"), "{}", last.payload.get());
+}
+
+#[test]
 fn mistakes_in_the_table_are_named() {
     for (more, says) in [
         ("scope = \"everybody\"\n", "none of machine, unit, all"),

@@ -33,6 +33,14 @@ impl Jamf {
     }
 }
 
+impl Jamf {
+    /// The computer of this number has the serial number of another.
+    pub fn share_serial(&self, number: u64, other: u64) {
+        let serial = server::computer(other)["general"]["serial_number"].clone();
+        self.computers.lock().unwrap().get_mut(&number).unwrap()["general"]["serial_number"] = serial;
+    }
+}
+
 impl Service for Jamf {
     fn answer(&mut self, request: &Request) -> Reply {
         let query: Vec<String> = request.query.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();

@@ -349,6 +349,17 @@ pub fn answer(
         let one = |(id, name): (u64, &str), smart: bool| json!({"id": id, "name": name, "is_smart": smart});
         return plain(200, json!({"computer_groups": [one(SMART, true), one(STATIC, false)]}));
     }
+    if let Some(id) = path.strip_prefix("/JSSResource/computergroups/id/") {
+        let Some(id) = id.parse().ok().filter(|id| *id == STATIC.0) else { return plain(404, json!({})) };
+        let seen = seen.lock().unwrap();
+        let members = seen.groups.get(&id).into_iter().flatten();
+        let members: Vec<Value> =
+            members.map(|id| json!({"id": id, "serial_number": format!("C02X{id:05}")})).collect();
+        return plain(
+            200,
+            json!({"computer_group": {"id": id, "name": STATIC.1, "is_smart": false, "computers": members}}),
+        );
+    }
     if let Some(name) = path.strip_prefix("/JSSResource/computerextensionattributes/name/") {
         let about = json!({"id": ATTRIBUTE.0, "name": ATTRIBUTE.1, "data_type": "String"});
         return match decoded(name) == ATTRIBUTE.1 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::{Machine, Time};
 use pipe::topic::Class;
-use registry::db::{DbError, Tx};
+use registry::db::{Db, DbError, Tx};
 use registry::machines::{self, Enrolled, KeyHash};
 use registry::{pending, santa as state};
 use sha2::{Digest as _, Sha256};
@@ -23,12 +23,16 @@ const MACHINES_MAX: usize = 100_000;
 const RULESETS_MAX: usize = 1024;
 /// Rules in all of these sets: machines for which actions made rules have sets of their own, each with all the rules.
 const RULES_KEPT: usize = 2_000_000;
+/// How often sets of rules that nobody has are taken out of the state.
+const TIDY_EVERY_MS: u64 = 3_600_000;
 
 /// What was looked up of late, so that a sync that changes nothing touches no database.
 #[derive(Default)]
 pub struct Memory {
     machines: Mutex<Machines>,
     rulesets: Mutex<HashMap<[u8; 32], Arc<Ruleset>>>,
+    /// When the state was last tidied, in ms since 1970.
+    tidied: Mutex<Option<i64>>,
 }
 
 #[derive(Default)]
@@ -66,6 +70,20 @@ impl Memory {
         let mut machines = lock(&self.machines);
         machines.known.retain(|_, known| !keys.iter().any(|key| key == known.machine.key()));
         machines.forgotten += 1;
+    }
+
+    /// Takes the sets of rules out of the state that no machine has any more, if that has not been done of late: each
+    /// change of a rule leaves one behind for each group of machines.
+    pub fn tidy(&self, db: &mut Db, now: i64) -> Result<(), DbError> {
+        let mut tidied = lock(&self.tidied);
+        if tidied.is_some_and(|last| now.abs_diff(last) < TIDY_EVERY_MS) {
+            return Ok(());
+        }
+        let mut tx = db.begin()?;
+        state::tidy(&mut tx)?;
+        tx.commit()?;
+        *tidied = Some(now);
+        Ok(())
     }
 }
 
@@ -156,8 +174,11 @@ impl santa::Desk for Desk {
     fn rules(&self, machine: &Machine, version: Version) -> Arc<Ruleset> {
         let made = self.hub.by_hand.rules();
         let asked = self.live.rules.rules.iter().any(|table| table.scope.asks_for_groups());
-        let whole = self.whole(machine, asked || made.asks_for_groups());
-        let own = made.of(&whole, Time::now().ms());
+        let (whole, known) = match asked || made.asks_for_groups() {
+            true => self.grouped(machine),
+            false => (machine.clone(), false),
+        };
+        let own = made.of(&whole, known, Time::now().ms());
         self.live.rules.set(&whole, version, own)
     }
 
@@ -397,6 +418,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -414,5 +436,20 @@ mod tests {
         let now = machines.forgotten;
         machines.remember([2; 32], known(), now);
         assert_eq!(machines.known.len(), 1);
+    }
+
+    #[test]
+    fn sets_of_rules_that_nobody_has_go_while_the_hub_runs() {
+        let mut db = Db::memory(&[machines::SCHEMA, state::SCHEMA]).unwrap();
+        let (memory, hour) = (Memory::default(), i64::try_from(TIDY_EVERY_MS).unwrap());
+        let mut left = |now: i64| {
+            let mut tx = db.begin().unwrap();
+            let sql = "INSERT INTO santa_rulesets (hash, rules) VALUES ($1, '[]')";
+            tx.execute(sql, &[now.to_be_bytes().as_slice().into()]).unwrap();
+            tx.commit().unwrap();
+            memory.tidy(&mut db, now).unwrap();
+            db.query("SELECT 1 FROM santa_rulesets", &[]).unwrap().len()
+        };
+        assert_eq!([0, 1, hour - 1, hour, hour + 1, 0].map(&mut left), [0, 1, 2, 0, 1, 0]);
     }
 }

@@ -1,6 +1,8 @@
 //! What is changed on a Jamf server: members of static groups and extension attributes by the Classic API, which takes XML
 //! only; commands of the MDM by the Pro API.
 
+use std::collections::HashSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -97,7 +99,7 @@ impl Jamf {
     }
 
     /// The number of this computer: by the Pro API, or by the Classic one of servers that have no other. A server that
-    /// gives another than it was asked for must not have that one changed.
+    /// gives another than it was asked for must not have that one changed, and of several nobody knows which is meant.
     pub async fn find(&self, which: &Which) -> Result<u64, Trouble> {
         let (filter, id) = match which {
             Which::Id(id) => return Ok(*id),
@@ -119,7 +121,12 @@ impl Jamf {
                     let all =
                         told.get("results").and_then(Value::as_array).ok_or_else(|| odd("a page of computers"))?;
                     let same = |one: &&Value| of(one, "/hardware/serialNumber") || of(one, "/udid");
-                    return all.iter().find(same).and_then(number_of).ok_or(Trouble::Missing);
+                    let numbers: HashSet<u64> = all.iter().filter(same).filter_map(number_of).collect();
+                    return match numbers.len() {
+                        0 | 1 => numbers.into_iter().next().ok_or(Trouble::Missing),
+                        // Nobody knows which of them the machine is.
+                        _ => Err(Trouble::Other(format!("Jamf has several computers of this {}", name_of(which)))),
+                    };
                 }
             }
         }
@@ -159,6 +166,13 @@ impl Jamf {
         number_of(found).ok_or_else(|| odd("the list of groups"))
     }
 
+    /// The numbers of the computers in a static group.
+    pub async fn members(&self, group: u64) -> Result<HashSet<u64>, Trouble> {
+        let told = self.get(&format!("{GROUPS}/id/{group}")).await?;
+        let all = told.pointer("/computer_group/computers").and_then(Value::as_array);
+        Ok(all.ok_or_else(|| odd("a group"))?.iter().filter_map(number_of).collect())
+    }
+
     /// The number of an extension attribute.
     pub async fn attribute(&self, attribute: &Named) -> Result<u64, Trouble> {
         let name = match attribute {
@@ -168,6 +182,14 @@ impl Jamf {
         let told = self.get(&format!("{ATTRIBUTES}/name/{}", quoted(name))).await?;
         let found = told.get("computer_extension_attribute").and_then(number_of);
         found.ok_or_else(|| odd("an extension attribute"))
+    }
+}
+
+fn name_of(which: &Which) -> &'static str {
+    match which {
+        Which::Id(_) => "number",
+        Which::Serial(_) => "serial number",
+        Which::Udid(_) => "hardware UUID",
     }
 }
 
