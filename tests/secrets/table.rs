@@ -77,7 +77,7 @@ pub fn rows() -> Vec<Row> {
         row("slack-bot", slack::Slack::default(), token(slack::TOKEN) + &format!("channel = \"{}\"\n", slack::CHANNEL)),
         hook("teams", teams::Teams, teams::HOOK),
         hook("google-chat", google_chat::GoogleChat::default(), google_chat::HOOK),
-        row("ntfy", ntfy::Ntfy::default(), token(ntfy::TOKEN) + "topic = <<topic-that-nobody-knows>>\n"),
+        row("ntfy", ntfy::Ntfy, token(ntfy::TOKEN) + "topic = <<topic-that-nobody-knows>>\n"),
         Row {
             login: "hub:{}",
             ..row(
@@ -86,12 +86,8 @@ pub fn rows() -> Vec<Row> {
                 "user = \"hub\"\npassword = <<ntfy-password-of-hub>>\ntopic = <<another-topic-that-nobody-knows>>\n",
             )
         },
-        row("pushover", pushover::Pushover::default(), token(pushover::TOKEN) + "to = [\"ada\"]\n"),
-        row(
-            "pushover",
-            pushover::Pushover::default(),
-            token(pushover::TOKEN) + &format!("user = <<{}>>\n", pushover::USERS[1]),
-        ),
+        row("pushover", pushover::Pushover, token(pushover::TOKEN) + "to = [\"ada\"]\n"),
+        row("pushover", pushover::Pushover, token(pushover::TOKEN) + &format!("user = <<{}>>\n", pushover::USERS[1])),
         row("pagerduty", pagerduty::PagerDuty::default(), format!("routing_key = <<{}>>\n", pagerduty::KEY)),
         row("pagerduty-change", pagerduty::PagerDuty::default(), format!("routing_key = <<{}>>\n", pagerduty::KEY)),
         Row {
