@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use super::http::hidden::Hidden;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
 use crate::call::{Call, one_line};
 
@@ -54,18 +55,20 @@ fn read(settings: &mut Settings, reading: &Reading<'_>) -> Option<Box<dyn Spec>>
 
 impl Spec for Exec {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
-        let mut env = Vec::new();
+        let (mut env, mut hidden) = (Vec::new(), Hidden::default());
         for name in &self.env {
             let value = match std::env::var_os(name) {
                 None if opening.dry_run => STAND_IN.into(),
                 value => value.ok_or_else(|| format!("the environment variable {name} is not set"))?,
             };
+            // What the program is given by name may be secret, and a program that fails may say it.
+            hidden.add(&value.to_string_lossy());
             env.push((name.clone(), value));
         }
         if let Some(path) = std::env::var_os("PATH") {
             env.push(("PATH".to_owned(), path));
         }
-        Ok(Arc::new(Live { run: self.run.clone(), env, folder: self.folder.clone() }))
+        Ok(Arc::new(Live { run: self.run.clone(), env, folder: self.folder.clone(), hidden }))
     }
 }
 
@@ -73,6 +76,7 @@ struct Live {
     run: Vec<String>,
     env: Vec<(String, std::ffi::OsString)>,
     folder: PathBuf,
+    hidden: Hidden,
 }
 
 /// Ends the program and whatever it started, however the try ends.
@@ -137,7 +141,7 @@ impl Live {
         };
         // It has ended by itself: children that it left behind on purpose may live.
         group.0 = None;
-        let error = said.map(|(_, stderr)| last_line(&stderr)).unwrap_or_default();
+        let error = said.map(|(_, stderr)| last_line(&stderr, &self.hidden)).unwrap_or_default();
         let with = |what: String| if error.is_empty() { what } else { format!("{what}: {error}") };
         match status {
             Ok(status) => match status.code() {
@@ -178,10 +182,12 @@ async fn drain(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     kept
 }
 
-fn last_line(stderr: &[u8]) -> String {
+fn last_line(stderr: &[u8], hidden: &Hidden) -> String {
     let tail = stderr.get(stderr.len().saturating_sub(SAID_MAX)..).unwrap_or_default();
     let text = String::from_utf8_lossy(tail);
-    one_line(text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or(""), 200)
+    let line = text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("");
+    // Before it is cut to its length: of half a secret nobody would know.
+    one_line(&hidden.cut(line.to_owned()), 200)
 }
 
 impl Action for Live {
