@@ -8,7 +8,6 @@
     reason = "tests may panic"
 )]
 
-#[allow(unused_imports, reason = "each test uses its part")]
 #[path = "../bins/act/tests/fakes/mod.rs"]
 mod fakes;
 #[path = "promises/filevault.rs"]

@@ -3,7 +3,6 @@
 //! topic, file, command, metric or process list holds a secret, in any form in which it is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
-#[allow(unused_imports, reason = "each test uses its part")]
 #[path = "../bins/act/tests/fakes/mod.rs"]
 mod fakes;
 mod support;

@@ -204,6 +204,11 @@ fn closed(call: &Call) -> Option<&str> {
 }
 
 impl Action for Live {
+    /// One machine that sends a thousand events must not make a thousand rules for all.
+    fn reaches_many(&self) -> bool {
+        !matches!(self.conf.whom, Whom::Machine)
+    }
+
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
             let Some(incident) = closed(call).map(str::to_owned) else { return self.make(call).await };
