@@ -76,7 +76,7 @@ fn pagerduty_has_an_alert_for_each_incident() {
         let alerts: Vec<(String, String)> = alerts.lock().unwrap().clone().into_iter().collect();
         assert_eq!(alerts, [("00112233445566778899".to_owned(), want.to_owned())]);
     }
-    assert!(!action.action.keeps_reference(), "its key is the incident's id");
+    assert!(action.action.keeps_reference(), "its end is another request: each incident is told alone");
 }
 
 #[test]
