@@ -243,14 +243,32 @@ pub fn was_told(tx: &mut Tx<'_>, row: &Delivery) -> Result<bool, DbError> {
     Ok(!tx.query(sql, &values)?.is_empty())
 }
 
-/// Rows of one action that are due, oldest first.
-pub fn due(tx: &mut Tx<'_>, action: &str, now: i64, which: Which, limit: usize) -> Result<Vec<Delivery>, DbError> {
+/// Where a row stands in the queue of its action: when it is due, and its number.
+pub type Place = (i64, i64);
+
+/// Rows of one action that are due, oldest first: ids and places.
+pub fn due(
+    tx: &mut Tx<'_>,
+    action: &str,
+    now: i64,
+    which: Which,
+    limit: usize,
+) -> Result<Vec<(String, Place)>, DbError> {
     let which = which.sql();
     let sql = format!(
-        "SELECT {COLUMNS} FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 AND {IN_ORDER} AND {which} \
-         ORDER BY due, seq LIMIT $3"
+        "SELECT id, due, seq FROM ledger WHERE state = 'pending' AND action = $1 AND due <= $2 AND {IN_ORDER} \
+         AND {which} ORDER BY due, seq LIMIT $3"
     );
-    Ok(tx.query(&sql, &[action.into(), now.into(), (limit as u64).into()])?.iter().map(read).collect())
+    let rows = tx.query(&sql, &[action.into(), now.into(), (limit as u64).into()])?;
+    Ok(rows.iter().map(|row| (row.text(0).to_owned(), (row.int(1), row.int(2)))).collect())
+}
+
+/// Where the next that is told of a row's incident waits.
+pub fn next_of_incident(tx: &mut Tx<'_>, row: &Delivery) -> Result<Option<Place>, DbError> {
+    let sql = "SELECT due, seq FROM ledger WHERE incident = $1 AND incident <> '' AND action = $2 AND target = $3 \
+               AND state = 'pending' AND id <> $4 ORDER BY due, seq LIMIT 1";
+    let values = [&row.incident, &row.action, &row.target, &row.id].map(|text| text.as_str().into());
+    Ok(tx.query(sql, &values)?.first().map(|row| (row.int(0), row.int(1))))
 }
 
 /// When the next row of an action is due.
@@ -269,10 +287,27 @@ pub fn trying(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<(), DbError> {
     tx.execute(sql, &[id.into(), now.into()]).map(|_| ())
 }
 
-/// Back into the queue.
+/// Back into the queue, not before `due`.
 pub fn later(tx: &mut Tx<'_>, id: &str, due: i64, error: &str, now: i64) -> Result<(), DbError> {
     let sql = "UPDATE ledger SET state = 'pending', due = $2, error = $3, updated = $4 WHERE id = $1";
     tx.execute(sql, &[id.into(), due.into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// Back into the queue, at the place it had.
+pub fn in_turn(tx: &mut Tx<'_>, id: &str, error: &str, now: i64) -> Result<(), DbError> {
+    let sql = "UPDATE ledger SET state = 'pending', due = created, error = $2, updated = $3 WHERE id = $1";
+    tx.execute(sql, &[id.into(), error.into(), now.into()]).map(|_| ())
+}
+
+/// What was tried and waits goes back to the place it had.
+pub fn all_in_turn(tx: &mut Tx<'_>, action: &str) -> Result<(), DbError> {
+    let sql = "UPDATE ledger SET due = created WHERE state = 'pending' AND tries > 0 AND action = $1 AND due > created";
+    tx.execute(sql, &[action.into()]).map(|_| ())
+}
+
+/// Back into the queue: the try that was announced did not begin.
+pub fn not_begun(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE ledger SET state = 'pending', tries = tries - 1 WHERE id = $1", &[id.into()]).map(|_| ())
 }
 
 /// Not before then, without having been tried.
@@ -410,7 +445,8 @@ mod tests {
         assert!(add(tx, &row) && !add(tx, &row));
         keep(tx, &of).unwrap();
         assert!(due(tx, "a", 9, Which::All, 5).unwrap().is_empty());
-        assert_eq!(due(tx, "a", 10, Which::All, 5).unwrap(), [row.clone()]);
+        assert_eq!(due(tx, "a", 10, Which::All, 5).unwrap(), [(row.id.clone(), (10, 1))]);
+        assert_eq!(super::row(tx, &row.id).unwrap().unwrap(), row);
         trying(tx, &row.id, 11).unwrap();
         assert_eq!(found_trying(tx, 9).unwrap(), [row.id.clone()]);
         assert_eq!(super::row(tx, &row.id).unwrap().unwrap().tries, 1);
@@ -425,7 +461,8 @@ mod tests {
         end(tx, &row.id, State::Dead, "no", 13).unwrap();
         assert_eq!(dead(tx, &row.id).unwrap().unwrap().line, b"{}");
         assert!(raise(tx, &row.id, 14, 200).unwrap() && !raise(tx, &row.id, 15, 200).unwrap());
-        assert_eq!(due(tx, "a", 14, Which::All, 1).unwrap().first().unwrap().round, 1);
+        assert_eq!(due(tx, "a", 14, Which::All, 1).unwrap(), [(row.id.clone(), (14, 1))]);
+        assert_eq!(super::row(tx, &row.id).unwrap().unwrap().round, 1);
         assert_eq!(forget(tx, 1_000).unwrap(), 0, "what waits stays");
         end(tx, &row.id, State::Done, "", 16).unwrap();
         assert_eq!(forget(tx, 10).unwrap(), 0);

@@ -188,6 +188,7 @@ impl Queue {
     /// Begins nothing more; whether tries are still under way.
     pub fn stop(&mut self) -> bool {
         self.stopping = true;
+        self.lanes.stop();
         self.lanes.under_way() > 0
     }
 

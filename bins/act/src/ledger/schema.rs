@@ -3,7 +3,7 @@
 use registry::db::Schema;
 
 /// The tables of `act` in `state/act.db`.
-pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS] };
+pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS, TRIED] };
 
 const LEDGER: &str = "CREATE TABLE ledger (
         id TEXT PRIMARY KEY, idem TEXT NOT NULL,
@@ -61,3 +61,6 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
         PRIMARY KEY (action, machine));
     CREATE TABLE stopped (action TEXT PRIMARY KEY, since BIGINT NOT NULL, why TEXT NOT NULL);
     CREATE TABLE mutes (name TEXT PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT NULL);";
+
+/// While a receiver is in trouble, what was tried is looked for after each failure.
+const TRIED: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;";

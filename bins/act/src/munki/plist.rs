@@ -151,7 +151,7 @@ impl Reading {
             Event::CData(text) => self.add(text),
             Event::GeneralRef(entity) => match entity.resolve_char_ref().map_err(|_| ENTITY)? {
                 Some(letter) => self.add(letter.encode_utf8(&mut [0; 4])),
-                None => self.add(named(entity)?),
+                None => self.add(quick_xml::escape::resolve_predefined_entity(entity).ok_or(ENTITY)?),
             },
             Event::PI(_) | Event::Comment(_) | Event::DocType(_) | Event::Eof => Ok(()),
         }
@@ -241,18 +241,6 @@ impl Reading {
 
 const ENTITY: &str = "it names an entity that XML does not have";
 const LEAVES: [&str; 8] = ["key", "string", "integer", "real", "true", "false", "date", "data"];
-
-/// The five entities of XML.
-fn named(entity: &str) -> Result<&'static str, &'static str> {
-    Ok(match entity {
-        "lt" => "<",
-        "gt" => ">",
-        "amp" => "&",
-        "quot" => "\"",
-        "apos" => "'",
-        _ => return Err(ENTITY),
-    })
-}
 
 /// Text as it may stand in a value.
 pub fn escaped(text: &str) -> String {

@@ -22,6 +22,9 @@ use crate::{conditions, digests, incidents};
 const KEPT_MS: i64 = ORDER_AGE_MS;
 /// Rows dealt with at a time.
 const ROWS: usize = 500;
+/// While a receiver is in trouble its oldest delivery finds out whether it is over; after so many failures in a row
+/// another one does, should that one be the trouble.
+const ANOTHER_AFTER: u32 = 8;
 /// The longest error that is kept, in characters.
 const ERROR_MAX: usize = 500;
 
@@ -37,7 +40,7 @@ impl Queue {
                 let Some(row) = ledger::row(tx, &id)? else { continue };
                 let repeatable = self.actions.get(&row.action).is_none_or(|ready| ready.common.repeatable);
                 if repeatable {
-                    ledger::later(tx, &row.id, now, "cut off by the end of the process", now)?;
+                    ledger::in_turn(tx, &row.id, "cut off by the end of the process", now)?;
                 } else {
                     let error = "cut off by the end of the process; nobody knows whether it was done";
                     self.end(&row, None, Outcome::Unknown, error, Details::default(), out, tx)?;
@@ -48,10 +51,18 @@ impl Queue {
 
     pub(super) fn settle(&mut self, ended: Ended, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let now = self.now();
+        for row in ended.rest.iter().flatten() {
+            ledger::not_begun(tx, &row.id)?;
+        }
         let failures = match ended.answer.verdict {
             Verdict::Later { .. } => self.lanes.failed(&ended),
             // An answer of whatever other kind says that the receiver is there.
-            Verdict::Done | Verdict::Never => self.lanes.went_well(&ended.row.action),
+            Verdict::Done | Verdict::Never => {
+                if self.lanes.went_well(&ended.row.action) > 1 {
+                    ledger::all_in_turn(tx, &ended.row.action)?;
+                }
+                0
+            }
         };
         let Ended { row, event, kind, common, answer, shown, ms: took, .. } = ended;
         if let Some(reference) = answer.reference.as_ref().filter(|_| !row.incident.is_empty()) {
@@ -99,7 +110,17 @@ impl Queue {
                 self.look_for_gone |= !self.actions.contains_key(&name);
                 self.lanes.pause(&name, now.saturating_add(ms(all)));
                 self.counts.actions.with_label_values(&[name.as_str(), "later"]).inc();
-                tracing::info!("action {name}: event {}: {error}; again in {} s", row.event, mine.as_secs_f64());
+                tracing::info!(
+                    "action {name}: event {}: {error}; again in {} s",
+                    row.event,
+                    mine.max(all).as_secs_f64()
+                );
+                let trouble = !all.is_zero();
+                if trouble && failures % ANOTHER_AFTER != 0 {
+                    // It is the receiver, not the delivery: all keep their order.
+                    ledger::in_turn(tx, &row.id, &error, now)?;
+                    return Ok(ledger::all_in_turn(tx, &name)?);
+                }
                 Ok(ledger::later(tx, &row.id, now.saturating_add(ms(mine)), &error, now)?)
             }
         }

@@ -8,6 +8,7 @@ use super::forget::WHY;
 use super::{Queue, STALE, is_stale};
 use crate::call::Call;
 use crate::conf::Ready;
+use crate::lanes::Try;
 use crate::ledger::{self, Delivery, Which};
 use crate::outcome::{Details, Outcome};
 use crate::told::Told;
@@ -15,6 +16,8 @@ use crate::{digests, incidents};
 
 /// Rows of one lane that end in one turn without being tried; the rest waits for the next.
 const UNTRIED_MAX: usize = 500;
+/// Bytes of lines that the runs of a lane hold together, if each has more than one try.
+const RUN_BYTES: usize = 1 << 20;
 
 impl Queue {
     /// Prepares what is due, and finds out when to look again.
@@ -43,7 +46,7 @@ impl Queue {
         if self.brakes.is_stopped(name) { Which::Ends } else { Which::All }
     }
 
-    /// Fills the places of one lane. Rows that are not tried after all take none.
+    /// Fills the places of one lane with runs of tries. Rows that are not tried after all take none.
     fn fill_lane(
         &mut self,
         name: &str,
@@ -52,14 +55,23 @@ impl Queue {
         out: &mut Out,
         tx: &mut Tx<'_>,
     ) -> Result<(), StageError> {
-        let mut untried = 0;
-        while untried < UNTRIED_MAX {
-            let places = self.lanes.places(name, &ready.common, now);
-            let rows = if places > 0 { ledger::due(tx, name, now, self.which(name), places)? } else { Vec::new() };
+        let places = self.lanes.places(name, &ready.common, now);
+        let wanted = places.saturating_mul(self.lanes.run_length(name, &ready.common));
+        let (mut tries, mut bytes, mut untried) = (Vec::new(), 0, 0);
+        // What is told of an incident waits for what was told before, and nothing of this run overtakes it.
+        let mut barrier = (i64::MAX, i64::MAX);
+        let is_full = |tries: &Vec<Try>, bytes| tries.len() >= wanted || (tries.len() >= places && bytes >= RUN_BYTES);
+        'more: while untried < UNTRIED_MAX && !is_full(&tries, bytes) {
+            let rows = ledger::due(tx, name, now, self.which(name), wanted - tries.len())?;
             if rows.is_empty() {
-                return Ok(());
+                break;
             }
-            for row in rows {
+            for (id, place) in rows {
+                if place > barrier {
+                    break 'more;
+                }
+                // One by one: each holds a line of up to 4 MiB.
+                let Some(row) = ledger::row(tx, &id)? else { continue };
                 let Ok(event) = Event::parse(&row.line) else {
                     // Written by us from an event: only a damaged file gets here.
                     self.end(&row, None, Outcome::Dead, "its line cannot be read", Details::default(), out, tx)?;
@@ -100,9 +112,20 @@ impl Queue {
                     }
                     continue;
                 }
-                self.begin(row, event, ready, now, tx)?;
+                bytes += if row.digest.is_empty() { row.line.len() } else { RUN_BYTES };
+                if wanted > places
+                    && let Some(next) = ledger::next_of_incident(tx, &row)?
+                {
+                    barrier = barrier.min(next);
+                }
+                tries.push(self.begin(row, event, now, tx)?);
+                if is_full(&tries, bytes) {
+                    break 'more;
+                }
             }
         }
+        let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
+        self.lanes.prepare(name, tries, places, ready, dry_run, now);
         Ok(())
     }
 
@@ -147,14 +170,7 @@ impl Queue {
         Ok(false)
     }
 
-    fn begin(
-        &mut self,
-        mut row: Delivery,
-        event: Event,
-        ready: &Ready,
-        now: i64,
-        tx: &mut Tx<'_>,
-    ) -> Result<(), StageError> {
+    fn begin(&self, mut row: Delivery, event: Event, now: i64, tx: &mut Tx<'_>) -> Result<Try, StageError> {
         ledger::trying(tx, &row.id, now)?;
         row.tries = row.tries.saturating_add(1);
         let mut told = Told::from(row.told.clone());
@@ -173,8 +189,6 @@ impl Queue {
             url: self.url.clone(),
             told,
         };
-        let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
-        self.lanes.prepare(row, call, ready.clone(), dry_run, now);
-        Ok(())
+        Ok(Try { row, call })
     }
 }

@@ -37,18 +37,21 @@ pub fn say(status: u16, body: &str) -> Say {
     Say::Http(status, "", body.to_owned())
 }
 
+type Decide = Box<dyn Fn(&Got) -> Say + Send>;
+
 #[derive(Clone)]
 pub struct Http {
     pub url: String,
     pub got: Arc<Mutex<Vec<Got>>>,
     script: Arc<Mutex<Vec<Say>>>,
+    decide: Arc<Mutex<Option<Decide>>>,
 }
 
 impl Http {
     pub fn start(script: Vec<Say>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let fake = Self { url, got: Arc::default(), script: Arc::new(Mutex::new(script)) };
+        let fake = Self { url, got: Arc::default(), script: Arc::new(Mutex::new(script)), decide: Arc::default() };
         let server = fake.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -61,6 +64,11 @@ impl Http {
 
     pub fn script(&self, script: Vec<Say>) {
         *self.script.lock().unwrap() = script;
+    }
+
+    /// What a request says decides, no longer the script.
+    pub fn decide(&self, decide: impl Fn(&Got) -> Say + Send + 'static) {
+        *self.decide.lock().unwrap() = Some(Box::new(decide));
     }
 
     pub fn got(&self) -> Vec<Got> {
@@ -88,12 +96,14 @@ impl Http {
         let headers: BTreeMap<String, String> = lines[1..].iter().filter_map(header).collect();
         let mut body = vec![0; headers.get("content-length").map_or(0, |n| n.parse().unwrap())];
         reader.read_exact(&mut body).ok()?;
-        let say = {
+        let body = String::from_utf8(body).unwrap();
+        let got = Got { line: lines[0].clone(), headers, body, at: Instant::now() };
+        let decided = self.decide.lock().unwrap().as_ref().map(|decide| decide(&got));
+        let say = decided.unwrap_or_else(|| {
             let mut script = self.script.lock().unwrap();
             if script.len() > 1 { script.remove(0) } else { script[0].clone() }
-        };
-        let body = String::from_utf8(body).unwrap();
-        self.got.lock().unwrap().push(Got { line: lines[0].clone(), headers, body, at: Instant::now() });
+        });
+        self.got.lock().unwrap().push(got);
         let mut stream = stream;
         match say {
             Say::Http(status, extra, body) => {

@@ -94,6 +94,40 @@ fn waiting_deliveries_of_an_action_that_is_taken_away() {
 }
 
 #[test]
+fn after_an_outage_all_arrive_in_order() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "body = '.event.id'\n");
+    let ids: Vec<String> = (0..200).map(|_| new_id()).collect();
+    hub.feed(&ids.iter().map(|id| fresh(id, &["a"])).collect::<Vec<_>>());
+    // Some go out; then the service is down, busy, cut off, and back.
+    let down = [say(503, ""), Say::Close, Say::Http(429, "Retry-After: 1\r\n", String::new())];
+    fake.script((0..70).map(|_| say(200, "")).chain(down).chain([say(200, "")]).collect());
+    hub.run();
+    let tried: Vec<serde_json::Value> = fake.got().iter().map(crate::fake::Got::json).collect();
+    assert_eq!(tried.len(), ids.len() + 3);
+    // The last try of each is the one that got through.
+    let at = |id: &String| tried.iter().rposition(|told| told == id).unwrap();
+    assert!(ids.iter().map(at).is_sorted(), "{tried:?}");
+    assert!(hub.told().iter().all(|(kind, _)| kind == "action_done"));
+}
+
+#[test]
+fn a_delivery_that_always_fails_holds_up_no_other() {
+    let (fake, id) = (Http::start(vec![say(200, "")]), new_id());
+    let refuses = id.clone();
+    fake.decide(move |got| if got.body.contains(&refuses) { say(500, "") } else { say(200, "") });
+    let hub = hub(&fake, "body = '.event.id'\ngive_up = \"5m\"\n");
+    let mut lines = vec![fresh(&id, &["a"])];
+    lines.extend((0..150).map(|_| fresh(&new_id(), &["a"])));
+    hub.feed(&lines);
+    hub.run();
+    let got = fake.got();
+    let last = got.iter().rposition(|got| !got.body.contains(&id)).unwrap();
+    assert!(got[..last].iter().filter(|got| got.body.contains(&id)).count() <= 2, "the others went ahead");
+    assert_eq!((hub.dead().len(), hub.told().len()), (1, 151));
+}
+
+#[test]
 fn a_reload_holds_for_the_next_try() {
     let (down, up) = (Http::start(vec![say(503, "")]), Http::start(vec![say(200, "")]));
     let hub = hub(&down, "");

@@ -61,7 +61,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, &'static str> {
             Event::CData(text) => add(&mut leaf, &text)?,
             Event::GeneralRef(entity) => match entity.resolve_char_ref().map_err(|_| ENTITY)? {
                 Some(letter) => add(&mut leaf, letter.encode_utf8(&mut [0; 4]))?,
-                None => add(&mut leaf, named(&entity)?)?,
+                None => add(&mut leaf, quick_xml::escape::resolve_predefined_entity(&entity).ok_or(ENTITY)?)?,
             },
             Event::End(tag) => match (tag.name().as_ref(), leaf.take()) {
                 ("plist", None) => {}
@@ -111,18 +111,6 @@ fn add(leaf: &mut Option<(String, String)>, text: &str) -> Result<(), &'static s
         None => return Err("property list has text outside its values"),
     }
     Ok(())
-}
-
-/// The five entities of XML.
-fn named(entity: &str) -> Result<&'static str, &'static str> {
-    Ok(match entity {
-        "lt" => "<",
-        "gt" => ">",
-        "amp" => "&",
-        "quot" => "\"",
-        "apos" => "'",
-        _ => return Err(ENTITY),
-    })
 }
 
 fn scalar(name: &str, text: &str) -> Result<Value, &'static str> {
