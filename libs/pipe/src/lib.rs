@@ -22,6 +22,7 @@ pub mod state;
 mod stdio;
 pub mod topic;
 mod wake;
+mod watch;
 
 pub use chain::Chain;
 pub use exit::{Exit, StageError};

@@ -19,6 +19,7 @@ use crate::lean::Lean;
 use crate::out::Out;
 use crate::output::Output;
 use crate::stage::{Line, Stage};
+use crate::watch::Watch;
 use crate::{Exit, Metrics, Signals, StageError, state};
 
 pub use start::record_start;
@@ -84,6 +85,7 @@ struct Loop {
     state_room: bool,
     next: usize,
     reloading: Option<reload::Reload>,
+    watch: Watch,
     _lock: Option<Guard>,
 }
 
@@ -120,7 +122,9 @@ impl Loop {
             if ended == self.inputs.len() && room && !stage.due() && !stage.busy() {
                 return Ok(self.exit(stage));
             }
-            if !worked {
+            if worked {
+                self.watch.worked();
+            } else {
                 self.job.signals.waker.wait(POLL);
             }
         }

@@ -13,6 +13,7 @@ use crate::out::Out;
 use crate::output::Output;
 use crate::refused::Refused;
 use crate::stage::{Context, Stage};
+use crate::watch::Watch;
 use crate::{StageError, state};
 
 impl Loop {
@@ -65,7 +66,9 @@ impl Loop {
         }
         let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
         let (measured, state_room, next, reloading) = (None, true, 0, None);
-        Ok(Self { job, db, inputs, out, complaints, measured, behind, state_room, next, reloading, _lock: lock })
+        let dirs = job.from.iter().filter_map(Place::topic).map(|name| job.config.topic_dir(name)).collect();
+        let watch = Watch::start(dirs, job.signals.waker.clone());
+        Ok(Self { job, db, inputs, out, complaints, measured, behind, state_room, next, reloading, watch, _lock: lock })
     }
 }
 
