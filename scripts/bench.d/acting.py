@@ -34,9 +34,13 @@ class Agent:
         while True:
             began = time.monotonic()
             line = {"name": "bench_act", "hostIdentifier": self.serial, "unixTime": int(time.time()), "epoch": 0, "counter": 3, "action": "added", "columns": columns}
-            if "error" not in self.post("log", {"node_key": self.key, "log_type": "result", "data": [line]}):
-                return began
-            time.sleep(0.05)
+            try:
+                if "error" not in self.post("log", {"node_key": self.key, "log_type": "result", "data": [line]}):
+                    return began
+                time.sleep(0.05)
+            except (OSError, http.client.HTTPException):
+                # The hub closes what says nothing for a while; the next request connects again.
+                self.link.close()
 
 
 class Receiver:

@@ -8,6 +8,7 @@ use registry::db::{Row, Tx};
 use sha2::{Digest as _, Sha256};
 
 use crate::conditions::short;
+use crate::hash;
 use crate::told::{EVENTS_MAX, IDS_MAX, Kept};
 
 /// The most bytes of lines that one digest keeps.
@@ -80,15 +81,11 @@ impl Digest {
 
     fn take_in(&mut self, member: &Member<'_>, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let Member { event, probe, line, nonce, .. } = *member;
-        let mut hash = Sha256::new_with_prefix(&self.hash);
-        for part in [event.id.as_str(), probe, &nonce.to_string()] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
         if rank(member.severity()) >= rank(&self.severity) {
             self.severity = member.severity().to_owned();
         }
-        self.hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let members = Sha256::new_with_prefix(&self.hash);
+        self.hash = hash::hex(hash::with(members, &[event.id.as_str(), probe, &nonce.to_string()]));
         let n = self.count;
         self.count += 1;
         if self.ids.len() < IDS_MAX {
@@ -169,12 +166,7 @@ pub fn add(action: &str, target: &str, time: i64, member: &Member<'_>, tx: &mut 
 }
 
 fn begin(action: &str, target: &str, member: &Member<'_>, due: i64, tx: &mut Tx<'_>) -> Result<Digest, StageError> {
-    let mut hash = Sha256::new();
-    for part in [action, target, member.probe, &member.event.id, &member.nonce.to_string()] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let id: String = hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    let id = hash::short(hash::of(&[action, target, member.probe, &member.event.id, &member.nonce.to_string()]));
     let digest = Digest {
         id,
         action: action.to_owned(),

@@ -20,6 +20,7 @@ pub use list::list;
 
 use crate::call::one_line;
 use crate::conditions::{Decision, Happened, short};
+use crate::hash;
 use crate::lanes::ms;
 use crate::told::{Incident, Kept, Phase};
 
@@ -279,12 +280,7 @@ fn words(event: &Event, probe: &ProbeMatch) -> (String, String) {
 }
 
 fn id_of(probe: &str, key: &str, event: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [probe, key, event] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    hash::short(hash::of(&[probe, key, event]))
 }
 
 fn rank(severity: &str) -> usize {

@@ -5,8 +5,9 @@ mod schema;
 
 use event::Event;
 use registry::db::{DbError, Row, Tx, Value};
-use sha2::{Digest, Sha256};
+use sha2::Digest as _;
 
+use crate::hash;
 use crate::told::Kept;
 
 pub use lines::{KeptLine, change_line, keep};
@@ -118,15 +119,11 @@ fn read(row: &Row) -> Delivery {
 impl Delivery {
     /// A delivery that is not in the ledger yet.
     pub fn new(event: &Event, probe: &str, action: &str, target: &str, nonce: u64) -> Self {
-        let mut hash = Sha256::new();
-        for part in [event.id.as_str(), probe, action, target] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
+        let mut hash = hash::of(&[event.id.as_str(), probe, action, target]);
         if nonce != 0 {
             hash.update(nonce.to_be_bytes());
         }
-        let hex = hex(hash);
+        let hex = hash::hex(hash);
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         // UUIDv8 (RFC 9562): version in the 13th digit, variant in the 17th.
         let key = format!("{}-{}-8{}-8{}-{}", part(20, 28), part(28, 32), part(32, 35), part(35, 38), part(38, 50));
@@ -149,10 +146,6 @@ impl Delivery {
             line: Vec::new(),
         }
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The event with the one probe that a delivery is about (none: no probe at all).

@@ -13,6 +13,7 @@ pub mod conf;
 pub mod dead;
 mod desk;
 mod digests;
+mod hash;
 #[cfg(test)]
 mod histories;
 pub mod incidents;

@@ -3,7 +3,7 @@
 use registry::db::{DbError, Tx};
 use sha2::{Digest, Sha256};
 
-use super::hex;
+use crate::hash::hex;
 
 /// A line that rows may refer to.
 pub struct KeptLine {
