@@ -3,6 +3,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 
 import tls
 from files import Refused, have, is_root
@@ -16,7 +17,7 @@ CLOSED = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "max_connections": "300", "shared_buffers": "64MB", "password_encryption": "scram-sha-256",
     # Tests stop it and start it often.
-    "checkpoint_timeout": "30s", "log_min_messages": "warning",
+    "checkpoint_timeout": "30s", "log_checkpoints": "off",
 }
 
 
@@ -50,6 +51,7 @@ class Postgres(Server):
 
     def prepare(self):
         self.secrets()
+        self.settle()
         if not (self.data / "PG_VERSION").exists():
             self.data.chmod(0o700)
             self.as_server([programs() / "initdb", "-D", self.data, "-U", USER, "-E", "UTF8", "--locale=C", "-A", "trust", *self.password()])
@@ -59,6 +61,20 @@ class Postgres(Server):
 
     def secrets(self):
         """Makes keys and passwords, where it has any."""
+
+    def settle(self):
+        """After SIGKILL: waits for the orphaned backends, and removes the lock file. Its owner may still be a zombie, which
+        PostgreSQL takes for a running server."""
+        until = time.monotonic() + 10
+        while any(self.working(process) for process in pathlib.Path("/proc").glob("[0-9]*/cwd")) and time.monotonic() < until:
+            time.sleep(0.05)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def working(self, process):
+        try:
+            return process.readlink() == self.data
+        except OSError:
+            return False
 
     def password(self):
         return []
@@ -70,7 +86,7 @@ class Postgres(Server):
         return [programs() / "postgres", "-D", self.data, *(word for key, value in self.settings().items() for word in ("-c", "%s=%s" % (key, value)))]
 
     def ready(self):
-        asked = [programs() / "pg_isready", "-q", "-h", self.data, "-p", str(self.port())]
+        asked = [programs() / "pg_isready", "-q", "-h", self.data, "-p", str(self.port()), "-U", USER, "-d", DATABASE]
         return subprocess.run(asked, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
     def url(self):
