@@ -12,8 +12,8 @@ from server import Server
 WANTED = "15"
 USER = DATABASE = "zentral"
 # Login of the plain one: whoever reaches the port. Login of the other: TLS and a password, nothing else.
-OPEN = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
-CLOSED = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+OPEN = "host all all 127.0.0.1/32 trust\n"
+CLOSED = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "max_connections": "300", "shared_buffers": "64MB", "password_encryption": "scram-sha-256",
     # Tests stop it and start it often.
@@ -80,13 +80,13 @@ class Postgres(Server):
         return []
 
     def settings(self):
-        return {**SETTINGS, "port": self.port(), "unix_socket_directories": self.data}
+        return {**SETTINGS, "port": self.port(), "unix_socket_directories": ""}
 
     def command(self):
         return [programs() / "postgres", "-D", self.data, *(word for key, value in self.settings().items() for word in ("-c", "%s=%s" % (key, value)))]
 
     def ready(self):
-        asked = [programs() / "pg_isready", "-q", "-h", self.data, "-p", str(self.port()), "-U", USER, "-d", DATABASE]
+        asked = [programs() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port()), "-U", USER, "-d", DATABASE]
         return subprocess.run(asked, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
     def url(self):

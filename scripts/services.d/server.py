@@ -57,6 +57,7 @@ class Server:
         self.name = name
         self.folder = home() / name
         self.data = self.folder / "data"
+        self.logged = 0  # where in the log this start begins
 
     def fetch(self):
         """Downloads what it needs."""
@@ -120,6 +121,7 @@ class Server:
             self.prepare()
             give(self.folder)
             with open(self.folder / "log", "ab") as log:
+                self.logged = log.tell()
                 process = subprocess.Popen(
                     [str(word) for word in self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self.surroundings())
             (self.folder / "pid").write_text("%d %s\n" % (process.pid, began(process.pid)))
@@ -150,7 +152,8 @@ class Server:
         raise Refused("it is not ready after %d s; %s/log ends:\n%s" % (READY, self.folder, self.tail()))
 
     def tail(self, lines=20):
-        return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-lines:])
+        log = (self.folder / "log").read_bytes()[self.logged:]
+        return "\n".join(log.decode(errors="replace").splitlines()[-lines:])
 
     def stop(self, kill=False, wipe=False):
         with locked(self.name):
