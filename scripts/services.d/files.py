@@ -84,12 +84,14 @@ def run(command, **more):
 def have(command, packages, why):
     """The path of a program; where it is missing and apt may be used, it is installed."""
     found = shutil.which(command)
-    if not found and is_root() and shutil.which("apt-get"):
+    become = [] if is_root() else ["sudo", "-n"]
+    may = shutil.which("apt-get") and (is_root() or shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0)
+    if not found and may:
         with locked("apt"):
             say("installing %s (%s)" % (packages, why))
-            quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-            subprocess.run(["apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages.split()], env=quiet, timeout=DOWNLOAD)
+            subprocess.run([*become, "apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+            run([*become, *install, *packages.split()], timeout=DOWNLOAD)
         found = shutil.which(command)
     if not found:
         raise Refused("`%s` is missing (%s); install it: apt-get install %s" % (command, why, packages))

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import tls
-from files import Refused, have, is_root
+from files import Refused, have
 from server import Server
 
 WANTED = "15"
@@ -30,7 +30,7 @@ def programs():
         return folders[-1] if folders else on_path and pathlib.Path(on_path).resolve().parent
 
     there = found()
-    if not there and is_root():
+    if not there:
         try:
             have("initdb", "postgresql", "the tests of state run on it")
         except Refused:
