@@ -1,4 +1,4 @@
-//! Tells systemd where we are, if it asked to be told (`NOTIFY_SOCKET`).
+//! Tells systemd where this service is, if it asked to be told (`NOTIFY_SOCKET`, sd_notify(3)).
 
 use std::os::unix::net::UnixDatagram;
 
