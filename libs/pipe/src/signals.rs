@@ -62,7 +62,7 @@ impl Signals {
             return;
         }
         self.waker.ring();
-        notify::tell("STOPPING=1");
+        notify::stopping();
         let _ = std::thread::Builder::new().name("deadline".into()).spawn(|| {
             std::thread::sleep(DRAIN);
             tracing::warn!("not finished within {} s: ending now", DRAIN.as_secs());

@@ -158,7 +158,7 @@ impl Supervisor {
                 }
                 None => {
                     tracing::info!("stopping");
-                    notify::tell("STOPPING=1");
+                    notify::stopping();
                     (self.change, self.next) = (None, None);
                     self.drain = Some(Drain::begin(&mut self.workers));
                 }
