@@ -46,6 +46,14 @@ fn verify(change: impl Fn(String) -> String, drop_ins: &[(&str, String)]) -> Opt
 fn units_are_right() {
     let Some(said) = verify(|text| text, &[]) else { return };
     assert_eq!(said, "");
+    // The drop-in of the manual.
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let (_, drop_in) = manual.split_once("\n```ini\n").unwrap();
+    let drop_in = drop_in.split_once("```").unwrap().0.to_owned();
+    assert!(drop_in.contains("LoadCredential="));
+    assert_eq!(verify(|text| text, &[("zentral.service", drop_in.clone())]).unwrap(), "");
+    let broken = [("zentral.service", drop_in.replace("LoadCredential", "LoadCredentials"))];
+    assert!(verify(|text| text, &broken).unwrap().contains("LoadCredentials"));
     // It would say so.
     let said = verify(|text| text.replace("LockPersonality", "LockPersonalities"), &[]).unwrap();
     assert!(said.contains("Unknown key 'LockPersonalities'"), "{said}");
