@@ -9,6 +9,7 @@ mod conform;
 mod demo;
 mod docs;
 mod enrol;
+mod expiry;
 mod explain;
 mod foreign;
 mod import;

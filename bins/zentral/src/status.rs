@@ -1,5 +1,6 @@
 //! `zentral status`: what runs, how far each reader is, and whether the two sums hold.
 
+mod gauges;
 mod health;
 mod probes;
 pub mod report;
@@ -12,6 +13,7 @@ use pipe::{Exit, StageError};
 use serde_json::json;
 
 use crate::up::{self, shown};
+pub use gauges::gauges;
 use health::Health;
 use probes::Probes;
 pub use sums::{Sums, sums};

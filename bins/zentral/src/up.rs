@@ -12,7 +12,6 @@ mod drain;
 mod dry;
 mod home;
 pub mod merge;
-mod notify;
 mod plan;
 mod restarts;
 pub mod shown;

@@ -8,7 +8,7 @@ use clap::{Args, ColorChoice};
 use crate::config::{Config, Place, StageConf, StageKind, render};
 use crate::log::LogFormat;
 use crate::run::Job;
-use crate::{Exit, Metrics, Signals, StageError, log, ops};
+use crate::{Exit, Metrics, Signals, StageError, log, notify, ops};
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -217,6 +217,9 @@ impl Process {
             let name = ops::serve(&door, handler.clone())
                 .map_err(|e| StageError::unreachable(format!("side door {door:?}: {e}")))?;
             tracing::debug!("metrics on {name}");
+        }
+        if !self.args.supervised {
+            notify::tell("READY=1");
         }
         Ok(())
     }

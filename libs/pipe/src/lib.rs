@@ -10,6 +10,7 @@ mod input;
 mod lean;
 pub mod log;
 pub mod metrics;
+pub mod notify;
 pub mod ops;
 mod out;
 mod output;

@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals as Incoming;
 
 use crate::config::DRAIN;
 use crate::exit::Exit;
+use crate::notify;
 use crate::wake::Waker;
 
 /// What was asked of this process so far.
@@ -61,6 +62,7 @@ impl Signals {
             return;
         }
         self.waker.ring();
+        notify::stopping();
         let _ = std::thread::Builder::new().name("deadline".into()).spawn(|| {
             std::thread::sleep(DRAIN);
             tracing::warn!("not finished within {} s: ending now", DRAIN.as_secs());

@@ -23,13 +23,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Health {
     stages: Vec<Stage>,
     /// Filters that are switched off.
-    off: Vec<Off>,
+    pub(super) off: Vec<Off>,
     /// What is said of files that are not in force.
     refused: Option<String>,
-    dead: u64,
+    pub(super) dead: u64,
     /// Incidents that are open, and actions that stopped at their brake.
-    incidents: Vec<Value>,
-    stopped: Vec<(String, String)>,
+    pub(super) incidents: Vec<Value>,
+    pub(super) stopped: Vec<(String, String)>,
     /// Last runs of foreign programs that failed, by stage.
     failed: Vec<(String, foreign::Run)>,
 }

@@ -64,7 +64,8 @@ impl Programs {
     pub fn start(&self, stage: &StageConf, config: &Path, data: &Path, more: &[&str]) -> io::Result<Child> {
         let mut command = self.command(stage);
         command.arg("--config").arg(config).arg("--data").arg(data).arg("--supervised");
-        command.args(more).args(&self.flags);
+        // Systemd is told of the whole, by the supervisor.
+        command.args(more).args(&self.flags).env_remove("NOTIFY_SOCKET");
         // The pipe's writing end is closed on exec, so no other child keeps this one from seeing its end.
         let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
         Ok(Child { process, since: Instant::now() })

@@ -11,11 +11,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::merge::Families;
 use super::shown::{self, State, Up};
+use crate::status;
 
 /// How long a stage may take to tell its metrics.
 const STAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// After what time an address that is taken is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How old what `status` found may be.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; version=0.0.4";
 
@@ -25,6 +28,8 @@ struct Picture {
     up: Option<Up>,
     /// The configuration in force, for sockets and the bearer.
     config: Option<Arc<Config>>,
+    /// What `status` found last, and when.
+    found: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 /// The supervisor's side of it.
@@ -55,7 +60,7 @@ impl Door {
     /// Shows what is the case now.
     pub fn show(&self, up: Up, config: &Arc<Config>) {
         let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
-        *picture = Picture { up: Some(up), config: Some(config.clone()) };
+        (picture.up, picture.config) = (Some(up), Some(config.clone()));
     }
 
     /// Opens the address of the metrics if it is not open yet; when to call again, if that failed.
@@ -97,7 +102,7 @@ impl Door {
 
 fn look(picture: &Mutex<Picture>) -> Picture {
     let picture = picture.lock().unwrap_or_else(PoisonError::into_inner);
-    Picture { up: picture.up.clone(), config: picture.config.clone() }
+    Picture { up: picture.up.clone(), config: picture.config.clone(), found: picture.found.clone() }
 }
 
 /// On the socket, which only this user can open.
@@ -173,7 +178,21 @@ fn metrics(picture: &Picture) -> Vec<u8> {
     all.drop(STAGE_UP); // of a stage that does not answer nobody else would say so
     all.add(&own(up));
     all.add(&machines(config));
+    all.add(&found(picture, up, config));
     all.text()
+}
+
+/// What `status` finds. Looking costs as much as `zentral status` does, so whoever asks more often is told the same again.
+fn found(picture: &Picture, up: &Up, config: &Config) -> String {
+    let mut found = picture.found.lock().unwrap_or_else(PoisonError::into_inner);
+    match found.as_ref().filter(|(at, _)| at.elapsed() < LOOK_AGAIN) {
+        Some((_, text)) => text.clone(),
+        None => {
+            let text = status::gauges(config, up);
+            *found = Some((Instant::now(), text.clone()));
+            text
+        }
+    }
 }
 
 /// Series of [`machines`] at most; what agents say of their platform must not fill the memory of whoever asks.
@@ -239,7 +258,7 @@ mod tests {
         std::fs::write(&main, format!("version = 1\n[metrics]\nlisten = \"here:1\"\n{bearer}")).unwrap();
         let (config, _) = Config::load(&main, Some(dir.path())).expect("it is right");
         let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), refused: None, metrics: None, stages };
-        Picture { up: Some(up), config: Some(config.into()) }
+        Picture { up: Some(up), config: Some(config.into()), found: Arc::default() }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::config::Config;
-use pipe::{Exit, StageError};
+use pipe::{Exit, StageError, notify};
 
 use super::change::{Change, Recorded, record};
 use super::child::Programs;
@@ -20,10 +20,12 @@ use super::restarts::End;
 use super::shown::Up;
 use super::source::{Loaded, Source};
 use super::worker::{State, Worker, Workers};
-use super::{notify, signals, watch};
+use super::{signals, watch};
 
 /// The longest sleep of the loop; events end it sooner.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often systemd is told that the supervisor lives.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// All that can happen to a supervisor.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub struct Supervisor {
     to_self: Sender<Event>,
     since: Time,
     ready: bool,
+    /// When systemd's watchdog was told last.
+    told: Option<Instant>,
 }
 
 impl Supervisor {
@@ -110,6 +114,7 @@ impl Supervisor {
             to_self,
             since: Time::now(),
             ready: false,
+            told: None,
         })
     }
 
@@ -125,6 +130,7 @@ impl Supervisor {
             self.workers.values_mut().for_each(Worker::look);
             let Some(wake) = self.step() else { break };
             self.show();
+            self.alive();
             let wait = wake.saturating_duration_since(Instant::now()).min(LOOK);
             match self.events.recv_timeout(wait) {
                 Ok(event) => self.handle(event),
@@ -133,6 +139,14 @@ impl Supervisor {
         }
         let failed = self.workers.values().any(|w| matches!(w.state, State::Failed));
         Ok(if failed { Exit::State } else { Exit::Done })
+    }
+
+    /// Tells systemd's watchdog, if there is one, that this loop goes round.
+    fn alive(&mut self) {
+        if self.told.is_none_or(|at| at.elapsed() >= ALIVE) {
+            notify::tell("WATCHDOG=1");
+            self.told = Some(Instant::now());
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -144,7 +158,7 @@ impl Supervisor {
                 }
                 None => {
                     tracing::info!("stopping");
-                    notify::tell("STOPPING=1");
+                    notify::stopping();
                     (self.change, self.next) = (None, None);
                     self.drain = Some(Drain::begin(&mut self.workers));
                 }

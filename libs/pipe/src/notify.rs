@@ -1,6 +1,7 @@
-//! Tells systemd where we are, if it asked to be told (`NOTIFY_SOCKET`).
+//! Tells systemd where this service is, if it asked to be told (`NOTIFY_SOCKET`, sd_notify(3)).
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::Once;
 
 /// Sends a state such as `READY=1`; nothing happens where nobody listens.
 pub fn tell(state: &str) {
@@ -17,4 +18,10 @@ pub fn tell(state: &str) {
     if let Err(e) = sent {
         tracing::warn!("NOTIFY_SOCKET: {e}");
     }
+}
+
+/// `STOPPING=1`, once: several parts of a process may hear the order.
+pub fn stopping() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| tell("STOPPING=1"));
 }

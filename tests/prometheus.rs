@@ -1,0 +1,236 @@
+//! `packaging/prometheus` and `packaging/grafana`: a real Prometheus scrapes the demo, takes the rules, and answers every
+//! query of the dashboards. Needs `scripts/services start prometheus`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::hub::{signal, wait_for};
+
+/// What does not happen while all is well: nothing has been counted of these.
+const QUIET: [&str; 10] = [
+    "zentral_lines_refused_total",
+    "zentral_topic_skipped_lines_total",
+    "zentral_topic_full",
+    "zentral_requests_refused_total",
+    "zentral_connections_refused_total",
+    "zentral_live_answers_total",
+    "zentral_probe_failures_total",
+    "zentral_probe_off",
+    "zentral_action_stopped",
+    "zentral_incidents",
+];
+
+fn packaging(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)
+}
+
+/// A variable of `scripts/services env`.
+fn server(variable: &str) -> Option<String> {
+    let found = std::env::var(variable).ok();
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
+        eprintln!("skipped: {variable} is not set (scripts/services start prometheus)");
+    }
+    found
+}
+
+/// What a program says to this input; it must succeed.
+fn says(program: &str, words: &[&str], input: &[u8]) -> String {
+    let mut command = Command::new(program);
+    command.args(words).current_dir(packaging("prometheus"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{program} {words:?}: {said}");
+    said
+}
+
+/// The body of an answer that must be good.
+fn ask(base: &str, method: &str, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    assert!(head.contains(" 200 "), "{path}: {head}\n{}", String::from_utf8_lossy(&all[end..]));
+    all.split_off(end + 4)
+}
+
+fn api(base: &str, path: &str) -> Value {
+    serde_json::from_slice::<Value>(&ask(base, "GET", path)).unwrap()["data"].take()
+}
+
+/// How many series a query gives; an error of it is one of the test.
+fn series(base: &str, query: &str) -> usize {
+    let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
+    api(base, &format!("/api/v1/query?query={encoded}"))["result"].as_array().unwrap().len()
+}
+
+/// The demo, and what Prometheus is told of it: gone with this.
+struct Demo {
+    process: Child,
+    metrics: String,
+    _tmp: tempfile::TempDir,
+    told: Vec<PathBuf>,
+    prometheus: String,
+}
+
+impl Demo {
+    fn start(prometheus: &str, folder: &Path, job: &str) -> Self {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+        command.arg("demo").env("TMPDIR", tmp.path()).current_dir(tmp.path());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| Some(line.unwrap().strip_prefix("metrics   ")?.trim().to_owned())).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        let metrics = address.strip_suffix("/metrics").unwrap().to_owned();
+
+        let (target, rules) = (folder.join(format!("targets/{job}.json")), folder.join(format!("rules/{job}.yml")));
+        let text = json!([{"targets": [metrics.strip_prefix("http://").unwrap()], "labels": {"job": job}}]);
+        std::fs::write(&target, text.to_string()).unwrap();
+        std::fs::copy(packaging("prometheus/zentral.rules.yml"), &rules).unwrap();
+        ask(prometheus, "POST", "/-/reload");
+        Self { process, metrics, _tmp: tmp, told: vec![target, rules], prometheus: prometheus.to_owned() }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.told.iter().for_each(|file| _ = std::fs::remove_file(file));
+        if !std::thread::panicking() {
+            ask(&self.prometheus, "POST", "/-/reload");
+        }
+        signal(i32::try_from(self.process.id()).unwrap(), rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+/// The queries of all dashboards, with their place; the variables filled in.
+fn queries(job: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(packaging("grafana")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_none_or(|end| end != "json") {
+            continue;
+        }
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let board: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(board["uid"], format!("zentral-{name}"));
+        for variable in board["templating"]["list"].as_array().unwrap().iter().filter(|v| v["type"] == "query") {
+            let query = variable["query"].as_str().unwrap();
+            let metric = query.strip_prefix("label_values(").unwrap().split(',').next().unwrap();
+            found.push((format!("{name}: {query}"), metric.to_owned()));
+        }
+        for panel in board["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap().replace("$job", job).replace("$__rate_interval", "1m");
+                assert!(!query.contains('$'), "{query}");
+                found.push((format!("{name}: {}", panel["title"]), query));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rules_are_right_and_tell_what_they_should() {
+    let Some(promtool) = server("ZENTRAL_TEST_PROMTOOL") else { return };
+    says(&promtool, &["check", "rules", "zentral.rules.yml"], b"");
+    says(&promtool, &["check", "config", "prometheus.yml"], b"");
+    says(&promtool, &["test", "rules", "zentral.rules.test.yml"], b"");
+    let (rules, tests) = (packaging("prometheus/zentral.rules.yml"), packaging("prometheus/zentral.rules.test.yml"));
+    let (rules, tests) = (std::fs::read_to_string(rules).unwrap(), std::fs::read_to_string(tests).unwrap());
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let told = format!("alertname: {alert}\n");
+        let told = tests.split(&told).skip(1).any(|after| after.trim_start().starts_with("exp_alerts:"));
+        assert!(
+            told || tests.contains(&format!("alertname: {alert}, exp_alerts:")),
+            "{alert} has no test in which it is told"
+        );
+    }
+}
+
+#[test]
+fn a_real_prometheus_answers_every_query_about_the_demo() {
+    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let (folder, promtool) = (server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), server("ZENTRAL_TEST_PROMTOOL").unwrap());
+    let job = format!("zentral-{}", std::process::id());
+    let demo = Demo::start(&prometheus, Path::new(&folder), &job);
+
+    let mut left = queries(&job);
+    assert!(left.len() > 50, "{left:?}");
+    let quiet = |query: &str| QUIET.iter().any(|name| query.contains(name));
+    for (place, query) in left.iter().filter(|(_, query)| quiet(query)) {
+        series(&prometheus, query);
+        assert!(query.contains("zentral_"), "{place}");
+    }
+    left.retain(|(_, query)| !quiet(query));
+    let remaining = std::cell::RefCell::new(left);
+    let why = || format!("no data: {:#?}", remaining.borrow());
+    wait_for("data of every query", Duration::from_secs(90), why, || {
+        remaining.borrow_mut().retain(|(_, query)| series(&prometheus, query) == 0);
+        remaining.borrow().is_empty()
+    });
+
+    // As it is served, by Prometheus' own judgement.
+    let served = ask(&demo.metrics, "GET", "/metrics");
+    says(&promtool, &["check", "metrics"], &served);
+
+    // The rules run, and of a pipeline that is well nothing is told.
+    let of_job = |rule: &Value| rule["file"].as_str().unwrap().ends_with(&format!("{job}.yml"));
+    let evaluated = |rule: &Value| rule["lastEvaluation"].as_str().is_some_and(|at| !at.starts_with("0001"));
+    let rules = || -> Vec<Value> {
+        let groups = api(&prometheus, "/api/v1/rules")["groups"].take();
+        let ours = groups.as_array().unwrap().iter().filter(|group| of_job(group));
+        ours.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
+    };
+    wait_for("rules", Duration::from_secs(30), || format!("{:#?}", rules()), || rules().iter().all(evaluated));
+    assert!(rules().len() > 20);
+    for rule in rules() {
+        assert_eq!(rule["health"], "ok", "{rule:#}");
+        let told = rule["alerts"].as_array().into_iter().flatten();
+        let told: Vec<_> = told.filter(|a| a["labels"]["job"] == job.as_str() && a["state"] == "firing").collect();
+        assert!(told.is_empty(), "{told:#?}");
+    }
+    for name in ["stage:zentral_lines_in:rate5m", "topic:zentral_topic_used:ratio", "action:zentral_actions:rate5m"] {
+        let recorded = || series(&prometheus, &format!("{name}{{job=\"{job}\"}}")) > 0;
+        wait_for(name, Duration::from_secs(30), String::new, recorded);
+    }
+}
+
+/// A metric that is named in a rule or a dashboard is one that some program has.
+#[test]
+fn every_metric_that_is_named_is_told_by_somebody() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("bins"), root.join("libs")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("tests") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut text = std::fs::read_to_string(packaging("prometheus/zentral.rules.yml")).unwrap();
+    queries("x").iter().for_each(|(_, query)| text.push_str(&format!("{query}\n")));
+    // What a rule makes has colons.
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let names: std::collections::BTreeSet<&str> = words.filter(|word| word.starts_with("zentral_")).collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        let family = name.strip_suffix("_bucket").unwrap_or(name);
+        assert!(sources.contains(&format!("\"{family}\"")), "{name}: nobody tells it");
+    }
+}
