@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::ColorChoice;
 use pipe::cli::Global;
-use pipe::config::{StageConf, StageKind};
+use pipe::config::{Config, StageConf, StageKind};
 use pipe::log::LogFormat;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,9 +60,19 @@ impl Programs {
         Ok(Self { me, small, flags })
     }
 
-    /// Starts a stage on this configuration (a file or a copy) and data folder.
-    pub fn start(&self, stage: &StageConf, config: &Path, data: &Path, more: &[&str]) -> io::Result<Child> {
+    /// Starts a stage of this configuration, which it reads from a file or a copy, on this data folder.
+    pub fn start(
+        &self,
+        stage: &StageConf,
+        of: &Config,
+        config: &Path,
+        data: &Path,
+        more: &[&str],
+    ) -> io::Result<Child> {
         let mut command = self.command(stage);
+        for name in of.variables_of_others(stage) {
+            command.env_remove(name);
+        }
         command.arg("--config").arg(config).arg("--data").arg(data).arg("--supervised");
         // Systemd is told of the whole, by the supervisor.
         command.args(more).args(&self.flags).env_remove("NOTIFY_SOCKET");

@@ -308,7 +308,7 @@ impl Supervisor {
             if at > Instant::now() {
                 wake = wake.min(at);
             } else if worker.recorded {
-                match self.programs.start(&worker.conf, &self.copies.current(), &self.data, &[]) {
+                match self.programs.start(&worker.conf, &config, &self.copies.current(), &self.data, &[]) {
                     Ok(child) => worker.started(child),
                     Err(e) => {
                         tracing::error!("stage {}: cannot start: {e}", stage.name);

@@ -15,6 +15,7 @@ mod probes;
 mod settings;
 mod stages;
 mod syntax;
+mod variables;
 mod words;
 
 use std::collections::BTreeMap;

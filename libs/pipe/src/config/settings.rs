@@ -39,6 +39,22 @@ impl Spot {
     }
 }
 
+impl Entry {
+    /// Adds the environment variables that are named here: `{ env = "A" }` and `env = ["A", "B"]`.
+    fn variables<'a>(&'a self, names: &mut Vec<&'a str>) {
+        match (&self.value.item, self.key == "env") {
+            (Item::Text(name), true) => names.push(name),
+            (Item::List(items), is_env) => items.iter().for_each(|item| match &item.item {
+                Item::Text(name) if is_env => names.push(name),
+                Item::Table(entries) => entries.iter().for_each(|entry| entry.variables(names)),
+                _ => {}
+            }),
+            (Item::Table(entries), _) => entries.iter().for_each(|entry| entry.variables(names)),
+            _ => {}
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Entry {
     key: String,
@@ -273,6 +289,13 @@ impl Settings {
                 Vec::new()
             }
         }
+    }
+
+    /// The environment variables that the table names, as secrets or for programs.
+    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
+        let mut names = Vec::new();
+        self.entries.iter().for_each(|entry| entry.variables(&mut names));
+        names.into_iter().map(str::to_owned).collect::<Vec<_>>().into_iter()
     }
 
     /// A secret: a string, `{ env = "…" }` or `{ file = "…" }`. Not looked up here.

@@ -1,0 +1,84 @@
+//! Which environment variables a stage has no business with: those that only others' tables name.
+
+use std::collections::BTreeSet;
+
+use super::{Config, Secret, Settings, StageConf, StageKind};
+
+type Names = BTreeSet<String>;
+
+impl Config {
+    /// The variables that hold secrets of actions, contacts, sources or other stages, and that this stage does not read.
+    /// Whoever starts it leaves them out: who breaks into the process that listens to agents finds no password of a
+    /// ticket system in its memory.
+    pub fn variables_of_others(&self, stage: &StageConf) -> BTreeSet<String> {
+        let is = |kinds: &[StageKind]| stage.kinds.iter().any(|kind| kinds.contains(kind));
+        let of = |tables: &mut dyn Iterator<Item = &Settings>| tables.flat_map(Settings::variables).collect::<Names>();
+        let mut acting = of(&mut self.actions.values());
+        acting.extend(self.contacts.values().filter_map(|contact| match &contact.push {
+            Some(Secret::Env(name)) => Some(name.clone()),
+            _ => None,
+        }));
+        let asking = of(&mut self.sources.values());
+        let mut own: Names = stage.settings.variables().collect();
+        if let Some(Secret::Env(name)) = self.metrics.as_ref().and_then(|metrics| metrics.bearer.as_ref()) {
+            own.insert(name.clone());
+        }
+        let mut others = of(&mut self.stages.iter().map(|stage| &stage.settings));
+        for (names, readers) in [
+            (acting, &[StageKind::Act, StageKind::Foreign][..]),
+            (asking, &[StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Foreign]),
+        ] {
+            if is(readers) { &mut own } else { &mut others }.extend(names);
+        }
+        &others - &own
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_has_its_own() {
+        let text = r#"
+version = 1
+[metrics]
+listen = "127.0.0.1:9473"
+bearer = { env = "BEARER" }
+[source.door]
+kind = "webhook"
+type = "door_opened"
+hmac = { header = "X-Signature", secret = { env = "DOOR" } }
+[contact.ada]
+push = { env = "PUSH" }
+[action.a]
+kind = "http"
+url = { env = "URL" }
+headers = { Authorization = { env = "AUTH" }, X = { env = "SHARED" } }
+[action.b]
+kind = "exec"
+run = ["/bin/true"]
+env = ["TOKEN"]
+[stage.receive]
+to = "topic:raw"
+[stage.act]
+from = "topic:raw"
+[stage.elastic]
+run = "store"
+from = "topic:raw"
+login = { api_key = { env = "ES" }, more = [{ env = "SHARED" }] }
+"#;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        std::fs::write(&file, text).unwrap();
+        let (config, _) = Config::load(&file, None).unwrap();
+        let left_out = |name: &str| {
+            let names = config.variables_of_others(config.stage(name).unwrap());
+            names.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left_out("receive"), "AUTH ES PUSH SHARED TOKEN URL");
+        assert_eq!(left_out("act"), "DOOR ES");
+        assert_eq!(left_out("elastic"), "AUTH DOOR PUSH TOKEN URL");
+    }
+}
