@@ -26,7 +26,7 @@ pub fn run(global: &Global, _: &State) -> Exit {
 fn verify(config: &Config) -> Result<Exit, StageError> {
     let mut exit = Exit::Done;
     for stage in &config.stages {
-        let Some(db) = Db::open_read_only(&config.state_file(stage))? else { continue };
+        let Some(db) = Db::open_read_only(&config.state(stage))? else { continue };
         for name in stage.writes() {
             let sealed = state::segments(&db, name)?;
             let found = topic::verify(&RealFs, &config.topic_dir(name), &sealed)

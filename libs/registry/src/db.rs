@@ -4,18 +4,21 @@ mod error;
 mod home;
 mod postgres;
 #[cfg(debug_assertions)]
-mod proof;
+pub mod proof;
 mod sqlite;
 mod value;
+mod watch;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use error::DbError;
 use home::Kind;
-pub use home::{Home, Homes};
+pub use home::{Home, Homes, REGISTRY};
 use postgres::Postgres;
+pub use postgres::Server;
 pub use value::{Params, Row, Value};
+pub use watch::{Version, Watched};
 
 /// How long a statement waits for another writer of the same state.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +47,7 @@ impl Db {
     /// Opens the state for writing, makes it if need be, and brings its tables up to date. A commit that returned
     /// survives a power cut.
     pub fn open(home: impl Into<Home>, schemas: &[Schema]) -> Result<Self, DbError> {
-        let mut db = Self(match home.into().0 {
+        let mut db = Self(match home.into().kind {
             Kind::File(path) => Engine::Sqlite(sqlite::open(&path)?),
             Kind::Schema(server, schema) => Engine::Postgres(Box::new(Postgres::open(server, &schema, false)?)),
         });
@@ -55,8 +58,8 @@ impl Db {
     /// State that lives as long as the process: a stage between pipes.
     pub fn memory(schemas: &[Schema]) -> Result<Self, DbError> {
         #[cfg(debug_assertions)]
-        if let Some(home) = proof::memory() {
-            return Self::open(home, schemas);
+        if let Some(kind) = proof::memory() {
+            return Self::open(Home::of(kind, "memory"), schemas);
         }
         let mut db = Self(Engine::Sqlite(sqlite::memory()?));
         db.set_up(schemas)?;
@@ -65,7 +68,7 @@ impl Db {
 
     /// Opens another's state to look at; `None` if it does not exist yet.
     pub fn open_read_only(home: impl Into<Home>) -> Result<Option<Self>, DbError> {
-        match home.into().0 {
+        match home.into().kind {
             Kind::File(path) if !path.exists() => Ok(None),
             Kind::File(path) => Ok(Some(Self(Engine::Sqlite(sqlite::open_read_only(&path)?)))),
             Kind::Schema(server, schema) => {
@@ -136,6 +139,26 @@ impl Db {
             Engine::Sqlite(connection) => sqlite::version(connection),
             Engine::Postgres(db) => db.version(),
         }
+    }
+
+    /// Whether there is a table of this name.
+    pub fn has_table(&self, table: &str) -> Result<bool, DbError> {
+        let sql = match &self.0 {
+            Engine::Sqlite(_) => "SELECT 1 FROM sqlite_master WHERE name = $1",
+            Engine::Postgres(_) => "SELECT 1 WHERE to_regclass($1) IS NOT NULL",
+        };
+        Ok(!self.query(sql, &[table.into()])?.is_empty())
+    }
+
+    /// Whether there is a table of this name, and a column of that name in it.
+    pub fn has_column(&self, table: &str, column: &str) -> Result<bool, DbError> {
+        let sql = match &self.0 {
+            Engine::Sqlite(_) => "SELECT 1 FROM pragma_table_info($1) WHERE name = $2",
+            Engine::Postgres(_) => {
+                "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped"
+            }
+        };
+        Ok(!self.query(sql, &[table.into(), column.into()])?.is_empty())
     }
 
     /// Copies the whole state to a new file, while it is in use.
@@ -209,9 +232,7 @@ impl Tx<'_> {
 
 /// Whether a state that is only looked at has the tables of this schema.
 pub fn has_schema(db: &Db, schema: &Schema) -> Result<bool, DbError> {
-    if let Engine::Sqlite(connection) = &db.0
-        && sqlite::query(connection, "SELECT 1 FROM sqlite_master WHERE name = 'schemas'", &[])?.is_empty()
-    {
+    if !db.has_table("schemas")? {
         return Ok(false);
     }
     Ok(!db.query("SELECT 1 FROM schemas WHERE name = $1", &[schema.name.into()])?.is_empty())

@@ -1,28 +1,44 @@
 //! Where a state is: a file of its own, or a schema of a PostgreSQL database.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::DbError;
+use sha2::{Digest as _, Sha256};
+
 use super::postgres::Server;
 
 /// What the schemas of a hub begin with.
 const PREFIX: &str = "zentral_";
+/// The name of the state that several write; no stage may have it where states are schemas.
+pub const REGISTRY: &str = "registry";
+/// Bytes of a name in PostgreSQL (`NAMEDATALEN` less one).
+const NAME_MAX: usize = 63;
 
 /// Where one state is.
 #[derive(Debug, Clone)]
-pub struct Home(pub(super) Kind);
+pub struct Home {
+    pub(super) kind: Kind,
+    name: String,
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     File(PathBuf),
-    Schema(Arc<Server>, String),
+    Schema(Server, String),
 }
 
 impl Home {
+    pub(super) fn of(kind: Kind, name: &str) -> Self {
+        Self { kind, name: name.to_owned() }
+    }
+
+    /// Its name: `act` of `act.db`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file, where the state is one.
     pub fn file(&self) -> Option<&Path> {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => Some(path),
             Kind::Schema(..) => None,
         }
@@ -31,7 +47,7 @@ impl Home {
 
 impl std::fmt::Display for Home {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => path.display().fmt(f),
             Kind::Schema(server, schema) => write!(f, "{server}, schema {schema}"),
         }
@@ -40,11 +56,10 @@ impl std::fmt::Display for Home {
 
 impl From<&Path> for Home {
     fn from(path: &Path) -> Self {
+        let kind = Kind::File(path.to_owned());
         #[cfg(debug_assertions)]
-        if let Some(schema) = super::proof::schema_of(path) {
-            return schema;
-        }
-        Self(Kind::File(path.to_owned()))
+        let kind = super::proof::schema_of(path).unwrap_or(kind);
+        Self::of(kind, &path.file_stem().unwrap_or_default().to_string_lossy())
     }
 }
 
@@ -60,33 +75,22 @@ impl From<&Self> for Home {
     }
 }
 
-/// Where the states of a hub are.
+/// Where the states of a hub are: files in its data folder, or schemas of one database.
 #[derive(Debug, Clone)]
 pub struct Homes {
     data: PathBuf,
-    server: Option<Arc<Server>>,
+    server: Option<Server>,
 }
 
 impl Homes {
-    /// Files in the data folder.
-    pub fn files(data: &Path) -> Self {
-        Self { data: data.to_owned(), server: None }
+    /// Files in the data folder, unless a server is named.
+    pub fn new(data: &Path, server: Option<Server>) -> Self {
+        Self { data: data.to_owned(), server }
     }
 
-    /// Schemas of the database at `url` (`postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require&sslrootcert=FILE`);
-    /// nothing is connected yet. The error is a lower-case fragment without the URL, which holds a password.
-    pub fn postgres(data: &Path, url: &str) -> Result<Self, String> {
-        Ok(Self { data: data.to_owned(), server: Some(Arc::new(Server::parse(url)?)) })
-    }
-
-    /// Whether states are schemas of a server that others reach too.
-    pub fn is_shared(&self) -> bool {
-        self.server.is_some()
-    }
-
-    /// The state that people, the console and actions write: `registry`.
+    /// The state that people, the console and actions write.
     pub fn registry(&self) -> Home {
-        self.at(self.data.join("registry.db"), "registry")
+        self.at(self.data.join("registry.db"), REGISTRY)
     }
 
     /// The state of this name, of a stage.
@@ -97,17 +101,19 @@ impl Homes {
     fn at(&self, file: PathBuf, name: &str) -> Home {
         match &self.server {
             None => Home::from(&file),
-            Some(server) => Home(Kind::Schema(server.clone(), schema(name))),
+            Some(server) => Home::of(Kind::Schema(server.clone(), schema(name)), name),
         }
-    }
-
-    /// Connects once, for whoever checks the configuration.
-    pub fn try_out(&self) -> Result<(), DbError> {
-        self.server.as_ref().map_or(Ok(()), |server| server.try_out())
     }
 }
 
-/// The schema of a state: `-` is nothing that PostgreSQL takes in a name without quotes.
+/// The schema of a state: `-` is nothing that PostgreSQL takes in a name without quotes, and what is longer than it
+/// takes would be cut, so that two might become one.
 pub(super) fn schema(name: &str) -> String {
-    format!("{PREFIX}{}", name.replace('-', "_"))
+    let whole = format!("{PREFIX}{}", name.replace('-', "_"));
+    if whole.len() <= NAME_MAX {
+        return whole;
+    }
+    let hash: String = Sha256::digest(name).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let front: String = whole.chars().take(NAME_MAX - hash.len() - 1).collect();
+    format!("{front}_{hash}")
 }

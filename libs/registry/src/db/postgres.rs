@@ -8,7 +8,6 @@ mod server;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -30,7 +29,7 @@ pub(super) const WRITES: &str = "writes";
 
 /// A schema and the connection to it, which is made anew when it broke, unless a lock hung on it.
 pub(super) struct Postgres {
-    server: Arc<Server>,
+    server: Server,
     schema: String,
     read_only: bool,
     owned: Cell<bool>,
@@ -50,7 +49,7 @@ impl std::fmt::Debug for Postgres {
 
 impl Postgres {
     /// Connects. A schema that is not there is made, unless it is only to be read.
-    pub(super) fn open(server: Arc<Server>, schema: &str, read_only: bool) -> Result<Self, DbError> {
+    pub(super) fn open(server: Server, schema: &str, read_only: bool) -> Result<Self, DbError> {
         let session = RefCell::new(None);
         let db = Self { server, schema: schema.to_owned(), read_only, owned: Cell::new(false), session };
         db.with(|_| Ok(()))?;

@@ -46,8 +46,7 @@ fn what_a_killed_commit_left_does_not_come_back() {
 fn values_go_in_and_come_out() {
     let mut db = Db::memory(&[V1]).unwrap();
     let mut tx = db.begin().unwrap();
-    let sql =
-        "INSERT INTO t (b, n, k) VALUES ($3, $2, $1) ON CONFLICT (k) DO UPDATE SET n = excluded.n RETURNING n";
+    let sql = "INSERT INTO t (b, n, k) VALUES ($3, $2, $1) ON CONFLICT (k) DO UPDATE SET n = excluded.n RETURNING n";
     let rows = tx.query(sql, &["a".into(), 7u64.into(), vec![0xff].into()]).unwrap();
     assert_eq!(rows.first().unwrap().int(0), 7);
     tx.commit().unwrap();
@@ -76,8 +75,5 @@ fn older_files_are_migrated_newer_ones_refused() {
     tx.commit().unwrap();
     assert_ne!(seen.version().unwrap(), before);
     db.backup(&dir.path().join("copy.db")).unwrap();
-    assert_eq!(
-        Db::open(&dir.path().join("copy.db"), &[V2]).unwrap().query("SELECT k FROM t", &[]).unwrap().len(),
-        1
-    );
+    assert_eq!(Db::open(&dir.path().join("copy.db"), &[V2]).unwrap().query("SELECT k FROM t", &[]).unwrap().len(), 1);
 }

@@ -10,11 +10,7 @@ pub(super) fn told(error: &Error) -> DbError {
     let Some(code) = error.code() else {
         // No answer of the server's: what came is not its protocol, or nothing came. A value that cannot be read or bound
         // says so before anything is sent.
-        return if is_of_values(error) {
-            DbError::Other(reason(error))
-        } else {
-            DbError::Unreachable(reason(error))
-        };
+        return if is_of_values(error) { DbError::Other(reason(error)) } else { DbError::Unreachable(reason(error)) };
     };
     match *code {
         SqlState::LOCK_NOT_AVAILABLE
@@ -37,8 +33,11 @@ pub(super) fn told(error: &Error) -> DbError {
 
 fn is_of_values(error: &Error) -> bool {
     let text = error.to_string();
-    text.starts_with("error serializing") || text.starts_with("error deserializing") || text.starts_with("error encoding")
-        || text.starts_with("invalid configuration") || text.contains("TLS handshake")
+    text.starts_with("error serializing")
+        || text.starts_with("error deserializing")
+        || text.starts_with("error encoding")
+        || text.starts_with("invalid configuration")
+        || text.contains("TLS handshake")
         || text.contains("authentication")
 }
 

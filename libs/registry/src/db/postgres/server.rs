@@ -24,22 +24,30 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// A server, a database and who logs in. Its `Debug` and `Display` hold no password.
-pub struct Server {
-    config: Config,
-    tls: Option<MakeRustlsConnect>,
+#[derive(Clone)]
+pub struct Server(Arc<Known>);
+
+struct Known {
+    /// Or why nobody can connect.
+    way: Result<Way, String>,
     /// `HOST:PORT/DATABASE`.
     label: String,
 }
 
+struct Way {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Server").field(&self.label).finish()
+        f.debug_tuple("Server").field(&self.0.label).finish()
     }
 }
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "postgres {}", self.label)
+        write!(f, "postgres {}", self.0.label)
     }
 }
 
@@ -48,7 +56,7 @@ impl Server {
     /// in the clear, any other with TLS. With TLS the certificate and the name in it are always verified, against the
     /// authorities in the file `sslrootcert` or, without it, those that everybody trusts. The error is a lower-case
     /// fragment without the URL, which holds a password.
-    pub(in crate::db) fn parse(url: &str) -> Result<Self, String> {
+    pub fn parse(url: &str) -> Result<Self, String> {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err("no URL that begins with postgres://".into());
         }
@@ -83,12 +91,18 @@ impl Server {
             .tcp_user_timeout(SILENCE_MAX);
         let tls = if secure { Some(MakeRustlsConnect::new(tls(roots.as_deref())?)) } else { None };
         let label = label(&config);
-        Ok(Self { config, tls, label })
+        Ok(Self(Arc::new(Known { way: Ok(Way { config, tls }), label })))
+    }
+
+    /// A server of which it is not known where it is: whoever needs it is told why.
+    pub fn unknown(why: String) -> Self {
+        Self(Arc::new(Known { way: Err(why), label: "database".into() }))
     }
 
     /// A new connection, which lives until the client is dropped.
     pub(super) fn connect(&self) -> Result<Client, DbError> {
-        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let way = self.0.way.as_ref().map_err(|why| DbError::Other(why.clone()))?;
+        let (config, tls) = (way.config.clone(), way.tls.clone());
         let connected = block::handle()?.spawn(async move {
             match tls {
                 None => config.connect(tokio_postgres::NoTls).await.map(|(client, connection)| {
@@ -115,7 +129,10 @@ impl Server {
     }
 
     /// Connects and asks nothing but whether the server answers.
-    pub(in crate::db) fn try_out(&self) -> Result<(), DbError> {
+    ///
+    /// # Errors
+    /// It does not answer, or lets nobody in.
+    pub fn try_out(&self) -> Result<(), DbError> {
         let client = self.connect()?;
         block::wait(CONNECT_LIMIT, async { client.batch_execute("SELECT 1").await.map_err(|e| told(&e)) })
     }
