@@ -17,7 +17,8 @@ const WINDOW_MS: i64 = 3_600_000;
 /// Milliseconds of `received` for which a failure is said once.
 const SAY_MS: i64 = 60_000;
 
-pub(crate) const SCHEMA: Schema = Schema {
+/// Its table: the probes that failed of late.
+pub const SCHEMA: Schema = Schema {
     name: "filter",
     migrations: &[
         "CREATE TABLE failures (

@@ -265,7 +265,8 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] = &[
+/// What its state holds beside what it wrote.
+pub const SCHEMAS: &[Schema] = &[
     machines::SCHEMA,
     changes::OBEYED,
     live::DELIVERIES,

@@ -1,20 +1,20 @@
 //! A state and its transactions: the one place that knows which database it is in.
 
+mod copy;
 mod error;
 mod home;
 mod postgres;
-#[cfg(debug_assertions)]
 pub mod proof;
 mod sqlite;
 mod value;
 mod watch;
 
-use std::path::Path;
 use std::time::Duration;
 
+pub use copy::{Copied, check, copy, drop, is_used, known};
 pub use error::DbError;
 use home::Kind;
-pub use home::{Home, Homes, REGISTRY};
+pub use home::{Home, Homes, REGISTRY, schema};
 use postgres::Postgres;
 pub use postgres::Server;
 pub use value::{Params, Row, Value};
@@ -57,7 +57,6 @@ impl Db {
 
     /// State that lives as long as the process: a stage between pipes.
     pub fn memory(schemas: &[Schema]) -> Result<Self, DbError> {
-        #[cfg(debug_assertions)]
         if let Some(kind) = proof::memory() {
             return Self::open(Home::of(kind, "memory"), schemas);
         }
@@ -84,6 +83,15 @@ impl Db {
         match &self.0 {
             Engine::Sqlite(_) => Ok(true),
             Engine::Postgres(db) => db.own(),
+        }
+    }
+
+    /// Whether what [`Db::own`] took was lost with the connection: whoever remembers what was in the state must begin
+    /// anew.
+    pub fn is_lost(&self) -> bool {
+        match &self.0 {
+            Engine::Sqlite(_) => false,
+            Engine::Postgres(db) => db.is_lost(),
         }
     }
 
@@ -159,14 +167,6 @@ impl Db {
             }
         };
         Ok(!self.query(sql, &[table.into(), column.into()])?.is_empty())
-    }
-
-    /// Copies the whole state to a new file, while it is in use.
-    pub fn backup(&self, to: &Path) -> Result<(), DbError> {
-        match &self.0 {
-            Engine::Sqlite(connection) => sqlite::backup(connection, to),
-            Engine::Postgres(_) => Err(DbError::Other("not yet".into())),
-        }
     }
 }
 

@@ -93,8 +93,8 @@ fn owners(config: &Config) -> Vec<Finding> {
     let (mut found, mut owners) = (Vec::new(), BTreeMap::<_, &StageConf>::new());
     for stage in &config.stages {
         let name = config.state_name(stage);
-        if config.server.is_some() && name == registry::db::REGISTRY {
-            let text = "its state would be that of people and actions; give the stage another name";
+        if name == registry::db::REGISTRY {
+            let text = "its state would be taken for that of people and actions; give the stage another name";
             found.extend(at(&stage.settings, |at| at.fail("", text)));
         }
         // The names of stages differ, so a file in common is named after a kind.

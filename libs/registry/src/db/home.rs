@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::postgres::Server;
+use super::DbError;
+use super::postgres::{self, Server};
 
 /// What the schemas of a hub begin with.
 const PREFIX: &str = "zentral_";
-/// The name of the state that several write; no stage may have it where states are schemas.
+/// The name of the state that several write; no stage may have it.
 pub const REGISTRY: &str = "registry";
 /// Bytes of a name in PostgreSQL (`NAMEDATALEN` less one).
 const NAME_MAX: usize = 63;
@@ -36,6 +37,11 @@ impl Home {
         &self.name
     }
 
+    /// Whether it is the state that people, the console and actions write.
+    pub fn is_registry(&self) -> bool {
+        self.name == REGISTRY
+    }
+
     /// The file, where the state is one.
     pub fn file(&self) -> Option<&Path> {
         match &self.kind {
@@ -57,7 +63,6 @@ impl std::fmt::Display for Home {
 impl From<&Path> for Home {
     fn from(path: &Path) -> Self {
         let kind = Kind::File(path.to_owned());
-        #[cfg(debug_assertions)]
         let kind = super::proof::schema_of(path).unwrap_or(kind);
         Self::of(kind, &path.file_stem().unwrap_or_default().to_string_lossy())
     }
@@ -98,6 +103,34 @@ impl Homes {
         self.at(self.data.join("state").join(format!("{name}.db")), name)
     }
 
+    /// All states that are there, by name.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or the server does not answer.
+    pub fn all(&self) -> Result<Vec<Home>, DbError> {
+        let Some(server) = &self.server else { return self.all_files() };
+        let home = |schema: String| {
+            let name = schema.strip_prefix(PREFIX).unwrap_or(&schema).replace('_', "-");
+            Home::of(Kind::Schema(server.clone(), schema), &name)
+        };
+        Ok(postgres::schemas(server, PREFIX)?.into_iter().map(home).collect())
+    }
+
+    fn all_files(&self) -> Result<Vec<Home>, DbError> {
+        let registry = self.registry();
+        let mut all = Vec::from_iter(Some(registry).filter(|home| home.file().is_none_or(Path::exists)));
+        let folder = self.data.join("state");
+        let entries = match std::fs::read_dir(&folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+            other => other.map_err(|e| DbError::Other(format!("{}: {e}", folder.display())))?,
+        };
+        let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|path| path.extension().is_some_and(|end| end == "db"));
+        files.sort();
+        all.extend(files.iter().map(Home::from));
+        Ok(all)
+    }
+
     fn at(&self, file: PathBuf, name: &str) -> Home {
         match &self.server {
             None => Home::from(&file),
@@ -106,9 +139,9 @@ impl Homes {
     }
 }
 
-/// The schema of a state: `-` is nothing that PostgreSQL takes in a name without quotes, and what is longer than it
+/// The schema of a state of this name. `-` is nothing that PostgreSQL takes in a name without quotes, and what is longer than it
 /// takes would be cut, so that two might become one.
-pub(super) fn schema(name: &str) -> String {
+pub fn schema(name: &str) -> String {
     let whole = format!("{PREFIX}{}", name.replace('-', "_"));
     if whole.len() <= NAME_MAX {
         return whole;

@@ -77,7 +77,7 @@ impl Postgres {
                 ON CONFLICT (one) DO NOTHING;"
             ));
             let begin = self.begin_sql();
-            return self.with(|session| session.batch(&format!("{begin};{script}COMMIT")));
+            return self.with(|session| session.begin(&format!("{begin};{script}COMMIT")));
         }
         Ok(())
     }
@@ -133,6 +133,14 @@ impl Postgres {
             self.schema,
             if self.read_only { "on" } else { "off" }
         ))?;
+        if !self.read_only {
+            // Whoever puts a state in its place for a stage does it as that stage, so that its tables are the stage's.
+            session.batch(&format!(
+                "SELECT set_config('role', pg_get_userbyid(nspowner), false) FROM pg_namespace \
+                 WHERE nspname = '{}' AND pg_has_role(nspowner, 'MEMBER')",
+                self.schema
+            ))?;
+        }
         Ok(session)
     }
 
@@ -144,10 +152,20 @@ impl Postgres {
         Ok(got)
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        self.owned.get() && self.session.borrow().as_ref().is_none_or(|session| session.client.is_closed())
+    }
+
     /// A transaction that writes; a second writer of the schema waits until it is over, so that numbers that are given
     /// within it become visible in order.
     pub(super) fn begin(&self) -> Result<Open<'_>, DbError> {
-        self.with(|session| session.batch(&self.begin_sql()))?;
+        self.with(|session| session.begin(&self.begin_sql()))?;
+        Ok(Open { db: self, wrote: false, over: false })
+    }
+
+    /// A look at the whole as it is at one moment.
+    pub(super) fn look(&self) -> Result<Open<'_>, DbError> {
+        self.with(|session| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
         Ok(Open { db: self, wrote: false, over: false })
     }
 
@@ -171,10 +189,24 @@ impl Session {
         block::wait(STATEMENT_LIMIT, async { client.batch_execute(script).await.map_err(|e| told(&e)) })
     }
 
+    /// A script that begins a transaction, which is over if the script fails.
+    fn begin(&mut self, script: &str) -> Result<(), DbError> {
+        self.batch(script).or_else(|why| match why {
+            DbError::Unreachable(_) => Err(why),
+            why => self.batch("ROLLBACK").and(Err(why)),
+        })
+    }
+
     fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         let statement = self.prepared(sql)?;
         let (client, params) = (&self.client, places(params, &statement));
         let rows = async { client.query(&statement, &params).await.map_err(|e| told(&e)) };
+        block::wait(STATEMENT_LIMIT, rows)?.iter().map(row).collect()
+    }
+
+    fn fetch(&mut self, sql: &str) -> Result<Vec<Row>, DbError> {
+        let client = &self.client;
+        let rows = async { client.query(sql, &[]).await.map_err(|e| told(&e)) };
         block::wait(STATEMENT_LIMIT, rows)?.iter().map(row).collect()
     }
 
@@ -208,6 +240,26 @@ fn row(row: &tokio_postgres::Row) -> Result<Row, DbError> {
     (0..row.len()).map(value).collect::<Result<_, _>>().map(Row)
 }
 
+/// The schemas of this beginning that hold a state.
+pub(super) fn schemas(server: &Server, prefix: &str) -> Result<Vec<String>, DbError> {
+    let db = Postgres::open(server.clone(), "pg_catalog", true)?;
+    let sql = "SELECT schemaname FROM pg_tables WHERE tablename = 'schemas' AND starts_with(schemaname, $1) \
+               ORDER BY schemaname";
+    Ok(db.query(sql, &[prefix.into()])?.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// Takes away all that is in a schema. The schema stays, with its owner and who may do what in it.
+pub(super) fn drop(server: &Server, schema: &str) -> Result<(), DbError> {
+    let db = Postgres::open(server.clone(), schema, false)?;
+    let mut tx = db.begin()?;
+    let sql = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = $1";
+    for row in tx.query(sql, &[schema.into()])? {
+        tx.batch(&format!("DROP TABLE {schema}.{} CASCADE", row.text(0)))?;
+    }
+    tx.wrote = false;
+    tx.commit()
+}
+
 /// The number of a lock: advisory locks have no names.
 fn key(what: &str, schema: &str) -> i64 {
     let hash = Sha256::digest(format!("zentral {what} {schema}"));
@@ -236,6 +288,24 @@ impl Open<'_> {
     pub(super) fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         self.wrote |= !sql.trim_start().starts_with("SELECT");
         self.db.within(|session| session.query(sql, params))
+    }
+
+    /// Hands on one row after the other, some hundred fetched at a time.
+    pub(super) fn each(
+        &mut self,
+        sql: &str,
+        take: &mut dyn FnMut(Vec<Value>) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        self.db.within(|session| session.batch(&format!("DECLARE rows NO SCROLL CURSOR FOR {sql}")))?;
+        loop {
+            // Not kept: the next cursor of this name has other columns.
+            let fetched = self.db.within(|session| session.fetch("FETCH 500 FROM rows"))?;
+            if fetched.is_empty() {
+                break;
+            }
+            fetched.into_iter().try_for_each(|row| take(row.0))?;
+        }
+        self.db.within(|session| session.batch("CLOSE rows"))
     }
 
     pub(super) fn batch(&mut self, script: &str) -> Result<(), DbError> {

@@ -1,7 +1,6 @@
 //! SQLite: a file, or memory.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
@@ -57,32 +56,44 @@ pub(super) fn version(connection: &Connection) -> Result<i64, DbError> {
     Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
-/// Copies the whole state to a new file, while it is in use.
-pub(super) fn backup(connection: &Connection, to: &Path) -> Result<(), DbError> {
-    let mut copy = Connection::open(to)?;
-    let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
-    Ok(backup.run_to_completion(1000, Duration::from_millis(1), None)?)
-}
-
 fn rows(mut statement: CachedStatement<'_>, params: Params<'_>) -> Result<Vec<Row>, DbError> {
     bind(&mut statement, params)?;
     let columns = statement.column_count();
     let mut rows = statement.raw_query();
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let mut values = Vec::with_capacity(columns);
-        for i in 0..columns {
-            values.push(match row.get_ref(i)? {
-                ValueRef::Null => Value::Null,
-                ValueRef::Integer(n) => Value::Int(n),
-                ValueRef::Real(n) => Value::Real(n),
-                ValueRef::Text(s) => Value::Text(String::from_utf8_lossy(s).into_owned()),
-                ValueRef::Blob(b) => Value::Blob(b.to_vec()),
-            });
-        }
-        all.push(Row(values));
+        all.push(Row(values(row, columns)?));
     }
     Ok(all)
+}
+
+/// Hands on one row after the other.
+pub(super) fn each(
+    connection: &Connection,
+    sql: &str,
+    take: &mut dyn FnMut(Vec<Value>) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.column_count();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        take(values(row, columns)?)?;
+    }
+    Ok(())
+}
+
+fn values(row: &rusqlite::Row<'_>, columns: usize) -> Result<Vec<Value>, DbError> {
+    let mut values = Vec::with_capacity(columns);
+    for i in 0..columns {
+        values.push(match row.get_ref(i)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(n) => Value::Int(n),
+            ValueRef::Real(n) => Value::Real(n),
+            ValueRef::Text(s) => Value::Text(String::from_utf8_lossy(s).into_owned()),
+            ValueRef::Blob(b) => Value::Blob(b.to_vec()),
+        });
+    }
+    Ok(values)
 }
 
 /// `$1` is a name to SQLite and a place to PostgreSQL: bound by name, it means the same in both.
