@@ -128,6 +128,12 @@ impl Stage {
                 self.reload();
             }
             self.hub.look();
+            if self.hub.known.db().is_lost() {
+                // Another may have had the state meanwhile: what is remembered of it here holds no longer.
+                let why = StageError::unreachable("the connection to the state was lost");
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                break;
+            }
             if flushed.elapsed() >= FLUSH_EVERY {
                 flushed = Instant::now();
                 self.flush();

@@ -37,6 +37,9 @@ pub struct Global {
     /// Colour on a terminal (also off with NO_COLOR)
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: ColorChoice,
+    /// State stays in files, whatever the configuration says: for a try on a data folder of its own.
+    #[arg(long, global = true, hide = true)]
+    pub state_in_files: bool,
 }
 
 impl Global {
@@ -65,7 +68,12 @@ impl Global {
     pub fn load_with_files(&self) -> Result<(Config, Option<crate::config::Files>), Exit> {
         let Some(path) = self.config_path() else { return Ok((Config::empty(self.data.as_deref()), None)) };
         match Config::load(&path, self.data.as_deref()) {
-            Ok((config, files)) => Ok((config, Some(files))),
+            Ok((mut config, files)) => {
+                if self.state_in_files {
+                    config.server = None;
+                }
+                Ok((config, Some(files)))
+            }
             Err(findings) => {
                 complain(&render(&findings));
                 Err(Exit::Usage)

@@ -372,12 +372,17 @@ fn a_certificate_is_verified() {
         matches!(error, DbError::Other(_)) && error.to_string().contains("certificate"),
         "of nobody we know: {error}"
     );
-    let (host, _) = plain.split_once("://").unwrap().1.split_once('/').unwrap();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    let (name, port) = host.rsplit_once(':').unwrap();
-    if name == "localhost" {
-        let other = with(plain, None, Some(&format!("127.0.0.2:{port}")));
-        let error = tried(&format!("{other}?sslmode=require&sslrootcert={ca}")).unwrap_err();
-        assert!(!matches!(error, DbError::Busy), "another name: {error}");
+    // The certificate is of `localhost`, and of nobody else.
+    let port = plain.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1;
+    let other = with(plain, None, Some(&format!("127.0.0.1:{port}")));
+    let error = tried(&format!("{other}?sslmode=require&sslrootcert={ca}")).unwrap_err();
+    assert!(matches!(error, DbError::Other(_)) && error.to_string().contains("not valid for name"), "{error}");
+    let user = plain.split_once("://").unwrap().1.split_once(':').unwrap().0;
+    let wrong = with(plain, Some(&format!("{user}:wr0ng")), None);
+    let error = tried(&format!("{wrong}?sslmode=require&sslrootcert={ca}")).unwrap_err().to_string();
+    assert!(error.contains("password") && !error.contains("wr0ng"), "{error}");
+    for bad in ["/nowhere/ca.pem", "/etc/hostname"] {
+        let why = Server::parse(&format!("{plain}?sslmode=require&sslrootcert={bad}")).unwrap_err();
+        assert!(why.contains(bad), "{why}");
     }
 }

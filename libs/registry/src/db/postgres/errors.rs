@@ -8,9 +8,7 @@ use super::DbError;
 /// What an error of the driver means.
 pub(super) fn told(error: &Error) -> DbError {
     let Some(code) = error.code() else {
-        // No answer of the server's: what came is not its protocol, or nothing came. A value that cannot be read or bound
-        // says so before anything is sent.
-        return if is_of_values(error) { DbError::Other(reason(error)) } else { DbError::Unreachable(reason(error)) };
+        return if is_ours(error) { DbError::Other(reason(error)) } else { DbError::Unreachable(reason(error)) };
     };
     match *code {
         SqlState::LOCK_NOT_AVAILABLE
@@ -31,14 +29,14 @@ pub(super) fn told(error: &Error) -> DbError {
     }
 }
 
-fn is_of_values(error: &Error) -> bool {
+/// Whether it will be the same the next time, though the server said nothing: a value that cannot be sent or read, a
+/// login that is not complete, a certificate that is not to be trusted. The driver tells these by their texts only.
+fn is_ours(error: &Error) -> bool {
     let text = error.to_string();
-    text.starts_with("error serializing")
-        || text.starts_with("error deserializing")
-        || text.starts_with("error encoding")
-        || text.starts_with("invalid configuration")
-        || text.contains("TLS handshake")
-        || text.contains("authentication")
+    ["error serializing", "error deserializing", "error encoding", "invalid configuration", "authentication error"]
+        .iter()
+        .any(|begin| text.starts_with(begin))
+        || (text.contains("TLS") && reason(error).contains("certificate"))
 }
 
 /// The server's own words, or the chain of causes; never a value that was bound.
