@@ -170,8 +170,12 @@ impl Postgres {
     }
 
     fn begin_sql(&self) -> String {
-        let key = key("write", &self.schema);
-        format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({key})")
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+        if self.is_temporary() {
+            // Nobody else can see it.
+            return begin.to_owned();
+        }
+        format!("{begin}; SELECT pg_advisory_xact_lock({})", key("write", &self.schema))
     }
 
     pub(super) fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
@@ -199,7 +203,7 @@ impl Session {
 
     fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         let statement = self.prepared(sql)?;
-        let (client, params) = (&self.client, places(params, &statement));
+        let (client, params) = (&self.client, places(params, &statement)?);
         let rows = async { client.query(&statement, &params).await.map_err(|e| told(&e)) };
         block::wait(STATEMENT_LIMIT, rows)?.iter().map(row).collect()
     }
@@ -212,7 +216,7 @@ impl Session {
 
     fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DbError> {
         let statement = self.prepared(sql)?;
-        let (client, params) = (&self.client, places(params, &statement));
+        let (client, params) = (&self.client, places(params, &statement)?);
         block::wait(STATEMENT_LIMIT, async { client.execute(&statement, &params).await.map_err(|e| told(&e)) })
     }
 
@@ -231,8 +235,10 @@ impl Session {
 }
 
 /// SQLite takes more values than a statement has places; so does this.
-fn places<'a>(params: Params<'a>, statement: &Statement) -> Vec<&'a (dyn ToSql + Sync)> {
-    params.iter().take(statement.params().len()).map(|value| value as &(dyn ToSql + Sync)).collect()
+fn places<'a>(params: Params<'a>, statement: &Statement) -> Result<Vec<&'a (dyn ToSql + Sync)>, DbError> {
+    let places = statement.params().len();
+    let params = params.get(..places).ok_or_else(|| DbError::Other(format!("{places} values are asked for")))?;
+    Ok(params.iter().map(|value| value as &(dyn ToSql + Sync)).collect())
 }
 
 fn row(row: &tokio_postgres::Row) -> Result<Row, DbError> {
