@@ -79,7 +79,7 @@ pub fn open(
     wait: Option<Duration>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Db, StageError> {
-    let db = Db::open(home, schemas).map_err(|e| StageError::of(home, e))?;
+    let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
     let begun = Instant::now();
     while !db.own().map_err(|e| StageError::of(home, e))? {
         if stop() {
@@ -90,6 +90,8 @@ pub fn open(
         }
         std::thread::sleep(OWN_EVERY);
     }
+    // Not before: another version may work on its tables.
+    db.bring_up_to_date(schemas).map_err(|e| StageError::of(home, e))?;
     Ok(db)
 }
 

@@ -51,7 +51,7 @@ impl Db {
             Kind::File(path) => Engine::Sqlite(sqlite::open(&path)?),
             Kind::Schema(server, schema) => Engine::Postgres(Box::new(Postgres::open(server, &schema, false)?)),
         });
-        db.set_up(schemas)?;
+        db.bring_up_to_date(schemas)?;
         Ok(db)
     }
 
@@ -61,7 +61,7 @@ impl Db {
             return Self::open(Home::of(kind, "memory"), schemas);
         }
         let mut db = Self(Engine::Sqlite(sqlite::memory()?));
-        db.set_up(schemas)?;
+        db.bring_up_to_date(schemas)?;
         Ok(db)
     }
 
@@ -95,7 +95,8 @@ impl Db {
         }
     }
 
-    fn set_up(&mut self, schemas: &[Schema]) -> Result<(), DbError> {
+    /// Makes tables that are not there yet, and brings others to what this program knows.
+    pub fn bring_up_to_date(&mut self, schemas: &[Schema]) -> Result<(), DbError> {
         if let Engine::Postgres(db) = &self.0 {
             db.make()?;
             if self.is_up_to_date(schemas)? {
