@@ -25,8 +25,9 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("rusqlite", &["registry"]),
+    ("tokio-postgres", &["registry"]),
     ("jaq-core", &["probe"]),
     ("tantivy", &["store"]),
     ("lettre", &["act"]),

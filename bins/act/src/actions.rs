@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipe::config::{Config, Files, Secret, Settings};
+use registry::db::Home;
 use serde_json::Value;
 
 use crate::call::Call;
@@ -141,7 +142,7 @@ pub struct Opening<'a> {
     /// The jq of actions.
     pub jq: &'a Jq,
     /// `registry.db`, for kinds that write there.
-    pub registry: &'a Path,
+    pub registry: &'a Home,
     /// Nothing will be sent: a secret that cannot be looked up need not be there.
     pub dry_run: bool,
 }

@@ -1,10 +1,8 @@
 //! Brakes: how many machines an action may change within an hour, which it never touches, and what people muted.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use pipe::StageError;
-use registry::db::{Db, DbError, Tx};
+use registry::db::{Db, DbError, Home, Tx};
+use std::collections::BTreeMap;
 
 use crate::conditions::short;
 
@@ -102,7 +100,7 @@ impl Brakes {
 }
 
 /// Actions whose lane stands still, and why. `state` is `state/act.db`.
-pub fn stopped(state: &Path) -> Result<Vec<(String, String)>, DbError> {
+pub fn stopped(state: impl Into<Home>) -> Result<Vec<(String, String)>, DbError> {
     let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
     // A file of an older version has no such table.
     let rows = db.query("SELECT action, why FROM stopped ORDER BY action", &[]).unwrap_or_default();

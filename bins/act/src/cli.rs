@@ -8,6 +8,7 @@ use event::Time;
 use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Files, Settings, StageKind, parse_duration};
 use pipe::{Exit, StageError, ops};
+use registry::db::Home;
 
 use crate::actions::{Texts, texts_at, texts_through};
 use crate::incidents::{self, Hand};
@@ -186,9 +187,9 @@ fn start(mut process: Process, args: &Args) -> Result<Exit, StageError> {
     options.names.clone_from(&args.names);
     options.memory = process.state().is_none();
     options.mode = Mode { dry_run: args.dry_run, no_ledger: args.no_ledger, recorded: args.recorded };
-    options.registry = process.state().map(|_| process.config.data.join("registry.db"));
+    options.registry = process.state().map(|_| process.config.registry());
     let tells = !args.dry_run && !args.recorded;
-    options.state = process.state().filter(|_| tells).map(Path::to_owned);
+    options.state = process.state().filter(|_| tells).cloned();
     if let Some(kind) = &args.kind {
         process.config = Arc::new(with_action(&process.config, kind, &args.set)?);
         options.names = vec![kind.clone()];
@@ -227,7 +228,7 @@ fn texts(path: Option<&Path>) -> Texts {
 }
 
 fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, StageError> {
-    let (state, registry) = (config.data.join("state").join("act.db"), config.data.join("registry.db"));
+    let (state, registry) = (config.homes().state("act"), config.registry());
     match command {
         Command::Dead(args) => print(&dead::list(&state, args.action.as_deref(), since(args.since.as_deref())?)?),
         Command::Retry(args) => order(&state, &registry, "retry", args),
@@ -281,7 +282,7 @@ fn named(config: &Config, name: &str) -> Result<(), StageError> {
     Err(StageError::usage(format!("the configuration has no action and no probe `{name}`{near}")))
 }
 
-fn by_hand(state: &Path, registry: &Path, args: &Incidents) -> Result<Exit, StageError> {
+fn by_hand(state: &Home, registry: &Home, args: &Incidents) -> Result<Exit, StageError> {
     let hand = [("take", &args.take), ("close", &args.close), ("comment", &args.note)];
     let Some((verb, word)) = hand.iter().find_map(|(verb, id)| Some((*verb, id.as_ref()?))) else {
         return print(&incidents::list(state, args.all)?);
@@ -312,7 +313,7 @@ fn since(age: Option<&str>) -> Result<i64, StageError> {
     Ok(Time::now().ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
 }
 
-fn order(state: &Path, registry: &Path, verb: &str, args: &Ids) -> Result<Exit, StageError> {
+fn order(state: &Home, registry: &Home, verb: &str, args: &Ids) -> Result<Exit, StageError> {
     let mut ids = match dead::find(state, &args.ids)? {
         Ok(ids) => ids,
         Err(why) => return Err(StageError { exit: Exit::No, text: why }),

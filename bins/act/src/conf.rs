@@ -245,7 +245,7 @@ pub fn read_all(
 /// `secrets`.
 pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
     let (mut findings, jq) = (Vec::new(), if secrets { Jq::start().ok() } else { None });
-    let registry = config.data.join("registry.db");
+    let registry = config.registry();
     for settings in config.actions.values() {
         match (Configured::read(settings, config, texts), &jq) {
             (Err(found), _) => findings.extend(found),
@@ -263,7 +263,7 @@ pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
 /// Tries the credentials of every action that has a way to, without telling anybody: its name, and how that went (`None`:
 /// there is no such way). An action whose settings or secrets are wrong is none of them.
 pub fn check_online(config: &Config, texts: &Texts) -> Vec<(String, Option<Result<(), String>>)> {
-    let registry = config.data.join("registry.db");
+    let registry = config.registry();
     let (Ok(jq), Ok(runtime)) = (Jq::start(), tokio::runtime::Builder::new_current_thread().enable_all().build())
     else {
         return Vec::new();

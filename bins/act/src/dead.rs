@@ -1,16 +1,14 @@
 //! The dead letters, as `zentral act dead|retry|drop` sees them: read-only; changes are orders.
 
-use std::path::Path;
-
 use event::Time;
-use registry::db::{Db, DbError, Row, Value};
+use registry::db::{Db, DbError, Home, Row, Value};
 use serde_json::json;
 
 use crate::orders;
 
 /// Dead letters of one action, or of all, that died since (ms since 1970); oldest first, a JSON object each. `state` is
 /// `state/act.db`; if there is none, there are no dead letters.
-pub fn list(state: &Path, action: Option<&str>, since: i64) -> Result<Vec<serde_json::Value>, DbError> {
+pub fn list(state: impl Into<Home>, action: Option<&str>, since: i64) -> Result<Vec<serde_json::Value>, DbError> {
     let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
     if !has_ledger(&db)? {
         return Ok(Vec::new());
@@ -44,7 +42,7 @@ fn letter(row: &Row) -> serde_json::Value {
 
 /// The full ids of the dead letters that `words` name: whole ids or unambiguous beginnings. The error names the word
 /// that fits none or several.
-pub fn find(state: &Path, words: &[String]) -> Result<Result<Vec<String>, String>, DbError> {
+pub fn find(state: impl Into<Home>, words: &[String]) -> Result<Result<Vec<String>, String>, DbError> {
     let all: Vec<String> =
         list(state, None, i64::MIN)?.iter().filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned())).collect();
     let mut found = Vec::new();
@@ -60,6 +58,6 @@ pub fn find(state: &Path, words: &[String]) -> Result<Result<Vec<String>, String
 }
 
 /// `retry` or `drop`, to be carried out by `act` now or when it runs next. Ids are those of [`find`].
-pub fn order(registry: &Path, verb: &str, ids: &[String], now: Time) -> Result<(), DbError> {
-    orders::give(registry, verb, ids, now.ms())
+pub fn order(registry: impl Into<Home>, verb: &str, ids: &[String], now: Time) -> Result<(), DbError> {
+    orders::give(&registry.into(), verb, ids, now.ms())
 }

@@ -1,14 +1,14 @@
 //! Orders about dead letters, and the machines that were forgotten: written into `registry.db` by whoever says so, obeyed
 //! by `act` in its own file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use pipe::Waker;
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home, Version, Watched};
 use registry::forgotten::{self, Forgotten};
 use registry::orders::Order;
 
@@ -42,7 +42,7 @@ pub struct Watch {
 impl Watch {
     /// Starts looking; the registry may appear later. `files`: the registry, and the state of the stage.
     pub fn start(
-        files: (PathBuf, Option<PathBuf>),
+        files: (Home, Option<Home>),
         now: impl Fn() -> i64 + Send + 'static,
         waker: Waker,
     ) -> std::io::Result<Self> {
@@ -57,18 +57,18 @@ impl Watch {
             Vec::new()
         });
         std::thread::Builder::new().name("orders".into()).spawn(move || {
-            let mut look = Look { registry, db: None, version: None };
+            let mut look = Look { registry: Watched::new(&registry), version: None };
             let mut looks = 0u32;
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 if looks.is_multiple_of(RECONCILE_EVERY)
                     && let Some(state) = &state
-                    && let Err(error) = crate::rules::reconcile(&look.registry, state, now())
+                    && let Err(error) = crate::rules::reconcile(&registry, state, now())
                 {
                     tracing::warn!("rules of incidents that are over: {error}");
                 }
                 looks = looks.wrapping_add(1);
                 if looks.is_multiple_of(SWEEP_EVERY)
-                    && let Err(error) = crate::rules::sweep(&look.registry, now())
+                    && let Err(error) = crate::rules::sweep(&registry, now())
                 {
                     tracing::warn!("rules that have come to their end: {error}");
                 }
@@ -83,7 +83,7 @@ impl Watch {
                     }
                     Err(error) => {
                         tracing::warn!("orders: {error}");
-                        look.db = None;
+                        look.version = None;
                     }
                 }
             }
@@ -109,38 +109,32 @@ impl Watch {
     }
 }
 
-fn known(registry: &Path, now: i64) -> Result<Vec<Forgotten>, DbError> {
+fn known(registry: &Home, now: i64) -> Result<Vec<Forgotten>, DbError> {
     let db = Db::open_read_only(registry)?;
     db.map_or_else(|| Ok(Vec::new()), |db| forgotten::since(&db, now.saturating_sub(ORDER_AGE_MS)))
 }
 
 struct Look {
-    registry: PathBuf,
-    db: Option<Db>,
-    version: Option<i64>,
+    registry: Watched,
+    version: Option<Version>,
 }
 
 impl Look {
     fn at_new(&mut self, now: i64) -> Result<Told, DbError> {
-        if self.db.is_none() {
-            self.db = Db::open_read_only(&self.registry)?;
-            self.version = None;
-        }
-        let Some(db) = &self.db else { return Ok(Told::default()) };
-        let version = Some(db.version()?);
-        if version == self.version {
+        let Some((db, version)) = self.registry.look()? else { return Ok(Told::default()) };
+        if Some(version) == self.version {
             return Ok(Told::default());
         }
         let since = now.saturating_sub(ORDER_AGE_MS);
         let told = Told { orders: registry::orders::list(db, since)?, forgotten: forgotten::since(db, since)? };
-        self.version = version;
+        self.version = Some(version);
         Ok(told)
     }
 }
 
 /// Gives an order about each of these dead letters.
-pub fn give(registry: &Path, verb: &str, ids: &[String], now: i64) -> Result<(), DbError> {
-    if let Some(dir) = registry.parent() {
+pub fn give(registry: &Home, verb: &str, ids: &[String], now: i64) -> Result<(), DbError> {
+    if let Some(dir) = registry.file().and_then(Path::parent) {
         std::fs::create_dir_all(dir).map_err(|e| DbError::Other(format!("{}: {e}", dir.display())))?;
     }
     let mut db = Db::open(registry, &[registry::enrolments::SCHEMA])?;

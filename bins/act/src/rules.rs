@@ -1,21 +1,19 @@
 //! The rules for Santa that actions made, as `zentral act rules` sees them; and how those go that hold no longer.
 
-use std::path::Path;
-
 use event::Time;
 use registry::changes;
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use registry::made_rules::{self, MadeRule};
 use serde_json::{Value, json};
 
 use crate::incidents;
 
 /// All that hold, oldest first, a JSON object each.
-pub fn list(registry: &Path, now: Time) -> Result<Vec<Value>, DbError> {
-    Ok(all(registry)?.iter().filter(|made| made.holds_at(now.ms())).map(shown).collect())
+pub fn list(registry: impl Into<Home>, now: Time) -> Result<Vec<Value>, DbError> {
+    Ok(all(&registry.into())?.iter().filter(|made| made.holds_at(now.ms())).map(shown).collect())
 }
 
-fn all(registry: &Path) -> Result<Vec<MadeRule>, DbError> {
+fn all(registry: &Home) -> Result<Vec<MadeRule>, DbError> {
     Db::open_read_only(registry)?.map_or_else(|| Ok(Vec::new()), |db| made_rules::all(&db))
 }
 
@@ -41,8 +39,9 @@ fn shown(made: &MadeRule) -> Value {
 
 /// Takes rules away that `words` name: whole ids or unambiguous beginnings; what went. The inner error names the word
 /// that fits none or several; then nothing went.
-pub fn remove(registry: &Path, words: &[String], now: Time) -> Result<Result<Vec<Value>, String>, DbError> {
-    let known = all(registry)?;
+pub fn remove(registry: impl Into<Home>, words: &[String], now: Time) -> Result<Result<Vec<Value>, String>, DbError> {
+    let registry = registry.into();
+    let known = all(&registry)?;
     let mut chosen: Vec<&MadeRule> = Vec::new();
     for word in words {
         let mut hits = known.iter().filter(|made| !word.is_empty() && made.id().starts_with(word.as_str()));
@@ -52,7 +51,7 @@ pub fn remove(registry: &Path, words: &[String], now: Time) -> Result<Result<Vec
             (Some(_), Some(_)) => return Ok(Err(format!("several rules' ids begin with `{word}`"))),
         }
     }
-    let mut db = open(registry)?;
+    let mut db = open(&registry)?;
     let mut tx = db.begin()?;
     let mut gone = Vec::new();
     for made in chosen {
@@ -65,7 +64,7 @@ pub fn remove(registry: &Path, words: &[String], now: Time) -> Result<Result<Vec
 }
 
 /// Takes away what has come to its end by this time (ms since 1970), and says so; nothing is written if there is nothing.
-pub fn sweep(registry: &Path, now: i64) -> Result<(), DbError> {
+pub fn sweep(registry: &Home, now: i64) -> Result<(), DbError> {
     let Some(db) = Db::open_read_only(registry)? else { return Ok(()) };
     if !made_rules::is_due(&db, now)? {
         return Ok(());
@@ -79,7 +78,7 @@ pub fn sweep(registry: &Path, now: i64) -> Result<(), DbError> {
 
 /// Takes away what was made for incidents that are over by this state, whatever became of the deliveries that would have
 /// done it: they may have died, or their action is there no more.
-pub fn reconcile(registry: &Path, state: &Path, now: i64) -> Result<(), DbError> {
+pub fn reconcile(registry: &Home, state: &Home, now: i64) -> Result<(), DbError> {
     let Some(db) = Db::open_read_only(registry)? else { return Ok(()) };
     let named = made_rules::incidents(&db)?;
     drop(db);
@@ -96,6 +95,6 @@ pub fn reconcile(registry: &Path, state: &Path, now: i64) -> Result<(), DbError>
     tx.commit()
 }
 
-fn open(registry: &Path) -> Result<Db, DbError> {
+fn open(registry: &Home) -> Result<Db, DbError> {
     Db::open(registry, &[made_rules::SCHEMA, changes::SCHEMA])
 }

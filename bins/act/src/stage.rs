@@ -1,13 +1,12 @@
 //! `act` as a stage: which deliveries a line asks for, and the verdict on it. The rest is the queue's.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use event::{Event, ProbeMatch};
 use pipe::config::{Config, render};
 use pipe::{Context, Exit, Line, Out, Stage, StageError};
-use registry::db::{Schema, Tx};
+use registry::db::{Home, Schema, Tx};
 
 use crate::actions::{Opening, Texts};
 use crate::conditions::{Conditions, Decision};
@@ -32,9 +31,9 @@ pub struct Options {
     /// How it works.
     pub mode: Mode,
     /// `registry.db`, for orders about dead letters.
-    pub registry: Option<PathBuf>,
+    pub registry: Option<Home>,
     /// Its own state, by which the registry is put right: what was made for incidents that are over goes.
-    pub state: Option<PathBuf>,
+    pub state: Option<Home>,
     /// Files beside the configuration.
     pub texts: Texts,
     /// The time.
@@ -93,7 +92,7 @@ impl Act {
         let read = conf::read_all(config, &self.options.texts, &self.options.names);
         let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
         let mode = &self.options.mode;
-        let registry = config.data.join("registry.db");
+        let registry = config.registry();
         let opening = Opening { jq, registry: &registry, dry_run: mode.dry_run || mode.recorded };
         let open =
             |(name, action): (String, conf::Configured)| Ok((name, action.open(opening).map_err(StageError::usage)?));

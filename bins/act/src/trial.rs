@@ -26,7 +26,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let configured = Configured::read(settings, config, texts).map_err(wrong)?;
     let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
     let jq = Jq::start().map_err(threads)?;
-    let registry = config.data.join("registry.db");
+    let registry = config.registry();
     let opening = Opening { jq: &jq, registry: &registry, dry_run: false };
     let ready = configured.open(opening).map_err(StageError::usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;

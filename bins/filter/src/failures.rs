@@ -3,10 +3,9 @@
 //! told by an event.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use event::{Event, Time, json, printable};
-use registry::db::{Db, DbError, Row, Schema, Tx};
+use registry::db::{Db, DbError, Home, Row, Schema, Tx};
 use serde_json::value::RawValue;
 
 use crate::tried::is_plain;
@@ -18,7 +17,8 @@ const WINDOW_MS: i64 = 3_600_000;
 /// Milliseconds of `received` for which a failure is said once.
 const SAY_MS: i64 = 60_000;
 
-pub(crate) const SCHEMA: Schema = Schema {
+/// Its table: the probes that failed of late.
+pub const SCHEMA: Schema = Schema {
     name: "filter",
     migrations: &[
         "CREATE TABLE failures (
@@ -211,13 +211,13 @@ impl Off {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn off(state: &Path) -> Result<Vec<Off>, DbError> {
+pub fn off(state: impl Into<Home>) -> Result<Vec<Off>, DbError> {
     let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
-    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'failures'", &[])?.is_empty() {
+    if !db.has_table("failures")? {
         return Ok(Vec::new());
     }
     // The file may be of a version before; whoever owns it brings it up to date.
-    let told = !db.query("SELECT 1 FROM pragma_table_info('failures') WHERE name = 'reason'", &[])?.is_empty();
+    let told = db.has_column("failures", "reason")?;
     let reason = if told { "reason" } else { "''" };
     let sql = format!("SELECT probe, rev, off, event, {reason} FROM failures WHERE off IS NOT NULL ORDER BY probe");
     let rows = db.query(&sql, &[])?;

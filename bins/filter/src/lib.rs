@@ -24,7 +24,7 @@ use pipe::config::{Config, Finding, Place, StageConf, StageKind};
 use pipe::{Exit, Line, StageError};
 
 pub use annotate::Annotate;
-pub use failures::{Off, Strikes, off};
+pub use failures::{Off, SCHEMA, Strikes, off};
 pub use gates::{Gates, Stopped};
 pub use specs::{build, finding, findings, probe, spec};
 pub use tried::Failing;

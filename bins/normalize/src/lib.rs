@@ -16,7 +16,7 @@ use pipe::config::{Config, Finding, StageConf, StageKind};
 use pipe::{Exit, StageError};
 
 pub use given::Given;
-pub use stage::Normalize;
+pub use stage::{Normalize, SCHEMAS};
 
 /// Command line of `normalize`.
 #[derive(Debug, Clone, Default, clap::Args)]

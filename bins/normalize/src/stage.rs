@@ -368,9 +368,12 @@ fn write(events: &[Event], out: &mut Out, buffer: &mut Vec<u8>, tx: &mut Tx<'_>)
     Ok(whole)
 }
 
+/// What its state holds beside positions.
+pub const SCHEMAS: &[Schema] = &[SCHEMA, registry::inventory::SCHEMA, registry::results::SCHEMA];
+
 impl Stage for Normalize {
     fn schemas(&self) -> Vec<Schema> {
-        vec![SCHEMA, registry::inventory::SCHEMA, registry::results::SCHEMA]
+        SCHEMAS.to_vec()
     }
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {

@@ -20,6 +20,7 @@ use remote::jamf::Jamf;
 use conf::Conf;
 
 pub use setup::setup;
+pub use state::SCHEMA;
 
 /// Command line of `pull`.
 #[derive(Debug, Clone, Default, clap::Args)]

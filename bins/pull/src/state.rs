@@ -2,6 +2,7 @@
 
 use registry::db::{DbError, Schema, Tx};
 
+/// Its tables: when sources were asked, and what of them is known.
 pub const SCHEMA: Schema = Schema {
     name: "pull",
     migrations: &["CREATE TABLE pulled (source TEXT PRIMARY KEY, at BIGINT NOT NULL); \

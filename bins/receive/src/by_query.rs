@@ -2,12 +2,10 @@
 //! answer an agent gets is another.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use registry::db::{Db, DbError};
+use registry::db::{DbError, Home, Version, Watched};
 use registry::results;
 use registry::tags::{self, Tags};
 
@@ -16,26 +14,25 @@ const LOOK_EVERY_MS: i64 = 1000;
 
 /// Those tags as they are now.
 pub struct ByQuery {
-    file: PathBuf,
     open: Mutex<Open>,
     /// Before they were read for the first time nobody is answered without them.
     read: AtomicBool,
     tags: RwLock<Arc<Tags>>,
 }
 
-/// The file, which may not be there yet, and which may be put back from a backup.
-#[derive(Default)]
+/// The state, which may not be there yet, and which may be put back from a backup.
 struct Open {
-    db: Option<(Db, u64)>,
+    state: Watched,
     looked: Option<i64>,
-    moved: Option<i64>,
+    /// Which it was when they were last read, and how often they had become others.
+    moved: Option<(Version, i64)>,
 }
 
 impl ByQuery {
-    /// In the state of this folder.
-    pub fn new(data: &Path) -> Self {
-        let file = data.join("state").join("normalize.db");
-        Self { file, open: Mutex::default(), read: AtomicBool::default(), tags: RwLock::default() }
+    /// In the state of `normalize`.
+    pub fn new(home: &Home) -> Self {
+        let open = Mutex::new(Open { state: Watched::new(home), looked: None, moved: None });
+        Self { open, read: AtomicBool::default(), tags: RwLock::default() }
     }
 
     /// The machines whose tags are others since the last look.
@@ -61,22 +58,17 @@ impl ByQuery {
             return Ok(BTreeSet::new());
         }
         open.looked = Some(now);
-        let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
-        if open.db.as_ref().map(|(_, inode)| *inode) != inode {
+        let Some((db, version)) = open.state.look()? else {
             open.moved = None;
-            open.db = match inode {
-                Some(inode) => Db::open_read_only(&self.file)?.map(|db| (db, inode)),
-                None => None,
-            };
-        }
-        let Some((db, _)) = &open.db else { return Ok(BTreeSet::new()) };
+            return Ok(BTreeSet::new());
+        };
         let moved = results::tags_moved(db)?;
-        if open.moved == Some(moved) {
+        if open.moved.is_some_and(|(before, n)| n == moved && !before.is_of_another(version)) {
             return Ok(BTreeSet::new());
         }
         // Read after the number: at worst it is read once more.
         let told = Arc::new(results::all_tags(db)?);
-        open.moved = Some(moved);
+        open.moved = Some((version, moved));
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         Ok(tags::others(&before, &told))
     }
@@ -94,12 +86,14 @@ mod tests {
     use registry::inventory;
     use registry::results::When;
 
+    use registry::db::Db;
+
     use super::*;
 
     #[test]
     fn tags_are_those_of_now() {
         let dir = tempfile::tempdir().unwrap();
-        let tags = ByQuery::new(dir.path());
+        let tags = ByQuery::new(&(&dir.path().join("state/normalize.db")).into());
         let look = |at: i64| tags.look(at).unwrap();
         assert!(look(0).is_empty(), "there is no state yet");
         std::fs::create_dir(dir.path().join("state")).unwrap();

@@ -159,7 +159,7 @@ impl Desk {
             Some(registry) => enrolments::verify(&registry, &self.hub.key, secret, source, now),
             // A secret that is ours, and no registry: it is the registry that is missing, not the enrolment.
             None if self.hub.key.open(secret).is_some() => {
-                Err(DbError::Other(format!("{} is not there", self.hub.registry.display())))
+                Err(DbError::Other(format!("{} is not there", self.hub.registry)))
             }
             None => Ok(Err(Denied::Bad)),
         }

@@ -3,13 +3,11 @@
 //! so that the next answer an agent gets after a change is another.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use event::Machine;
 use pipe::config::Config;
-use registry::db::{Db, DbError, has_schema};
+use registry::db::{DbError, Watched, has_schema};
 use registry::inventory;
 
 /// Machines whose groups are remembered, for when they cannot be read.
@@ -17,21 +15,20 @@ const REMEMBERED_MAX: usize = 100_000;
 
 /// The groups of machines.
 pub struct Groups {
-    /// `normalize.db`, which another process writes, and which may be put back from a backup.
-    file: PathBuf,
     open: Mutex<Open>,
 }
 
-#[derive(Default)]
 struct Open {
-    db: Option<(u64, Db)>,
+    /// Of `normalize`, which another process writes, and which may be put back from a backup.
+    state: Watched,
     remembered: HashMap<String, Vec<String>>,
 }
 
 impl Groups {
     /// Of this pipeline.
     pub fn of(config: &Config) -> Self {
-        Self { file: config.data.join("state").join("normalize.db"), open: Mutex::default() }
+        let state = Watched::new(config.homes().state("normalize"));
+        Self { open: Mutex::new(Open { state, remembered: HashMap::new() }) }
     }
 
     /// The machine with its groups, and whether these are known: a machine that `normalize` has not heard of yet may be in
@@ -39,7 +36,7 @@ impl Groups {
     pub fn add(&self, mut machine: Machine, config: &Config, complain: impl FnOnce(DbError)) -> (Machine, bool) {
         let Some(key) = machine.key().map(str::to_owned) else { return (machine, false) };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.look(&mut open, &key) {
+        match Self::look(&mut open, &key) {
             Ok(None) => return (machine, false),
             Ok(Some(whole)) => {
                 let mut groups = whole.groups;
@@ -61,25 +58,20 @@ impl Groups {
         (machine, true)
     }
 
-    fn look(&self, open: &mut Open, key: &str) -> Result<Option<Machine>, DbError> {
-        let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
-        if open.db.as_ref().map(|(inode, _)| *inode) != inode {
-            open.db = match inode {
-                Some(inode) => Db::open_read_only(&self.file)?.map(|db| (inode, db)),
-                None => None,
-            };
-        }
-        let Some((_, db)) = open.db.as_mut() else { return Ok(None) };
+    fn look(open: &mut Open, key: &str) -> Result<Option<Machine>, DbError> {
+        let Some((mut db, _)) = open.state.look()? else { return Ok(None) };
         if !has_schema(db, &inventory::SCHEMA)? {
             return Ok(None);
         }
-        Ok(inventory::whole(&mut &*db, key)?.map(|whole| whole.block))
+        Ok(inventory::whole(&mut db, key)?.map(|whole| whole.block))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use registry::db::Db;
+
     use super::*;
 
     #[test]

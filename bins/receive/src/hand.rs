@@ -1,11 +1,9 @@
 //! What people and actions say of machines, in `registry.db`: tags that they give them, machines that are to be forgotten,
 //! and rules for Santa. Looked at with each request, so that the next answer an agent gets is another.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use registry::db::{Db, DbError};
+use registry::db::{DbError, Home, Version, Watched};
 use registry::tags::{self, Tags};
 use registry::{changes, made_rules};
 
@@ -14,56 +12,51 @@ use crate::made::Made;
 
 /// Tags by hand, and rules by actions, as they are now.
 pub struct ByHand {
-    file: PathBuf,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Open>,
     tags: RwLock<Arc<Tags>>,
     rules: RwLock<Arc<Made>>,
 }
 
-/// The file, which others write, and which may be put back from a backup.
+/// The state, which others write, and which may be put back from a backup.
 struct Open {
-    db: Db,
-    inode: u64,
+    state: Watched,
     /// As it was last read.
-    version: Option<i64>,
+    version: Option<Version>,
     /// How often the rules of actions had become others when they were last read.
     rules: Option<u64>,
 }
 
 impl ByHand {
-    /// Of this file, which may not be there yet.
-    pub fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), open: Mutex::default(), tags: RwLock::default(), rules: RwLock::default() }
+    /// Of this state, which may not be there yet.
+    pub fn new(home: &Home) -> Self {
+        let open = Open { state: Watched::new(home), version: None, rules: None };
+        Self { open: Mutex::new(open), tags: RwLock::default(), rules: RwLock::default() }
     }
 
     /// Looks whether something was changed, and if so does what it asks for. The keys of the machines that an order was
     /// about come back: what is remembered of them elsewhere holds no longer.
     pub fn look(&self, known: &Known) -> Result<Vec<String>, DbError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let inode = std::fs::metadata(&self.file).map(|file| file.ino()).ok();
-        if open.as_ref().map(|open| open.inode) != inode {
-            *open = match inode {
-                Some(inode) => Db::open_read_only(&self.file)?.map(|db| Open { db, inode, version: None, rules: None }),
-                None => None,
-            };
-        }
-        let Some(open) = open.as_mut() else { return Ok(Vec::new()) };
-        let version = open.db.version()?;
-        if open.version == Some(version) {
+        let Open { state, version: last, rules: made } = &mut *open;
+        let Some((db, version)) = state.look()? else { return Ok(Vec::new()) };
+        if *last == Some(version) {
             return Ok(Vec::new());
         }
-        let told = Arc::new(tags::all(&open.db)?);
+        if last.is_none_or(|last| last.is_of_another(version)) {
+            *made = None;
+        }
+        let told = Arc::new(tags::all(db)?);
         // There may be thousands, and most of what is written here is about something else.
-        let moved = made_rules::moved(&open.db)?;
-        if moved.is_none() || moved != open.rules {
-            let rules = Arc::new(Made::read(&open.db)?);
+        let moved = made_rules::moved(db)?;
+        if moved.is_none() || moved != *made {
+            let rules = Arc::new(Made::read(db)?);
             *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-            open.rules = moved;
+            *made = moved;
         }
         let before = std::mem::replace(&mut *self.tags.write().unwrap_or_else(PoisonError::into_inner), told.clone());
         known.forget_those(&tags::others(&before, &told));
-        let moved = known.obey(changes::last(&open.db)?, |after| changes::orders(&open.db, after))?;
-        open.version = Some(version);
+        let moved = known.obey(changes::last(db)?, |after| changes::orders(db, after))?;
+        *last = Some(version);
         Ok(moved)
     }
 
@@ -86,6 +79,8 @@ mod tests {
     use registry::pending::{self, Reenrol};
     use registry::{machines, munki, santa};
 
+    use registry::db::Db;
+
     use super::*;
 
     const STATE: [Schema; 5] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA, pending::SCHEMA];
@@ -94,8 +89,8 @@ mod tests {
     fn what_is_said_by_hand_holds_at_once_and_once() {
         let dir = tempfile::tempdir().unwrap();
         let (file, state) = (dir.path().join("registry.db"), dir.path().join("receive.db"));
-        let known = || Known::new(Db::open(&state, &STATE).unwrap(), Some(&state)).unwrap();
-        let mut hub = (known(), ByHand::new(&file));
+        let known = || Known::new(Db::open(&state, &STATE).unwrap(), Some(&Home::from(&state))).unwrap();
+        let mut hub = (known(), ByHand::new(&Home::from(&file)));
         let enrol = |known: &Known, key: u8| {
             let claim = machines::Machine { serial: Some("C02".into()), unit: "u".into(), ..Default::default() };
             known.enrol("osquery", claim, None, Reenrol::default(), &[key; 32], 1).unwrap();
@@ -123,7 +118,7 @@ mod tests {
         assert_eq!(find(&hub, 1), None);
         enrol(&hub.0, 2);
         assert!(find(&hub, 2).is_some(), "it may come back");
-        hub = (known(), ByHand::new(&file));
+        hub = (known(), ByHand::new(&Home::from(&file)));
         assert!(find(&hub, 2).is_some(), "and is not forgotten again after a restart");
     }
 
@@ -131,8 +126,8 @@ mod tests {
     fn rules_are_read_again_when_they_are_others() {
         let dir = tempfile::tempdir().unwrap();
         let (file, state) = (dir.path().join("registry.db"), dir.path().join("receive.db"));
-        let known = Known::new(Db::open(&state, &STATE).unwrap(), Some(&state)).unwrap();
-        let by_hand = ByHand::new(&file);
+        let known = Known::new(Db::open(&state, &STATE).unwrap(), Some(&Home::from(&state))).unwrap();
+        let by_hand = ByHand::new(&Home::from(&file));
         let made = |until: Option<i64>| made_rules::MadeRule {
             machine: "C02".into(),
             scope: String::new(),

@@ -1,10 +1,10 @@
 //! What all requests share.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pipe::config::Config;
+use registry::db::Home;
 use registry::enrolments::ServerKey;
 use tokio::sync::Semaphore;
 
@@ -68,7 +68,7 @@ pub struct Hub {
     /// Carves of files.
     pub carves: Carves,
     /// `registry.db`: who may enrol. Opened anew for each enrolment, so a file that was put back is seen at once.
-    pub registry: PathBuf,
+    pub registry: Home,
     /// What people say of machines.
     pub by_hand: ByHand,
     /// Tags that queries give them.
@@ -100,19 +100,20 @@ impl Hub {
     pub fn new(
         sink: pipe::Sink,
         remembered: Remembered,
-        registry: PathBuf,
         key: ServerKey,
         meters: Meters,
         live: Live,
     ) -> Result<Self, getrandom::Error> {
         let Remembered { known, heard, queries, carves } = remembered;
         let permits = |n| Arc::new(Semaphore::new(n));
+        let homes = live.config.homes();
+        let registry = homes.registry();
         Ok(Self {
             sink,
             known,
             heard,
             by_hand: ByHand::new(&registry),
-            by_query: ByQuery::new(registry.parent().unwrap_or(&registry)),
+            by_query: ByQuery::new(&homes.state("normalize")),
             queries,
             carves,
             registry,

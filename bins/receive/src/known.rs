@@ -2,13 +2,12 @@
 //! touches no database.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
 use registry::changes::{self, Order};
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use registry::machines::{self, Enrolled, KeyHash};
 use registry::pending::{self, Reenrol};
 use registry::santa;
@@ -63,9 +62,9 @@ impl Cache {
 }
 
 impl Known {
-    /// Over an open state; `file` is where it lies, if it lies on disk.
-    pub fn new(db: Db, file: Option<&Path>) -> Result<Self, DbError> {
-        let reader = file.map(Db::open_read_only).transpose()?.flatten().map(Mutex::new);
+    /// Over an open state; `home` is where it is, if others can read it there.
+    pub fn new(db: Db, home: Option<&Home>) -> Result<Self, DbError> {
+        let reader = home.map(Db::open_read_only).transpose()?.flatten().map(Mutex::new);
         Ok(Self { writer: Mutex::new(db), reader, cache: Mutex::default(), retired: AtomicU64::new(0) })
     }
 
@@ -213,7 +212,7 @@ mod tests {
                 Some(path) => Db::open(path, &[machines::SCHEMA]).unwrap(),
                 None => Db::memory(&[machines::SCHEMA]).unwrap(),
             };
-            let known = Known::new(db, file).unwrap();
+            let known = Known::new(db, file.map(Home::from).as_ref()).unwrap();
             let of = |source, n: u8| {
                 let block = |m: machines::Machine| Machine { serial_number: m.serial, ..Machine::default() };
                 known.by_key(source, &[n; 32], block).unwrap()

@@ -34,6 +34,7 @@ use pipe::cli::{Global, StageArgs};
 use pipe::config::{Config, Finding, StageKind};
 
 pub use conf::{check, check_secrets};
+pub use stage::SCHEMAS;
 pub use whom::Whom;
 
 /// Flags of `receive`.

@@ -2,11 +2,10 @@
 //! then: after a crash a machine may be asked again, and its answers have the same ids.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use registry::live::{self, Delivery, Means};
 use sources::osquery;
 
@@ -58,7 +57,7 @@ impl Queries {
     }
 
     /// Whether one of them asks in which groups a machine is.
-    pub fn ask_for_groups(&self, registry: &Path, now: i64) -> Result<bool, DbError> {
+    pub fn ask_for_groups(&self, registry: &Home, now: i64) -> Result<bool, DbError> {
         let mut state = self.state();
         state.look(registry, now)?;
         Ok(state.open.iter().any(|one| one.whom.asks_for_groups()))
@@ -67,7 +66,7 @@ impl Queries {
     /// Ids and texts of the queries that this machine is to be given, oldest first; they count as given.
     pub fn due(
         &self,
-        registry: &Path,
+        registry: &Home,
         machine: &Machine,
         most: usize,
         now: i64,
@@ -116,7 +115,7 @@ impl Queries {
     }
 
     /// What the answers to a query mean.
-    pub fn means(&self, registry: &Path, query: &str) -> Result<Means, DbError> {
+    pub fn means(&self, registry: &Home, query: &str) -> Result<Means, DbError> {
         let mut state = self.state();
         if let Some(means) = state.means.get(query) {
             return Ok(means.clone());
@@ -177,7 +176,7 @@ impl Open {
 
 impl State {
     /// Looks what is asked, now and then.
-    fn look(&mut self, registry: &Path, now: i64) -> Result<(), DbError> {
+    fn look(&mut self, registry: &Home, now: i64) -> Result<(), DbError> {
         if self.looked.is_none_or(|looked| !(0..LOOK_EVERY_MS).contains(&(now - looked))) {
             self.open = look(registry, now)?;
             self.looked = Some(now);
@@ -187,7 +186,7 @@ impl State {
 }
 
 /// Opened anew each time, so a file that was put back is seen.
-fn look(registry: &Path, now: i64) -> Result<Vec<Open>, DbError> {
+fn look(registry: &Home, now: i64) -> Result<Vec<Open>, DbError> {
     let Some(db) = Db::open_read_only(registry)? else { return Ok(Vec::new()) };
     Ok(live::open(&db, now)?.into_iter().filter_map(Open::of).collect())
 }
@@ -220,7 +219,7 @@ mod tests {
     #[test]
     fn each_machine_in_scope_is_asked_once() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("registry.db");
+        let path = Home::from(&dir.path().join("registry.db"));
         let queries = Queries::default();
         let due = |queries: &Queries, serial, platform, most, now| {
             let due = queries.due(&path, &machine(serial, platform), most, now).unwrap();

@@ -87,15 +87,15 @@ impl Stage {
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
         let to = process.to();
-        let state = process.state().map(Path::to_owned).filter(|_| matches!(to, Place::Topic(_)));
+        let state = process.state().cloned().filter(|_| matches!(to, Place::Topic(_)));
         let sink = pipe::Sink::open(to, &config, state, process.metrics.clone(), move |e| {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
             signals.stop();
         })?;
         let key = server_key(&process)
             .map_err(|e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display())))?;
-        let (meters, registry) = (Meters::new(&process.metrics), config.data.join("registry.db"));
-        let hub = Hub::new(sink, Remembered { known, heard, queries, carves }, registry, key, meters, live)
+        let meters = Meters::new(&process.metrics);
+        let hub = Hub::new(sink, Remembered { known, heard, queries, carves }, key, meters, live)
             .map_err(|e| StageError::state(format!("no random numbers: {e}")))?;
         Ok(Self { process, args: args.clone(), hub: hub.into(), tickets, failed, _lock: lock })
     }
@@ -128,6 +128,12 @@ impl Stage {
                 self.reload();
             }
             self.hub.look();
+            if self.hub.known.db().is_lost() {
+                // Another may have had the state meanwhile: what is remembered of it here holds no longer.
+                let why = StageError::unreachable("the connection to the state was lost");
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                break;
+            }
             if flushed.elapsed() >= FLUSH_EVERY {
                 flushed = Instant::now();
                 self.flush();
@@ -265,7 +271,8 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
 }
 
 /// The tables of `receive.db`.
-const SCHEMAS: &[Schema] = &[
+/// What its state holds beside what it wrote.
+pub const SCHEMAS: &[Schema] = &[
     machines::SCHEMA,
     changes::OBEYED,
     live::DELIVERIES,
@@ -276,11 +283,10 @@ const SCHEMAS: &[Schema] = &[
 ];
 
 fn open_state(process: &Process) -> Result<(Option<pipe::fs::Guard>, Db), StageError> {
-    let Some(file) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };
+    let Some(home) = process.state() else { return Ok((None, Db::memory(SCHEMAS)?)) };
     let stop = || process.signals.stopping();
-    let lock = state::lock(&RealFs::shared(), file, Some(state::LOCK_WAIT), &stop)?;
-    let db = Db::open(file, &[&[state::SCHEMA], SCHEMAS].concat())
-        .map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+    let lock = state::lock(&RealFs::shared(), &process.config.state_lock(home), Some(state::LOCK_WAIT), &stop)?;
+    let db = state::open(home, &[&[state::SCHEMA], SCHEMAS].concat(), Some(state::LOCK_WAIT), &stop)?;
     Ok((Some(lock), db))
 }
 

@@ -97,6 +97,12 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 /// What the other sides of actions say of their credentials.
 fn online(config: &Config, texts: &act::Texts) -> Vec<Finding> {
     let mut all = Vec::new();
+    if let (Some(server), Some(file)) = (&config.server, &config.file) {
+        match server.try_out() {
+            Ok(()) => tracing::info!("{server}: it lets us in"),
+            Err(why) => all.push(Finding::file(file, format!("registry.postgres: tried online: {why}"))),
+        }
+    }
     for (name, tried) in act::check_online(config, texts) {
         let Some(settings) = config.actions.get(&name) else { continue };
         match tried {

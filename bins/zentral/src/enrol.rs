@@ -114,15 +114,15 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 fn state(error: DbError) -> StageError {
-    StageError::state(format!("registry.db: {error}"))
+    let StageError { exit, text } = error.into();
+    StageError { exit, text: format!("registry: {text}") }
 }
 
 /// Opens `registry.db` beside a running `up`, or before the first one.
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
     registry::folder::make_private(&config.data).map_err(fail)?;
-    Db::open(&config.data.join("registry.db"), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES])
-        .map_err(state)
+    Db::open(&config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES]).map_err(state)
 }
 
 fn key(config: &Config) -> Result<ServerKey, StageError> {

@@ -13,7 +13,7 @@ use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Finding, StageConf, StageKind};
 use pipe::{Exit, StageError};
 
-pub use state::{Run, last};
+pub use state::{Run, SCHEMA, last};
 
 /// Runs the stage to its end.
 pub fn run(global: &Global, args: &StageArgs) -> Exit {

@@ -24,6 +24,7 @@ mod query;
 mod replay;
 mod run;
 mod search;
+mod states;
 mod status;
 mod template;
 mod test;
@@ -106,7 +107,7 @@ enum Command {
     /// Look after state
     State {
         #[command(subcommand)]
-        what: verify::State,
+        what: states::State,
     },
     /// Run a program that does not outlive this one's stdin
     #[command(hide = true)]
@@ -159,7 +160,7 @@ pub fn main() -> Exit {
         Command::Conform(args) => conform::run(global, args),
         Command::Init(args) => init::run(global, args),
         Command::Import(args) => import::run(global, args),
-        Command::State { what } => verify::run(global, what),
+        Command::State { what } => states::run(global, what),
         Command::Guard(args) => foreign::guard::run(args),
         Command::Man => docs::man(),
         Command::Completions(args) => docs::completions(args),

@@ -239,11 +239,12 @@ fn unknown(key: &str) -> Exit {
 
 /// Changes `registry.db`, beside a running `up` or without one.
 fn change(config: &Config, what: impl FnOnce(&mut Tx<'_>, Time) -> Result<(), DbError>) -> Result<(), StageError> {
-    let fail = |e: DbError| StageError::state(format!("registry.db: {e}"));
+    let home = config.registry();
+    let fail = |e: DbError| StageError::of(&home, e);
     registry::folder::make_private(&config.data)
         .map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
     let schemas = [enrolments::SCHEMA, tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA];
-    let mut db = Db::open(&config.data.join("registry.db"), &schemas).map_err(fail)?;
+    let mut db = Db::open(&home, &schemas).map_err(fail)?;
     let mut tx = db.begin().map_err(fail)?;
     what(&mut tx, Time::now()).map_err(fail)?;
     tx.commit().map_err(fail)

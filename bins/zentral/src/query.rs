@@ -75,13 +75,13 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let Some(topic) = receive.to.as_ref().and_then(Place::topic) else {
         return Err(StageError::usage("`receive` writes to no topic: its answers could not be read"));
     };
-    let (state, mut registry) = (config.state_file(receive), crate::enrol::open(config)?);
-    let at = |e: DbError| StageError::state(format!("{}: {e}", state.display()));
+    let (state, mut registry) = (config.state(receive), crate::enrol::open(config)?);
+    let at = |e: DbError| StageError::of(&state, e);
     let known = Db::open_read_only(&state).map_err(at)?;
-    let mut given = tags::all(&registry).map_err(|e| StageError::state(format!("registry.db: {e}")))?;
-    let inventory = config.data.join("state").join("normalize.db");
+    let mut given = tags::all(&registry).map_err(|e| StageError::of(&config.registry(), e))?;
+    let inventory = config.homes().state("normalize");
     let by_query = Db::open_read_only(&inventory).and_then(|db| db.map(|db| results::all_tags(&db)).transpose());
-    let by_query = by_query.map_err(|e| StageError::state(format!("{}: {e}", inventory.display())))?;
+    let by_query = by_query.map_err(|e| StageError::of(&inventory, e))?;
     for (machine, tags) in by_query.unwrap_or_default() {
         given.entry(machine).or_default().extend(tags);
     }
@@ -100,7 +100,7 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let now = Time::now().ms();
     let until = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     let text = serde_json::to_string(&whom).map_err(|e| StageError::state(e.to_string()))?;
-    let state_error = |e: DbError| StageError::state(format!("registry.db: {e}"));
+    let state_error = |e: DbError| StageError::of(&config.registry(), e);
     let id = live::ask_for(&mut registry, &sql, &means, &text, until, args.max, now).map_err(state_error)?;
     let form = if args.json || !std::io::stdout().is_terminal() { Form::Lines } else { Form::People };
     let mut watch = Watch::new(id.clone(), names, args.max, form);

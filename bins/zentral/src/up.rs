@@ -30,6 +30,7 @@ use pipe::{Exit, StageError};
 
 pub use copies::Copies;
 pub use dry::next_line;
+pub use home::open as lock;
 pub use source::{Check, Source};
 
 /// The supervisor's own name among the stages: of its log lines and its socket.

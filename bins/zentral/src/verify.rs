@@ -1,32 +1,16 @@
 //! `zentral state verify`: recomputes the chain of sealed segments.
 
-use pipe::cli::Global;
 use pipe::config::Config;
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state, topic};
 use registry::db::Db;
 use serde_json::json;
 
-/// Subcommands of `state`.
-#[derive(Debug, Clone, clap::Subcommand)]
-pub enum State {
-    /// Recompute the chain of sealed segments of every topic
-    Verify,
-}
-
-/// Verifies.
-pub fn run(global: &Global, _: &State) -> Exit {
-    global.start_log("state");
-    match global.load() {
-        Ok(config) => crate::finish(verify(&config)),
-        Err(exit) => exit,
-    }
-}
-
-fn verify(config: &Config) -> Result<Exit, StageError> {
+/// Verifies: a record for each topic.
+pub fn verify(config: &Config) -> Result<Exit, StageError> {
     let mut exit = Exit::Done;
     for stage in &config.stages {
-        let Some(db) = Db::open_read_only(&config.state_file(stage))? else { continue };
+        let Some(db) = Db::open_read_only(&config.state(stage))? else { continue };
         for name in stage.writes() {
             let sealed = state::segments(&db, name)?;
             let found = topic::verify(&RealFs, &config.topic_dir(name), &sealed)

@@ -1,9 +1,10 @@
 //! What every command line has: the global flags, the flags of a stage, and how a stage's process is set up.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ColorChoice};
+use registry::db::Home;
 
 use crate::config::{Config, Place, StageConf, StageKind, render};
 use crate::log::LogFormat;
@@ -36,6 +37,9 @@ pub struct Global {
     /// Colour on a terminal (also off with NO_COLOR)
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: ColorChoice,
+    /// State stays in files, whatever the configuration says: for a try on a data folder of its own.
+    #[arg(long, global = true, hide = true)]
+    pub state_in_files: bool,
 }
 
 impl Global {
@@ -64,7 +68,12 @@ impl Global {
     pub fn load_with_files(&self) -> Result<(Config, Option<crate::config::Files>), Exit> {
         let Some(path) = self.config_path() else { return Ok((Config::empty(self.data.as_deref()), None)) };
         match Config::load(&path, self.data.as_deref()) {
-            Ok((config, files)) => Ok((config, Some(files))),
+            Ok((mut config, files)) => {
+                if self.state_in_files {
+                    config.server = None;
+                }
+                Ok((config, Some(files)))
+            }
             Err(findings) => {
                 complain(&render(&findings));
                 Err(Exit::Usage)
@@ -124,7 +133,7 @@ pub struct Process {
     pub metrics: Metrics,
     from: Vec<Place>,
     to: Option<Place>,
-    state: Option<PathBuf>,
+    state: Option<Home>,
     args: StageArgs,
 }
 
@@ -165,7 +174,7 @@ impl Process {
                 let words = crate::config::words(kinds);
                 return Err(StageError::usage(format!("stage `{stage}` is no `{words}`")));
             }
-            state = Some(config.state_file(&found));
+            state = Some(config.state(&found));
             (from, to) = (found.from.clone(), found.to.clone());
             conf = Some(found);
         } else {
@@ -180,7 +189,7 @@ impl Process {
                 if !crate::config::is_name(name) {
                     return Err(StageError::usage(format!("`{name}` is no name ([a-z0-9][a-z0-9-]{{0,62}})")));
                 }
-                state = Some(config.data.join("state").join(format!("{name}.db")));
+                state = Some(config.homes().state(name));
             }
         }
         let touches_disk = state.is_some() || from.iter().chain(&to).any(|p| p.topic().is_some());
@@ -229,9 +238,9 @@ impl Process {
         self.to.as_ref().unwrap_or(&Place::Standard)
     }
 
-    /// Its state file, if it keeps one.
-    pub fn state(&self) -> Option<&Path> {
-        self.state.as_deref()
+    /// Its state, if it keeps one.
+    pub fn state(&self) -> Option<&Home> {
+        self.state.as_ref()
     }
 
     /// Whether it stops at the end of what is there now.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use registry::db::DbError;
+use registry::db::{DbError, Home};
 
 /// What a program's end means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,14 @@ impl StageError {
     }
 }
 
+impl StageError {
+    /// What went wrong with the state that is there.
+    pub fn of(home: &Home, error: DbError) -> Self {
+        let text = format!("{home}: {error}");
+        Self { text, ..Self::from(error) }
+    }
+}
+
 impl std::fmt::Display for StageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
@@ -75,8 +83,8 @@ impl From<DbError> for StageError {
     fn from(error: DbError) -> Self {
         let text = format!("state: {error}");
         match error {
-            // A full disk passes: the supervisor starts the stage again, with growing pauses.
-            DbError::Full => Self::unreachable(text),
+            // A full disk passes, and a server comes back: the supervisor starts the stage again, with growing pauses.
+            DbError::Full | DbError::Unreachable(_) => Self::unreachable(text),
             _ => Self::state(text),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event::received;
+use registry::db::Home;
 
 use self::changes::Changes;
 use crate::fs::Fs;
@@ -102,8 +103,8 @@ impl Input {
     }
 
     /// What was changed in the registry, from the recorded number on.
-    pub(crate) fn changes(file: &Path, name: String, recorded: Option<Position>) -> Self {
-        let kind = Kind::Changes { changes: Changes::new(file), chunk: Vec::new() };
+    pub(crate) fn changes(home: Home, name: String, recorded: Option<Position>) -> Self {
+        let kind = Kind::Changes { changes: Changes::new(home), chunk: Vec::new() };
         Self { name, position: recorded.unwrap_or_default(), kind, stop_at: None }
     }
 

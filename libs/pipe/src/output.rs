@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::{Db, Tx};
+use registry::db::{Db, Home, Tx};
 
 use crate::config::{Config, Lag, StageConf, TopicConf};
 use crate::fs::Fs;
@@ -46,7 +46,7 @@ pub struct TopicOutput {
 /// The claim of a reader on the lines it has not read.
 struct Claim {
     input: String,
-    file: PathBuf,
+    home: Home,
     db: Option<Db>,
     lag: Lag,
 }
@@ -55,7 +55,7 @@ impl Claim {
     /// The offset up to which it has read and committed; one that has not started holds the first line kept.
     fn offset(&mut self) -> u64 {
         if self.db.is_none() {
-            self.db = Db::open_read_only(&self.file).ok().flatten();
+            self.db = Db::open_read_only(&self.home).ok().flatten();
         }
         let position = self.db.as_ref().and_then(|db| state::position(db, &self.input).ok().flatten());
         position.map_or(0, |p| p.mark.offset)
@@ -65,7 +65,7 @@ impl Claim {
 fn claims(config: &Config, topic: &str) -> Vec<Claim> {
     let claim = |stage: &StageConf| Claim {
         input: format!("topic:{topic}"),
-        file: config.state_file(stage),
+        home: config.state(stage),
         db: None,
         lag: stage.lag,
     };

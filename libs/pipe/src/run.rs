@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::{Db, Tx};
+use registry::db::{Db, Home, Tx};
 
 use crate::config::{Config, Place, StageKind};
 use crate::fs::Guard;
@@ -40,8 +40,8 @@ pub struct Job {
     pub from: Vec<Place>,
     /// Outputs, as the stage names them; none: thrown away.
     pub to: Vec<Option<Place>>,
-    /// State file; none: memory, for a stage between pipes.
-    pub state: Option<PathBuf>,
+    /// Its state; none: memory, for a stage between pipes.
+    pub state: Option<Home>,
     /// Where a reader without a position starts; none: the first line kept.
     pub start: Option<String>,
     /// End when everything that is there now has been read.

@@ -1,12 +1,11 @@
 //! The output of a program without input: one thread appends what many wait for and syncs once for all of them.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use registry::db::Db;
+use registry::db::{Db, Home};
 use tokio::sync::oneshot;
 
 use crate::config::{Config, Place};
@@ -52,13 +51,13 @@ struct Rooms {
 pub struct NoRoom;
 
 impl Sink {
-    /// Opens the output: stdout, or a topic whose sealed segments are recorded in `state` (a file that exists).
+    /// Opens the output: stdout, or a topic whose sealed segments are recorded in `state` (which is open already).
     ///
     /// `failed` is called once if the output cannot go on (a failed fsync, a closed stdout); the process must end then.
     pub fn open(
         to: &Place,
         config: &Config,
-        state: Option<PathBuf>,
+        state: Option<Home>,
         metrics: Metrics,
         failed: impl FnOnce(StageError) + Send + 'static,
     ) -> Result<Self, StageError> {
@@ -69,7 +68,7 @@ impl Sink {
             Place::Changes => return Err(StageError::usage(format!("{to} is an input"))),
             Place::Topic(name) => {
                 let db = match &state {
-                    Some(file) => Db::open(file, &[state::SCHEMA]),
+                    Some(home) => Db::open(home, &[state::SCHEMA]),
                     None => Db::memory(&[state::SCHEMA]),
                 }?;
                 let (fs, sealed) = (RealFs::shared(), state::segments(&db, name)?);

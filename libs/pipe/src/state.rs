@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::{Db, DbError, Schema, Tx};
+use registry::db::{Db, DbError, Home, Schema, Tx};
 
 use crate::fs::{Fs, Guard};
 use crate::topic::{Mark, Sealed};
@@ -27,6 +27,8 @@ pub const SCHEMA: Schema = Schema {
 
 /// How long a lock held by a dying predecessor is waited for.
 pub const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// How often a state that another host has is asked for.
+const OWN_EVERY: Duration = Duration::from_millis(100);
 
 /// Where a reader stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,22 +43,21 @@ pub struct Position {
     pub skipped: u64,
 }
 
-/// Takes the lock of a state file; `wait` none: for ever (a second `act` takes over when the first ends). A `stop` while
-/// it waits is an error with the exit code 0.
+/// Takes the lock of a state, a file; `wait` none: for ever (a second `act` takes over when the first ends). A `stop`
+/// while it waits is an error with the exit code 0.
 pub fn lock(
     fs: &Arc<dyn Fs>,
-    file: &Path,
+    path: &Path,
     wait: Option<Duration>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Guard, StageError> {
-    let path = file.with_extension("lock");
     let fail = |what: String| StageError::state(format!("{}: {what}", path.display()));
     if let Some(dir) = path.parent() {
         fs.create_dir(dir).map_err(|e| fail(e.to_string()))?;
     }
     let begun = Instant::now();
     loop {
-        if let Some(guard) = fs.lock(&path).map_err(|e| fail(e.to_string()))? {
+        if let Some(guard) = fs.lock(path).map_err(|e| fail(e.to_string()))? {
             return Ok(guard);
         }
         if stop() {
@@ -70,9 +71,33 @@ pub fn lock(
     }
 }
 
+/// Opens a state whose lock beside it was taken, and takes it on the server too, where it is on one: another host may
+/// have it. `wait` and `stop` as in [`lock`].
+pub fn open(
+    home: &Home,
+    schemas: &[Schema],
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Db, StageError> {
+    let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
+    let begun = Instant::now();
+    while !db.own().map_err(|e| StageError::of(home, e))? {
+        if stop() {
+            return Err(StageError { exit: Exit::Done, text: "stopped while waiting for the state".into() });
+        }
+        if wait.is_some_and(|wait| begun.elapsed() >= wait) {
+            return Err(StageError::state(format!("{home}: held by another process")));
+        }
+        std::thread::sleep(OWN_EVERY);
+    }
+    // Not before: another version may work on its tables.
+    db.bring_up_to_date(schemas).map_err(|e| StageError::of(home, e))?;
+    Ok(db)
+}
+
 /// Whether every one of these inputs has a position, as far as can be seen without a lock.
-pub fn recorded(file: &Path, inputs: &[String]) -> bool {
-    let Ok(Some(db)) = Db::open_read_only(file) else { return false };
+pub fn recorded(home: &Home, inputs: &[String]) -> bool {
+    let Ok(Some(db)) = Db::open_read_only(home) else { return false };
     inputs.iter().all(|input| matches!(position(&db, input), Ok(Some(_))))
 }
 

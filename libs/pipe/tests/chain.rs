@@ -134,7 +134,7 @@ fn job(data: &Path, name: &str, from: &str, to: &[&str]) -> Job {
         kind: StageKind::Filter,
         from: vec![place(from)],
         to: to.iter().map(|name| Some(place(name))).collect(),
-        state: Some(data.join(format!("state/{name}.db"))),
+        state: Some((&data.join(format!("state/{name}.db"))).into()),
         start: None,
         once: true,
         config: Arc::new(Config::empty(Some(data))),

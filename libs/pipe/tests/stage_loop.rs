@@ -42,7 +42,7 @@ fn job(data: &Path) -> Job {
         kind: StageKind::Normalize,
         from: vec![place("raw")],
         to: vec![Some(place("events"))],
-        state: Some(data.join("state/rows.db")),
+        state: Some((&data.join("state/rows.db")).into()),
         start: None,
         once: true,
         config: Arc::new(Config::empty(Some(data))),

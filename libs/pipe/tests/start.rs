@@ -16,7 +16,7 @@ fn nobody_is_waited_for_when_all_is_recorded() {
     std::fs::write(&file, TEXT).unwrap();
     let (config, _) = Config::load(&file, None).unwrap();
     let act = config.stage("act").unwrap();
-    let (lock, go_on) = (config.state_file(act), || false);
+    let (lock, go_on) = (config.state_lock(&config.state(act)), || false);
     let hold = || state::lock(&RealFs::shared(), &lock, Some(Duration::ZERO), &go_on).unwrap();
 
     let held = hold();
@@ -38,7 +38,7 @@ fn whoever_holds_the_state_may_record_for_both() {
     std::fs::write(&file, TEXT).unwrap();
     let (config, _) = Config::load(&file, None).unwrap();
     let act = config.stage("act").unwrap();
-    let lock = config.state_file(act);
+    let lock = config.state_lock(&config.state(act));
     let held = std::cell::RefCell::new(Some(state::lock(&RealFs::shared(), &lock, None, &|| false).unwrap()));
     // The first records, and goes on holding the state: the second, which looks now and then, need not wait on.
     let recorded = std::cell::Cell::new(false);

@@ -3,13 +3,12 @@
 //!
 //! The SQL is the configuration's. Values of the match take the places of `:name` in it, as strings and numbers of SQL.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::Time;
 use pipe::config::{Settings, is_name};
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use registry::{live, syntax};
 use serde_json::{Map, Value, json};
 
@@ -94,7 +93,7 @@ impl Spec for Osquery {
 struct Live {
     of: Osquery,
     jq: Jq,
-    registry: PathBuf,
+    registry: Home,
     desk: Desk,
 }
 
@@ -161,7 +160,7 @@ fn filled(sql: &str, values: &Map<String, Value>) -> Result<String, String> {
     }
 }
 
-fn ask(registry: &std::path::Path, order: &Order) -> Result<String, DbError> {
+fn ask(registry: &Home, order: &Order) -> Result<String, DbError> {
     let mut db = Db::open(registry, &[live::QUERIES])?;
     let now = Time::now().ms();
     let until = now.saturating_add(i64::try_from(order.wait.as_millis()).unwrap_or(i64::MAX));

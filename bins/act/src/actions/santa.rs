@@ -1,13 +1,12 @@
 //! A rule for Santa: written into `registry.db`, given by `receive` with the next sync of whom it is for. Written twice it
 //! is the same rule, so a try that was cut off is made again. What an incident brought goes with it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Machine, Time};
 use pipe::config::{Scope, Settings};
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use registry::made_rules::{self, Made, MadeRule};
 use registry::{changes, enrolments};
 use serde_json::{Map, Value, json};
@@ -89,7 +88,7 @@ impl Spec for Santa {
 struct Live {
     conf: Santa,
     jq: Jq,
-    registry: PathBuf,
+    registry: Home,
 }
 
 impl Live {
@@ -147,13 +146,13 @@ impl Live {
         &self,
         what: impl FnOnce(&mut registry::db::Tx<'_>) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, Answer> {
-        let path = self.registry.clone();
+        let home = self.registry.clone();
         let done = tokio::task::spawn_blocking(move || {
-            if let Some(folder) = path.parent() {
+            if let Some(folder) = home.file().and_then(std::path::Path::parent) {
                 registry::folder::make_private(folder)
                     .map_err(|why| DbError::Other(format!("{}: {why}", folder.display())))?;
             }
-            let mut db = Db::open(&path, &[enrolments::SCHEMA, made_rules::SCHEMA, changes::SCHEMA])?;
+            let mut db = Db::open(&home, &[enrolments::SCHEMA, made_rules::SCHEMA, changes::SCHEMA])?;
             let mut tx = db.begin()?;
             let done = what(&mut tx)?;
             tx.commit().map(|()| done)

@@ -1,12 +1,11 @@
 //! Tags given to the machine of the match, or taken away, as `zentral machine tag` does.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Cause, Event, Machine, Time};
 use pipe::config::{Settings, is_name};
-use registry::db::{Db, DbError, Tx};
+use registry::db::{Db, DbError, Home, Tx};
 use registry::{changes, tags};
 use serde_json::{Map, Value, json};
 
@@ -59,7 +58,7 @@ impl Spec for Tag {
 
 struct Live {
     of: Tag,
-    registry: PathBuf,
+    registry: Home,
     desk: Desk,
 }
 
@@ -107,7 +106,7 @@ impl Live {
 }
 
 /// What was given and taken, a note for each machine.
-fn carry_out(registry: &Path, order: &Order) -> Result<Vec<Map<String, Value>>, DbError> {
+fn carry_out(registry: &Home, order: &Order) -> Result<Vec<Map<String, Value>>, DbError> {
     let mut db = Db::open(registry, &[tags::SCHEMA, changes::SCHEMA])?;
     let (mut tx, now) = (db.begin()?, Time::now());
     let notes = order.parts.iter().map(|part| carry_out_part(&mut tx, &order.cause, part, now)).collect();
@@ -203,7 +202,7 @@ mod tests {
     #[test]
     fn what_a_try_did_that_was_cut_off_is_still_ours() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("registry.db");
+        let path = Home::from(&dir.path().join("registry.db"));
         let order = |event: &str| {
             let text = |text: &str| text.to_owned();
             let machine = Machine { serial_number: Some(text("C02")), ..Machine::default() };

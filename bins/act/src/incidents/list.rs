@@ -1,15 +1,13 @@
 //! The incidents as people see them: read-only; changes are orders.
 
-use std::path::Path;
-
-use registry::db::{Db, DbError};
+use registry::db::{Db, DbError, Home};
 use serde_json::{Value, json};
 
 use super::{columns, read};
 
 /// Those that are not closed, or all that are still known; the last seen first, a JSON object each. `state` is
 /// `state/act.db`; if there is none, there are no incidents.
-pub fn list(state: &Path, all: bool) -> Result<Vec<Value>, DbError> {
+pub fn list(state: impl Into<Home>, all: bool) -> Result<Vec<Value>, DbError> {
     let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
     if !is_there(&db) {
         return Ok(Vec::new());

@@ -13,7 +13,7 @@ use pipe::config::{Config, Place, StageKind};
 use pipe::fs::RealFs;
 use pipe::topic::{Kept, Options as TopicOptions, TopicWriter};
 use pipe::{Context, Exit, Job, Line, Metrics, Out, Signals, Stage, StageError};
-use registry::db::{Db, Schema, Tx};
+use registry::db::{Db, Home, Schema, Tx};
 
 /// 2026-11-21T19:00:00Z.
 pub const START: i64 = 1_795_287_600_000;
@@ -97,12 +97,12 @@ impl Hub {
         START + i64::try_from(self.begun.elapsed().as_millis()).unwrap() * SPEED
     }
 
-    pub fn state(&self) -> PathBuf {
-        self.config.data.join("state/act.db")
+    pub fn state(&self) -> Home {
+        self.config.homes().state("act")
     }
 
-    pub fn registry(&self) -> PathBuf {
-        self.config.data.join("registry.db")
+    pub fn registry(&self) -> Home {
+        self.config.registry()
     }
 
     /// Appends matches to `topic:matches`.

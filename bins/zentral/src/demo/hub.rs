@@ -136,9 +136,10 @@ pub struct Ledger {
 /// Looks into the ledger; empty as long as there is none.
 pub fn ledger(scratch: &Scratch) -> Result<Ledger, String> {
     let fail = |e| format!("ledger: {e}");
-    let path = scratch.config.data.join("state/act.db");
-    let Some(db) = Db::open_read_only(&path).map_err(fail)? else { return Ok(Ledger::default()) };
-    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'ledger'", &[]).map_err(fail)?.is_empty() {
+    let Some(db) = Db::open_read_only(scratch.config.homes().state("act")).map_err(fail)? else {
+        return Ok(Ledger::default());
+    };
+    if !db.has_table("ledger").map_err(fail)? {
         return Ok(Ledger::default());
     }
     let mut ledger = Ledger::default();

@@ -143,7 +143,7 @@ pub fn of(config: &Config, id: &str, received: Option<Time>) -> Result<Known, St
 
 /// The state of `act`, if it holds what is looked for: a file that `act` never opened, or only before an update, does not.
 pub fn state(config: &Config, stage: &StageConf) -> Result<Option<Db>, StageError> {
-    let Some(db) = Db::open_read_only(&config.state_file(stage))? else { return Ok(None) };
+    let Some(db) = Db::open_read_only(&config.state(stage))? else { return Ok(None) };
     if !has_schema(&db, &SCHEMA)? {
         return Ok(None);
     }
@@ -270,7 +270,7 @@ mod tests {
         let kept = KeptLine::new(line.to_vec());
         std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
         let act = config.stages.iter().find(|s| s.runs(StageKind::Act)).unwrap();
-        let mut db = Db::open(&config.state_file(act), &[SCHEMA]).unwrap();
+        let mut db = Db::open(&config.state(act), &[SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         keep(&mut tx, &kept).unwrap();
         for (seq, (probe, action)) in (1..).zip([("p", "slack"), ("p", "mail"), ("q", "slack")]) {

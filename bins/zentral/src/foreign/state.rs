@@ -34,8 +34,8 @@ pub fn write(tx: &mut Tx<'_>, run: &Run) -> Result<(), DbError> {
 
 /// The last run of a stage that ended, looked at from outside.
 pub fn last(config: &Config, stage: &StageConf) -> Result<Option<Run>, StageError> {
-    let Some(db) = Db::open_read_only(&config.state_file(stage))? else { return Ok(None) };
-    if db.query("SELECT 1 FROM sqlite_master WHERE name = 'runs'", &[])?.is_empty() {
+    let Some(db) = Db::open_read_only(&config.state(stage))? else { return Ok(None) };
+    if !db.has_table("runs")? {
         return Ok(None);
     }
     Ok(db.query("SELECT begun, failed FROM runs WHERE id = 1", &[])?.first().map(of))

@@ -2,12 +2,11 @@
 //! (`registry.db`). Read only, beside a running `up` or without one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use event::{Machine, Time};
 use pipe::StageError;
 use pipe::config::Config;
-use registry::db::{Db, DbError, Schema, has_schema};
+use registry::db::{Db, DbError, Home, Schema, has_schema};
 use registry::pending::{self, Pending};
 use registry::{inventory, machines, results, santa, tags};
 use serde_json::{Map, Value, json};
@@ -30,9 +29,9 @@ struct One {
 impl Known {
     /// As it is now.
     pub fn open(config: &Config) -> Result<Self, StageError> {
-        let state = config.data.join("state");
+        let homes = config.homes();
         let mut all: BTreeMap<String, One> = BTreeMap::new();
-        let inventory = look(&state.join("normalize.db"), &inventory::SCHEMA)?;
+        let inventory = look(&homes.state("normalize"), &inventory::SCHEMA)?;
         if let Some(db) = &inventory {
             for (key, block) in read(inventory::blocks(&mut &*db))? {
                 all.entry(key).or_default().block = block;
@@ -44,7 +43,7 @@ impl Known {
                 all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
             }
         }
-        let receive = look(&state.join("receive.db"), &machines::SCHEMA)?;
+        let receive = look(&homes.state("receive"), &machines::SCHEMA)?;
         if let Some(db) = &receive {
             for listed in read(machines::list(db))? {
                 let one = all.entry(listed.machine.key().to_owned()).or_default();
@@ -54,7 +53,7 @@ impl Known {
                 fill(&mut one.block, listed.machine);
             }
         }
-        if let Some(db) = look(&config.data.join("registry.db"), &tags::SCHEMA)? {
+        if let Some(db) = look(&config.registry(), &tags::SCHEMA)? {
             for (key, tags) in read(tags::all(&db))? {
                 // Tags of a machine that nobody knows yet wait for it.
                 if let Some(one) = all.get_mut(&key) {
@@ -208,9 +207,9 @@ fn fill(block: &mut Machine, enrolled: machines::Machine) {
 }
 
 /// A state file with these tables; none if it is not there, or of an older version.
-fn look(file: &Path, schema: &Schema) -> Result<Option<Db>, StageError> {
-    let fail = |e| StageError::state(format!("{}: {e}", file.display()));
-    let Some(db) = Db::open_read_only(file).map_err(fail)? else { return Ok(None) };
+fn look(home: &Home, schema: &Schema) -> Result<Option<Db>, StageError> {
+    let fail = |e| StageError::of(home, e);
+    let Some(db) = Db::open_read_only(home).map_err(fail)? else { return Ok(None) };
     Ok(has_schema(&db, schema).map_err(fail)?.then_some(db))
 }
 

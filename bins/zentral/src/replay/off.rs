@@ -24,8 +24,8 @@ pub fn before(
     since: Option<Time>,
     ours: impl Fn(&str, &str) -> bool,
 ) -> Result<Vec<Off>, StageError> {
-    let state = config.state_file(stage);
-    let mut off = filter::off(&state).map_err(|e| StageError::state(format!("{}: {e}", state.display())))?;
+    let state = config.state(stage);
+    let mut off = filter::off(&state).map_err(|e| StageError::of(&state, e))?;
     off.retain(|b| ours(&b.probe, &b.rev));
     if off.is_empty() {
         return Ok(off);

@@ -229,7 +229,7 @@ fn read_as(stage: &StageConf) -> String {
 /// The queries that nobody runs, and since when.
 fn silent(config: &Config) -> BTreeMap<String, Time> {
     let read = || {
-        let file = config.data.join("state").join("normalize.db");
+        let file = config.homes().state("normalize");
         let Some(db) = Db::open_read_only(&file)? else { return Ok(Vec::new()) };
         if has_schema(&db, &results::SCHEMA)? { results::runs(&mut &db) } else { Ok(Vec::new()) }
     };

@@ -2,7 +2,6 @@
 //! in = done + ignored + refused.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use pipe::fs::{Fs, RealFs};
 use pipe::metrics::joined;
 use pipe::state;
 use pipe::topic::{self, Error, Head, Mark, Room, Start, TopicReader};
-use registry::db::Db;
+use registry::db::{Db, Home, has_schema};
 use serde::Serialize;
 
 /// A lag of at most so many bytes is counted line by line, a longer one taken from the line numbers.
@@ -195,8 +194,7 @@ fn reader_sum(
     name: &str,
 ) -> Result<(u64, ReaderSum), StageError> {
     let reader = stage.name.clone();
-    let position =
-        db(&config.state_file(stage))?.map_or(Ok(None), |db| state::position(&db, &format!("topic:{name}")))?;
+    let position = db(&config.state(stage))?.map_or(Ok(None), |db| state::position(&db, &format!("topic:{name}")))?;
     let recorded = position.is_some();
     let position = position.unwrap_or_default();
     let mut sum = ReaderSum {
@@ -283,7 +281,7 @@ fn stage_sums(config: &Config, stage: &StageConf) -> Result<Vec<StageSum>, Stage
     let sum = |stage: String| StageSum { stage, ok: true, ..StageSum::default() };
     let later = stage.kinds.iter().skip(1).map(|kind| sum(joined(&stage.name, kind.word())));
     let mut sums: Vec<StageSum> = std::iter::once(sum(stage.name.clone())).chain(later).collect();
-    let Some(db) = db(&config.state_file(stage))? else { return Ok(sums) };
+    let Some(db) = db(&config.state(stage))? else { return Ok(sums) };
     let before = db.version()?;
     // Of the later ones of joined stages: lines that the one before gave. What they read has no position.
     let mut given = vec![0; sums.len()];
@@ -322,17 +320,20 @@ fn stage_sums(config: &Config, stage: &StageConf) -> Result<Vec<StageSum>, Stage
 }
 
 /// A state file to look at; none if there is none yet, or if nothing of the loop is in it.
-pub(super) fn db(file: &Path) -> Result<Option<Db>, StageError> {
-    let fail = |e| StageError::state(format!("{}: {e}", file.display()));
-    let Some(db) = Db::open_read_only(file).map_err(fail)? else { return Ok(None) };
-    let tables =
-        db.query("SELECT name FROM sqlite_master WHERE name IN ('positions', 'counters')", &[]).map_err(fail)?;
-    Ok((tables.len() == 2).then_some(db))
+pub(super) fn db(home: &Home) -> Result<Option<Db>, StageError> {
+    let fail = |e| StageError::of(home, e);
+    let Some(db) = Db::open_read_only(home).map_err(fail)? else { return Ok(None) };
+    Ok(has_schema(&db, &state::SCHEMA).map_err(fail)?.then_some(db))
 }
 
 /// The position of a stage in a topic, for tests.
 #[cfg(test)]
-pub(super) fn put_position(file: &Path, topic: &str, position: &state::Position, counters: &[(&str, &str, u64)]) {
+pub(super) fn put_position(
+    file: &std::path::Path,
+    topic: &str,
+    position: &state::Position,
+    counters: &[(&str, &str, u64)],
+) {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
     let mut db = Db::open(file, &[state::SCHEMA]).unwrap();
     let mut tx = db.begin().unwrap();

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(names, ["new", "normalize"], "the new reader, and the writer that has to respect it");
         let gone: Vec<&str> = all.values().filter(|w| !w.alive()).map(|w| w.conf.name.as_str()).collect();
         assert_eq!(gone, ["act", "normalize"]);
-        assert!(new.state_file(new.stage("new").unwrap()).exists());
+        assert!(registry::db::Db::open_read_only(new.state(new.stage("new").unwrap())).unwrap().is_some());
         all.values_mut().for_each(crate::up::worker::Worker::kill);
     }
 }

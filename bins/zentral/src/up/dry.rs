@@ -21,6 +21,8 @@ use super::source::{Loaded, Source};
 use super::{Args, Copies, home};
 use crate::status::{Sums, report, sums, table};
 
+/// Makes a stage keep its state in files, whatever its configuration says.
+const FILES: &str = "--state-in-files";
 /// Rounds over all stages at most: what comes of an action is normalised, filtered and stored, and there it ends.
 const ROUNDS: usize = 100;
 /// Bytes of a topic read at a time.
@@ -37,6 +39,8 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
         StageError::usage("the configuration is wrong")
     })?;
     let Loaded { mut config, files } = loaded;
+    // What is tried must not touch the state of the hub.
+    config.server = None;
     // The files stand for all sources: nobody else is asked.
     config.stages.retain(|stage| !stage.runs(StageKind::Pull) && !stage.runs(StageKind::Foreign));
     let _lock = home::open(&data)?;
@@ -163,7 +167,7 @@ fn rounds(config: &Config, stages: &[&StageConf], programs: &Programs, main: &Pa
             }
             // Where age matters the lines are judged as on their own day, and nothing is sent.
             let judges_age = stage.runs(StageKind::Act) || stage.runs(StageKind::Store);
-            let more: &[&str] = if judges_age { &["--once", "--recorded"] } else { &["--once"] };
+            let more: &[&str] = if judges_age { &["--once", FILES, "--recorded"] } else { &["--once", FILES] };
             let fail = |e: std::io::Error| StageError::state(format!("stage {}: {e}", stage.name));
             let mut child = programs.start(stage, config, main, &config.data, more).map_err(fail)?;
             let end = child.wait().map_err(fail)?;

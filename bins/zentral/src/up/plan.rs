@@ -51,7 +51,7 @@ fn shape(config: &Config, stage: &StageConf) -> Value {
         .map(|topic| {
             let readers: Vec<Value> = config
                 .readers(topic)
-                .map(|r| json!([r.name, format!("{:?}", r.lag), config.state_file(r).display().to_string()]))
+                .map(|r| json!([r.name, format!("{:?}", r.lag), config.state(r).to_string()]))
                 .collect();
             json!([topic, format!("{:?}", config.topics.of(topic)), readers])
         })

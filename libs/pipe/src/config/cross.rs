@@ -92,10 +92,14 @@ fn readers(config: &Config) -> Vec<Finding> {
 fn owners(config: &Config) -> Vec<Finding> {
     let (mut found, mut owners) = (Vec::new(), BTreeMap::<_, &StageConf>::new());
     for stage in &config.stages {
-        let file = config.state_file(stage);
+        let name = config.state_name(stage);
+        if name == registry::db::REGISTRY {
+            let text = "its state would be taken for that of people and actions; give the stage another name";
+            found.extend(at(&stage.settings, |at| at.fail("", text)));
+        }
         // The names of stages differ, so a file in common is named after a kind.
-        let kind = file.file_stem().and_then(|word| StageKind::of(word.to_str()?));
-        let (Some(other), Some(kind)) = (owners.insert(file, stage), kind) else { continue };
+        let kind = StageKind::of(name);
+        let (Some(other), Some(kind)) = (owners.insert(name, stage), kind) else { continue };
         let text = if other.runs(kind) && stage.runs(kind) {
             format!("there is one `{}` in a pipeline", kind.word())
         } else {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use registry::db::Server;
+
 use super::cross::{self, Named};
 use super::{
     Config, Contact, Files, Finding, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics, Unit,
@@ -72,6 +74,7 @@ impl Reading {
         }
         let own = table.path("data").unwrap_or_else(|| config.base.join("data"));
         config.data = data.map_or(own, Path::to_owned);
+        self.registry(table);
         self.topics(table);
         if let Some(mut metrics) = table.table("metrics") {
             let bearer = metrics.secret("bearer");
@@ -103,6 +106,23 @@ impl Reading {
             self.config.sources.insert(source.name().to_owned(), source);
         }
         self.shared(table, files);
+    }
+
+    /// Where state is. A secret that is not there is told to whoever needs it: the file may be right on another machine.
+    fn registry(&mut self, table: &mut Settings) {
+        let Some(mut registry) = table.table("registry") else { return };
+        if let Some(secret) = registry.secret("postgres") {
+            self.config.server = Some(match secret.resolve() {
+                Ok(url) => Server::parse(&url).unwrap_or_else(|why| {
+                    registry.fail("postgres", why.clone());
+                    Server::unknown(why)
+                }),
+                Err(why) => Server::unknown(format!("registry.postgres: {why}")),
+            });
+        } else if !registry.has("postgres") {
+            registry.fail("", "needs the key `postgres`; without the table state is in files");
+        }
+        table.absorb(registry);
     }
 
     fn topics(&mut self, table: &mut Settings) {

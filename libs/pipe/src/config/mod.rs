@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use registry::db::{Home, Homes, Server};
+
 pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
@@ -46,6 +48,8 @@ pub struct Config {
     pub url: Option<String>,
     /// The data folder.
     pub data: PathBuf,
+    /// The database that holds all state; none: files in the data folder.
+    pub server: Option<Server>,
     /// Stages in the order of the file.
     pub stages: Vec<StageConf>,
     /// Defaults and overrides of topics.
@@ -120,6 +124,7 @@ impl Config {
             base: PathBuf::from("."),
             url: None,
             data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
+            server: None,
             stages: Vec::new(),
             topics: Topics::default(),
             metrics: None,
@@ -188,12 +193,31 @@ impl Config {
         self.data.join("topics").join(topic)
     }
 
-    /// The state file of a stage; that of receive, normalize and act is named after its kind, whatever the stage is
+    /// The name of a stage's state; that of receive, normalize and act is named after its kind, whatever the stage is
     /// called and whatever is joined with it.
-    pub fn state_file(&self, stage: &StageConf) -> PathBuf {
+    pub fn state_name<'s>(&self, stage: &'s StageConf) -> &'s str {
         let named = |kind: &&StageKind| matches!(kind, StageKind::Receive | StageKind::Normalize | StageKind::Act);
-        let name = stage.kinds.iter().find(named).map_or(stage.name.as_str(), |kind| kind.word());
-        self.data.join("state").join(format!("{name}.db"))
+        stage.kinds.iter().find(named).map_or(stage.name.as_str(), |kind| kind.word())
+    }
+
+    /// The state of a stage.
+    pub fn state(&self, stage: &StageConf) -> Home {
+        self.homes().state(self.state_name(stage))
+    }
+
+    /// The state that people, the console and actions write.
+    pub fn registry(&self) -> Home {
+        self.homes().registry()
+    }
+
+    /// Where all states are.
+    pub fn homes(&self) -> Homes {
+        Homes::new(&self.data, self.server.clone())
+    }
+
+    /// The lock of a stage's state on this machine.
+    pub fn state_lock(&self, home: &Home) -> PathBuf {
+        self.data.join("state").join(format!("{}.lock", home.name()))
     }
 
     /// The socket on which a stage answers.

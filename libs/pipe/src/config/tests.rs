@@ -25,6 +25,27 @@ fn check(toml: &str, want: &[&str]) {
 }
 
 #[test]
+fn state_is_in_files_or_in_a_database() {
+    let with = |registry: &str| format!("version = 1\n[stage.a-b]\nrun = \"filter\"\n{registry}");
+    let stage =
+        |more: &str| format!("{}\n[stage.receive]\nto = \"topic:raw\"\n", with("from = \"topic:raw\"\n") + more);
+    let url = "[registry]\npostgres = \"postgres://u:s3cret@127.0.0.1:5/d\"";
+    let (_dir, loaded) = load(&[("pipeline.toml", &stage(url))]);
+    let (config, _) = loaded.unwrap();
+    let home = config.state(config.stage("a-b").unwrap());
+    assert_eq!((home.to_string().as_str(), home.name()), ("postgres 127.0.0.1:5/d, schema zentral_a_b", "a-b"));
+    assert!(config.state_lock(&home).ends_with("state/a-b.lock"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    // A file that is right elsewhere is right.
+    check(&stage("[registry]\npostgres = { env = \"ZENTRAL_NO_SUCH_VARIABLE\" }"), &[]);
+    check(&stage("[registry]"), &["needs the key `postgres`"]);
+    let (_dir, loaded) = load(&[("pipeline.toml", &stage(&url.replace("/d", "/")))]);
+    let text = render(&loaded.unwrap_err());
+    assert!(text.contains("the URL names no database") && !text.contains("s3cret"), "{text}");
+    check(&stage("").replace("a-b", "registry"), &["give the stage another name"]);
+}
+
+#[test]
 fn says_what_is_wrong_and_where() {
     check("version = 1\n", &[]);
     check("", &["needs `version = 1`"]);
@@ -247,7 +268,7 @@ fn what_can_be_joined() {
     let (_dir, loaded) = load(&[("pipeline.toml", &text)]);
     let config = loaded.unwrap().0;
     let sift = config.stage("sift").unwrap();
-    assert!(config.state_file(sift).ends_with("state/normalize.db"));
+    assert!(config.state(sift).name() == "normalize");
     assert_eq!((sift.words().as_str(), sift.flow()), ("normalize | filter", StageKind::Normalize.flow()));
 }
 
@@ -270,7 +291,7 @@ fn a_pull_names_what_it_asks() {
     let config = loaded.unwrap().0;
     let jamf = config.stage("jamf").unwrap();
     assert_eq!((jamf.source.as_deref(), jamf.words().as_str()), (Some("j"), "pull"));
-    assert!(config.state_file(jamf).ends_with("state/jamf.db"));
+    assert!(config.state(jamf).name() == "jamf");
 }
 
 #[test]

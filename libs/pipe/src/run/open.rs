@@ -73,11 +73,10 @@ impl Loop {
 }
 
 fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option<Guard>, Db), StageError> {
-    let Some(file) = &job.state else { return Ok((None, Db::memory(schemas)?)) };
-    let wait = (job.kind != StageKind::Act).then_some(state::LOCK_WAIT);
-    let guard = state::lock(fs, file, wait, &|| job.signals.stopping())?;
-    let db = Db::open(file, schemas).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
-    Ok((Some(guard), db))
+    let Some(home) = &job.state else { return Ok((None, Db::memory(schemas)?)) };
+    let (wait, stop) = ((job.kind != StageKind::Act).then_some(state::LOCK_WAIT), || job.signals.stopping());
+    let guard = state::lock(fs, &job.config.state_lock(home), wait, &stop)?;
+    Ok((Some(guard), state::open(home, schemas, wait, &stop)?))
 }
 
 fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Input, StageError> {
@@ -86,7 +85,7 @@ fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Inp
         Place::Changes => {
             let name = place.to_string();
             let recorded = state::position(db, &name)?;
-            Input::changes(&job.config.data.join("registry.db"), name, recorded)
+            Input::changes(job.config.registry(), name, recorded)
         }
         Place::Topic(topic) => {
             let name = place.to_string();

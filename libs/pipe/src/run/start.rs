@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use registry::db::Db;
-
 use crate::config::{Config, Place, StageConf, StageKind};
 use crate::fs::RealFs;
 use crate::input::{Input, parse_start};
@@ -22,18 +20,20 @@ pub fn record_start(
 ) -> Result<(), StageError> {
     let inputs: Vec<String> = stage.from.iter().filter(|p| p.topic().is_some()).map(Place::to_string).collect();
     let fs = RealFs::shared();
-    let file = config.state_file(stage);
-    if stage.runs(StageKind::Receive) || state::recorded(&file, &inputs) {
+    let home = config.state(stage);
+    if stage.runs(StageKind::Receive) || state::recorded(&home, &inputs) {
         return Ok(());
     }
     // Whoever holds the lock may be about to record the very same.
-    let known = || state::recorded(&file, &inputs);
-    let _lock = match state::lock(&fs, &file, wait, &|| stop() || known()) {
+    let known = || state::recorded(&home, &inputs);
+    let _lock = match state::lock(&fs, &config.state_lock(&home), wait, &|| stop() || known()) {
         Err(e) if e.exit == Exit::Done && known() => return Ok(()),
         other => other?,
     };
-    let mut db =
-        Db::open(&file, &[state::SCHEMA]).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+    let mut db = match state::open(&home, &[state::SCHEMA], wait, &|| stop() || known()) {
+        Err(e) if e.exit == Exit::Done && known() => return Ok(()),
+        other => other?,
+    };
     let default = if stage.runs(StageKind::Act) { "last" } else { "first" };
     let start = stage.start.as_deref().unwrap_or(default);
     let start = parse_start(start).unwrap_or(Start::First);

@@ -54,7 +54,7 @@ fn job(data: &Path) -> Job {
         kind: StageKind::Normalize,
         from: Vec::new(),
         to: vec![Some(Place::Topic("out".into()))],
-        state: Some(data.join("state/copy.db")),
+        state: Some((&data.join("state/copy.db")).into()),
         start: None,
         once: true,
         config: Arc::new(Config::empty(Some(data))),

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use registry::db::Home;
+
 use super::Loop;
 use crate::StageError;
 use crate::fs::{Fs as _, RealFs};
@@ -34,7 +36,7 @@ impl Loop {
 
     /// Whether state may grow: it is the last to stop (design § 3).
     fn has_state_room(&self) -> bool {
-        let Some(dir) = self.job.state.as_deref().and_then(Path::parent) else { return true };
+        let Some(dir) = self.job.state.as_ref().and_then(Home::file).and_then(Path::parent) else { return true };
         let free = RealFs.free_space(dir).unwrap_or(u64::MAX);
         let reserve = self.job.config.topics.defaults.reserve;
         let room = Room { bytes: 0, limit: u64::MAX, free, reserve }.allows(Class::Outcome);
