@@ -87,7 +87,7 @@ impl Stage {
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
         let to = process.to();
-        let state = process.state().map(Path::to_owned).filter(|_| matches!(to, Place::Topic(_)));
+        let state = process.state().map(Path::to_owned).filter(|_| to.is_topic());
         let sink = pipe::Sink::open(to, &config, state, process.metrics.clone(), move |e| {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
             signals.stop();

@@ -8,6 +8,7 @@ mod files;
 mod finding;
 mod foreign;
 mod joined;
+mod kafka;
 mod load;
 mod mask;
 mod people;
@@ -25,6 +26,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
+pub use kafka::{Kafka, KafkaTls, Sasl};
 pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
@@ -49,6 +51,8 @@ pub struct Config {
     pub stages: Vec<StageConf>,
     /// Defaults and overrides of topics.
     pub topics: Topics,
+    /// How Kafka is reached, if it is used.
+    pub kafka: Option<Kafka>,
     /// Where all stages' metrics are served, and the bearer that is asked for.
     pub metrics: Option<Metrics>,
     /// Business units.
@@ -121,6 +125,7 @@ impl Config {
             data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
             stages: Vec::new(),
             topics: Topics::default(),
+            kafka: None,
             metrics: None,
             units: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -182,6 +187,11 @@ impl Config {
         self.stages.iter().filter(move |s| s.from.iter().any(|p| p.topic() == Some(topic)))
     }
 
+    /// The stages that read this place.
+    pub fn readers_of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a StageConf> {
+        self.stages.iter().filter(move |s| s.from.contains(place))
+    }
+
     /// The folder of a topic.
     pub fn topic_dir(&self, topic: &str) -> PathBuf {
         self.data.join("topics").join(topic)
@@ -193,6 +203,11 @@ impl Config {
         let named = |kind: &&StageKind| matches!(kind, StageKind::Receive | StageKind::Normalize | StageKind::Act);
         let name = stage.kinds.iter().find(named).map_or(stage.name.as_str(), |kind| kind.word());
         self.data.join("state").join(format!("{name}.db"))
+    }
+
+    /// Whether several processes may own a state together; a file has one owner.
+    pub fn shares_state(&self) -> bool {
+        false
     }
 
     /// The socket on which a stage answers.
