@@ -103,11 +103,6 @@ impl Link {
         Self { name: name.to_owned(), token, down: AtomicBool::new(false), refused: Mutex::new(None) }
     }
 
-    /// No broker answers.
-    pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
-    }
-
     /// A broker has answered.
     pub(super) fn up(&self) {
         if self.down.swap(false, Ordering::Relaxed) {

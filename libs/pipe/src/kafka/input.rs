@@ -4,6 +4,7 @@ mod group;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use event::LINE_MAX;
@@ -58,13 +59,14 @@ pub(crate) struct KafkaInput {
     name: String,
     topic: String,
     config: Arc<Config>,
-    consumer: BaseConsumer<Group>,
+    /// Gone only at the end.
+    consumer: Option<BaseConsumer<Group>>,
+    group: Arc<Group>,
     start: Start,
     parts: BTreeMap<i32, Part>,
     /// The partitions are those of a group, which changes.
     member: bool,
     once: bool,
-    keeps: bool,
     /// Lines given since the start: their numbers.
     given: u64,
     told: Option<Instant>,
@@ -160,19 +162,19 @@ impl KafkaInput {
             name: place,
             topic: kafka.topic(name),
             config: config.clone(),
-            consumer,
+            group: consumer.context().clone(),
+            consumer: Some(consumer),
             start: reader.start,
             parts: BTreeMap::new(),
             member: reader.keeps && !reader.once,
             once: reader.once,
-            keeps: reader.keeps,
             given: 0,
             told: None,
             chunk: Vec::new(),
             too_long: Vec::new(),
         };
         if input.member {
-            input.consumer.subscribe(&[&input.topic]).map_err(|e| input.fail(&e))?;
+            input.client()?.subscribe(&[&input.topic]).map_err(|e| input.fail(&e))?;
         } else {
             input.take_all(db)?;
         }
@@ -181,6 +183,10 @@ impl KafkaInput {
 
     fn fail(&self, error: &KafkaError) -> StageError {
         StageError::unreachable(format!("{}: {error}", self.name))
+    }
+
+    fn client(&self) -> Result<&BaseConsumer<Group>, StageError> {
+        self.consumer.as_ref().ok_or_else(|| StageError::state(format!("{}: is closed", self.name)))
     }
 
     fn asker(&self) -> Result<Asker<'_>, StageError> {
@@ -195,20 +201,20 @@ impl KafkaInput {
         };
         let recorded = state::positions(db, &self.name)?;
         self.place(&partitions, &recorded)?;
-        self.consumer.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
+        self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
     }
 
     /// Takes over what the group has decided since the last time. Between two batches only: what was read of a partition
     /// is committed before it is given away.
     pub(crate) fn settle(&mut self, db: &mut Db) -> Result<(), StageError> {
-        if let Some(refused) = self.consumer.context().link.refused() {
+        if let Some(refused) = self.group.link.refused() {
             return Err(refused);
         }
-        while let Some(change) = self.consumer.context().next() {
+        while let Some(change) = self.group.next() {
             match self.change(&change, db) {
-                Ok(()) => self.consumer.context().done(),
+                Ok(()) => self.group.done(),
                 // It is taken up again at the next turn: meanwhile the end may be asked for.
-                Err(e) if self.consumer.context().link.refused().is_none() && e.exit == crate::Exit::Unreachable => {
+                Err(e) if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable => {
                     tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
                     break;
                 }
@@ -235,7 +241,7 @@ impl KafkaInput {
                 }
                 self.committed();
                 let list = self.list(partitions)?;
-                self.consumer.incremental_assign(&list).map_err(|e| self.fail(&e))?;
+                self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))?;
                 tracing::info!("{}: reads partitions {partitions:?}", self.name);
             }
             Change::Revoked(partitions) => {
@@ -244,7 +250,7 @@ impl KafkaInput {
                     self.parts.remove(partition);
                     list.add_partition(&self.topic, *partition);
                 }
-                self.consumer.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
+                self.client()?.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
                 tracing::info!("{}: gave away partitions {partitions:?}", self.name);
             }
             Change::Astray => self.find_again()?,
@@ -313,10 +319,10 @@ impl KafkaInput {
         }
         let list = self.list(&partitions)?;
         if self.member {
-            self.consumer.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
-            self.consumer.incremental_assign(&list).map_err(|e| self.fail(&e))
+            self.client()?.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
+            self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))
         } else {
-            self.consumer.assign(&list).map_err(|e| self.fail(&e))
+            self.client()?.assign(&list).map_err(|e| self.fail(&e))
         }
     }
 
@@ -325,9 +331,10 @@ impl KafkaInput {
         self.chunk.clear();
         self.too_long.clear();
         let (mut lines, first) = (0, self.given + 1);
+        let Some(consumer) = &self.consumer else { return Ok(Given::End) };
         // What the group decides waits until this is committed, and nothing is read after it.
-        while self.chunk.len() < max && !self.consumer.context().waits() {
-            match self.consumer.poll(Duration::ZERO) {
+        while self.chunk.len() < max && !self.group.waits() {
+            match consumer.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
                     let offset = u64::try_from(message.offset()).unwrap_or(0);
@@ -353,7 +360,7 @@ impl KafkaInput {
             }
         }
         if lines > 0 {
-            self.consumer.context().link.up();
+            self.group.link.up();
             self.given += lines;
             return Ok(Given::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
         }
@@ -365,7 +372,7 @@ impl KafkaInput {
         match error {
             KafkaError::MessageConsumptionFatal(_) => return Err(self.fail(error)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                self.consumer.context().push(Change::Astray);
+                self.group.push(Change::Astray);
             }
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
@@ -375,7 +382,7 @@ impl KafkaInput {
             // The others are told by the connection.
             _ => tracing::debug!("{}: {error}", self.name),
         }
-        match self.consumer.context().link.refused() {
+        match self.group.link.refused() {
             Some(refused) => Err(refused),
             None => Ok(()),
         }
@@ -398,26 +405,29 @@ impl KafkaInput {
         for part in self.parts.values_mut() {
             part.recorded = Some(part.next());
         }
-        if self.keeps && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+        if self.member && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
-            self.tell(CommitMode::Async);
+            self.tell();
         }
     }
 
-    fn tell(&self, mode: CommitMode) {
+    fn tell(&self) {
         let partitions: Vec<i32> = self.parts.keys().copied().collect();
-        let told = self.list(&partitions).map(|list| match list.count() {
-            0 => Ok(()),
-            _ => self.consumer.commit(&list, mode),
-        });
-        if !matches!(told, Ok(Ok(()))) {
+        let tell = || {
+            let list = self.list(&partitions)?;
+            if list.count() == 0 {
+                return Ok(());
+            }
+            self.client()?.commit(&list, CommitMode::Async).map_err(|e| self.fail(&e))
+        };
+        if tell().is_err() {
             tracing::debug!("{}: the group was not told where we are", self.name);
         }
     }
 
     /// Lines behind the positions of our partitions; none: not known yet.
     pub(crate) fn lag(&self) -> Option<u64> {
-        let ends = self.consumer.context().ends();
+        let ends = self.group.ends();
         let behind = |(partition, part): (&i32, &Part)| ends.get(partition).map(|end| end.saturating_sub(part.next()));
         let known: Vec<u64> = self.parts.iter().filter_map(behind).collect();
         (!known.is_empty() || self.member).then(|| known.iter().sum())
@@ -430,24 +440,34 @@ impl KafkaInput {
 }
 
 impl Drop for KafkaInput {
+    /// Leaves the group, so that others take over at once; where nobody answers they learn of it by themselves.
     fn drop(&mut self) {
-        if self.keeps && self.parts.values().all(|part| part.recorded == Some(part.next())) {
-            let down = self.consumer.context().link.is_down();
-            self.tell(if down { CommitMode::Async } else { CommitMode::Sync });
+        if self.member && self.parts.values().all(|part| part.recorded == Some(part.next())) {
+            self.tell();
         }
-        let group = self.consumer.context().clone();
-        group.close();
-        // What librdkafka still waits for.
-        while let Some(change) = group.next() {
-            if let Change::Assigned(partitions) = &change {
-                partitions.iter().for_each(|partition| {
-                    self.parts.entry(*partition).or_insert(Part::default());
-                });
-                let _ = self.list(partitions).map(|list| self.consumer.incremental_assign(&list));
-            } else if let Change::Revoked(partitions) = &change {
-                let _ = self.list(partitions).map(|list| self.consumer.incremental_unassign(&list));
+        self.group.close();
+        let (Some(consumer), group) = (self.consumer.take(), self.group.clone()) else { return };
+        let (topic, (left, gone)) = (self.topic.clone(), channel());
+        let leave = move || {
+            // librdkafka waits for what it was not answered yet.
+            while let Some(change) = group.next() {
+                let mut list = TopicPartitionList::new();
+                let (Change::Assigned(all) | Change::Revoked(all)) = &change else {
+                    group.done();
+                    continue;
+                };
+                all.iter().for_each(|partition| drop(list.add_partition(&topic, *partition)));
+                let _ = match change {
+                    Change::Assigned(_) => consumer.incremental_assign(&list),
+                    _ => consumer.incremental_unassign(&list),
+                };
+                group.done();
             }
-            group.done();
+            drop(consumer);
+            let _ = left.send(());
+        };
+        if std::thread::Builder::new().name("leave".into()).spawn(leave).is_ok() {
+            let _ = gone.recv_timeout(super::ASK);
         }
     }
 }

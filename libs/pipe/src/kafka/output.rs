@@ -153,7 +153,9 @@ impl KafkaOutput {
             .set("linger.ms", "2")
             // As the clients in Java do it: the same key is in the same partition, whoever wrote it.
             .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.kbytes", QUEUE_KIB);
+            .set("queue.buffering.max.kbytes", QUEUE_KIB)
+            // A topic that is not there is made, and need not be waited for.
+            .set("topic.metadata.propagation.max.ms", "5000");
         let most = MESSAGE_MAX.to_string();
         let own = [
             ("acks", "all"),
@@ -213,6 +215,11 @@ impl KafkaOutput {
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     self.refuse(line.to_vec(), RDKafkaErrorCode::MessageSizeTooLarge);
                     return Ok(());
+                }
+                // It was deleted. Whoever may not wait says "busy" until it is there again.
+                Some(code) if is_missing(code) && self.signals.is_some() => {
+                    self.stay(begun)?;
+                    self.make_again();
                 }
                 _ => return Err(StageError::unreachable(format!("kafka:{}: {error}", self.name))),
             }
@@ -311,12 +318,8 @@ impl KafkaOutput {
         let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
         tracing::warn!("kafka:{}: {} lines were not taken: {codes}", self.name, failed.len());
         if failed.iter().any(|f| is_missing(f.code)) {
-            // Until it is there and everybody knows.
-            if let Err(e) = admin::ensure(&self.config, &self.name) {
-                tracing::warn!("{e}");
-            }
-        }
-        if failed.iter().any(|f| !will_never(f.code)) {
+            self.make_again();
+        } else if failed.iter().any(|f| !will_never(f.code)) {
             std::thread::sleep(AGAIN);
         }
         for Failed { order, key, line, code } in failed {
@@ -333,6 +336,14 @@ impl KafkaOutput {
             self.reports().put_back(others);
         }
         Ok(())
+    }
+
+    /// The topic is not there: makes it, and lets the brokers tell one another.
+    fn make_again(&self) {
+        if let Err(e) = admin::ensure(&self.config, &self.name) {
+            tracing::warn!("{e}");
+        }
+        std::thread::sleep(AGAIN);
     }
 
     fn refuse(&mut self, line: Vec<u8>, code: RDKafkaErrorCode) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use pipe::config::{Config, Place, StageKind};
@@ -35,6 +35,8 @@ pub fn broker() -> Option<String> {
 pub struct Counts {
     /// How long a batch takes, at least.
     pub pause: Duration,
+    /// How long it rests after a commit.
+    pub rest: Duration,
 }
 
 impl Stage for Counts {
@@ -54,6 +56,11 @@ impl Stage for Counts {
         Ok(())
     }
 
+    fn committed(&mut self) -> Result<(), StageError> {
+        std::thread::sleep(self.rest);
+        Ok(())
+    }
+
     fn batch_bytes(&self) -> usize {
         4 << 10
     }
@@ -68,6 +75,8 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(brokers: &str, name: &str, more: &str) -> Self {
+        static LOG: Once = Once::new();
+        LOG.call_once(|| pipe::log::init("test", "debug", pipe::log::LogFormat::Text, Some(false)));
         let dir = tempfile::tempdir().unwrap();
         let prefix = format!("t{}-{name}.", std::process::id());
         let text = format!(
@@ -175,12 +184,17 @@ impl Hub {
 
     /// The stage as a process; its log goes to a file.
     pub fn process(&self, instance: u32) -> Process {
+        self.process_with(instance, &[])
+    }
+
+    pub fn process_with(&self, instance: u32, env: &[(&str, &str)]) -> Process {
         let log = self.dir.path().join(format!("log-{instance}"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "hub::as_a_process", "--nocapture", "--ignored"])
             .env("TEST_STAGE_IN", self.dir.path())
             .env("TEST_INSTANCE", instance.to_string())
+            .envs(env.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -257,6 +271,9 @@ fn as_a_process() {
     let mut job = job(&load(Path::new(&dir)), "in");
     job.instance = (instance > 0).then_some(instance);
     job.signals = Signals::listen().unwrap();
-    let exit = run(&mut Counts { pause: Duration::from_millis(20) }, job);
+    let turn = Duration::from_millis(20);
+    let rests = std::env::var_os("TEST_RESTS").is_some();
+    let (pause, rest) = if rests { (Duration::ZERO, turn) } else { (turn, Duration::ZERO) };
+    let exit = run(&mut Counts { pause, rest }, job);
     std::process::exit(exit as i32);
 }

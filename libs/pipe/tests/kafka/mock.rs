@@ -32,12 +32,12 @@ fn receive_says_busy_while_no_broker_answers_and_recovers() {
     assert!(write(3).is_err());
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     let text = String::from_utf8(metrics.text()).unwrap();
-    assert!(text.contains("zentral_topic_full{stage=\"receive\",topic=\"raw\"} 1"), "{text}");
+    assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 1"), "{text}");
     cluster.broker_up(1).unwrap();
     wait_for("room again", 40, || sink.has_room(Class::Source));
     assert_eq!(write(4), Ok(()));
     let text = String::from_utf8(metrics.text()).unwrap();
-    assert!(text.contains("zentral_topic_full{stage=\"receive\",topic=\"raw\"} 0"), "{text}");
+    assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 0"), "{text}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_stage_waits_for_its_brokers_and_can_be_stopped_while_it_does() {
     hub.write("in", (0..50).map(|n| (format!("k{n}"), format!("line {n}").into_bytes())));
     let signals = Signals::default();
     let job = Job { signals: signals.clone(), ..hub.job("in") };
-    let stage = std::thread::spawn(move || run(&mut Counts { pause: Duration::from_secs(1) }, job));
+    let stage = std::thread::spawn(move || run(&mut Counts { pause: Duration::from_secs(1), ..Counts::default() }, job));
     // The batch is with the stage; when it wants to write nobody is there.
     std::thread::sleep(Duration::from_millis(4200));
     cluster.broker_down(1).unwrap();
