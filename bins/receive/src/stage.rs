@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::cli::{Global, Process, complain};
-use pipe::config::{Config, Place, StageKind, render};
+use pipe::config::{Config, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
@@ -87,7 +87,7 @@ impl Stage {
         let failed = Arc::new(Mutex::new(None));
         let (why, signals) = (failed.clone(), process.signals.clone());
         let to = process.to();
-        let state = process.state().cloned().filter(|_| matches!(to, Place::Topic(_)));
+        let state = process.state().cloned().filter(|_| to.is_topic());
         let sink = pipe::Sink::open(to, &config, state, process.metrics.clone(), move |e| {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
             signals.stop();

@@ -91,10 +91,10 @@ pub fn complain(text: &str) {
 /// Flags that every stage takes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct StageArgs {
-    /// Read from: - or topic:NAME; may be repeated [default: -]
+    /// Read from: -, topic:NAME or kafka:NAME; may be repeated [default: -]
     #[arg(long, value_name = "IN")]
     pub from: Vec<String>,
-    /// Write to: - or topic:NAME [default: -]
+    /// Write to: -, topic:NAME or kafka:NAME [default: -]
     #[arg(long, value_name = "OUT")]
     pub to: Option<String>,
     /// Keep position and state under this name in the data folder
@@ -112,6 +112,9 @@ pub struct StageArgs {
     /// Run this stage of the configuration
     #[arg(long, hide = true, value_name = "NAME")]
     pub stage: Option<String>,
+    /// Which of several instances of the stage this is
+    #[arg(long, hide = true, value_name = "N", requires = "stage")]
+    pub instance: Option<u32>,
     /// End when stdin ends: the supervisor holds its other end
     #[arg(long, hide = true)]
     pub supervised: bool,
@@ -254,6 +257,7 @@ impl Process {
         Job {
             name: self.name.clone(),
             kind,
+            instance: self.args.instance,
             from: self.from.clone(),
             to: std::iter::once(main).chain(others.iter().cloned()).collect(),
             state: self.state.clone(),

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event::received;
-use registry::db::Home;
+use registry::db::{Db, Home, Tx};
 
 use self::changes::Changes;
+use crate::config::Place;
 use crate::fs::Fs;
-use crate::state::Position;
+use crate::kafka::{Given, KafkaInput};
+use crate::state::{self, Position};
 use crate::stdio::{Block, Stdin};
 use crate::topic::{self, Mark, Start, TopicReader};
 use crate::{StageError, Waker};
@@ -46,6 +48,8 @@ enum Kind {
         changes: Changes,
         chunk: Vec<u8>,
     },
+    /// Its positions are its own: one of each partition.
+    Kafka(Box<KafkaInput>),
 }
 
 /// What an input gave.
@@ -108,6 +112,49 @@ impl Input {
         Self { name, position: recorded.unwrap_or_default(), kind, stop_at: None }
     }
 
+    /// A topic of Kafka.
+    pub(crate) fn kafka(place: &Place, input: KafkaInput) -> Self {
+        let kind = Kind::Kafka(Box::new(input));
+        Self { name: place.to_string(), position: Position::default(), kind, stop_at: None }
+    }
+
+    /// Between two batches: partitions come and go.
+    pub(crate) fn settle(&mut self, db: &mut Db) -> Result<(), StageError> {
+        match &mut self.kind {
+            Kind::Kafka(kafka) => kafka.settle(db),
+            Kind::Stdin { .. } | Kind::Topic { .. } | Kind::Changes { .. } => Ok(()),
+        }
+    }
+
+    /// Writes down where it stands, in the transaction of what came of it.
+    pub(crate) fn record(&self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        match &self.kind {
+            Kind::Stdin { .. } => Ok(()),
+            Kind::Topic { .. } | Kind::Changes { .. } => Ok(state::set_position(tx, &self.name, &self.position)?),
+            Kind::Kafka(kafka) if kafka.record(tx)? => Ok(()),
+            Kind::Kafka(_) => Err(StageError::unreachable(format!(
+                "{}: a partition is read by another instance now; nothing of this batch is committed, and the stage \
+                 starts again",
+                self.name
+            ))),
+        }
+    }
+
+    /// What was recorded is committed.
+    pub(crate) fn committed(&mut self) {
+        if let Kind::Kafka(kafka) = &mut self.kind {
+            kafka.committed();
+        }
+    }
+
+    /// Lines before where it stands.
+    pub(crate) fn line(&self) -> u64 {
+        match &self.kind {
+            Kind::Kafka(kafka) => kafka.line(),
+            Kind::Stdin { .. } | Kind::Topic { .. } | Kind::Changes { .. } => self.position.mark.line,
+        }
+    }
+
     /// With `--once`: what is there now is the end.
     pub(crate) fn stop_at_end(&mut self) -> Result<(), StageError> {
         if let Kind::Changes { changes, .. } = &mut self.kind {
@@ -120,10 +167,11 @@ impl Input {
         Ok(())
     }
 
-    /// Lines and bytes not read yet.
-    pub(crate) fn lag(&mut self) -> Option<(u64, u64)> {
+    /// Lines not read yet.
+    pub(crate) fn lag(&mut self) -> Option<u64> {
         match &mut self.kind {
-            Kind::Topic { reader, .. } => reader.lag().ok(),
+            Kind::Topic { reader, .. } => reader.lag().ok().map(|(_, lines)| lines),
+            Kind::Kafka(kafka) => kafka.lag(),
             Kind::Stdin { .. } | Kind::Changes { .. } => None,
         }
     }
@@ -163,6 +211,11 @@ impl Input {
                 self.position.read += lines;
                 Ok(Read::Lines { bytes: chunk, first: after + 1, too_long: &[] })
             }
+            Kind::Kafka(kafka) => Ok(match kafka.read(max)? {
+                Given::Nothing => Read::Nothing,
+                Given::End => Read::End,
+                Given::Lines { bytes, first, too_long } => Read::Lines { bytes, first, too_long },
+            }),
             Kind::Topic { reader, chunk: buffer } => {
                 if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {
                     return Ok(Read::End);

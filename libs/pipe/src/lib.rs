@@ -7,6 +7,11 @@ pub mod config;
 mod exit;
 pub mod fs;
 mod input;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(not(feature = "kafka"))]
+#[path = "kafka/absent.rs"]
+pub mod kafka;
 mod lean;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,7 @@ use registry::db::{Db, Home, Tx};
 
 use crate::config::{Config, Lag, StageConf, TopicConf};
 use crate::fs::Fs;
+use crate::kafka::KafkaOutput;
 use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, Sealed, TopicWriter};
 use crate::{Exit, Metrics, StageError, state, stdio};
 use lent::{Back, Lent};
@@ -24,6 +25,7 @@ pub(crate) enum Output {
     None,
     Stdout,
     Topic(Box<TopicOutput>),
+    Kafka(Box<KafkaOutput>),
     /// Between the parts of a batch that gives much; whatever is asked of it waits for it first ([`Output::settle`]).
     Lent(Lent),
 }
@@ -236,6 +238,7 @@ impl Output {
             _ if count == 0 => Ok(()),
             Self::Stdout => stdio::write(lines).map_err(|e| closed(&e)),
             Self::Topic(topic) => topic.append(lines, count),
+            Self::Kafka(kafka) => kafka.append(lines, 0),
             Self::None => Ok(()),
             Self::Lent(_) => Err(still_lent()),
         }
@@ -281,6 +284,7 @@ impl Output {
     pub(crate) fn is_dirty(&self) -> bool {
         match self {
             Self::Topic(topic) => topic.end() != topic.writer.synced(),
+            Self::Kafka(kafka) => kafka.is_dirty(),
             Self::Lent(_) => true,
             Self::None | Self::Stdout => false,
         }
@@ -291,14 +295,28 @@ impl Output {
         self.settle()?;
         match self {
             Self::Topic(topic) => topic.sync().map(|_| ()),
+            Self::Kafka(kafka) => kafka.sync(),
             Self::None | Self::Stdout => Ok(()),
             Self::Lent(_) => Err(still_lent()),
         }
     }
 
-    /// Records what is durable of it, and its sealed segments, in the transaction.
-    pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+    /// Its name, as in `to`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Topic(topic) => format!("topic:{}", topic.name),
+            Self::Kafka(kafka) => kafka.place(),
+            Self::None | Self::Stdout | Self::Lent(_) => "-".to_owned(),
+        }
+    }
+
+    /// Records what is durable of it, and its sealed segments, in the transaction. What comes back it will never take.
+    pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<Vec<(Vec<u8>, String)>, StageError> {
         self.settle()?;
+        if let Self::Kafka(kafka) = self {
+            kafka.record(tx)?;
+            return Ok(kafka.take_refused());
+        }
         if let Self::Topic(topic) = self {
             state::set_output(tx, &topic.name, topic.writer.synced())?;
             topic.sealed.extend(topic.writer.sealed());
@@ -306,7 +324,7 @@ impl Output {
             // Should this transaction fail the process ends.
             topic.sealed.clear();
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

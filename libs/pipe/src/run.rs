@@ -20,7 +20,7 @@ use crate::out::Out;
 use crate::output::Output;
 use crate::stage::{Line, Stage};
 use crate::watch::Watch;
-use crate::{Exit, Metrics, Signals, StageError, state};
+use crate::{Exit, Metrics, Signals, StageError};
 
 pub use start::record_start;
 use told::Complaints;
@@ -40,6 +40,8 @@ pub struct Job {
     pub from: Vec<Place>,
     /// Outputs, as the stage names them; none: thrown away.
     pub to: Vec<Option<Place>>,
+    /// Which of several instances of the stage it is, if there are several.
+    pub instance: Option<u32>,
     /// Its state; none: memory, for a stage between pipes.
     pub state: Option<Home>,
     /// Where a reader without a position starts; none: the first line kept.
@@ -142,7 +144,7 @@ impl Loop {
         told::count(&self.out, printed, &mut tx)?;
         self.job.metrics.lines_in.inc_by(printed);
         self.complaints.tell("program", &self.out.complaints, &mut tx)?;
-        commit(&mut self.out, tx)?;
+        commit(&mut self.out, &mut self.complaints, tx)?;
         self.publish(stage)?;
         Ok(true)
     }
@@ -151,6 +153,7 @@ impl Loop {
     fn batch(&mut self, stage: &mut dyn Stage, index: usize) -> Result<Step, StageError> {
         let Some(input) = self.inputs.get_mut(index) else { return Ok(Step::Nothing) };
         let name = input.name.clone();
+        input.settle(&mut self.db)?;
         let mut read = input.read(stage.batch_bytes())?;
         match read {
             Read::Nothing => return Ok(Step::Nothing),
@@ -192,13 +195,12 @@ impl Loop {
                 }
             };
         }
-        if name != "-" {
-            state::set_position(&mut tx, &name, &input.position)?;
-        }
+        input.record(&mut tx)?;
         told::count(&self.out, taken, &mut tx)?;
         self.job.metrics.lines_in.inc_by(taken);
         self.complaints.tell(&name, &self.out.complaints, &mut tx)?;
-        commit(&mut self.out, tx)?;
+        commit(&mut self.out, &mut self.complaints, tx)?;
+        input.committed();
         self.publish(stage)?;
         step
     }
@@ -260,11 +262,12 @@ fn through(
     Ok(taken)
 }
 
-/// Append, fsync, then one transaction with positions, output lengths and the stage's own tables.
-fn commit(out: &mut Out, mut tx: Tx<'_>) -> Result<(), StageError> {
+/// Append, make durable, then one transaction with positions, output lengths and the stage's own tables.
+fn commit(out: &mut Out, complaints: &mut Complaints, mut tx: Tx<'_>) -> Result<(), StageError> {
     out.write()?;
     for output in &mut out.outputs {
-        output.record(&mut tx)?;
+        let not_taken = output.record(&mut tx)?;
+        complaints.not_taken(output, not_taken, &mut tx)?;
     }
     Ok(tx.commit()?)
 }

@@ -1,5 +1,6 @@
 //! The output of a program without input: one thread appends what many wait for and syncs once for all of them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, Place};
 use crate::fs::RealFs;
+use crate::kafka::KafkaOutput;
 use crate::output::TopicOutput;
 use crate::topic::{Class, Kept};
 use crate::{Metrics, StageError, state, stdio};
@@ -56,7 +58,7 @@ impl Sink {
     /// `failed` is called once if the output cannot go on (a failed fsync, a closed stdout); the process must end then.
     pub fn open(
         to: &Place,
-        config: &Config,
+        config: &Arc<Config>,
         state: Option<Home>,
         metrics: Metrics,
         failed: impl FnOnce(StageError) + Send + 'static,
@@ -74,6 +76,13 @@ impl Sink {
                 let (fs, sealed) = (RealFs::shared(), state::segments(&db, name)?);
                 let topic = TopicOutput::open(&fs, config, name, Class::Source, Kept::WholeLines, sealed)?;
                 Target::Topic(Box::new(topic), db)
+            }
+            Place::Kafka(name) => {
+                let db = match &state {
+                    Some(file) => Db::open(file, &[state::SCHEMA]),
+                    None => Db::memory(&[state::SCHEMA]),
+                }?;
+                Target::Kafka(Box::new(KafkaOutput::of_source(config, name, metrics.clone())?), db)
             }
         };
         let changed = Changed::default();
@@ -133,6 +142,7 @@ impl Sink {
 enum Target {
     Stdout,
     Topic(Box<TopicOutput>, Db),
+    Kafka(Box<KafkaOutput>, Db),
 }
 
 struct Writer {
@@ -164,9 +174,14 @@ impl Writer {
                 Err(e) => Err(e),
             };
             match done {
-                Ok(()) => group.drain(..).for_each(|order| {
-                    let _ = order.done.send(true);
-                }),
+                Ok(failed) => {
+                    if !failed.is_empty() {
+                        self.close();
+                    }
+                    for (number, order) in group.drain(..).enumerate() {
+                        let _ = order.done.send(!failed.contains(&number));
+                    }
+                }
                 // A full disk: these are told to come again, and room is looked for until there is some.
                 Err(e) if e.exit == crate::Exit::Unreachable => {
                     tracing::warn!("{e}");
@@ -180,9 +195,10 @@ impl Writer {
         }
     }
 
-    /// Append, sync, head: only then is anybody told.
-    fn commit(&mut self, group: &[Order]) -> Result<(), StageError> {
-        let count = group.iter().map(|o| o.count).sum();
+    /// Append, sync, head: only then is anybody told. Comes back: the orders that the brokers did not take in time.
+    fn commit(&mut self, group: &[Order]) -> Result<BTreeSet<usize>, StageError> {
+        let mut count = group.iter().map(|o| o.count).sum();
+        let mut failed = BTreeSet::new();
         match &mut self.target {
             Target::Stdout => {
                 self.lines.clear();
@@ -208,11 +224,26 @@ impl Writer {
                 topic.record_sealed(db)?;
                 topic.publish()?;
             }
+            Target::Kafka(kafka, db) => {
+                if !self.room.source.load(Ordering::Relaxed) {
+                    return Ok((0..group.len()).collect());
+                }
+                for (number, order) in group.iter().enumerate() {
+                    kafka.append(&order.lines, number)?;
+                }
+                failed = kafka.settle();
+                let taken = group.iter().enumerate().filter(|(number, _)| !failed.contains(number));
+                count = taken.map(|(_, order)| order.count).sum();
+                kafka.take_refused();
+                let mut tx = db.begin()?;
+                kafka.record(&mut tx)?;
+                tx.commit()?;
+            }
         }
         self.lines.clear();
         self.lines.shrink_to(GROUP_MAX);
         self.metrics.lines_out.with_label_values(&["to"]).inc_by(count);
-        Ok(())
+        Ok(failed)
     }
 
     fn look_after(&mut self) -> Result<(), StageError> {
@@ -225,6 +256,11 @@ impl Writer {
             topic.record_sealed(db)?;
             source = topic.has_room(&self.metrics);
             no_retry = topic.room().allows(Class::NoRetry);
+        }
+        if let Target::Kafka(kafka, _) = &mut self.target {
+            // Whoever did not answer in time is asked until it does; until then everybody is told to come again.
+            let open = self.room.source.load(Ordering::Relaxed) || kafka.ask().is_ok();
+            (source, no_retry) = (open, open);
         }
         self.room.source.store(source, Ordering::Relaxed);
         self.room.no_retry.store(no_retry, Ordering::Relaxed);

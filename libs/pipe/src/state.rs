@@ -1,5 +1,6 @@
 //! The loop's own tables in a stage's state file: positions, output lengths, sealed segments, counters.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,15 +102,20 @@ pub fn recorded(home: &Home, inputs: &[String]) -> bool {
     inputs.iter().all(|input| matches!(position(&db, input), Ok(Some(_))))
 }
 
-/// Where this reader stands; none: it has not started.
+/// Where this reader stands; none: it has not started. Of an input with several partitions: in the first.
 pub fn position(db: &Db, input: &str) -> Result<Option<Position>, DbError> {
-    let sql = "SELECT pos, line, start_line, read_lines, skipped FROM positions WHERE input = $1 AND partition = 0";
-    Ok(db.query(sql, &[input.into()])?.first().map(|row| Position {
-        mark: Mark { offset: row.uint(0), line: row.uint(1) },
-        start_line: row.uint(2),
-        read: row.uint(3),
-        skipped: row.uint(4),
-    }))
+    Ok(positions(db, input)?.remove(&0))
+}
+
+/// Where this reader stands in each partition.
+pub fn positions(db: &Db, input: &str) -> Result<BTreeMap<i32, Position>, DbError> {
+    let sql = "SELECT partition, pos, line, start_line, read_lines, skipped FROM positions WHERE input = $1";
+    let of = |row: &registry::db::Row| {
+        let mark = Mark { offset: row.uint(1), line: row.uint(2) };
+        let position = Position { mark, start_line: row.uint(3), read: row.uint(4), skipped: row.uint(5) };
+        (i32::try_from(row.int(0)).unwrap_or(i32::MAX), position)
+    };
+    Ok(db.query(sql, &[input.into()])?.iter().map(of).collect())
 }
 
 /// Writes down where this reader stands.
@@ -127,6 +133,45 @@ pub fn set_position(tx: &mut Tx<'_>, input: &str, at: &Position) -> Result<(), D
         at.skipped.into(),
     ];
     tx.execute(sql, &values).map(|_| ())
+}
+
+/// Moves a reader of a partition that others may read as well: only from where we think it stands (`from`; none: it has
+/// not started). False: somebody else has moved it, and the partition is theirs.
+pub fn move_position(
+    tx: &mut Tx<'_>,
+    input: &str,
+    partition: i32,
+    from: Option<u64>,
+    at: &Position,
+) -> Result<bool, DbError> {
+    let sql = match from {
+        None => {
+            "INSERT INTO positions (input, partition, pos, line, start_line, read_lines, skipped) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (input, partition) DO NOTHING"
+        }
+        Some(_) => {
+            "UPDATE positions SET pos = $3, line = $4, start_line = $5, read_lines = $6, skipped = $7 \
+             WHERE input = $1 AND partition = $2 AND pos = $8"
+        }
+    };
+    let mut values = vec![
+        input.into(),
+        i64::from(partition).into(),
+        at.mark.offset.into(),
+        at.mark.line.into(),
+        at.start_line.into(),
+        at.read.into(),
+        at.skipped.into(),
+    ];
+    values.extend(from.map(Into::into));
+    Ok(tx.execute(sql, &values)? == 1)
+}
+
+/// Adds lines to the recorded end of an output that several may write.
+pub fn add_output(tx: &mut Tx<'_>, name: &str, lines: u64) -> Result<(), DbError> {
+    let sql = "INSERT INTO outputs (topic, pos, line) VALUES ($1, $2, $2) \
+               ON CONFLICT (topic) DO UPDATE SET pos = outputs.pos + excluded.pos, line = outputs.line + excluded.line";
+    tx.execute(sql, &[name.into(), lines.into()]).map(|_| ())
 }
 
 /// The recorded end of an output.

@@ -138,6 +138,7 @@ fn job(data: &Path, name: &str, from: &str, to: &[&str]) -> Job {
         start: None,
         once: true,
         config: Arc::new(Config::empty(Some(data))),
+        instance: None,
         reload: None,
         signals: Signals::default(),
         metrics: Metrics::new(name),

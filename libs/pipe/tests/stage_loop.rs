@@ -46,6 +46,7 @@ fn job(data: &Path) -> Job {
         start: None,
         once: true,
         config: Arc::new(Config::empty(Some(data))),
+        instance: None,
         reload: None,
         signals: Signals::default(),
         metrics: Metrics::new("rows"),

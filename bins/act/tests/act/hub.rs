@@ -140,6 +140,7 @@ impl Hub {
             start: Some("first".into()),
             once: true,
             config: Arc::new(self.config.clone()),
+            instance: None,
             reload: None,
             signals: Signals::default(),
             metrics: metrics.clone(),

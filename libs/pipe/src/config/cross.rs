@@ -23,7 +23,10 @@ pub(super) fn check(config: &Config, named: &Named) -> Vec<Finding> {
     found.extend(cycles(config));
     found.extend(searched(config));
     found.extend(pulled(config));
-    let topics = || config.stages.iter().flat_map(StageConf::writes);
+    found.extend(brokers(config));
+    found.extend(replicas(config));
+    let written = || config.stages.iter().flat_map(StageConf::outputs);
+    let topics = || written().filter_map(|place| place.topic().or(place.kafka()));
     for table in &named.topics {
         if !topics().any(|topic| topic == table.name()) {
             let near = nearest(table.name(), topics());
@@ -46,18 +49,53 @@ fn at(table: &Settings, say: impl FnOnce(&mut Settings)) -> Vec<Finding> {
 }
 
 /// The key that names an output of a stage.
-fn key_of<'a>(stage: &StageConf, topic: &str) -> &'a str {
-    if stage.to.as_ref().and_then(Place::topic) == Some(topic) { "to" } else { "matches" }
+fn key_of<'a>(stage: &StageConf, place: &Place) -> &'a str {
+    if stage.to.as_ref() == Some(place) { "to" } else { "matches" }
+}
+
+/// Whoever says `kafka:` says where it is.
+fn brokers(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for stage in config.stages.iter().filter(|_| config.kafka.is_none()) {
+        let places = stage.from.iter().map(|place| ("from", place));
+        let places = places.chain(stage.outputs().map(|place| (key_of(stage, place), place)));
+        for (key, place) in places.filter(|(_, place)| place.kafka().is_some()) {
+            let text = format!("`{place}` needs the table [kafka] with `brokers`");
+            found.extend(at(&stage.settings, |at| at.fail_word(key, &place.to_string(), text)));
+        }
+    }
+    found
+}
+
+/// Several instances share the partitions of what they read, so all of it has some; and their state, so it is where all
+/// of them can be.
+fn replicas(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for stage in config.stages.iter().filter(|stage| stage.replicas > 1) {
+        let alone = [StageKind::Receive, StageKind::Pull, StageKind::Act, StageKind::Foreign];
+        let text = if let Some(kind) = alone.into_iter().find(|kind| stage.runs(*kind)) {
+            format!("of `{}` there is one: only what reads topics is shared out", kind.word())
+        } else if let Some(place) = stage.from.iter().chain(stage.outputs()).find(|place| place.kafka().is_none()) {
+            format!("several instances share topics of Kafka only, and `{place}` is none")
+        } else if !config.shares_state() {
+            "several instances need one state for all of them: [registry] postgres".to_owned()
+        } else {
+            continue;
+        };
+        found.extend(at(&stage.settings, |at| at.fail("replicas", text)));
+    }
+    found
 }
 
 /// One writer a topic.
 fn writers(config: &Config) -> Vec<Finding> {
     let (mut found, mut writers) = (Vec::new(), BTreeMap::new());
     for stage in &config.stages {
-        for (i, topic) in stage.writes().enumerate() {
-            if let Some(other) = writers.insert(topic, &stage.name) {
+        for (i, place) in stage.outputs().enumerate() {
+            if let Some(other) = writers.insert(place.to_string(), &stage.name) {
+                let topic = place.topic().or(place.kafka()).unwrap_or_default();
                 let text = format!("topic `{topic}` has a writer already: stage `{other}` (one writer a topic)");
-                let key = if i > 0 { "matches" } else { key_of(stage, topic) };
+                let key = if i > 0 { "matches" } else { key_of(stage, place) };
                 found.extend(at(&stage.settings, |at| at.fail(key, text)));
             }
         }
@@ -71,13 +109,14 @@ fn readers(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     for stage in &config.stages {
         let mut seen = BTreeSet::new();
-        for place in &stage.from {
-            let Some(topic) = place.topic() else { continue };
-            let text = if !seen.insert(topic) {
+        for place in stage.inputs() {
+            let Some(topic) = place.topic().or(place.kafka()) else { continue };
+            let text = if !seen.insert(place.to_string()) {
                 format!("topic `{topic}` stands here twice: each of its lines would be read twice")
-            } else if stage.writes().any(|own| own == topic) {
+            } else if stage.outputs().any(|own| own == place) {
                 format!("the stage writes topic `{topic}` itself: its lines would go round for ever")
-            } else if !topics().any(|t| t == topic) {
+            } else if place.kafka().is_none() && !topics().any(|t| t == topic) {
+                // What lies in Kafka may come from anywhere.
                 format!("no stage writes topic `{topic}`{}", nearest(topic, topics()))
             } else {
                 continue;
@@ -121,13 +160,12 @@ fn cycles(config: &Config) -> Vec<Finding> {
         let mut open = vec![(stage, vec![stage.name.as_str()])];
         let mut seen = BTreeSet::from([stage.name.as_str()]);
         while let Some((from, way)) = open.pop() {
-            for topic in from.writes() {
-                for next in config.readers(topic).filter(|next| !next.runs(StageKind::Act)) {
+            for place in from.outputs() {
+                for next in config.readers_of(place).filter(|next| !next.runs(StageKind::Act)) {
                     if next.name == stage.name && from.name != stage.name && !told.contains(stage.name.as_str()) {
                         told.extend(way.iter().copied());
-                        let place = format!("topic:{topic}");
                         let text = format!("lines would go round for ever: {} → {}", way.join(" → "), stage.name);
-                        found.extend(at(&stage.settings, |at| at.fail_word("from", &place, text)));
+                        found.extend(at(&stage.settings, |at| at.fail_word("from", &place.to_string(), text)));
                     } else if seen.insert(&next.name) {
                         open.push((next, way.iter().copied().chain([next.name.as_str()]).collect()));
                     }

@@ -8,7 +8,8 @@ use registry::db::Server;
 
 use super::cross::{self, Named};
 use super::{
-    Config, Contact, Files, Finding, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics, Unit,
+    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics,
+    Unit,
 };
 
 /// Tables that an included file may hold.
@@ -76,6 +77,13 @@ impl Reading {
         config.data = data.map_or(own, Path::to_owned);
         self.registry(table);
         self.topics(table);
+        if let Some(mut kafka) = table.table("kafka") {
+            self.config.kafka = Kafka::read(&mut kafka);
+            if let Some(Err(why)) = self.config.kafka.as_ref().map(crate::kafka::check) {
+                kafka.fail("", why);
+            }
+            table.absorb(kafka);
+        }
         if let Some(mut metrics) = table.table("metrics") {
             let bearer = metrics.secret("bearer");
             if let Some(listen) = metrics.required_str("listen") {

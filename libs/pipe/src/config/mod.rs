@@ -8,6 +8,7 @@ mod files;
 mod finding;
 mod foreign;
 mod joined;
+mod kafka;
 mod load;
 mod mask;
 mod people;
@@ -28,6 +29,7 @@ pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
+pub use kafka::{Kafka, KafkaTls, Sasl};
 pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
@@ -54,6 +56,8 @@ pub struct Config {
     pub stages: Vec<StageConf>,
     /// Defaults and overrides of topics.
     pub topics: Topics,
+    /// How Kafka is reached, if it is used.
+    pub kafka: Option<Kafka>,
     /// Where all stages' metrics are served, and the bearer that is asked for.
     pub metrics: Option<Metrics>,
     /// Business units.
@@ -127,6 +131,7 @@ impl Config {
             server: None,
             stages: Vec::new(),
             topics: Topics::default(),
+            kafka: None,
             metrics: None,
             units: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -188,6 +193,11 @@ impl Config {
         self.stages.iter().filter(move |s| s.from.iter().any(|p| p.topic() == Some(topic)))
     }
 
+    /// The stages that read this place.
+    pub fn readers_of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a StageConf> {
+        self.stages.iter().filter(move |s| s.from.contains(place))
+    }
+
     /// The folder of a topic.
     pub fn topic_dir(&self, topic: &str) -> PathBuf {
         self.data.join("topics").join(topic)
@@ -218,6 +228,11 @@ impl Config {
     /// The lock of a stage's state on this machine.
     pub fn state_lock(&self, home: &Home) -> PathBuf {
         self.data.join("state").join(format!("{}.lock", home.name()))
+    }
+
+    /// Whether several processes may own a state together; a file has one owner.
+    pub fn shares_state(&self) -> bool {
+        self.homes().are_shared()
     }
 
     /// The socket on which a stage answers.

@@ -9,6 +9,9 @@ use crate::topic::Class;
 /// A machine is not called silent sooner.
 const SILENT_MIN: Duration = Duration::from_secs(30 * 60);
 
+/// The most instances of a stage on one machine.
+const REPLICAS_MAX: i64 = 64;
+
 /// Which program a stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageKind {
@@ -74,12 +77,14 @@ pub enum Place {
     Standard,
     /// A disk topic.
     Topic(String),
+    /// A topic of Kafka.
+    Kafka(String),
     /// What was changed in the registry; only to be read.
     Changes,
 }
 
 impl Place {
-    /// `-`, `topic:NAME` or `registry:changes`.
+    /// `-`, `topic:NAME`, `kafka:NAME` or `registry:changes`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Standard);
@@ -89,19 +94,34 @@ impl Place {
         }
         match text.split_once(':') {
             Some(("topic", name)) if super::is_name(name) => Ok(Self::Topic(name.to_owned())),
-            Some(("topic", name)) => Err(format!("`{name}` is no name of a topic ([a-z0-9][a-z0-9-]{{0,62}})")),
-            Some(("kafka", _)) => Err(format!("`{text}` is not supported by this version")),
+            Some(("kafka", name)) if super::is_name(name) => Ok(Self::Kafka(name.to_owned())),
+            Some(("topic" | "kafka", name)) => {
+                Err(format!("`{name}` is no name of a topic ([a-z0-9][a-z0-9-]{{0,62}})"))
+            }
             Some(("registry", _)) => Err(format!("of the registry there is only `{CHANGES}`")),
-            _ => Err(format!("`{text}` is neither - nor topic:NAME")),
+            _ => Err(format!("`{text}` is neither -, topic:NAME nor kafka:NAME")),
         }
     }
 
-    /// The topic's name, if it is one.
+    /// The name of the disk topic, if it is one.
     pub fn topic(&self) -> Option<&str> {
         match self {
             Self::Topic(name) => Some(name),
-            Self::Standard | Self::Changes => None,
+            Self::Standard | Self::Kafka(_) | Self::Changes => None,
         }
+    }
+
+    /// The name of the topic of Kafka, if it is one.
+    pub fn kafka(&self) -> Option<&str> {
+        match self {
+            Self::Kafka(name) => Some(name),
+            Self::Standard | Self::Topic(_) | Self::Changes => None,
+        }
+    }
+
+    /// Whether lines stay there, to be read by others.
+    pub fn is_topic(&self) -> bool {
+        matches!(self, Self::Topic(_) | Self::Kafka(_))
     }
 
     /// As an output: whatever can be written to.
@@ -118,6 +138,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Standard => f.write_str("-"),
             Self::Topic(name) => write!(f, "topic:{name}"),
+            Self::Kafka(name) => write!(f, "kafka:{name}"),
             Self::Changes => f.write_str(CHANGES),
         }
     }
@@ -156,6 +177,8 @@ pub struct StageConf {
     pub silent: Option<Duration>,
     /// Of a stage that normalises: the file that says where addresses are.
     pub geo: Option<PathBuf>,
+    /// So many instances of it share the partitions of what it reads.
+    pub replicas: u32,
     /// Where a new reader starts: `first`, `last` or an age; none: the kind's default.
     pub start: Option<String>,
     /// All keys of the table; those above are marked as known.
@@ -183,9 +206,24 @@ impl StageConf {
         self.kinds.first().map_or(0, |kind| kind.flow())
     }
 
-    /// Names of the topics that it writes.
+    /// Names of the disk topics that it writes.
     pub fn writes(&self) -> impl Iterator<Item = &str> {
-        self.to.iter().chain(&self.matches).filter_map(Place::topic)
+        self.outputs().filter_map(Place::topic)
+    }
+
+    /// Where it writes to.
+    pub fn outputs(&self) -> impl Iterator<Item = &Place> {
+        self.to.iter().chain(&self.matches)
+    }
+
+    /// The topics that it reads, on disk and in Kafka.
+    pub fn inputs(&self) -> impl Iterator<Item = &Place> {
+        self.from.iter().filter(|place| place.is_topic())
+    }
+
+    /// Whether it reads or writes a topic of Kafka.
+    pub fn uses_kafka(&self) -> bool {
+        self.from.iter().chain(self.outputs()).any(|place| place.kafka().is_some())
     }
 
     pub(super) fn read(mut table: Settings) -> (Option<Self>, Settings) {
@@ -217,6 +255,11 @@ impl StageConf {
             Some("skip") => Lag::Skip,
             _ => Lag::Block,
         };
+        let replicas = table.int("replicas").unwrap_or(1);
+        if !(1..=REPLICAS_MAX).contains(&replicas) {
+            table.fail("replicas", format!("from 1 to {REPLICAS_MAX}"));
+        }
+        let replicas = u32::try_from(replicas).unwrap_or(1);
         let start = table.str("start");
         if let Some(start) = &start
             && !matches!(start.as_str(), "first" | "last")
@@ -254,7 +297,10 @@ impl StageConf {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, source, foreign, from, to, matches, lag, silent, geo, start, settings }), table)
+        (
+            Some(Self { name, kinds, source, foreign, from, to, matches, lag, silent, geo, replicas, start, settings }),
+            table,
+        )
     }
 }
 

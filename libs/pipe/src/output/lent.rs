@@ -83,7 +83,7 @@ mod tests {
             |output: &mut Output, _: &mut Db| output.sync(),
             |output: &mut Output, _: &mut Db| output.append(b"7\n", 1),
             |output: &mut Output, _: &mut Db| output.lend(b"7\n".to_vec(), 1).map(drop),
-            |output: &mut Output, db: &mut Db| output.record(&mut db.begin().unwrap()),
+            |output: &mut Output, db: &mut Db| output.record(&mut db.begin().unwrap()).map(drop),
         ] {
             output.lend(b"no line".to_vec(), 1).unwrap();
             let error = ask(&mut output, &mut db).unwrap_err();

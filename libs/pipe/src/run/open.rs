@@ -1,5 +1,6 @@
 //! Before the first batch: lock, state, inputs and outputs as they were left.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use registry::db::{Db, Schema};
@@ -9,6 +10,7 @@ use super::{Job, Loop};
 use crate::config::{Place, StageKind};
 use crate::fs::{Fs, Guard, RealFs};
 use crate::input::{Input, parse_start};
+use crate::kafka::{KafkaInput, KafkaOutput, Reader};
 use crate::out::Out;
 use crate::output::Output;
 use crate::refused::Refused;
@@ -28,23 +30,31 @@ impl Loop {
                 Some(Place::Standard) => Output::Stdout,
                 Some(place @ Place::Changes) => return Err(StageError::usage(format!("{place} is an input"))),
                 Some(Place::Topic(name)) => Output::topic(&fs, &job.config, &db, name, job.kind.class())?,
+                Some(Place::Kafka(name)) => Output::Kafka(Box::new(KafkaOutput::open(
+                    &job.config,
+                    name,
+                    job.signals.clone(),
+                    job.metrics.clone(),
+                )?)),
             });
         }
-        let complaints = Complaints::new(match &job.state {
+        let mut complaints = Complaints::new(match &job.state {
             None => None,
             Some(_) => {
-                let path = job.config.data.join("refused").join(format!("{}.ndjson", job.name));
-                let recorded = Complaints::recorded(&db)?;
+                let of = job.instance.map_or_else(|| job.name.clone(), |instance| format!("{}-{instance}", job.name));
+                let path = job.config.data.join("refused").join(format!("{of}.ndjson"));
+                let recorded = Complaints::recorded(&db, job.instance)?;
                 Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
             }
         });
+        complaints.instance = job.instance;
         let mut inputs = Vec::new();
         for place in &job.from {
-            inputs.push(open_input(&fs, &job, &db, place)?);
+            inputs.push(open_input(&fs, &job, &mut db, place)?);
         }
         let mut tx = db.begin()?;
-        for input in inputs.iter().filter(|i| i.name != "-") {
-            state::set_position(&mut tx, &input.name, &input.position)?;
+        for input in &inputs {
+            input.record(&mut tx)?;
         }
         let context = Context {
             name: job.name.clone(),
@@ -58,6 +68,7 @@ impl Loop {
         }
         complaints.record(&mut tx)?;
         tx.commit()?;
+        inputs.iter_mut().for_each(Input::committed);
         stage.committed()?;
         for output in &mut outputs {
             if let Output::Topic(topic) = output {
@@ -75,11 +86,27 @@ impl Loop {
 fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option<Guard>, Db), StageError> {
     let Some(home) = &job.state else { return Ok((None, Db::memory(schemas)?)) };
     let (wait, stop) = ((job.kind != StageKind::Act).then_some(state::LOCK_WAIT), || job.signals.stopping());
-    let guard = state::lock(fs, &job.config.state_lock(home), wait, &stop)?;
-    Ok((Some(guard), state::open(home, schemas, wait, &stop)?))
+    let lock = job.config.state_lock(home);
+    let Some(instance) = job.instance else {
+        let guard = state::lock(fs, &lock, wait, &stop)?;
+        return Ok((Some(guard), state::open(home, schemas, wait, &stop)?));
+    };
+    // Several instances share the state of a database, and each partition is fenced.
+    let guard = state::lock(fs, &instance_lock(&lock, instance), wait, &stop)?;
+    let db = Db::open(home, schemas).map_err(|e| StageError::of(home, e))?;
+    Ok((Some(guard), db))
 }
 
-fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Input, StageError> {
+/// What only this instance of this machine has: `state/sift-2.lock` beside `state/sift.lock`.
+fn instance_lock(lock: &Path, instance: u32) -> PathBuf {
+    let stem = lock.file_stem().and_then(|stem| stem.to_str()).unwrap_or("stage");
+    lock.with_file_name(format!("{stem}-{instance}.lock"))
+}
+
+fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place) -> Result<Input, StageError> {
+    let start = job.start.as_deref().unwrap_or("first");
+    let start = parse_start(start)
+        .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
     let mut input = match place {
         Place::Standard => Input::stdin(job.signals.waker.clone())?,
         Place::Changes => {
@@ -89,11 +116,19 @@ fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &Db, place: &Place) -> Result<Inp
         }
         Place::Topic(topic) => {
             let name = place.to_string();
-            let start = job.start.as_deref().unwrap_or("first");
-            let start = parse_start(start)
-                .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
             let recorded = state::position(db, &name)?;
             Input::topic(fs, &job.config.topic_dir(topic), name, recorded, start)?
+        }
+        Place::Kafka(topic) => {
+            let reader = Reader {
+                stage: &job.name,
+                instance: job.instance,
+                start,
+                once: job.once,
+                keeps: job.state.is_some(),
+                waker: job.signals.waker.clone(),
+            };
+            Input::kafka(place, KafkaInput::open(&job.config, topic, db, &reader)?)
         }
     };
     if job.once {

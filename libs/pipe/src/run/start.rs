@@ -6,7 +6,7 @@ use crate::config::{Config, Place, StageConf, StageKind};
 use crate::fs::RealFs;
 use crate::input::{Input, parse_start};
 use crate::topic::Start;
-use crate::{Exit, StageError, state};
+use crate::{Exit, StageError, kafka, state};
 
 /// Records where the readers of a stage start, before any writer appends; what is recorded already stays.
 ///
@@ -18,7 +18,7 @@ pub fn record_start(
     wait: Option<Duration>,
     stop: &dyn Fn() -> bool,
 ) -> Result<(), StageError> {
-    let inputs: Vec<String> = stage.from.iter().filter(|p| p.topic().is_some()).map(Place::to_string).collect();
+    let inputs: Vec<String> = stage.from.iter().filter(|p| p.is_topic()).map(Place::to_string).collect();
     let fs = RealFs::shared();
     let home = config.state(stage);
     if stage.runs(StageKind::Receive) || state::recorded(&home, &inputs) {
@@ -38,6 +38,9 @@ pub fn record_start(
     let start = stage.start.as_deref().unwrap_or(default);
     let start = parse_start(start).unwrap_or(Start::First);
     for place in &stage.from {
+        if let Some(topic) = place.kafka() {
+            kafka::record_start(config, topic, &mut db, start)?;
+        }
         let Some(topic) = place.topic() else { continue };
         let name = place.to_string();
         if state::position(&db, &name)?.is_none() {

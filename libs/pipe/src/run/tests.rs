@@ -52,6 +52,7 @@ fn job(data: &Path) -> Job {
     Job {
         name: "copy".into(),
         kind: StageKind::Normalize,
+        instance: None,
         from: Vec::new(),
         to: vec![Some(Place::Topic("out".into()))],
         state: Some((&data.join("state/copy.db")).into()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use registry::db::Tx;
 
 use crate::out::{Complaint, Later, Out, Verdicts};
+use crate::output::Output;
 use crate::refused::Refused;
 use crate::topic::Mark;
 use crate::{Metrics, StageError, state};
@@ -13,7 +14,9 @@ use crate::{Metrics, StageError, state};
 /// Complaints about refused lines that are logged each second; all are counted and kept.
 const COMPLAINTS_LOGGED: usize = 20;
 /// The name under which the length of the refused lines is recorded; no topic can be called so.
-const REFUSED: &str = "(refused)";
+fn refused_name(instance: Option<u32>) -> String {
+    instance.map_or_else(|| "(refused)".to_owned(), |instance| format!("(refused-{instance})"))
+}
 
 /// Adds verdicts to the counters of the state: of the `taken` lines read, and of the later stages of a chain.
 pub(super) fn count(out: &Out, taken: u64, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -53,6 +56,8 @@ pub(super) fn measure(out: &Out, metrics: &Metrics) {
 pub(super) struct Complaints {
     /// Between pipes they are only logged, all of them.
     kept: Option<Refused>,
+    /// Of which of several instances.
+    pub(super) instance: Option<u32>,
     /// There was one.
     pub(super) any: bool,
     logged: (Instant, usize),
@@ -60,12 +65,12 @@ pub(super) struct Complaints {
 
 impl Complaints {
     pub(super) fn new(kept: Option<Refused>) -> Self {
-        Self { kept, any: false, logged: (Instant::now(), 0) }
+        Self { kept, instance: None, any: false, logged: (Instant::now(), 0) }
     }
 
     /// The recorded length of the file.
-    pub(super) fn recorded(db: &registry::db::Db) -> Result<Option<u64>, StageError> {
-        Ok(state::output(db, REFUSED)?.map(|mark| mark.offset))
+    pub(super) fn recorded(db: &registry::db::Db, instance: Option<u32>) -> Result<Option<u64>, StageError> {
+        Ok(state::output(db, &refused_name(instance))?.map(|mark| mark.offset))
     }
 
     /// Logs and keeps what a batch from this input refused.
@@ -91,6 +96,23 @@ impl Complaints {
         self.record(tx)
     }
 
+    /// Keeps what an output will never take: it was given all the same, so no sum of the stage's changes.
+    pub(super) fn not_taken(
+        &mut self,
+        output: &Output,
+        lines: Vec<(Vec<u8>, String)>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), StageError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let name = output.name();
+        state::count(tx, "not taken", &name, lines.len() as u64)?;
+        let complaint = |(line, text)| Complaint { stage: None, number: 0, reason: "not_taken", text, line };
+        let all: Vec<Complaint> = lines.into_iter().map(complaint).collect();
+        self.tell(&name, &all, tx)
+    }
+
     /// Puts a file that is full aside.
     pub(super) fn look_after(&mut self, db: &mut registry::db::Db) -> Result<(), StageError> {
         let Some(kept) = self.kept.as_mut().filter(|kept| kept.is_full()) else { return Ok(()) };
@@ -103,7 +125,7 @@ impl Complaints {
     /// Records the length of the file.
     pub(super) fn record(&self, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let Some(kept) = &self.kept else { return Ok(()) };
-        Ok(state::set_output(tx, REFUSED, Mark { offset: kept.length(), line: 0 })?)
+        Ok(state::set_output(tx, &refused_name(self.instance), Mark { offset: kept.length(), line: 0 })?)
     }
 }
 

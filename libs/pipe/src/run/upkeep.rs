@@ -49,13 +49,14 @@ impl Loop {
 
     fn measure(&mut self) {
         for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind) {
-            let Some((_, lines)) = input.lag() else { continue };
-            let at = input.position.mark.line;
+            let Some(lines) = input.lag() else { continue };
+            let at = input.line();
             // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
             if behind.is_none_or(|(line, _)| at >= line) {
                 *behind = (lines > 0).then(|| (at + lines, Instant::now()));
             }
-            let labels = [input.name.trim_start_matches("topic:"), &self.job.name];
+            let topic = input.name.split_once(':').map_or(input.name.as_str(), |(_, topic)| topic);
+            let labels = [topic, &self.job.name];
             let metrics = &self.job.metrics;
             metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
             let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());

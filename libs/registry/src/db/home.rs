@@ -98,6 +98,11 @@ impl Homes {
         self.at(self.data.join("registry.db"), REGISTRY)
     }
 
+    /// Whether several processes may own a state together; a file has one owner.
+    pub fn are_shared(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The state of this name, of a stage.
     pub fn state(&self, name: &str) -> Home {
         self.at(self.data.join("state").join(format!("{name}.db")), name)

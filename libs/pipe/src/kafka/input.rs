@@ -1,0 +1,494 @@
+//! Reading: positions are the stage's own, kept in its state; the group only says who reads which partition.
+
+mod group;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use event::LINE_MAX;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use registry::db::{Db, Tx};
+
+use super::admin::Asker;
+use super::{admin, client};
+use crate::config::Config;
+use crate::state::{self, Position};
+use crate::topic::{Mark, Start};
+use crate::{StageError, Waker};
+use group::{Change, Group};
+
+/// Bytes that are fetched ahead, at most (KiB).
+const AHEAD_KIB: &str = "16384";
+/// Bytes of one answer of a broker; a longer line comes alone.
+const FETCH_MAX: &str = "8388608";
+/// Of one partition in it.
+const FETCH_PARTITION_MAX: &str = "2097152";
+/// A member that has not been heard of for so long has lost its partitions.
+const SESSION_MS: &str = "30000";
+/// And one that has not asked for lines for so long: a batch may take its time.
+const POLL_MAX_MS: &str = "300000";
+/// How often the group is told where we are: only people and their tools want to know.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often lags are counted, in ms.
+const LAG_MS: &str = "1000";
+
+/// Who reads.
+pub(crate) struct Reader<'a> {
+    /// Its group is called after it.
+    pub(crate) stage: &'a str,
+    /// Which of several instances it is.
+    pub(crate) instance: Option<u32>,
+    /// Where a partition without a position begins.
+    pub(crate) start: Start,
+    /// It ends where the partitions end now.
+    pub(crate) once: bool,
+    /// It keeps its positions. Else it is nobody's member and leaves no trace.
+    pub(crate) keeps: bool,
+    /// Rung when there is something to read.
+    pub(crate) waker: Waker,
+}
+
+/// One topic as a stage reads it.
+pub(crate) struct KafkaInput {
+    /// As in `from`: `kafka:raw`.
+    name: String,
+    topic: String,
+    config: Arc<Config>,
+    /// Gone only at the end.
+    consumer: Option<BaseConsumer<Group>>,
+    group: Arc<Group>,
+    start: Start,
+    parts: BTreeMap<i32, Part>,
+    /// The partitions are those of a group, which changes.
+    member: bool,
+    once: bool,
+    /// Lines given since the start: their numbers.
+    given: u64,
+    told: Option<Instant>,
+    chunk: Vec<u8>,
+    too_long: Vec<usize>,
+}
+
+/// Records where a new reader starts in each partition; whoever has started already stands where it stands. Makes the
+/// topic if it is not there.
+pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Start) -> Result<(), StageError> {
+    let found = admin::ensure(config, name)?;
+    let place = format!("kafka:{name}");
+    if !state::positions(db, &place)?.is_empty() {
+        return Ok(());
+    }
+    let asker = Asker::new(config, name)?;
+    let mut tx = db.begin()?;
+    for partition in found.partitions {
+        let at = asker.start(partition, start)?;
+        // If somebody else was faster, theirs holds.
+        state::move_position(&mut tx, &place, partition, None, &position(at))?;
+    }
+    Ok(tx.commit()?)
+}
+
+/// Of a reader that starts at this message.
+fn position(at: u64) -> Position {
+    Position { mark: Mark { offset: at, line: at }, start_line: at, ..Position::default() }
+}
+
+/// A partition that is ours to read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    /// Its mark counts messages: the next one's offset.
+    position: Position,
+    /// Where the state says that we stand; none: it says nothing yet.
+    recorded: Option<u64>,
+    /// With `--once`: what lies at or behind this is not read.
+    stop_at: u64,
+    ended: bool,
+}
+
+impl Part {
+    fn next(&self) -> u64 {
+        self.position.mark.offset
+    }
+
+    fn move_to(&mut self, offset: u64) {
+        self.position.mark = Mark { offset, line: offset };
+    }
+}
+
+impl KafkaInput {
+    pub(crate) fn open(config: &Arc<Config>, name: &str, db: &mut Db, reader: &Reader<'_>) -> Result<Self, StageError> {
+        let kafka = super::settings(config)?;
+        let place = format!("kafka:{name}");
+        if reader.keeps {
+            record_start(config, name, db, reader.start)?;
+        }
+        let mut common = client::common(kafka)?;
+        common
+            .set("queued.max.messages.kbytes", AHEAD_KIB)
+            .set("fetch.max.bytes", FETCH_MAX)
+            .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
+            .set("fetch.wait.max.ms", "100")
+            .set("session.timeout.ms", SESSION_MS)
+            .set("max.poll.interval.ms", POLL_MAX_MS)
+            .set("statistics.interval.ms", LAG_MS);
+        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { "zentral-shell".to_owned() };
+        if let Some(instance) = reader.instance {
+            common.set("client.id", format!("zentral-{}-{instance}", reader.stage));
+        }
+        let own = [
+            ("group.id", group.as_str()),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            // A position that is not there is for us to judge.
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", if reader.once { "true" } else { "false" }),
+        ];
+        let mut consumer: BaseConsumer<Group> = client::finish(common, kafka, &own)?
+            .create_with_context(Group::new(&place, kafka))
+            .map_err(|e| StageError::usage(client::wrong(&e)))?;
+        let waker = reader.waker.clone();
+        consumer.set_nonempty_callback(move || waker.ring());
+        let mut input = Self {
+            name: place,
+            topic: kafka.topic(name),
+            config: config.clone(),
+            group: consumer.context().clone(),
+            consumer: Some(consumer),
+            start: reader.start,
+            parts: BTreeMap::new(),
+            member: reader.keeps && !reader.once,
+            once: reader.once,
+            given: 0,
+            told: None,
+            chunk: Vec::new(),
+            too_long: Vec::new(),
+        };
+        if input.member {
+            input.client()?.subscribe(&[&input.topic]).map_err(|e| input.fail(&e))?;
+        } else {
+            input.take_all(db)?;
+        }
+        Ok(input)
+    }
+
+    fn fail(&self, error: &KafkaError) -> StageError {
+        StageError::unreachable(format!("{}: {error}", self.name))
+    }
+
+    fn client(&self) -> Result<&BaseConsumer<Group>, StageError> {
+        self.consumer.as_ref().ok_or_else(|| StageError::state(format!("{}: is closed", self.name)))
+    }
+
+    fn asker(&self) -> Result<Asker<'_>, StageError> {
+        Asker::new(&self.config, self.name.trim_start_matches("kafka:"))
+    }
+
+    /// Without a group: all partitions that there are.
+    fn take_all(&mut self, db: &Db) -> Result<(), StageError> {
+        let partitions = self.asker()?.partitions()?;
+        let Some(partitions) = partitions else {
+            return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
+        };
+        let recorded = state::positions(db, &self.name)?;
+        self.place(&partitions, &recorded)?;
+        self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
+    }
+
+    /// Takes over what the group has decided since the last time. Between two batches only: what was read of a partition
+    /// is committed before it is given away.
+    pub(crate) fn settle(&mut self, db: &mut Db) -> Result<(), StageError> {
+        if let Some(refused) = self.group.link.refused() {
+            return Err(refused);
+        }
+        while let Some(change) = self.group.next() {
+            match self.change(&change, db) {
+                Ok(()) => self.group.done(),
+                // It is taken up again at the next turn: meanwhile the end may be asked for.
+                Err(e) if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable => {
+                    tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: &Change, db: &mut Db) -> Result<(), StageError> {
+        match change {
+            Change::Assigned(partitions) => {
+                let recorded = state::positions(db, &self.name)?;
+                self.place(partitions, &recorded)?;
+                // Written down at once: whoever is killed before its first batch begins here again.
+                let mut tx = db.begin()?;
+                if !self.record(&mut tx)? {
+                    // Somebody else was faster; what they wrote holds.
+                    drop(tx);
+                    let recorded = state::positions(db, &self.name)?;
+                    self.place(partitions, &recorded)?;
+                } else {
+                    tx.commit()?;
+                }
+                self.committed();
+                let list = self.list(partitions)?;
+                self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))?;
+                tracing::info!("{}: reads partitions {partitions:?}", self.name);
+            }
+            Change::Revoked(partitions) => {
+                let mut list = TopicPartitionList::new();
+                for partition in partitions {
+                    self.parts.remove(partition);
+                    list.add_partition(&self.topic, *partition);
+                }
+                self.client()?.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
+                tracing::info!("{}: gave away partitions {partitions:?}", self.name);
+            }
+            Change::Astray => self.find_again()?,
+        }
+        Ok(())
+    }
+
+    fn list(&self, partitions: &[i32]) -> Result<TopicPartitionList, StageError> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            let Some(part) = self.parts.get(partition) else { continue };
+            let offset = Offset::Offset(i64::try_from(part.next()).unwrap_or(i64::MAX));
+            list.add_partition_offset(&self.topic, *partition, offset).map_err(|e| self.fail(&e))?;
+        }
+        Ok(list)
+    }
+
+    /// Where we stand in these partitions: as recorded, else at the start.
+    fn place(&mut self, partitions: &[i32], recorded: &BTreeMap<i32, Position>) -> Result<(), StageError> {
+        // A partition that came later is new from its first line, whatever the start was.
+        let start = if recorded.is_empty() { self.start } else { Start::First };
+        for &partition in partitions {
+            let (low, high) = self.asker()?.ends(partition)?;
+            let recorded = recorded.get(&partition).copied();
+            let start_at = match recorded {
+                Some(position) => position,
+                None => position(self.asker()?.start(partition, start)?),
+            };
+            let mut part = Part {
+                position: start_at,
+                recorded: recorded.map(|position| position.mark.offset),
+                stop_at: if self.once { high } else { u64::MAX },
+                ended: false,
+            };
+            self.hold(partition, &mut part, low, high);
+            part.ended = part.next() >= part.stop_at;
+            self.parts.insert(partition, part);
+        }
+        Ok(())
+    }
+
+    /// A recorded position that the topic no longer has, or does not have yet.
+    fn hold(&self, partition: i32, part: &mut Part, low: u64, high: u64) {
+        let (name, at) = (&self.name, part.next());
+        if at > high {
+            tracing::error!(
+                "{name} partition {partition}: the position {at} lies beyond the end {high}: the topic was made anew, \
+                 and is read from its first line on"
+            );
+            part.position = position(low);
+        } else if at < low {
+            tracing::warn!(
+                "{name} partition {partition}: {} lines were passed over, they are no longer kept",
+                low - at
+            );
+            part.position.skipped += low - at;
+            part.move_to(low);
+        }
+    }
+
+    /// The brokers have nothing where we stand.
+    fn find_again(&mut self) -> Result<(), StageError> {
+        let partitions: Vec<i32> = self.parts.keys().copied().collect();
+        for partition in &partitions {
+            let (low, high) = self.asker()?.ends(*partition)?;
+            let Some(mut part) = self.parts.get(partition).copied() else { continue };
+            self.hold(*partition, &mut part, low, high);
+            self.parts.insert(*partition, part);
+        }
+        let list = self.list(&partitions)?;
+        if self.member {
+            self.client()?.incremental_unassign(&list).map_err(|e| self.fail(&e))?;
+            self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))
+        } else {
+            self.client()?.assign(&list).map_err(|e| self.fail(&e))
+        }
+    }
+
+    /// Lines of messages that are here, about `max` bytes.
+    pub(crate) fn read(&mut self, max: usize) -> Result<Given<'_>, StageError> {
+        self.chunk.clear();
+        self.too_long.clear();
+        let (mut lines, first) = (0, self.given + 1);
+        let Some(consumer) = &self.consumer else { return Ok(Given::End) };
+        // What the group decides waits until this is committed, and nothing is read after it.
+        while self.chunk.len() < max && !self.group.waits() {
+            match consumer.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let offset = u64::try_from(message.offset()).unwrap_or(0);
+                    let Some(part) = self.parts.get_mut(&message.partition()) else { continue };
+                    if offset < part.next() || offset >= part.stop_at {
+                        part.ended |= offset >= part.stop_at;
+                        continue;
+                    }
+                    // Offsets without a line: marks of transactions, what was compacted away.
+                    part.position.skipped += offset - part.next();
+                    part.position.read += 1;
+                    part.move_to(offset + 1);
+                    part.ended |= offset + 1 >= part.stop_at;
+                    lines += 1;
+                    put(message.payload().unwrap_or_default(), &mut self.chunk, &mut self.too_long);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(part) = self.parts.get_mut(&partition) {
+                        part.ended = true;
+                    }
+                }
+                Some(Err(error)) => self.trouble(&error)?,
+            }
+        }
+        if lines > 0 {
+            self.group.link.up();
+            self.given += lines;
+            return Ok(Given::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
+        }
+        let ended = self.once && self.parts.values().all(|part| part.ended);
+        Ok(if ended { Given::End } else { Given::Nothing })
+    }
+
+    fn trouble(&self, error: &KafkaError) -> Result<(), StageError> {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => return Err(self.fail(error)),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.group.push(Change::Astray);
+            }
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+            ) => {
+                tracing::warn!("{}: the brokers have no topic {}; it is waited for", self.name, self.topic);
+            }
+            // The others are told by the connection.
+            _ => tracing::debug!("{}: {error}", self.name),
+        }
+        match self.group.link.refused() {
+            Some(refused) => Err(refused),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down where we stand, in the transaction of what came of it. False: a partition is another's by now, and
+    /// nothing of this transaction may hold.
+    pub(crate) fn record(&self, tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        for (partition, part) in &self.parts {
+            let moved = part.recorded != Some(part.next());
+            if moved && !state::move_position(tx, &self.name, *partition, part.recorded, &part.position)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What was recorded is committed; now and then the group is told, for those who look at lags.
+    pub(crate) fn committed(&mut self) {
+        for part in self.parts.values_mut() {
+            part.recorded = Some(part.next());
+        }
+        if self.member && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            self.told = Some(Instant::now());
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let partitions: Vec<i32> = self.parts.keys().copied().collect();
+        let tell = || {
+            let list = self.list(&partitions)?;
+            if list.count() == 0 {
+                return Ok(());
+            }
+            self.client()?.commit(&list, CommitMode::Async).map_err(|e| self.fail(&e))
+        };
+        if tell().is_err() {
+            tracing::debug!("{}: the group was not told where we are", self.name);
+        }
+    }
+
+    /// Lines behind the positions of our partitions; none: not known yet.
+    pub(crate) fn lag(&self) -> Option<u64> {
+        let ends = self.group.ends();
+        let behind = |(partition, part): (&i32, &Part)| ends.get(partition).map(|end| end.saturating_sub(part.next()));
+        let known: Vec<u64> = self.parts.iter().filter_map(behind).collect();
+        (!known.is_empty() || self.member).then(|| known.iter().sum())
+    }
+
+    /// Lines before the positions of our partitions: it grows as we read.
+    pub(crate) fn line(&self) -> u64 {
+        self.parts.values().map(Part::next).sum()
+    }
+}
+
+impl Drop for KafkaInput {
+    /// Leaves the group, so that others take over at once; where nobody answers they learn of it by themselves.
+    fn drop(&mut self) {
+        if self.member && self.parts.values().all(|part| part.recorded == Some(part.next())) {
+            self.tell();
+        }
+        self.group.close();
+        let (Some(consumer), group) = (self.consumer.take(), self.group.clone()) else { return };
+        let (topic, (left, gone)) = (self.topic.clone(), channel());
+        let leave = move || {
+            // librdkafka waits for what it was not answered yet.
+            while let Some(change) = group.next() {
+                let mut list = TopicPartitionList::new();
+                let (Change::Assigned(all) | Change::Revoked(all)) = &change else {
+                    group.done();
+                    continue;
+                };
+                all.iter().for_each(|partition| drop(list.add_partition(&topic, *partition)));
+                let _ = match change {
+                    Change::Assigned(_) => consumer.incremental_assign(&list),
+                    _ => consumer.incremental_unassign(&list),
+                };
+                group.done();
+            }
+            drop(consumer);
+            let _ = left.send(());
+        };
+        if std::thread::Builder::new().name("leave".into()).spawn(leave).is_ok() {
+            let _ = gone.recv_timeout(super::ASK);
+        }
+    }
+}
+
+/// What was read.
+pub(crate) enum Given<'a> {
+    Nothing,
+    End,
+    Lines { bytes: &'a [u8], first: u64, too_long: &'a [usize] },
+}
+
+/// A message as a line. One that a stranger wrote over several lines is one all the same: outside of strings JSON does not
+/// mind, and within them it would not be JSON.
+fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>) {
+    let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
+    if payload.len() > LINE_MAX {
+        too_long.push(payload.len());
+        return;
+    }
+    let begin = chunk.len();
+    chunk.extend_from_slice(payload);
+    if memchr::memchr(b'\n', payload).is_some() {
+        chunk.iter_mut().skip(begin).filter(|b| **b == b'\n').for_each(|b| *b = b' ');
+    }
+    chunk.push(b'\n');
+}

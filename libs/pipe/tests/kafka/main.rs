@@ -1,0 +1,9 @@
+//! `kafka:NAME` on real brokers (`ZENTRAL_TEST_KAFKA=HOST:PORT`), and what only a broker of the client's own can play.
+#![cfg(feature = "kafka")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+mod deaths;
+mod hub;
+mod mock;
+mod odd;
+mod share;

@@ -1,0 +1,68 @@
+//! Brokers that go and come back: played by librdkafka's own cluster, so that no server is needed.
+
+use std::time::{Duration, Instant};
+
+use pipe::config::Place;
+use pipe::topic::Class;
+use pipe::{Exit, Job, Metrics, Signals, Sink, run};
+use rdkafka::mocking::MockCluster;
+
+use crate::hub::{Counts, Hub, wait_for};
+
+#[test]
+fn receive_says_busy_while_no_broker_answers_and_recovers() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(&format!("t{}-busy.raw", std::process::id()), 3, 1).unwrap();
+    let hub = Hub::new(&cluster.bootstrap_servers(), "busy", "");
+    let metrics = Metrics::new("receive");
+    let place = Place::Kafka("raw".into());
+    let sink = Sink::open(&place, &hub.config, None, metrics.clone(), |e| panic!("{e}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let write = |n: usize| {
+        let line = format!("{{\"source\":\"s\",\"n\":{n}}}\n").into_bytes();
+        runtime.block_on(sink.write(line, 1, Class::Source))
+    };
+    assert_eq!(write(1), Ok(()));
+    cluster.broker_down(1).unwrap();
+    let begun = Instant::now();
+    assert!(write(2).is_err());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    // From now on nobody waits.
+    let begun = Instant::now();
+    assert!(write(3).is_err());
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let text = String::from_utf8(metrics.text()).unwrap();
+    assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 1"), "{text}");
+    cluster.broker_up(1).unwrap();
+    wait_for("room again", 40, || sink.has_room(Class::Source));
+    assert_eq!(write(4), Ok(()));
+    let text = String::from_utf8(metrics.text()).unwrap();
+    assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 0"), "{text}");
+}
+
+#[test]
+fn a_stage_waits_for_its_brokers_and_can_be_stopped_while_it_does() {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["in", "out"] {
+        cluster.create_topic(&format!("t{}-wait.{topic}", std::process::id()), 3, 1).unwrap();
+    }
+    let hub = Hub::new(&cluster.bootstrap_servers(), "wait", "");
+    hub.write("in", (0..50).map(|n| (format!("k{n}"), format!("line {n}").into_bytes())));
+    let signals = Signals::default();
+    let job = Job { signals: signals.clone(), ..hub.job("in") };
+    let stage =
+        std::thread::spawn(move || run(&mut Counts { pause: Duration::from_secs(1), ..Counts::default() }, job));
+    // The batch is with the stage; when it wants to write nobody is there.
+    std::thread::sleep(Duration::from_millis(4200));
+    cluster.broker_down(1).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    cluster.broker_up(1).unwrap();
+    wait_for("the lines", 60, || hub.seen().len() == 50);
+    hub.assert_exact(50);
+    cluster.broker_down(1).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    signals.stop();
+    assert_eq!(stage.join().unwrap(), Exit::Done);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
