@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::cli::{Global, Process, complain};
-use pipe::config::{Config, Place, StageKind, render};
+use pipe::config::{Config, StageKind, render};
 use pipe::fs::RealFs;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};

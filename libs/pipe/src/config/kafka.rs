@@ -93,7 +93,8 @@ impl Kafka {
     pub(super) fn read(table: &mut Settings) -> Option<Self> {
         let brokers = table.strings("brokers");
         for broker in &brokers {
-            let port = broker.rsplit_once(':').and_then(|(host, port)| port.parse::<u16>().ok().filter(|_| !host.is_empty()));
+            let port =
+                broker.rsplit_once(':').and_then(|(host, port)| port.parse::<u16>().ok().filter(|_| !host.is_empty()));
             if port.is_none() || broker.contains([',', ' ']) {
                 table.fail_word("brokers", broker, format!("`{broker}` is not HOST:PORT"));
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::cross::{self, Named};
 use super::{
-    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics, Unit,
+    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics,
+    Unit,
 };
 
 /// Tables that an included file may hold.

@@ -95,7 +95,9 @@ impl Place {
         match text.split_once(':') {
             Some(("topic", name)) if super::is_name(name) => Ok(Self::Topic(name.to_owned())),
             Some(("kafka", name)) if super::is_name(name) => Ok(Self::Kafka(name.to_owned())),
-            Some(("topic" | "kafka", name)) => Err(format!("`{name}` is no name of a topic ([a-z0-9][a-z0-9-]{{0,62}})")),
+            Some(("topic" | "kafka", name)) => {
+                Err(format!("`{name}` is no name of a topic ([a-z0-9][a-z0-9-]{{0,62}})"))
+            }
             Some(("registry", _)) => Err(format!("of the registry there is only `{CHANGES}`")),
             _ => Err(format!("`{text}` is neither -, topic:NAME nor kafka:NAME")),
         }
@@ -295,7 +297,10 @@ impl StageConf {
             table.fail("matches", "only a filter has matches");
         }
         let (to, matches, settings) = (to.pop(), matches.pop(), table.clone());
-        (Some(Self { name, kinds, source, foreign, from, to, matches, lag, silent, geo, replicas, start, settings }), table)
+        (
+            Some(Self { name, kinds, source, foreign, from, to, matches, lag, silent, geo, replicas, start, settings }),
+            table,
+        )
     }
 }
 

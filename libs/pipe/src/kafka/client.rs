@@ -56,7 +56,11 @@ pub(super) fn common(kafka: &Kafka) -> Result<ClientConfig, StageError> {
 }
 
 /// The user's own properties, then those that must not be others.
-pub(super) fn finish(mut config: ClientConfig, kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, StageError> {
+pub(super) fn finish(
+    mut config: ClientConfig,
+    kafka: &Kafka,
+    own: &[(&str, &str)],
+) -> Result<ClientConfig, StageError> {
     for (name, value) in &kafka.properties {
         let value = value.resolve().map_err(|why| StageError::usage(format!("[kafka] properties: {name}: {why}")))?;
         config.set(name, value);

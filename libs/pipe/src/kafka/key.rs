@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn the_machine_else_the_source() {
         for (line, want) in [
-            (r#"{"v":1,"source":"osquery","machine":{"hostname":"ada","serial_number":"C02"},"payload":{}}"#, Some("C02")),
+            (
+                r#"{"v":1,"source":"osquery","machine":{"hostname":"ada","serial_number":"C02"},"payload":{}}"#,
+                Some("C02"),
+            ),
             (r#"{"source":"osquery","machine":{"hostname":"ada","hardware_uuid":"U-1"},"body":{}}"#, Some("U-1")),
             (r#"{"source":"osquery","machine":{"serial_number":"","hostname":"a\u0064a"}}"#, Some("ada")),
             (r#"{"source":"door","machine":{},"payload":{"machine":{"serial_number":"no"}}}"#, Some("door")),

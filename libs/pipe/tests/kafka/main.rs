@@ -4,6 +4,7 @@
 
 mod deaths;
 mod hub;
+mod login;
 mod mock;
 mod odd;
 mod share;

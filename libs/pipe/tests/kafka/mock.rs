@@ -50,7 +50,8 @@ fn a_stage_waits_for_its_brokers_and_can_be_stopped_while_it_does() {
     hub.write("in", (0..50).map(|n| (format!("k{n}"), format!("line {n}").into_bytes())));
     let signals = Signals::default();
     let job = Job { signals: signals.clone(), ..hub.job("in") };
-    let stage = std::thread::spawn(move || run(&mut Counts { pause: Duration::from_secs(1), ..Counts::default() }, job));
+    let stage =
+        std::thread::spawn(move || run(&mut Counts { pause: Duration::from_secs(1), ..Counts::default() }, job));
     // The batch is with the stage; when it wants to write nobody is there.
     std::thread::sleep(Duration::from_millis(4200));
     cluster.broker_down(1).unwrap();

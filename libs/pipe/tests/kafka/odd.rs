@@ -34,7 +34,11 @@ fn every_line_comes_through_as_it_is_and_those_of_a_machine_in_order() {
     // What came in order of one partition goes on in that order: all lines of a machine lie in one.
     for machine in 0..7 {
         let of = format!("\"C{machine}\"");
-        let parts: Vec<i32> = out.iter().filter(|(_, key, _)| key.as_deref() == Some(&of.as_bytes()[1..of.len() - 1])).map(|(p, ..)| *p).collect();
+        let parts: Vec<i32> = out
+            .iter()
+            .filter(|(_, key, _)| key.as_deref() == Some(&of.as_bytes()[1..of.len() - 1]))
+            .map(|(p, ..)| *p)
+            .collect();
         assert!(!parts.is_empty() && parts.iter().all(|p| *p == parts[0]), "{of}: {parts:?}");
     }
     // Nothing is read twice.
@@ -61,7 +65,8 @@ fn what_a_topic_does_not_take_is_refused_and_the_stream_goes_on() {
     let hub = Hub::new(&broker, "small", "");
     hub.make("in", "5242880");
     hub.make("out", "10000");
-    let lines = (0..40).map(|n| if n == 20 { format!("{n} {}", "z".repeat(200_000)) } else { format!("{n} {}", "-".repeat(900)) });
+    let lines = (0..40)
+        .map(|n| if n == 20 { format!("{n} {}", "z".repeat(200_000)) } else { format!("{n} {}", "-".repeat(900)) });
     let mut state = 1u64;
     let mut chance = || {
         state ^= state << 13;
