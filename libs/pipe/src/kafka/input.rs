@@ -454,7 +454,9 @@ impl Drop for KafkaInput {
                     group.done();
                     continue;
                 };
-                all.iter().for_each(|partition| drop(list.add_partition(&topic, *partition)));
+                for partition in all {
+                    list.add_partition(&topic, *partition);
+                }
                 let _ = match change {
                     Change::Assigned(_) => consumer.incremental_assign(&list),
                     _ => consumer.incremental_unassign(&list),
