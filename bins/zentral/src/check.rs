@@ -111,6 +111,24 @@ fn online(config: &Config, texts: &act::Texts) -> Vec<Finding> {
             None => tracing::info!("action {name}: there is nothing to try without telling somebody"),
         }
     }
+    all.extend(brokers(config));
+    all
+}
+
+/// What the brokers say of the topics of Kafka.
+fn brokers(config: &Config) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for stage in &config.stages {
+        for (key, place) in stage.from.iter().map(|place| ("from", place)).chain(stage.outputs().map(|p| ("to", p))) {
+            let Some(name) = place.kafka() else { continue };
+            let finding = |text: String| stage.settings.finding(key, format!("tried online: {place}: {text}"));
+            match pipe::kafka::look(config, name) {
+                Err(e) => all.extend(finding(e.text)),
+                Ok(Some(found)) => all.extend(found.doubt().and_then(finding).map(Finding::warning)),
+                Ok(None) => tracing::info!("{place} is not there yet: it is made when a stage starts that uses it"),
+            }
+        }
+    }
     all
 }
 

@@ -15,6 +15,9 @@ pub struct Args {
     /// Serve Prometheus metrics on this address
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<String>,
+    /// Which of the stage's `replicas` this is, from 1
+    #[arg(long, value_name = "N")]
+    pub instance: Option<u32>,
     /// Stop at the end of the input that exists now
     #[arg(long, hide = true)]
     pub once: bool,
@@ -37,6 +40,11 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         let text = format!("the configuration has no stage `{}`; it has {}", args.stage, names.join(", "));
         return crate::finish(Err(StageError::usage(text)));
     };
+    if let Some(n) = args.instance.filter(|n| !(1..=stage.replicas).contains(n)) {
+        global.start_log(&args.stage);
+        let text = format!("stage `{}` has no instance {n}: `replicas` is {}", stage.name, stage.replicas);
+        return crate::finish(Err(StageError::usage(text)));
+    }
     // Without a running `up` nobody has recorded where new readers start: this stage does it for itself.
     if let Err(e) = record(&config, stage) {
         global.start_log(&args.stage);
@@ -54,7 +62,10 @@ fn record(config: &Config, stage: &StageConf) -> Result<(), StageError> {
 
 fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
     let (metrics, once, supervised) = (args.metrics.clone(), args.once, args.supervised);
-    let stage = StageArgs { stage: Some(conf.name.clone()), metrics, once, supervised, ..StageArgs::default() };
+    // One of one has its state for itself.
+    let instance = args.instance.filter(|_| conf.replicas > 1);
+    let stage =
+        StageArgs { stage: Some(conf.name.clone()), instance, metrics, once, supervised, ..StageArgs::default() };
     let [kind] = conf.kinds.as_slice() else { return joined::run(global, conf, &stage) };
     match kind {
         StageKind::Normalize => normalize::run(global, &normalize::Args { stage, ..Default::default() }),

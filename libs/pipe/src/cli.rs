@@ -120,6 +120,11 @@ pub struct StageArgs {
     pub supervised: bool,
 }
 
+/// What a process is called in metrics and at its side door: `sift`, or `sift-2` of several instances.
+fn shown(name: &str, instance: Option<u32>) -> String {
+    instance.map_or_else(|| name.to_owned(), |instance| format!("{name}-{instance}"))
+}
+
 /// A stage's process as far as it is the same for all stages.
 pub struct Process {
     /// Name of the stage.
@@ -207,7 +212,8 @@ impl Process {
         if args.supervised {
             signals.follow_stdin().map_err(|e| StageError::state(format!("stdin: {e}")))?;
         }
-        let (config, path, metrics) = (Arc::new(config), global.config_path(), Metrics::new(&name));
+        let (config, path) = (Arc::new(config), global.config_path());
+        let metrics = Metrics::new(&shown(&name, args.instance));
         Ok(Self { name, conf, config, path, signals, metrics, from, to, state, args: args.clone() })
     }
 
@@ -222,7 +228,7 @@ impl Process {
         });
         let mut doors = Vec::new();
         if self.conf.is_some() {
-            doors.push(ops::At::Unix(self.config.socket(&self.name)));
+            doors.push(ops::At::Unix(self.config.socket(&shown(&self.name, self.args.instance))));
         }
         doors.extend(self.args.metrics.clone().map(ops::At::Tcp));
         for door in doors {

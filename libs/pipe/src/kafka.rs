@@ -8,7 +8,7 @@ mod output;
 
 use std::time::Duration;
 
-pub use admin::{Found, look};
+pub use admin::{Found, ends, look};
 pub(crate) use client::check;
 pub(crate) use input::{Given, KafkaInput, Reader, record_start};
 pub(crate) use output::KafkaOutput;

@@ -1,4 +1,4 @@
-//! How lines travel: stdin and stdout, disk topics, the stage loop and its commit; and what makes a program a decent
+//! How lines travel: stdin and stdout, disk topics, Kafka, the stage loop and its commit; and what makes a program a decent
 //! process: configuration, signals, exit codes, log, metrics. It does not look inside a line.
 
 mod chain;

@@ -234,3 +234,29 @@ pub fn counters(db: &Db) -> Result<Vec<(String, String, u64)>, DbError> {
     let rows = db.query("SELECT name, reason, n FROM counters ORDER BY name, reason", &[])?;
     Ok(rows.iter().map(|r| (r.text(0).to_owned(), r.text(1).to_owned(), r.uint(2))).collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_late_moves_nothing() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let at = |offset| Position { mark: Mark { offset, line: offset }, ..Position::default() };
+        let mut moved = |partition, from, to| {
+            let mut tx = db.begin().unwrap();
+            let moved = move_position(&mut tx, "kafka:raw", partition, from, &at(to)).unwrap();
+            tx.commit().unwrap();
+            moved
+        };
+        assert!(moved(0, None, 10));
+        assert!(!moved(0, None, 20), "somebody has started it");
+        assert!(moved(1, None, 5));
+        assert!(moved(0, Some(10), 30));
+        assert!(!moved(0, Some(10), 20), "it is another's");
+        assert!(moved(0, Some(30), 30), "where it stands");
+        let positions = positions(&db, "kafka:raw").unwrap();
+        assert_eq!(positions.into_iter().map(|(p, at)| (p, at.mark.offset)).collect::<Vec<_>>(), [(0, 30), (1, 5)]);
+    }
+}

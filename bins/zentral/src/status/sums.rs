@@ -1,6 +1,8 @@
 //! The two sums (design § 9). Topic: lines written = lines before the reader's start + read + skipped + lag. Stage: lines
 //! in = done + ignored + refused.
 
+mod kafka;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,9 @@ pub struct TopicSum {
     pub held_by: Option<String>,
     /// Its readers.
     pub readers: Vec<ReaderSum>,
+    /// Why what its writer says was written is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A reader of a topic.
@@ -101,7 +106,8 @@ pub struct Sums {
 impl Sums {
     /// Whether every sum holds.
     pub fn ok(&self) -> bool {
-        self.topics.iter().flat_map(|t| &t.readers).all(|r| r.ok) && self.stages.iter().all(|s| s.ok)
+        self.topics.iter().all(|t| t.why.is_none() && t.readers.iter().all(|r| r.ok))
+            && self.stages.iter().all(|s| s.ok)
     }
 
     /// Lines that no reader has read yet.
@@ -120,7 +126,8 @@ impl Sums {
         let readers =
             readers.filter_map(|(t, r)| Some(format!("topic {}, reader {}: {}", t.topic, r.reader, r.why.as_ref()?)));
         let stages = self.stages.iter().filter_map(|s| Some(format!("stage {}: {}", s.stage, s.why.as_ref()?)));
-        readers.chain(stages).collect()
+        let topics = self.topics.iter().filter_map(|t| Some(format!("topic {}: {}", t.topic, t.why.as_ref()?)));
+        topics.chain(readers).chain(stages).collect()
     }
 }
 
@@ -129,10 +136,16 @@ pub fn sums(config: &Config) -> Result<Sums, StageError> {
     let fs = RealFs::shared();
     let mut sums = Sums::default();
     for writer in &config.stages {
-        for name in writer.writes() {
-            sums.topics.push(topic_sum(&fs, config, writer, name)?);
+        for place in writer.outputs() {
+            if let Some(name) = place.topic() {
+                sums.topics.push(topic_sum(&fs, config, writer, name)?);
+            }
+            if let Some(name) = place.kafka() {
+                sums.topics.push(kafka::sum(config, Some(writer), name)?);
+            }
         }
     }
+    sums.topics.extend(kafka::foreign(config)?);
     for stage in config.stages.iter().filter(|s| !s.runs(StageKind::Receive)) {
         let mut all = stage_sums(config, stage)?;
         for _ in 1..TRIES {
@@ -182,6 +195,7 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
         full: !room.allows(writer.class()),
         held_by: readers.iter().min_by_key(|(at, _)| *at).map(|(_, r)| r.reader.clone()),
         readers: readers.into_iter().map(|(_, r)| r).collect(),
+        why: None,
     })
 }
 

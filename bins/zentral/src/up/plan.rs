@@ -56,7 +56,9 @@ fn shape(config: &Config, stage: &StageConf) -> Value {
             json!([topic, format!("{:?}", config.topics.of(topic)), readers])
         })
         .collect();
-    json!([stage.words(), values(&stage.settings), topics])
+    // A secret is resolved when the stage starts; what is shown here tells which it is.
+    let kafka = stage.uses_kafka().then(|| format!("{:?}", config.kafka));
+    json!([stage.words(), values(&stage.settings), topics, kafka])
 }
 
 /// The values of a table without their places in the file.

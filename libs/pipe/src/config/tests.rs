@@ -61,7 +61,7 @@ fn says_what_is_wrong_and_where() {
         &["`stage.x.run`: `nromalize` is none of", "did you mean `normalize`?"],
     );
     check("version = 1\n[stage.store]\nfrom = \"topic:events\"", &["no stage writes topic `events`"]);
-    check("version = 1\n[stage.receive]\nto = \"kafka:raw\"", &["`kafka:raw` is not supported by this version"]);
+    check("version = 1\n[stage.receive]\nto = \"kafka:raw\"", &["`kafka:raw` needs the table [kafka] with `brokers`"]);
     check("version = 1\n[stage.receive]\nto = \"registry:changes\"", &["is written by whoever changes something"]);
     let normalize = "version = 1\n[stage.normalize]\nto = \"topic:e\"\n";
     check(&format!("{normalize}from = [\"registry:changes\", \"registry:changes\"]"), &["stands here twice"]);

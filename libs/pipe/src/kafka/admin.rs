@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{self, Link};
@@ -15,7 +15,7 @@ use crate::StageError;
 use crate::config::{Config, Kafka};
 use crate::topic::Start;
 
-/// How long a broker that was just started may take to say who it is.
+/// How long one try may take.
 const STEP: Duration = Duration::from_millis(300);
 
 /// A topic as the brokers have it.
@@ -52,6 +52,16 @@ pub fn look(config: &Config, name: &str) -> Result<Option<Found>, StageError> {
     Ok(asker.partitions()?.map(|partitions| asker.describe(partitions)))
 }
 
+/// Of each partition of a topic: its number, its first offset kept, and its end. None, where there is no topic.
+///
+/// # Errors
+/// As [`look`].
+pub fn ends(config: &Config, name: &str) -> Result<Vec<(i32, u64, u64)>, StageError> {
+    let asker = Asker::new(config, name)?;
+    let of = |partition| asker.ends(partition).map(|(low, high)| (partition, low, high));
+    asker.partitions()?.unwrap_or_default().into_iter().map(of).collect()
+}
+
 /// The topic, made if it is not there.
 pub(crate) fn ensure(config: &Config, name: &str) -> Result<Found, StageError> {
     let asker = Asker::new(config, name)?;
@@ -61,6 +71,9 @@ pub(crate) fn ensure(config: &Config, name: &str) -> Result<Found, StageError> {
             tracing::warn!("kafka:{name}: {doubt}");
         }
         return Ok(found);
+    }
+    if asker.has_token() {
+        return Err(asker.fail("it is not there; with OAUTHBEARER topics are made by hand".to_owned()));
     }
     let made =
         asker.make(config.topics.of(name).keep_age).map_err(|e| asker.fail(format!("it cannot be made: {e}")))?;
@@ -85,28 +98,38 @@ impl<'a> Asker<'a> {
         Ok(Self { kafka, topic: kafka.topic(name), config, consumer })
     }
 
+    /// Whoever makes topics is no consumer, and cannot ask for a new token.
+    fn has_token(&self) -> bool {
+        self.kafka.sasl.as_ref().is_some_and(|sasl| sasl.token.is_some())
+    }
+
     fn fail(&self, why: String) -> StageError {
         StageError::unreachable(format!("kafka topic {}: {why}", self.topic))
     }
 
-    /// The partitions of the topic; none: there is no such topic.
-    pub(super) fn partitions(&self) -> Result<Option<Vec<i32>>, StageError> {
+    /// Asks until there is an answer, but no longer than [`ASK`].
+    fn ask<T>(&self, question: impl Fn(&BaseConsumer<Link>) -> KafkaResult<T>) -> Result<T, StageError> {
         let begun = Instant::now();
-        let metadata = loop {
-            let answer = self.consumer.fetch_metadata(Some(&self.topic), STEP);
-            // What goes wrong with the connection is told here.
+        loop {
+            let answer = question(&self.consumer);
+            // What goes wrong with the connection is told here, and here a token is asked for.
             while let Some(told) = self.consumer.poll(Duration::ZERO) {
                 if let Err(e) = told {
                     tracing::trace!("{e}");
                 }
             }
             match (answer, self.consumer.context().refused()) {
-                (Ok(metadata), _) => break metadata,
+                (Ok(answer), _) => return Ok(answer),
                 (Err(_), Some(refused)) => return Err(refused),
                 (Err(e), None) if begun.elapsed() >= ASK => return Err(self.fail(format!("no broker answers: {e}"))),
                 (Err(_), None) => {}
             }
-        };
+        }
+    }
+
+    /// The partitions of the topic; none: there is no such topic.
+    pub(super) fn partitions(&self) -> Result<Option<Vec<i32>>, StageError> {
+        let metadata = self.ask(|consumer| consumer.fetch_metadata(Some(&self.topic), STEP))?;
         let found = metadata.topics().iter().find(|t| t.name() == self.topic);
         match found.and_then(|t| t.error().map(RDKafkaErrorCode::from)) {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
@@ -119,8 +142,7 @@ impl<'a> Asker<'a> {
 
     /// Where a partition begins and ends now.
     pub(super) fn ends(&self, partition: i32) -> Result<(u64, u64), StageError> {
-        let (low, high) =
-            self.consumer.fetch_watermarks(&self.topic, partition, ASK).map_err(|e| self.fail(e.to_string()))?;
+        let (low, high) = self.ask(|consumer| consumer.fetch_watermarks(&self.topic, partition, STEP))?;
         Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)))
     }
 
@@ -140,7 +162,7 @@ impl<'a> Asker<'a> {
         let since = Offset::Offset(event::Time::now().ms().saturating_sub(ms));
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, since).map_err(fail)?;
-        let found = self.consumer.offsets_for_times(list, ASK).map_err(fail)?;
+        let found = self.ask(|consumer| consumer.offsets_for_times(list.clone(), STEP))?;
         Ok(found.find_partition(&self.topic, partition).and_then(|found| match found.offset() {
             Offset::Offset(at) => u64::try_from(at).ok(),
             _ => None,
@@ -192,6 +214,11 @@ impl<'a> Asker<'a> {
             answers.into_iter().next()?.ok()?.get("max.message.bytes")?.value.as_deref()?.parse().ok()
         };
         // Whoever may not ask still writes: the broker says then what it does not take.
-        Found { topic: self.topic.clone(), partitions, message_max: ask(), made: false }
+        Found {
+            topic: self.topic.clone(),
+            partitions,
+            message_max: if self.has_token() { None } else { ask() },
+            made: false,
+        }
     }
 }

@@ -184,13 +184,9 @@ impl KafkaInput {
         self.consumer.as_ref().ok_or_else(|| StageError::state(format!("{}: is closed", self.name)))
     }
 
-    fn asker(&self) -> Result<Asker<'_>, StageError> {
-        Asker::new(&self.config, self.name.trim_start_matches("kafka:"))
-    }
-
     /// Without a group: all partitions that there are.
     fn take_all(&mut self, db: &Db) -> Result<(), StageError> {
-        let partitions = self.asker()?.partitions()?;
+        let partitions = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?.partitions()?;
         let Some(partitions) = partitions else {
             return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
         };
@@ -267,12 +263,14 @@ impl KafkaInput {
     fn place(&mut self, partitions: &[i32], recorded: &BTreeMap<i32, Position>) -> Result<(), StageError> {
         // A partition that came later is new from its first line, whatever the start was.
         let start = if recorded.is_empty() { self.start } else { Start::First };
+        let config = self.config.clone();
+        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
         for &partition in partitions {
-            let (low, high) = self.asker()?.ends(partition)?;
+            let (low, high) = asker.ends(partition)?;
             let recorded = recorded.get(&partition).copied();
             let start_at = match recorded {
                 Some(position) => position,
-                None => position(self.asker()?.start(partition, start)?),
+                None => position(asker.start(partition, start)?),
             };
             let mut part = Part {
                 position: start_at,
@@ -309,8 +307,10 @@ impl KafkaInput {
     /// The brokers have nothing where we stand.
     fn find_again(&mut self) -> Result<(), StageError> {
         let partitions: Vec<i32> = self.parts.keys().copied().collect();
+        let config = self.config.clone();
+        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
         for partition in &partitions {
-            let (low, high) = self.asker()?.ends(*partition)?;
+            let (low, high) = asker.ends(*partition)?;
             let Some(mut part) = self.parts.get(partition).copied() else { continue };
             self.hold(*partition, &mut part, low, high);
             self.parts.insert(*partition, part);
@@ -454,7 +454,9 @@ impl Drop for KafkaInput {
                     group.done();
                     continue;
                 };
-                all.iter().for_each(|partition| drop(list.add_partition(&topic, *partition)));
+                for partition in all {
+                    list.add_partition(&topic, *partition);
+                }
                 let _ = match change {
                     Change::Assigned(_) => consumer.incremental_assign(&list),
                     _ => consumer.incremental_unassign(&list),

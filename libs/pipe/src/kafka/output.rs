@@ -15,6 +15,7 @@ use registry::db::Tx;
 use super::client::{self, Link};
 use super::{MESSAGE_MAX, admin, key};
 use crate::config::Config;
+use crate::topic::Mark;
 use crate::{Exit, Metrics, Signals, StageError, state};
 
 /// Bytes that wait in memory for the brokers, at most (KiB).
@@ -123,6 +124,8 @@ pub(crate) struct KafkaOutput {
     lines: u64,
     /// What the brokers will never take, and why.
     refused: Vec<(Vec<u8>, String)>,
+    /// The topic was made anew: what was written to the old one is gone with it.
+    anew: bool,
     /// The topic takes nothing now, and that has been said.
     waiting: bool,
 }
@@ -135,8 +138,8 @@ impl KafkaOutput {
         signals: Signals,
         metrics: Metrics,
     ) -> Result<Self, StageError> {
-        admin::ensure(config, name)?;
-        Self::new(config, name, Some(signals), metrics, "0")
+        let found = admin::ensure(config, name)?;
+        Ok(Self { anew: found.made, ..Self::new(config, name, Some(signals), metrics, "0")? })
     }
 
     /// Of a source, which says "busy" when they do not answer in time. The topic is made later if it must be.
@@ -180,7 +183,19 @@ impl KafkaOutput {
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let (config, topic) = (config.clone(), kafka.topic(name));
         let (name, refused) = (name.to_owned(), Vec::new());
-        Ok(Self { name, topic, config, producer, signals, metrics, sent: 0, lines: 0, refused, waiting: false })
+        Ok(Self {
+            name,
+            topic,
+            config,
+            producer,
+            signals,
+            metrics,
+            sent: 0,
+            lines: 0,
+            refused,
+            anew: false,
+            waiting: false,
+        })
     }
 
     fn reports(&self) -> &Reports {
@@ -282,7 +297,7 @@ impl KafkaOutput {
     pub(crate) fn ask(&mut self) -> Result<(), StageError> {
         let asked = admin::ensure(&self.config, &self.name);
         self.tell(asked.as_ref().err().map(|e| e.text.as_str()));
-        asked?;
+        self.anew |= asked?.made;
         self.reports().link.forgive();
         Ok(())
     }
@@ -290,7 +305,10 @@ impl KafkaOutput {
     /// Adds what became durable since the last time to the state.
     pub(crate) fn record(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
         let lines = std::mem::take(&mut self.lines);
-        Ok(state::add_output(tx, &format!("kafka:{}", self.name), lines)?)
+        if std::mem::take(&mut self.anew) {
+            state::set_output(tx, &self.place(), Mark::START)?;
+        }
+        Ok(state::add_output(tx, &self.place(), lines)?)
     }
 
     /// What the brokers will never take, and why; no longer ours.
@@ -344,9 +362,10 @@ impl KafkaOutput {
     }
 
     /// The topic is not there: makes it, and lets the brokers tell one another.
-    fn make_again(&self) {
-        if let Err(e) = admin::ensure(&self.config, &self.name) {
-            tracing::warn!("{e}");
+    fn make_again(&mut self) {
+        match admin::ensure(&self.config, &self.name) {
+            Ok(found) => self.anew |= found.made,
+            Err(e) => tracing::warn!("{e}"),
         }
         std::thread::sleep(AGAIN);
     }

@@ -71,6 +71,8 @@ pub struct Hub {
     pub brokers: String,
     pub prefix: String,
     pub config: Arc<Config>,
+    /// What the test's own clients need besides.
+    pub login: Vec<(&'static str, String)>,
 }
 
 impl Hub {
@@ -83,7 +85,7 @@ impl Hub {
             format!("version = 1\n[kafka]\nbrokers = [\"{brokers}\"]\nprefix = \"{prefix}\"\npartitions = 3\n{more}\n");
         std::fs::write(dir.path().join("pipeline.toml"), text).unwrap();
         let config = load(dir.path());
-        Self { dir, brokers: brokers.to_owned(), prefix, config }
+        Self { dir, brokers: brokers.to_owned(), prefix, config, login: Vec::new() }
     }
 
     pub fn topic(&self, name: &str) -> String {
@@ -93,6 +95,9 @@ impl Hub {
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("message.max.bytes", "6000000");
+        for (name, value) in &self.login {
+            client.set(*name, value);
+        }
         client
     }
 

@@ -1,9 +1,10 @@
 //! `kafka:NAME` on real brokers (`ZENTRAL_TEST_KAFKA=HOST:PORT`), and what only a broker of the client's own can play.
 #![cfg(feature = "kafka")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::exit, reason = "tests may panic")]
 
 mod deaths;
 mod hub;
+mod login;
 mod mock;
 mod odd;
 mod share;

@@ -59,10 +59,14 @@ fn the_late_commit_of_one_that_slept_is_refused() {
     let mut other = hub.process(2);
     wait_for("the rest by another", 120, || hub.seen().len() == LINES);
     sleeper.signal(Signal::CONT);
-    assert_eq!(sleeper.end(), Some(4), "{}", hub.log(1));
-    assert!(hub.log(1).contains("is read by another instance now"), "{}", hub.log(1));
-    // It is started again, as its supervisor would.
-    let mut sleeper = hub.process(1);
+    // Either it goes on with what it has in memory, and its commit is refused; or it hears first that it has lost its
+    // partitions. If it ended it is started again, as its supervisor would.
+    std::thread::sleep(Duration::from_secs(5));
+    if !sleeper.alive() {
+        assert_eq!(sleeper.end(), Some(4), "{}", hub.log(1));
+        assert!(hub.log(1).contains("is read by another instance now"), "{}", hub.log(1));
+        sleeper = hub.process(1);
+    }
     hub.write("in", (LINES..LINES + 500).map(line));
     wait_for("what came later", 60, || hub.seen().len() == LINES + 500);
     for process in [&mut sleeper, &mut other] {
