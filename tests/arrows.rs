@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
-    ("store", &["event", "registry", "probe", "pipe"]),
+    ("store", &["event", "registry", "probe", "remote", "pipe"]),
     (
         "zentral",
         &["event", "registry", "sources", "probe", "pipe", "receive", "pull", "normalize", "filter", "act", "store"],
@@ -25,10 +25,11 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("rusqlite", &["registry"]),
     ("jaq-core", &["probe"]),
     ("tantivy", &["store"]),
+    ("elasticsearch", &["store"]),
     ("lettre", &["act"]),
     ("reqwest", &["act", "pull", "remote"]),
     ("rcgen", &["zentral"]),
