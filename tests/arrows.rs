@@ -31,7 +31,7 @@ const OWNED: [(&str, &[&str]); 8] = [
     ("tantivy", &["store"]),
     ("elasticsearch", &["store"]),
     ("lettre", &["act"]),
-    ("reqwest", &["act", "pull", "remote"]),
+    ("reqwest", &["act", "pull", "remote", "store"]),
     ("rcgen", &["zentral"]),
     ("maxminddb", &["normalize"]),
 ];

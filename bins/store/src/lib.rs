@@ -8,6 +8,7 @@ pub mod ask;
 pub mod client;
 pub mod cluster;
 pub mod conf;
+pub mod forward;
 pub mod index;
 pub mod query;
 pub mod search;
@@ -31,7 +32,7 @@ pub struct Args {
     pub name: Option<String>,
     #[arg(value_name = "NAME", hide = true, requires = "name")]
     set_up: Option<String>,
-    /// Kind of the store, without configuration: embedded, elasticsearch or opensearch
+    /// Kind of the store, without configuration: embedded, elasticsearch, opensearch or http
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
     /// A setting of that store: path=DIR, keep=90d; may be repeated

@@ -15,6 +15,7 @@ use crate::search::Finder;
 // stores: begin
 pub mod elasticsearch;
 pub mod embedded;
+pub mod http;
 pub mod opensearch;
 // stores: end
 
@@ -23,6 +24,7 @@ pub const ALL: &[Kind] = &[
     // list: begin
     elasticsearch::KIND,
     embedded::KIND,
+    http::KIND,
     opensearch::KIND,
     // list: end
 ];

@@ -14,6 +14,7 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 use serde_json::Value;
 
 use super::connection::{Trouble, reason, send};
+use crate::stores::Around;
 
 /// Bytes of one request; a document that is longer goes alone.
 pub const REQUEST: usize = 5 << 20;
@@ -68,6 +69,27 @@ impl Default for Watch {
     }
 }
 
+impl Watch {
+    /// What a stage gives its store.
+    pub fn of(around: &Around) -> Self {
+        let metrics = &around.metrics;
+        Self {
+            stop: around.stop.clone(),
+            waiting: Some(metrics.gauges("zentral_store_waiting", "Whether the store takes no events now.", &[])),
+            retries: Some(metrics.counters(
+                "zentral_store_retries_total",
+                "Requests, or parts of them, that were sent again.",
+                &["reason"],
+            )),
+            requests: Some(metrics.counters(
+                "zentral_store_requests_total",
+                "Requests with events, by the status of the answer.",
+                &["status"],
+            )),
+        }
+    }
+}
+
 /// Growing pauses, said in the log and shown as a metric.
 pub struct Patience {
     watch: Watch,
@@ -96,7 +118,7 @@ impl Patience {
         }
         // The first pauses are short and common: a busy cluster is no news.
         if self.pause >= Duration::from_secs(1) && self.said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
-            tracing::warn!("waits for the cluster since {} s: {why}", self.since.elapsed().as_secs());
+            tracing::warn!("waits for the other side since {} s: {why}", self.since.elapsed().as_secs());
             self.said = Some(Instant::now());
         }
         // Between half and all of the pause, so that several writers do not come back together.
@@ -121,7 +143,7 @@ impl Patience {
     /// It goes on.
     pub fn over(&mut self) {
         if self.said.take().is_some() {
-            tracing::info!("the cluster takes events again, after {} s", self.since.elapsed().as_secs());
+            tracing::info!("the other side takes events again, after {} s", self.since.elapsed().as_secs());
         }
         if let Some(waiting) = &self.watch.waiting {
             waiting.with_label_values(&[] as &[&str]).set(0);

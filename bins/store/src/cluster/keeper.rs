@@ -157,21 +157,7 @@ fn stopped(_: Stopped) -> StageError {
 
 impl Store for Cluster {
     fn start(&mut self, around: &Around) {
-        let metrics = &around.metrics;
-        self.watch = Watch {
-            stop: around.stop.clone(),
-            waiting: Some(metrics.gauges("zentral_store_waiting", "Whether the store takes no events now.", &[])),
-            retries: Some(metrics.counters(
-                "zentral_store_retries_total",
-                "Requests, or parts of them, that were sent again.",
-                &["reason"],
-            )),
-            requests: Some(metrics.counters(
-                "zentral_store_requests_total",
-                "Requests with events, by the status of the answer.",
-                &["status"],
-            )),
-        };
+        self.watch = Watch::of(around);
     }
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {

@@ -15,6 +15,7 @@ fn keeper(words: &[(&str, &str)]) -> Result<Keeper, StageError> {
 fn settings_are_read_and_mistakes_named() {
     for words in [
         &[][..],
+        &[("kind", "http"), ("url", "https://siem.example.com/in"), ("keep", "7d")],
         &[("kind", "embedded"), ("keep", "90d"), ("search", "true"), ("path", "/tmp/x")],
         &[
             ("kind", "elasticsearch"),
@@ -42,6 +43,8 @@ fn settings_are_read_and_mistakes_named() {
         (&[("kep", "90d")], "keep"),
         (&[("exclude", ".a |")], "exclude"),
         (&[("include", "/nonexistent.jq")], "nonexistent"),
+        (&[("kind", "http")], "url"),
+        (&[("kind", "http"), ("url", "https://siem.example.com"), ("search", "true")], "cannot be searched"),
         (&[("kind", "elasticsearch")], "hosts"),
         (&[("kind", "elasticsearch"), ("hosts", "[]")], "at least one address"),
         (&[("kind", "elasticsearch"), ("hosts", "es-1:9200")], "https://"),

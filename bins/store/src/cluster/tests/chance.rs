@@ -244,7 +244,7 @@ fn every_store_gives_the_same_answers() {
         })
         .collect();
     let (mut asked, mut answered, mut wrong) = (0, 0, Vec::new());
-    while asked < 600 {
+    while asked < 400 {
         let text = chance.query(2);
         let Ok(query) = crate::query::parse(&text) else { continue };
         asked += 1;
@@ -271,7 +271,7 @@ fn every_store_gives_the_same_answers() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
-    assert!(answered > 150, "most questions must find some events and not all: {answered} of {asked}");
+    assert!(answered > 100, "most questions must find some events and not all: {answered} of {asked}");
     for name in ["payload.a", "payload.b", "payload.k", "machine.a", "objects", "type", "payload", "nothing"] {
         for query in ["", "foo", "NOT foo"] {
             let expected = embedded.count_by(&all(query), name).unwrap();
