@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
-    ("store", &["event", "registry", "probe", "pipe"]),
+    ("store", &["event", "registry", "probe", "remote", "pipe"]),
     (
         "zentral",
         &["event", "registry", "sources", "probe", "pipe", "receive", "pull", "normalize", "filter", "act", "store"],
@@ -30,8 +30,9 @@ const OWNED: [(&str, &[&str]); 8] = [
     ("tokio-postgres", &["registry"]),
     ("jaq-core", &["probe"]),
     ("tantivy", &["store"]),
+    ("elasticsearch", &["store"]),
     ("lettre", &["act"]),
-    ("reqwest", &["act", "pull", "remote"]),
+    ("reqwest", &["act", "pull", "remote", "store"]),
     ("rcgen", &["zentral"]),
     ("maxminddb", &["normalize"]),
 ];

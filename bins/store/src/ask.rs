@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use event::{Time, json};
 
 use crate::query::{self, QueryError, when};
-use crate::search::{Cursor, PAGE_MAX, Scope, Search, SearchError, Skipped};
+use crate::search::{Cursor, Finder, PAGE_MAX, Scope, SearchError, Skipped};
 
 /// An answer: status, content type, body.
 pub type Answer = (u16, &'static str, Vec<u8>);
@@ -29,7 +29,7 @@ const QUESTION_MAX: usize = 64 << 10;
 /// `since` and `until` are ages (`7d`) or times (`2026-11-21`), both included. A question that is wrong gets 400 with
 /// `{"error":…}`, and `column` and `caret` if it is the query that is wrong; one that asks for too much 422; one that
 /// takes too long 503.
-pub fn answer(search: &Search, path: &str, question: &str) -> Option<Answer> {
+pub fn answer(search: &dyn Finder, path: &str, question: &str) -> Option<Answer> {
     let made = match path {
         "/search" => Question::read(question).and_then(|q| page(search, &q)),
         "/count" => Question::read(question).and_then(|q| count(search, &q)),
@@ -137,7 +137,7 @@ pub fn moment(text: &str, now: Time, end: bool) -> Option<Time> {
     Some(Time::from_ms(now.ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))))
 }
 
-fn page(search: &Search, question: &Question) -> Result<Answer, Refusal> {
+fn page(search: &dyn Finder, question: &Question) -> Result<Answer, Refusal> {
     if question.by.is_some() || question.every.is_some() {
         return Err(Refusal::new(400, "by and every belong to /count"));
     }
@@ -155,7 +155,7 @@ fn page(search: &Search, question: &Question) -> Result<Answer, Refusal> {
     finish(body, &page.skipped)
 }
 
-fn count(search: &Search, question: &Question) -> Result<Answer, Refusal> {
+fn count(search: &dyn Finder, question: &Question) -> Result<Answer, Refusal> {
     let scope = &question.scope;
     match (&question.by, &question.every) {
         (Some(_), Some(_)) => Err(Refusal::new(400, "count by a field or over time, not both")),
@@ -205,7 +205,7 @@ fn finish(mut body: Vec<u8>, skipped: &[Skipped]) -> Result<Answer, Refusal> {
     Ok((200, "application/json", body))
 }
 
-fn event(search: &Search, id: &str) -> Result<Answer, Refusal> {
+fn event(search: &dyn Finder, id: &str) -> Result<Answer, Refusal> {
     match search.event(id)? {
         Some(mut line) => {
             line.push(b'\n');
@@ -256,6 +256,7 @@ pub fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::index::Index;
+    use crate::search::Search;
 
     fn filled() -> (tempfile::TempDir, Search) {
         let dir = tempfile::tempdir().unwrap();

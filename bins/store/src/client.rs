@@ -1,5 +1,5 @@
 //! How `zentral search` and others ask: the process that writes the store if it answers, else the embedded index
-//! itself, read-only. The answers are the same.
+//! itself, read-only, or the cluster. The answers are the same.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ask::{self, encode};
-use crate::search::{PAGE_MAX, Search};
+use crate::search::{Finder, PAGE_MAX, Search};
 
 /// How long the store's process may take for one answer: a little longer than it gives itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the answers come from.
 pub struct Client {
     socket: Option<PathBuf>,
-    index: Option<Search>,
+    store: Option<Box<dyn Finder>>,
 }
 
 /// What is asked; texts as the user typed them.
@@ -121,7 +121,12 @@ struct Refusal {
 impl Client {
     /// Asks the process at `socket`; where none answers, the index under `index` if there is one.
     pub fn new(socket: Option<&Path>, index: Option<&Path>) -> Self {
-        Self { socket: socket.map(Path::to_owned), index: index.map(Search::new) }
+        Self::of(socket, index.map(|dir| Box::new(Search::new(dir)) as Box<dyn Finder>))
+    }
+
+    /// Asks the process at `socket`; where none answers, what finds events without it.
+    pub fn of(socket: Option<&Path>, store: Option<Box<dyn Finder>>) -> Self {
+        Self { socket: socket.map(Path::to_owned), store }
     }
 
     /// At most `n` events after the cursor `after`.
@@ -203,7 +208,7 @@ impl Client {
             }
         }
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let answer = self.index.as_ref().and_then(|index| ask::answer(index, path, query));
+        let answer = self.store.as_ref().and_then(|store| ask::answer(&**store, path, query));
         answer.map(|(status, _, body)| (status, body)).ok_or(ClientError::Unreachable(nobody))
     }
 }

@@ -46,7 +46,7 @@ impl Conf {
             settings.fail("keep", "at least one day: retention goes by days");
         }
         // Whether it answers for all is the supervisor's and the search's business.
-        let _ = settings.bool("search");
+        let search = settings.bool("search").unwrap_or(false);
         let mut found = Vec::new();
         let mut program = |key: &str| read_program(&mut settings, key, config, &mut found);
         let chosen = Chosen { include: program("include"), exclude: program("exclude") };
@@ -55,6 +55,9 @@ impl Conf {
             return Err(settings.finish().into_iter().filter(|f| f.key.ends_with("kind")).collect());
         };
         let store = (kind.open)(&mut settings, &Reading { config, keep });
+        if search && store.as_ref().is_some_and(|store| store.finder().is_none()) {
+            settings.fail("search", format!("a store of the kind `{}` cannot be searched", kind.name));
+        }
         found.extend(settings.finish());
         match store {
             Some(store) if found.is_empty() => Ok(Self { store, kind: kind.name, keep, chosen }),

@@ -1,10 +1,10 @@
 //! The embedded index, written: a Tantivy index per UTC day of `time`, upserts by id, retention by deleting days.
 
 pub mod day;
-mod document;
-mod forget;
+pub(crate) mod document;
+pub(crate) mod forget;
 mod known;
-mod scan;
+pub(crate) mod scan;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub enum Verdict {
     TooNew,
     /// It is no event.
     Bad(String),
+    /// Where events are kept it is not taken, and never will be: why.
+    NotTaken(String),
 }
 
 /// Why nothing can be stored now.
@@ -117,7 +119,7 @@ impl Index {
         let mut days: BTreeMap<Day, Vec<(Head, std::ops::Range<usize>)>> = BTreeMap::new();
         for line in lines {
             let start = text.len();
-            verdicts.push(match self.judge(line, &mut text, now) {
+            verdicts.push(match judge(line, &mut text, self.oldest(now), now) {
                 Ok(head) => {
                     days.entry(Day::of(head.time)).or_default().push((head, start..text.len()));
                     Verdict::Stored
@@ -142,26 +144,8 @@ impl Index {
         day::delete_before(&self.dir, oldest).map_err(|e| IndexError::Io(self.dir.clone(), e.to_string()))
     }
 
-    /// Days that end at or before this moment are past retention.
     fn oldest(&self, now: Time) -> i64 {
-        now.ms().saturating_sub(i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    fn judge(&self, line: &[u8], text: &mut Vec<u8>, now: Time) -> Result<Head, Verdict> {
-        if line.len() > event::LINE_MAX {
-            return Err(Verdict::Bad(format!("line of {} bytes", line.len())));
-        }
-        let start = text.len();
-        json::canonical(line, text).map_err(|e| Verdict::Bad(e.to_string()))?;
-        let head = Head::read(text.get(start..).unwrap_or_default()).map_err(Verdict::Bad)?;
-        if Day::of(head.time).end() <= self.oldest(now) {
-            return Err(Verdict::TooOld);
-        }
-        let future = i64::try_from(FUTURE.as_millis()).unwrap_or(DAY_MS);
-        if head.time.ms() > now.ms().saturating_add(future) {
-            return Err(Verdict::TooNew);
-        }
-        Ok(head)
+        oldest(self.keep, now)
     }
 
     fn store_day(&mut self, day: Day, events: &[(&Head, &[u8])], now: Time) -> Result<(), IndexError> {
@@ -227,6 +211,29 @@ impl Index {
         self.open.push(writer);
         Ok(())
     }
+}
+
+/// Days that end at or before this moment are past retention.
+pub(crate) fn oldest(keep: Duration, now: Time) -> i64 {
+    now.ms().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What a store must know of a line, whose canonical form is appended to `text`; or why it is not stored.
+pub(crate) fn judge(line: &[u8], text: &mut Vec<u8>, oldest: i64, now: Time) -> Result<Head, Verdict> {
+    if line.len() > event::LINE_MAX {
+        return Err(Verdict::Bad(format!("line of {} bytes", line.len())));
+    }
+    let start = text.len();
+    json::canonical(line, text).map_err(|e| Verdict::Bad(e.to_string()))?;
+    let head = Head::read(text.get(start..).unwrap_or_default()).map_err(Verdict::Bad)?;
+    if Day::of(head.time).end() <= oldest {
+        return Err(Verdict::TooOld);
+    }
+    let future = i64::try_from(FUTURE.as_millis()).unwrap_or(DAY_MS);
+    if head.time.ms() > now.ms().saturating_add(future) {
+        return Err(Verdict::TooNew);
+    }
+    Ok(head)
 }
 
 impl DayWriter {

@@ -1,11 +1,14 @@
 //! The stage `store`: keeps every event and makes it searchable. The process that stores also answers.
 //!
 //! [`query`] is the language for people, the same for every store; [`index`] writes the embedded index, [`search`]
-//! reads it, [`ask`] answers over HTTP, [`client`] asks. A store of another kind is a file in [`stores`].
+//! reads it, [`cluster`] does both on Elasticsearch and OpenSearch, [`ask`] answers over HTTP, [`client`] asks. A store of
+//! another kind is a file in [`stores`].
 
 pub mod ask;
 pub mod client;
+pub mod cluster;
 pub mod conf;
+pub mod forward;
 pub mod index;
 pub mod query;
 pub mod search;
@@ -19,15 +22,17 @@ use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Finding, Settings, StageConf, StageKind};
 use pipe::{Exit, StageError};
 
-pub use stage::{Clock, Keeper, index_dir};
+pub use stage::{Clock, Keeper, finder, index_dir};
 
 /// Command line of `store`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// A store of the configuration; events are read from --from
+    /// A store of the configuration; events are read from --from. `setup NAME` writes what it needs on its other side
     #[arg(value_name = "NAME", conflicts_with = "kind")]
     pub name: Option<String>,
-    /// Kind of the store, without configuration: embedded
+    #[arg(value_name = "NAME", hide = true, requires = "name")]
+    set_up: Option<String>,
+    /// Kind of the store, without configuration: embedded, elasticsearch, opensearch or http
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
     /// A setting of that store: path=DIR, keep=90d; may be repeated
@@ -43,6 +48,9 @@ pub struct Args {
 
 /// Runs the stage to its end.
 pub fn run(global: &Global, args: &Args) -> Exit {
+    if let (Some("setup"), Some(name)) = (args.name.as_deref(), &args.set_up) {
+        return set_up(global, name);
+    }
     let process = match Process::start(StageKind::Store, global, &args.stage) {
         Ok(process) => process,
         Err(exit) => return exit,
@@ -61,10 +69,36 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     })
 }
 
+/// `store setup NAME`: templates, whatever is there already.
+fn set_up(global: &Global, name: &str) -> Exit {
+    global.start_log("store");
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let done = || -> Result<Vec<String>, StageError> {
+        let found = config.stage(name).filter(|s| s.runs(StageKind::Store));
+        let found = found.ok_or_else(|| StageError::usage(format!("the configuration has no store `{name}`")))?;
+        Keeper::new(&found.settings, &config, Clock::Wall)?.setup()
+    };
+    match done() {
+        Ok(lines) => {
+            lines.iter().for_each(|line| tracing::info!("{line}"));
+            Exit::Done
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit
+        }
+    }
+}
+
 fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
     let settings = settings(process, args)?;
     let clock = if args.recorded { Clock::Recorded } else { Clock::Wall };
     let mut stage = Keeper::new(&settings, &process.config, clock)?;
+    let signals = process.signals.clone();
+    stage.stops_with(Arc::new(move || signals.stopping()));
     let answers = stage.answers();
     process.open_side_door(Some(Arc::new(move |ask| answers(&ask.path, &ask.query))))?;
     Ok(pipe::run(&mut stage, process.job(StageKind::Store, None, &[])))
@@ -75,6 +109,9 @@ fn settings(process: &Process, args: &Args) -> Result<Settings, StageError> {
         return Ok(conf.settings.clone());
     }
     if let Some(name) = &args.name {
+        if let Some(extra) = &args.set_up {
+            return Err(StageError::usage(format!("what is `{extra}`? Only `setup` takes the name of a store")));
+        }
         let found = process.config.stage(name).filter(|s| s.runs(StageKind::Store));
         let found = found.ok_or_else(|| StageError::usage(format!("the configuration has no store `{name}`")))?;
         return Ok(found.settings.clone());

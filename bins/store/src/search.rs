@@ -3,9 +3,9 @@
 //! Nothing here writes, so any process may search while another stores. Days are asked newest first and only as far
 //! as the answer needs them.
 
-mod column;
+pub(crate) mod column;
 pub(crate) mod compile;
-mod count;
+pub(crate) mod count;
 mod cursor;
 mod reader;
 
@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use event::Time;
 use tantivy::query::{BooleanQuery, EnableScoring, Query as Run};
@@ -25,8 +25,7 @@ use crate::index::id_order;
 use crate::index::schema::Fields;
 use crate::query::Query;
 pub use count::{BUCKETS_MAX, Buckets, VALUES_MAX, Values};
-pub use cursor::Cursor;
-use cursor::Place;
+pub use cursor::{Cursor, Place};
 
 /// Events on one page at most.
 pub const PAGE_MAX: usize = 10_000;
@@ -62,8 +61,8 @@ pub struct Page {
 /// A day that could not be read; the answer is what the others gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which one.
-    pub day: Day,
+    /// Which one: `2026-11-21`, or the name of an index.
+    pub day: String,
     /// Why.
     pub why: String,
 }
@@ -75,7 +74,7 @@ pub enum SearchError {
     TooMuch(String),
     /// It was not done in time.
     Deadline,
-    /// The folder cannot be read.
+    /// The folder cannot be read, or the cluster not be asked.
     Io(String),
 }
 
@@ -90,6 +89,24 @@ impl std::fmt::Display for SearchError {
 
 impl std::error::Error for SearchError {}
 
+/// What finds events, wherever they are kept: the same questions get the same answers.
+pub trait Finder: Send + Sync {
+    /// At most `n` events (and [`PAGE_MAX`]) after `after`, newest first.
+    fn page(&self, scope: &Scope, n: usize, after: Option<Cursor>) -> Result<Page, SearchError>;
+
+    /// How many events match, and the days that could not be read.
+    fn count(&self, scope: &Scope) -> Result<(u64, Vec<Skipped>), SearchError>;
+
+    /// The line of one event.
+    fn event(&self, id: &str) -> Result<Option<Vec<u8>>, SearchError>;
+
+    /// Counts by the values of `field`.
+    fn count_by(&self, scope: &Scope, field: &str) -> Result<Values, SearchError>;
+
+    /// Counts by steps of time, which begin at whole multiples of `step` since 1970.
+    fn every(&self, scope: &Scope, step: Duration) -> Result<Buckets, SearchError>;
+}
+
 /// The index under one folder, for any number of readers.
 pub struct Search {
     dir: PathBuf,
@@ -101,78 +118,6 @@ impl Search {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         Self { days: reader::Days::new(&dir), dir }
-    }
-
-    /// At most `n` events (and [`PAGE_MAX`]) after `after`, newest first.
-    pub fn page(&self, scope: &Scope, n: usize, after: Option<Cursor>) -> Result<Page, SearchError> {
-        let n = n.min(PAGE_MAX);
-        let mut page = Page::default();
-        let (mut bytes, mut last) = (0, None);
-        let newest = after.map(|c| Day::of(c.time()));
-        self.each_day(scope, newest, &mut page.skipped, |part| {
-            let missing = n - page.events.len();
-            // One more than wanted tells whether there is a next page.
-            let found = part.newest(missing + 1, after.map(|c| c.0))?;
-            for (place, address) in found {
-                if page.events.len() == n || bytes >= PAGE_BYTES {
-                    page.next = last.map(Cursor);
-                    return Ok(false);
-                }
-                let line = part.line(address)?;
-                bytes += line.len();
-                page.events.push(line);
-                last = Some(place);
-            }
-            Ok(true)
-        })?;
-        Ok(page)
-    }
-
-    /// How many events match, and the days that could not be read.
-    pub fn count(&self, scope: &Scope) -> Result<(u64, Vec<Skipped>), SearchError> {
-        let (mut total, mut skipped) = (0, Vec::new());
-        self.each_day(scope, None, &mut skipped, |part| {
-            let mut n = 0;
-            part.each(|_, _| {
-                n += 1;
-                Ok(())
-            })?;
-            total += n;
-            Ok(true)
-        })?;
-        Ok((total, skipped))
-    }
-
-    /// The line of one event.
-    pub fn event(&self, id: &str) -> Result<Option<Vec<u8>>, SearchError> {
-        let scope = Scope {
-            query: Query::Match { field: Some("id".into()), text: id.into() },
-            since: None,
-            until: None,
-            deadline: None,
-        };
-        // The id of an event begins with its time, which mostly is the time of its day as well.
-        let ms = i64::try_from(id_order(id).0 >> 16).unwrap_or(i64::MAX);
-        let likely = Day::of(Time::from_ms(ms));
-        let mut days = self.list()?;
-        days.sort_by_key(|day| *day != likely);
-        let (mut line, mut skipped) = (None, Vec::new());
-        self.ask_days(&scope, days, &mut skipped, |part| {
-            let term = Term::from_field_text(part.fields.id, id);
-            for (ord, segment) in part.searcher.segment_readers().iter().enumerate() {
-                let inverted = segment.inverted_index(part.fields.id)?;
-                let Some(mut docs) = inverted.read_postings(&term, IndexRecordOption::Basic)? else { continue };
-                while docs.doc() != TERMINATED {
-                    if is_alive(segment, docs.doc()) {
-                        line = Some(part.line(DocAddress::new(u32::try_from(ord).unwrap_or(u32::MAX), docs.doc()))?);
-                        return Ok(false);
-                    }
-                    docs.advance();
-                }
-            }
-            Ok(true)
-        })?;
-        Ok(line)
     }
 
     fn list(&self) -> Result<Vec<Day>, SearchError> {
@@ -225,9 +170,88 @@ impl Search {
     }
 }
 
+impl Finder for Search {
+    fn page(&self, scope: &Scope, n: usize, after: Option<Cursor>) -> Result<Page, SearchError> {
+        let n = n.min(PAGE_MAX);
+        let mut page = Page::default();
+        let (mut bytes, mut last) = (0, None);
+        let newest = after.map(|c| Day::of(c.time()));
+        self.each_day(scope, newest, &mut page.skipped, |part| {
+            let missing = n - page.events.len();
+            // One more than wanted tells whether there is a next page.
+            let found = part.newest(missing + 1, after.map(|c| c.0))?;
+            for (place, address) in found {
+                if page.events.len() == n || bytes >= PAGE_BYTES {
+                    page.next = last.map(Cursor);
+                    return Ok(false);
+                }
+                let line = part.line(address)?;
+                bytes += line.len();
+                page.events.push(line);
+                last = Some(place);
+            }
+            Ok(true)
+        })?;
+        Ok(page)
+    }
+
+    fn count(&self, scope: &Scope) -> Result<(u64, Vec<Skipped>), SearchError> {
+        let (mut total, mut skipped) = (0, Vec::new());
+        self.each_day(scope, None, &mut skipped, |part| {
+            let mut n = 0;
+            part.each(|_, _| {
+                n += 1;
+                Ok(())
+            })?;
+            total += n;
+            Ok(true)
+        })?;
+        Ok((total, skipped))
+    }
+
+    fn event(&self, id: &str) -> Result<Option<Vec<u8>>, SearchError> {
+        let scope = Scope {
+            query: Query::Match { field: Some("id".into()), text: id.into() },
+            since: None,
+            until: None,
+            deadline: None,
+        };
+        // The id of an event begins with its time, which mostly is the time of its day as well.
+        let ms = i64::try_from(id_order(id).0 >> 16).unwrap_or(i64::MAX);
+        let likely = Day::of(Time::from_ms(ms));
+        let mut days = self.list()?;
+        days.sort_by_key(|day| *day != likely);
+        let (mut line, mut skipped) = (None, Vec::new());
+        self.ask_days(&scope, days, &mut skipped, |part| {
+            let term = Term::from_field_text(part.fields.id, id);
+            for (ord, segment) in part.searcher.segment_readers().iter().enumerate() {
+                let inverted = segment.inverted_index(part.fields.id)?;
+                let Some(mut docs) = inverted.read_postings(&term, IndexRecordOption::Basic)? else { continue };
+                while docs.doc() != TERMINATED {
+                    if is_alive(segment, docs.doc()) {
+                        line = Some(part.line(DocAddress::new(u32::try_from(ord).unwrap_or(u32::MAX), docs.doc()))?);
+                        return Ok(false);
+                    }
+                    docs.advance();
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(line)
+    }
+
+    fn count_by(&self, scope: &Scope, field: &str) -> Result<Values, SearchError> {
+        count::by(self, scope, field)
+    }
+
+    fn every(&self, scope: &Scope, step: Duration) -> Result<Buckets, SearchError> {
+        count::every(self, scope, step)
+    }
+}
+
 fn skip(skipped: &mut Vec<Skipped>, day: Day, why: String) {
     tracing::warn!("index {day}: {why}");
-    skipped.push(Skipped { day, why });
+    skipped.push(Skipped { day: day.to_string(), why });
 }
 
 fn is_alive(segment: &SegmentReader, doc: u32) -> bool {
@@ -353,6 +377,9 @@ impl Places {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+pub(crate) mod suite;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests;

@@ -13,9 +13,11 @@ use probe::{Decision, Limits, Program};
 use prometheus::{Histogram, IntCounterVec};
 use registry::db::Tx;
 
+use crate::cluster::bulk::Stop;
 use crate::conf::{Chosen, Conf};
 use crate::index::{Gone, Head, Verdict};
-use crate::stores::{Answers, Store};
+use crate::search::{Finder, Search};
+use crate::stores::{Answers, Around, Store};
 
 /// Bytes of a batch, the most that a reader gives at once: a commit costs some milliseconds and a part of the index that
 /// has to be merged later.
@@ -49,6 +51,7 @@ pub struct Keeper {
     stored: Option<Instant>,
     forgotten: forgotten::Machines,
     metrics: Option<OwnMetrics>,
+    stop: Stop,
 }
 
 struct OwnMetrics {
@@ -73,12 +76,24 @@ impl Keeper {
             stored: None,
             forgotten: forgotten::Machines::default(),
             metrics: None,
+            stop: Arc::new(|| false),
         })
     }
 
     /// What answers for this store.
     pub fn answers(&self) -> Answers {
-        self.store.answers()
+        let finder = self.store.finder();
+        Arc::new(move |path, query| crate::ask::answer(finder.as_deref()?, path, query))
+    }
+
+    /// Writes what the store needs on its other side.
+    pub fn setup(&mut self) -> Result<Vec<String>, StageError> {
+        self.store.setup()
+    }
+
+    /// Looks at `stop` where it has to wait for another side.
+    pub fn stops_with(&mut self, stop: Stop) {
+        self.stop = stop;
     }
 
     fn now(&self) -> Time {
@@ -124,6 +139,7 @@ impl Keeper {
             Verdict::Stored => out.done(),
             Verdict::TooOld => out.refused(line, "too_old", "older than what is kept"),
             Verdict::TooNew => out.refused(line, "too_new", "more than a day ahead"),
+            Verdict::NotTaken(why) => out.refused(line, "not_taken", why),
             Verdict::Bad(why) => out.refused(line, "not_an_event", format!("not an event: {why}")),
         }
     }
@@ -170,6 +186,7 @@ impl Stage for Keeper {
 
     fn start(&mut self, context: &Context, _: &mut Tx<'_>) -> Result<(), StageError> {
         self.forgotten.read(&context.config, self.now());
+        self.store.start(&Around { metrics: context.metrics.clone(), stop: self.stop.clone() });
         self.metrics = Some(OwnMetrics {
             delay: context.metrics.seconds("zentral_event_delay_seconds", "From received to stored."),
             failures: context.metrics.counters(
@@ -237,6 +254,15 @@ impl Stage for Keeper {
 /// The folder of the embedded index that this configuration has, for readers.
 pub fn index_dir(config: &Config) -> Option<PathBuf> {
     crate::conf::index_dir(config)
+}
+
+/// What finds the events of a store without the process that writes it.
+pub fn finder(settings: &Settings, config: &Config) -> Result<Option<Box<dyn Finder>>, StageError> {
+    if settings.peek("kind").is_none_or(|kind| kind == crate::stores::embedded::KIND.name) {
+        return Ok(index_dir(config).map(|dir| Box::new(Search::new(dir)) as Box<dyn Finder>));
+    }
+    let conf = Conf::read(settings, config).map_err(|f| StageError::usage(render(&f)))?;
+    Ok(conf.store.finder())
 }
 
 #[cfg(test)]

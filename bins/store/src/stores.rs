@@ -4,20 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::Time;
-use pipe::StageError;
 use pipe::config::{Config, Settings};
+use pipe::{Metrics, StageError};
 
 use crate::ask::Answer;
+use crate::cluster::bulk::Stop;
 use crate::index::{Gone, Verdict};
+use crate::search::Finder;
 
 // stores: begin
+pub mod elasticsearch;
 pub mod embedded;
+pub mod http;
+pub mod opensearch;
 // stores: end
 
 /// Every kind.
 pub const ALL: &[Kind] = &[
     // list: begin
+    elasticsearch::KIND,
     embedded::KIND,
+    http::KIND,
+    opensearch::KIND,
     // list: end
 ];
 
@@ -39,8 +47,21 @@ pub struct Reading<'a> {
     pub keep: Duration,
 }
 
+/// What a store is given when its stage starts.
+pub struct Around {
+    /// For metrics of its own.
+    pub metrics: Metrics,
+    /// Whether the end was asked for: a store that waits for another side looks at it.
+    pub stop: Stop,
+}
+
 /// Where events are kept and found.
 pub trait Store: Send {
+    /// Once, before the first batch.
+    fn start(&mut self, around: &Around) {
+        let _ = around;
+    }
+
     /// Stores a batch durably; a verdict for each line, in order. The same batch again changes nothing.
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError>;
 
@@ -53,8 +74,13 @@ pub trait Store: Send {
     /// Changes how long events are kept.
     fn keep(&mut self, keep: Duration);
 
-    /// Answers questions while events are stored, in other threads.
-    fn answers(&self) -> Answers;
+    /// What finds its events, in any thread, whether or not this process stores; none where events are only sent on.
+    fn finder(&self) -> Option<Box<dyn Finder>>;
+
+    /// Writes what the other side needs, whatever is there already; what was done, a line each.
+    fn setup(&mut self) -> Result<Vec<String>, StageError> {
+        Err(StageError::usage("a store of this kind needs no setup"))
+    }
 }
 
 /// Answers a path and a query; see [`crate::ask::answer`].

@@ -110,6 +110,8 @@ fn wrong_usage_is_said() {
     for (args, what) in [
         (&["--kind", "papyrus"][..], "papyrus"),
         (&["nobody"], "no store `nobody`"),
+        (&["setup", "nobody"], "no store `nobody`"),
+        (&["nobody", "else"], "what is `else`"),
         (&[], "--kind"),
         (&["--kind", "embedded", "--set", "kep=1d"], "kep"),
         (&["--kind", "embedded", "--set", "keep"], "KEY=VALUE"),

@@ -13,7 +13,7 @@ use crate::words::GAP;
 /// Bytes of a value that its column holds: field searches and counts see no more of it, bare words see all.
 pub const VALUE_MAX: usize = 8 << 10;
 /// Bytes of a field's dotted name; the values of longer ones are found by bare words only.
-const NAME_MAX: usize = 512;
+pub(crate) const NAME_MAX: usize = 512;
 /// Distinct dotted names of one day that have columns; the values of any more are found by bare words only.
 pub const NAMES_MAX: usize = 5000;
 /// The same for the envelope's names ([`is_key`]), which are counted apart: agents choose the names below `payload`, and
@@ -125,7 +125,7 @@ struct Item {
     value: Stored,
 }
 
-enum Stored {
+pub(crate) enum Stored {
     Text { from: usize, to: usize },
     I64(i64),
     U64(u64),
@@ -199,7 +199,7 @@ impl Builder {
 }
 
 /// A number that a column holds without loss of order; `None` for what only its text can say (1e400, 30 digits).
-fn read_number(text: &str) -> Option<Stored> {
+pub(crate) fn read_number(text: &str) -> Option<Stored> {
     if let Ok(n) = text.parse() {
         return Some(Stored::I64(n));
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::query::Query;
-use crate::search::{Scope, Search};
+use crate::search::{Finder as _, Scope, Search};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

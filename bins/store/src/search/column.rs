@@ -52,7 +52,7 @@ impl Number {
         }
     }
 
-    fn float(self) -> f64 {
+    pub fn float(self) -> f64 {
         match self {
             Self::Int(n) => n as f64,
             Self::Float(n) => n,
@@ -63,10 +63,10 @@ impl Number {
 /// One end of a range, in each way it may be meant.
 #[derive(Debug, Clone)]
 pub struct Bound {
-    number: Option<Number>,
+    pub number: Option<Number>,
     /// Its first and last millisecond.
-    time: Option<(i64, i64)>,
-    lower: String,
+    pub time: Option<(i64, i64)>,
+    pub lower: String,
 }
 
 impl Bound {
@@ -135,7 +135,7 @@ fn between(value: &str, from: Option<&Bound>, to: Option<&Bound>) -> bool {
 }
 
 /// Numbers with dots between them: `15.3.2`.
-fn version(text: &str) -> Option<Vec<u64>> {
+pub(crate) fn version(text: &str) -> Option<Vec<u64>> {
     text.split('.').map(|part| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()))).collect()
 }
 

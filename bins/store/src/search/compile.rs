@@ -144,8 +144,17 @@ fn range(name: &str, from: Option<&str>, to: Option<&str>, fields: &Fields) -> B
 /// A pattern over words: `/usr/bin/py*` is `usr`, `bin` and a word that begins with `py`, next to each other. A star
 /// that stands alone between two separators stands for anything, so what is left and right of it may be apart.
 fn wild_anywhere(pieces: &[String], fields: &Fields) -> Box<dyn Run> {
+    let queries: Vec<_> = runs(pieces).iter().map(|run| wild_run(run, fields)).collect();
+    match <[Box<dyn Run>; 1]>::try_from(queries) {
+        Ok([only]) => only,
+        Err(queries) if queries.is_empty() => Box::new(AllQuery),
+        Err(queries) => Box::new(BooleanQuery::intersection(queries)),
+    }
+}
+
+/// The words of a pattern, in which `*` is a letter, next to each other; a pattern is cut where a text is cut.
+pub(crate) fn runs(pieces: &[String]) -> Vec<Vec<String>> {
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
-    // Words in which `*` is a letter; a pattern is cut where a text is cut.
     let pattern = pieces.iter().map(|p| words::whole(p)).collect::<Vec<_>>().join("*");
     for word in pattern.split(|c: char| !c.is_alphanumeric() && c != '*').filter(|w| !w.is_empty()) {
         if word.chars().all(|c| c == '*') {
@@ -154,12 +163,8 @@ fn wild_anywhere(pieces: &[String], fields: &Fields) -> Box<dyn Run> {
             run.push(word.to_owned());
         }
     }
-    let queries: Vec<_> = runs.iter().filter(|run| !run.is_empty()).map(|run| wild_run(run, fields)).collect();
-    match <[Box<dyn Run>; 1]>::try_from(queries) {
-        Ok([only]) => only,
-        Err(queries) if queries.is_empty() => Box::new(AllQuery),
-        Err(queries) => Box::new(BooleanQuery::intersection(queries)),
-    }
+    runs.retain(|run| !run.is_empty());
+    runs
 }
 
 fn wild_run(run: &[String], fields: &Fields) -> Box<dyn Run> {

@@ -12,7 +12,7 @@ use super::{Part, Scope, Search, SearchError, Segment, Skipped, Stop};
 /// Values of a field that are named, the most frequent ones.
 pub const VALUES_MAX: usize = 1000;
 /// Distinct values counted at a time; what comes after these many is counted together.
-const DISTINCT_MAX: usize = 200_000;
+pub(crate) const DISTINCT_MAX: usize = 200_000;
 /// Bars of a histogram.
 pub const BUCKETS_MAX: usize = 10_000;
 
@@ -42,68 +42,78 @@ pub struct Buckets {
     pub skipped: Vec<Skipped>,
 }
 
-impl Search {
-    /// Counts by the values of `field`.
-    pub fn count_by(&self, scope: &Scope, field: &str) -> Result<Values, SearchError> {
-        if matches!(field, "id" | "time" | "received") {
-            return Err(SearchError::TooMuch(format!("every event has its own `{field}`: count over time instead")));
+/// Whether events can be counted by this field.
+pub(crate) fn check_field(field: &str) -> Result<(), SearchError> {
+    match field {
+        "id" | "time" | "received" => {
+            Err(SearchError::TooMuch(format!("every event has its own `{field}`: count over time instead")))
         }
-        let mut counts: HashMap<String, u64> = HashMap::new();
-        let mut sums = Values::default();
-        let mut skipped = Vec::new();
-        self.each_day(scope, None, &mut skipped, |part| {
-            let day = count_day(part, field)?;
-            sums.total += day.total;
-            sums.missing += day.missing;
-            for (value, n) in day.values {
-                if counts.len() < DISTINCT_MAX || counts.contains_key(&value) {
-                    *counts.entry(value).or_default() += n;
-                } else {
-                    sums.other += n;
-                }
-            }
-            Ok(true)
-        })?;
-        let mut values: Vec<_> = counts.into_iter().collect();
-        values.sort_unstable_by(|(v, n), (w, m)| m.cmp(n).then_with(|| v.cmp(w)));
-        sums.other += values.iter().skip(VALUES_MAX).map(|(_, n)| n).sum::<u64>();
-        values.truncate(VALUES_MAX);
-        Ok(Values { values, skipped, ..sums })
-    }
-
-    /// Counts by steps of time, which begin at whole multiples of `step` since 1970.
-    pub fn every(&self, scope: &Scope, step: Duration) -> Result<Buckets, SearchError> {
-        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
-        let mut buckets: BTreeMap<i64, u64> = BTreeMap::new();
-        let mut skipped = Vec::new();
-        self.each_day(scope, None, &mut skipped, |part| {
-            // Apart from the sums, so that a day that breaks off halfway counts not at all.
-            let mut day: HashMap<i64, u64> = HashMap::new();
-            let mut column = None;
-            part.each(|segment, doc| {
-                let time = match &column {
-                    Some((ord, column)) if *ord == segment.ord => column,
-                    _ => &column.insert((segment.ord, segment.reader.fast_fields().i64("time")?)).1,
-                };
-                *day.entry(time.first(doc).unwrap_or(0).div_euclid(step)).or_default() += 1;
-                if day.len() > BUCKETS_MAX { Err(too_many()) } else { Ok(()) }
-            })?;
-            for (at, n) in day {
-                *buckets.entry(at).or_default() += n;
-            }
-            if span(&buckets) > BUCKETS_MAX { Err(too_many()) } else { Ok(true) }
-        })?;
-        let range = match (buckets.first_key_value(), buckets.last_key_value()) {
-            (Some((&first, _)), Some((&last, _))) => first..=last,
-            _ => return Ok(Buckets { skipped, ..Buckets::default() }),
-        };
-        let filled = range.map(|at| (Time::from_ms(at.saturating_mul(step)), buckets.get(&at).copied().unwrap_or(0)));
-        Ok(Buckets { total: buckets.values().sum(), buckets: filled.collect(), skipped })
+        _ => Ok(()),
     }
 }
 
+/// Counts by the values of `field`.
+pub(super) fn by(search: &Search, scope: &Scope, field: &str) -> Result<Values, SearchError> {
+    check_field(field)?;
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    let mut sums = Values::default();
+    let mut skipped = Vec::new();
+    search.each_day(scope, None, &mut skipped, |part| {
+        let day = count_day(part, field)?;
+        sums.total += day.total;
+        sums.missing += day.missing;
+        for (value, n) in day.values {
+            if counts.len() < DISTINCT_MAX || counts.contains_key(&value) {
+                *counts.entry(value).or_default() += n;
+            } else {
+                sums.other += n;
+            }
+        }
+        Ok(true)
+    })?;
+    let mut values: Vec<_> = counts.into_iter().collect();
+    values.sort_unstable_by(|(v, n), (w, m)| m.cmp(n).then_with(|| v.cmp(w)));
+    sums.other += values.iter().skip(VALUES_MAX).map(|(_, n)| n).sum::<u64>();
+    values.truncate(VALUES_MAX);
+    Ok(Values { values, skipped, ..sums })
+}
+
+/// Counts by steps of time, which begin at whole multiples of `step` since 1970.
+pub(super) fn every(search: &Search, scope: &Scope, step: Duration) -> Result<Buckets, SearchError> {
+    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
+    let mut buckets: BTreeMap<i64, u64> = BTreeMap::new();
+    let mut skipped = Vec::new();
+    search.each_day(scope, None, &mut skipped, |part| {
+        // Apart from the sums, so that a day that breaks off halfway counts not at all.
+        let mut day: HashMap<i64, u64> = HashMap::new();
+        let mut column = None;
+        part.each(|segment, doc| {
+            let time = match &column {
+                Some((ord, column)) if *ord == segment.ord => column,
+                _ => &column.insert((segment.ord, segment.reader.fast_fields().i64("time")?)).1,
+            };
+            *day.entry(time.first(doc).unwrap_or(0).div_euclid(step)).or_default() += 1;
+            if day.len() > BUCKETS_MAX { Err(too_many()) } else { Ok(()) }
+        })?;
+        for (at, n) in day {
+            *buckets.entry(at).or_default() += n;
+        }
+        if span(&buckets) > BUCKETS_MAX { Err(too_many()) } else { Ok(true) }
+    })?;
+    let range = match (buckets.first_key_value(), buckets.last_key_value()) {
+        (Some((&first, _)), Some((&last, _))) => first..=last,
+        _ => return Ok(Buckets { skipped, ..Buckets::default() }),
+    };
+    let filled = range.map(|at| (Time::from_ms(at.saturating_mul(step)), buckets.get(&at).copied().unwrap_or(0)));
+    Ok(Buckets { total: buckets.values().sum(), buckets: filled.collect(), skipped })
+}
+
 fn too_many() -> Stop {
-    Stop::TooMuch(format!("more than {BUCKETS_MAX} steps of time: take longer ones, or a shorter time"))
+    Stop::TooMuch(too_many_steps())
+}
+
+pub(crate) fn too_many_steps() -> String {
+    format!("more than {BUCKETS_MAX} steps of time: take longer ones, or a shorter time")
 }
 
 fn span(buckets: &BTreeMap<i64, u64>) -> usize {

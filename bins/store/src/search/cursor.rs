@@ -17,7 +17,7 @@ pub struct Place {
 
 /// Where a page ended. The next one begins after it, whatever has been stored or deleted since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(pub(super) Place);
+pub struct Cursor(pub(crate) Place);
 
 impl Cursor {
     /// The time at which the page ended.

@@ -15,7 +15,22 @@ fn keeper(words: &[(&str, &str)]) -> Result<Keeper, StageError> {
 fn settings_are_read_and_mistakes_named() {
     for words in [
         &[][..],
+        &[("kind", "http"), ("url", "https://siem.example.com/in"), ("keep", "7d")],
         &[("kind", "embedded"), ("keep", "90d"), ("search", "true"), ("path", "/tmp/x")],
+        &[
+            ("kind", "elasticsearch"),
+            ("hosts", "http://es-1:9200"),
+            ("keep", "90d"),
+            ("shards", "3"),
+            ("replicas", "0"),
+        ],
+        &[
+            ("kind", "opensearch"),
+            ("hosts", "[\"https://es-1:9200\", \"http://127.0.0.1:9200\"]"),
+            ("login", "{ user = \"ada\", password = { env = \"NOT_SET\" } }"),
+            ("tls", "{ ca = \"ca.pem\" }"),
+            ("index", "hub-%Y-%m-%d"),
+        ],
         &[("include", ".a"), ("exclude", ".type == \"osquery_status\"")],
     ] {
         assert!(keeper(words).is_ok(), "{words:?}");
@@ -28,6 +43,22 @@ fn settings_are_read_and_mistakes_named() {
         (&[("kep", "90d")], "keep"),
         (&[("exclude", ".a |")], "exclude"),
         (&[("include", "/nonexistent.jq")], "nonexistent"),
+        (&[("kind", "http")], "url"),
+        (&[("kind", "http"), ("url", "https://siem.example.com"), ("search", "true")], "cannot be searched"),
+        (&[("kind", "elasticsearch")], "hosts"),
+        (&[("kind", "elasticsearch"), ("hosts", "[]")], "at least one address"),
+        (&[("kind", "elasticsearch"), ("hosts", "es-1:9200")], "https://"),
+        (&[("kind", "opensearch"), ("hosts", "https://ada:pw@es-1:9200")], "an address alone"),
+        (&[("kind", "opensearch"), ("hosts", "http://es-1:9200"), ("login", "{ bearer = \"t\" }")], "https://"),
+        (
+            &[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("login", "{ user = \"ada\" }")],
+            "user and password",
+        ),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("login", "{ token = \"t\" }")], "token"),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("index", "zentral")], "%Y"),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("tls", "{ cert = \"a\" }")], "go together"),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("replicas", "-1")], "from 0"),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("path", "x")], "path"),
     ] {
         let error = keeper(words).map(|_| ()).unwrap_err();
         assert_eq!(error.exit, pipe::Exit::Usage);

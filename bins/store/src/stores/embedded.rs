@@ -1,17 +1,15 @@
 //! `kind = "embedded"`: the index in this process, for one host and about 5,000 events a second.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use event::Time;
 use pipe::StageError;
 use pipe::config::{Config, Settings};
 
-use super::{Answers, Kind, Reading, Store};
-use crate::ask;
+use super::{Kind, Reading, Store};
 use crate::index::{Gone, Index, IndexError, Verdict};
-use crate::search::Search;
+use crate::search::{Finder, Search};
 
 /// This kind.
 pub const KIND: Kind = Kind { name: "embedded", open };
@@ -48,9 +46,8 @@ impl Store for Embedded {
         self.0.keep(keep);
     }
 
-    fn answers(&self) -> Answers {
-        let search = Search::new(self.0.dir());
-        Arc::new(move |path, query| ask::answer(&search, path, query))
+    fn finder(&self) -> Option<Box<dyn Finder>> {
+        Some(Box::new(Search::new(self.0.dir())))
     }
 }
 

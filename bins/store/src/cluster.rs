@@ -1,0 +1,48 @@
+//! Elasticsearch and OpenSearch: the same calls to both, and the differences in one place ([`Flavour`]).
+//!
+//! [`document`] makes what is stored of an event, over the [`terms`] that [`compile`] searches; [`bulk`] sends it, [`find`]
+//! answers questions, [`template`] is the mapping, [`keeper`] puts them together as a store.
+
+pub mod bulk;
+pub mod compile;
+pub mod connection;
+pub mod document;
+pub mod find;
+pub mod keeper;
+pub mod names;
+pub mod template;
+pub mod terms;
+
+use serde_json::{Value, json};
+
+/// Where the two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Elasticsearch 8 and later.
+    Elasticsearch,
+    /// OpenSearch 2.7 and later.
+    OpenSearch,
+}
+
+impl Flavour {
+    /// The type of a field that takes any keys without a mapping of each.
+    pub fn any_keys(self) -> Value {
+        match self {
+            // Deeper than any line is.
+            Self::Elasticsearch => json!({"type": "flattened", "depth_limit": event::DEPTH_MAX + 2}),
+            Self::OpenSearch => json!({"type": "flat_object"}),
+        }
+    }
+
+    /// What people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Elasticsearch => "Elasticsearch",
+            Self::OpenSearch => "OpenSearch",
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+pub(crate) mod tests;
