@@ -16,11 +16,11 @@ pub(super) fn sum(config: &Config, writer: Option<&StageConf>, name: &str) -> Re
     let mut readers = Vec::new();
     for stage in config.readers_of(&place) {
         let positions =
-            db(&config.state_file(stage))?.map(|db| state::positions(&db, &place.to_string())).transpose()?;
+            db(&config.state(stage))?.map(|db| state::positions(&db, &place.to_string())).transpose()?;
         readers.push((stage.name.clone(), positions.unwrap_or_default()));
     }
     let recorded = match writer {
-        Some(writer) => db(&config.state_file(writer))?.map(|db| state::output(&db, &place.to_string())).transpose()?,
+        Some(writer) => db(&config.state(writer))?.map(|db| state::output(&db, &place.to_string())).transpose()?,
         None => None,
     };
     let recorded = recorded.flatten().map_or(0, |mark| mark.line);
