@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use event::Time;
 use store::index::Index;
 use store::query::{self, Query};
-use store::search::{Scope, Search, SearchError};
+use store::search::{Finder as _, Scope, Search, SearchError};
 use tempfile::TempDir;
 
 /// More than any search of five events needs; one that takes longer is a finding (it runs into libFuzzer's timeout).

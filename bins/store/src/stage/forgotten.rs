@@ -34,7 +34,7 @@ impl Machines {
     pub fn read(&mut self, config: &Config, now: Time) {
         let since = now.ms().saturating_sub(i64::try_from(AGE.as_millis()).unwrap_or(i64::MAX));
         let read = || -> Result<Vec<_>, DbError> {
-            let db = Db::open_read_only(&config.registry())?;
+            let db = Db::open_read_only(config.registry())?;
             db.map_or_else(|| Ok(Vec::new()), |db| registry::forgotten::since(&db, since))
         };
         match read() {
