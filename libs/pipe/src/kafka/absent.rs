@@ -50,6 +50,7 @@ fn absent<T>(name: &str) -> Result<T, StageError> {
     Err(StageError::usage(format!("kafka:{name}: {ABSENT}")))
 }
 
+#[expect(dead_code, reason = "made like the real one, and never used")]
 pub(crate) struct Reader<'a> {
     pub(crate) stage: &'a str,
     pub(crate) instance: Option<u32>,
@@ -59,6 +60,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) waker: Waker,
 }
 
+#[expect(dead_code, reason = "made like the real one, and never used")]
 pub(crate) enum Given<'a> {
     Nothing,
     End,
