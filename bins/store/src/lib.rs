@@ -30,8 +30,9 @@ pub struct Args {
     /// A store of the configuration; events are read from --from. `setup NAME` writes what it needs on its other side
     #[arg(value_name = "NAME", conflicts_with = "kind")]
     pub name: Option<String>,
+    /// The store that `setup` is for
     #[arg(value_name = "NAME", hide = true, requires = "name")]
-    set_up: Option<String>,
+    pub set_up: Option<String>,
     /// Kind of the store, without configuration: embedded, elasticsearch, opensearch or http
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
