@@ -122,7 +122,7 @@ fn state(error: DbError) -> StageError {
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
     registry::folder::make_private(&config.data).map_err(fail)?;
-    Db::open(&config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES]).map_err(state)
+    Db::open(config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES]).map_err(state)
 }
 
 fn key(config: &Config) -> Result<ServerKey, StageError> {

@@ -10,7 +10,7 @@ use serde_json::json;
 pub fn verify(config: &Config) -> Result<Exit, StageError> {
     let mut exit = Exit::Done;
     for stage in &config.stages {
-        let Some(db) = Db::open_read_only(&config.state(stage))? else { continue };
+        let Some(db) = Db::open_read_only(config.state(stage))? else { continue };
         for name in stage.writes() {
             let sealed = state::segments(&db, name)?;
             let found = topic::verify(&RealFs, &config.topic_dir(name), &sealed)

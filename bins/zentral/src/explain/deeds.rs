@@ -143,7 +143,7 @@ pub fn of(config: &Config, id: &str, received: Option<Time>) -> Result<Known, St
 
 /// The state of `act`, if it holds what is looked for: a file that `act` never opened, or only before an update, does not.
 pub fn state(config: &Config, stage: &StageConf) -> Result<Option<Db>, StageError> {
-    let Some(db) = Db::open_read_only(&config.state(stage))? else { return Ok(None) };
+    let Some(db) = Db::open_read_only(config.state(stage))? else { return Ok(None) };
     if !has_schema(&db, &SCHEMA)? {
         return Ok(None);
     }

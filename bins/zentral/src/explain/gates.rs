@@ -86,7 +86,7 @@ pub struct Off {
 pub fn switched_off(config: &Config) -> Result<BTreeMap<(String, String), Off>, StageError> {
     let mut all = BTreeMap::new();
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
-        for off in filter::off(&config.state(stage))? {
+        for off in filter::off(config.state(stage))? {
             let words = off.words();
             let filter::Off { probe, rev, why, event, .. } = off;
             all.insert((probe, rev), Off { stage: stage.name.clone(), why, event, words });

@@ -34,7 +34,7 @@ pub fn write(tx: &mut Tx<'_>, run: &Run) -> Result<(), DbError> {
 
 /// The last run of a stage that ended, looked at from outside.
 pub fn last(config: &Config, stage: &StageConf) -> Result<Option<Run>, StageError> {
-    let Some(db) = Db::open_read_only(&config.state(stage))? else { return Ok(None) };
+    let Some(db) = Db::open_read_only(config.state(stage))? else { return Ok(None) };
     if !db.has_table("runs")? {
         return Ok(None);
     }

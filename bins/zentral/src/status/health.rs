@@ -50,8 +50,8 @@ impl Health {
             }
             if stage.runs(StageKind::Act) {
                 dead += dead_letters(config, stage)?;
-                incidents.extend(act::incidents::list(&config.state(stage), false)?);
-                stopped.extend(act::brakes::stopped(&config.state(stage))?);
+                incidents.extend(act::incidents::list(config.state(stage), false)?);
+                stopped.extend(act::brakes::stopped(config.state(stage))?);
             }
             if stage.runs(StageKind::Foreign) {
                 let run = foreign::last(config, stage)?.filter(|run| run.failed.is_some());
@@ -179,7 +179,7 @@ fn alone(config: &Config, stage: &StageConf) -> Stage {
 /// Filters that are off: the probe still has the text that was judged.
 fn switched_off(config: &Config, stage: &StageConf) -> Result<Vec<Off>, StageError> {
     let same = |off: &Off| config.probes.get(&off.probe).is_some_and(|p| filter::spec(config, p).rev == off.rev);
-    Ok(filter::off(&config.state(stage))?.into_iter().filter(same).collect())
+    Ok(filter::off(config.state(stage))?.into_iter().filter(same).collect())
 }
 
 fn dead_letters(config: &Config, stage: &StageConf) -> Result<u64, StageError> {

@@ -205,7 +205,7 @@ fn machines(config: &Config) -> String {
     let Some(stage) = config.stages.iter().find(|s| s.runs(StageKind::Receive)) else { return text };
     let sql = "SELECT source, COALESCE(platform, ''), unit, COUNT(*) FROM machines GROUP BY source, platform, unit \
                ORDER BY COUNT(*) DESC LIMIT $1";
-    let rows = match Db::open_read_only(&config.state(stage)) {
+    let rows = match Db::open_read_only(config.state(stage)) {
         // Before the first machine there is neither file nor table.
         Ok(Some(db)) => db.query(sql, &[MACHINES_MAX.into()]).unwrap_or_default(),
         _ => Vec::new(),

@@ -15,8 +15,7 @@ pub(super) fn sum(config: &Config, writer: Option<&StageConf>, name: &str) -> Re
     // Positions before ends: these can only be further on.
     let mut readers = Vec::new();
     for stage in config.readers_of(&place) {
-        let positions =
-            db(&config.state(stage))?.map(|db| state::positions(&db, &place.to_string())).transpose()?;
+        let positions = db(&config.state(stage))?.map(|db| state::positions(&db, &place.to_string())).transpose()?;
         readers.push((stage.name.clone(), positions.unwrap_or_default()));
     }
     let recorded = match writer {
