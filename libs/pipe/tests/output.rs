@@ -95,7 +95,7 @@ impl World {
 
     /// A reader has read so many batches.
     fn read(&self, stage: &str, batches: u64) {
-        let mut db = Db::open(&self.config.state(self.config.stage(stage).unwrap()), &[state::SCHEMA]).unwrap();
+        let mut db = Db::open(self.config.state(self.config.stage(stage).unwrap()), &[state::SCHEMA]).unwrap();
         let at = Position { mark: mark(batches * BATCH), ..Position::default() };
         let mut tx = db.begin().unwrap();
         state::set_position(&mut tx, "topic:raw", &at).unwrap();

@@ -143,7 +143,7 @@ fn what_is_muted_is_said_to_be_dropped() {
     let hub = hub(&fake, "", "");
     let until = START + 36_000_000;
     let obeyed = || {
-        let db = Db::open_read_only(&hub.state()).ok()??;
+        let db = Db::open_read_only(hub.state()).ok()??;
         Some(db.query("SELECT COUNT(*) FROM orders_done", &[]).ok()?.first()?.int(0))
     };
     let order = |verb: &str, target: String| {
@@ -235,7 +235,7 @@ fn an_incident_is_taken_and_closed_by_hand() {
     assert_eq!(got(&fake, "incident"), [json!("open"), json!("taken"), json!("closed")]);
     let closed = hub.told().into_iter().find(|(kind, _)| kind == "incident_closed").unwrap().1;
     assert_eq!((closed["by"].as_str(), closed["comment"].as_str()), (Some("bob"), Some("battery replaced")));
-    let open = act::incidents::list(&hub.state(), false).unwrap();
+    let open = act::incidents::list(hub.state(), false).unwrap();
     assert!(open.is_empty());
-    assert_eq!(act::incidents::list(&hub.state(), true).unwrap()[0]["status"], "closed");
+    assert_eq!(act::incidents::list(hub.state(), true).unwrap()[0]["status"], "closed");
 }

@@ -180,12 +180,12 @@ impl Hub {
     }
 
     pub fn dead(&self) -> Vec<serde_json::Value> {
-        act::dead::list(&self.state(), None, i64::MIN).unwrap()
+        act::dead::list(self.state(), None, i64::MIN).unwrap()
     }
 
     /// Counters of the stage's sum: `done`, `ignored repeat`, …
     pub fn sums(&self) -> Vec<(String, u64)> {
-        let db = Db::open_read_only(&self.state()).unwrap().unwrap();
+        let db = Db::open_read_only(self.state()).unwrap().unwrap();
         let all = pipe::state::counters(&db).unwrap();
         all.into_iter().map(|(name, reason, n)| (format!("{name} {reason}").trim().to_owned(), n)).collect()
     }

@@ -278,7 +278,7 @@ fn kills_at_random_moments_leave_every_item_once() {
 }
 
 fn machine_tags(hub: &Hub) -> Vec<String> {
-    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let db = Db::open_read_only(hub.registry()).unwrap().unwrap();
     tags::all(&db).unwrap().remove("C02").unwrap_or_default()
 }
 
@@ -293,7 +293,7 @@ fn tags_are_given_told_and_taken_back() {
          [probe.usb]\nfilter = \"true\"\nact = [\"t\"]\nuntil = \"false\"\n",
     );
     std::fs::create_dir_all(&hub.config.data).unwrap();
-    let mut db = Db::open(&hub.registry(), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut db = Db::open(hub.registry(), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
     let mut tx = db.begin().unwrap();
     let machine = Machine { serial_number: Some("C02".into()), ..Machine::default() };
     for tag in ["seen", "trusted"] {
@@ -328,7 +328,7 @@ fn what_is_undone_is_undone_where_it_was_done() {
          [probe.usb]\nfilter = \"true\"\nact = [\"t\"]\nuntil = \"false\"\n",
     );
     std::fs::create_dir_all(&hub.config.data).unwrap();
-    let mut db = Db::open(&hub.registry(), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut db = Db::open(hub.registry(), &[tags::SCHEMA, changes::SCHEMA]).unwrap();
     let mut tx = db.begin().unwrap();
     tags::add(&mut tx, "C04", "rogue", Machine::default(), event::Time::now()).unwrap();
     tx.commit().unwrap();
@@ -388,7 +388,7 @@ fn a_machine_is_asked_once() {
     let id = new_id();
     hub.feed(&[fresh(&id, &["q"]).replace("USB <b>", "it's' or 1=1; --")]);
     hub.run();
-    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let db = Db::open_read_only(hub.registry()).unwrap().unwrap();
     let now = event::Time::now().ms();
     let open = live::open(&db, now).unwrap();
     let title = format!("'it''s'' or 1=1; -- & *{id}*'");

@@ -24,17 +24,17 @@ fn retry_and_drop() {
         let letter = dead.iter().find(|d| d["event"] == event).unwrap();
         letter["id"].as_str().unwrap().to_owned()
     };
-    assert!(act::dead::list(&hub.state(), Some("b"), 0).unwrap().is_empty());
-    assert!(act::dead::find(&hub.state(), &["zz".into()]).unwrap().is_err());
-    let found = act::dead::find(&hub.state(), &[id(&one)[..8].to_owned()]).unwrap().unwrap();
+    assert!(act::dead::list(hub.state(), Some("b"), 0).unwrap().is_empty());
+    assert!(act::dead::find(hub.state(), &["zz".into()]).unwrap().is_err());
+    let found = act::dead::find(hub.state(), &[id(&one)[..8].to_owned()]).unwrap().unwrap();
     assert_eq!(found, [id(&one)]);
 
     fake.script(vec![say(200, "")]);
     let now = Time::from_ms(hub.now());
-    act::dead::order(&hub.registry(), "retry", &found, now).unwrap();
+    act::dead::order(hub.registry(), "retry", &found, now).unwrap();
     let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
     wait("the retry", || hub.dead().len() == 1);
-    act::dead::order(&hub.registry(), "drop", &[id(&two)], now).unwrap();
+    act::dead::order(hub.registry(), "drop", &[id(&two)], now).unwrap();
     wait("the drop", || hub.dead().is_empty());
     assert_eq!(running.join(), Exit::Done);
     let got = fake.got();
@@ -75,7 +75,7 @@ fn a_try_is_marked_and_not_remembered() {
 }
 
 fn forget(hub: &Hub, key: &str, at: i64) {
-    let mut db = Db::open(&hub.registry(), &[enrolments::SCHEMA, changes::SCHEMA]).unwrap();
+    let mut db = Db::open(hub.registry(), &[enrolments::SCHEMA, changes::SCHEMA]).unwrap();
     let mut tx = db.begin().unwrap();
     let machine = event::Machine { serial_number: Some(key.into()), ..event::Machine::default() };
     changes::say(&mut tx, changes::FORGOTTEN, machine, &().into(), Time::from_ms(at)).unwrap();

@@ -73,7 +73,7 @@ fn what_is_told_beside_a_match_stands_in_its_probe() {
     let line = |title: &str| titled(&fresh(&new_id(), &["x", "f", "h"]), title);
     hub.feed(&[line("one"), line("two"), closing(&line("three")), line("four")]);
     hub.run();
-    let id = act::incidents::list(&hub.state(), false).unwrap()[0]["id"].clone();
+    let id = act::incidents::list(hub.state(), false).unwrap()[0]["id"].clone();
     let order = json!({"incident": id, "by": "ada"}).to_string();
     act::orders::give(&hub.registry(), "close", &[order], hub.now()).unwrap();
     let running = hub.start(How { stay: std::sync::Arc::new(true.into()), ..How::default() });

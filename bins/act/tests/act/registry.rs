@@ -32,7 +32,7 @@ const ROWS: [Row; 3] = [
 ];
 
 fn open(hub: &Hub) -> Db {
-    Db::open_read_only(&hub.registry()).unwrap().unwrap()
+    Db::open_read_only(hub.registry()).unwrap().unwrap()
 }
 
 fn tagged(hub: &Hub) -> Vec<String> {
@@ -54,7 +54,7 @@ fn asked(hub: &Hub) -> Vec<String> {
 }
 
 fn ruled(hub: &Hub) -> Vec<String> {
-    let rules = act::rules::list(&hub.registry(), Time::from_ms(hub.now())).unwrap();
+    let rules = act::rules::list(hub.registry(), Time::from_ms(hub.now())).unwrap();
     rules.iter().map(|rule| rule["machine"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -82,7 +82,7 @@ fn a_registry_that_another_holds_is_waited_for() {
     for row in ROWS {
         let hub = hub(&row, "timeout = \"300ms\"");
         let mut db =
-            Db::open(&hub.registry(), &[tags::SCHEMA, changes::SCHEMA, live::QUERIES, made_rules::SCHEMA]).unwrap();
+            Db::open(hub.registry(), &[tags::SCHEMA, changes::SCHEMA, live::QUERIES, made_rules::SCHEMA]).unwrap();
         let held = db.begin().unwrap();
         hub.feed(&[of("C001"), of("C002")]);
         let running = hub.start(How::default());

@@ -29,7 +29,7 @@ fn hash(letter: &str) -> String {
 }
 
 fn rules(hub: &Hub) -> Vec<Value> {
-    act::rules::list(&hub.registry(), Time::from_ms(hub.now())).unwrap()
+    act::rules::list(hub.registry(), Time::from_ms(hub.now())).unwrap()
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn a_match_makes_a_rule_once_and_it_goes_by_hand() {
     assert_eq!(made[0]["rule"], json!({"rule_type": "BINARY", "identifier": hash("a"), "policy": "BLOCKLIST"}));
     assert_eq!((&made[0]["machine"], &made[0]["probe"]), (&"C02".into(), &"usb".into()));
     assert!(hub.told().iter().all(|(kind, payload)| kind == "action_done" && payload["kind"] == "santa"));
-    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let db = Db::open_read_only(hub.registry()).unwrap().unwrap();
     let said = changes::since(&db, 0, 9).unwrap();
     let said: Vec<Event> = said.iter().map(|(_, line)| Event::parse(line).unwrap()).collect();
     assert_eq!((said.len(), said[0].type_.as_str()), (1, changes::RULE_CHANGED), "told as a change, once");
     assert_eq!(said[0].cause.as_ref().map(|cause| cause.action.as_str()), Some("block"));
     let id = made[0]["id"].as_str().unwrap();
     let remove =
-        |word: &str| act::rules::remove(&hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
+        |word: &str| act::rules::remove(hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
     assert!(remove("zz").is_err() && remove("").is_err());
     assert_eq!(remove(&id[..6]).unwrap().len(), 1);
     assert!(rules(&hub).is_empty());
@@ -154,7 +154,7 @@ fn what_an_incident_brought_goes_with_it() {
     act::rules::sweep(&hub.registry(), hub.now()).unwrap();
     assert_eq!(rules(&hub).len(), 1);
     act::rules::sweep(&hub.registry(), hub.now() + 8 * 86_400_000).unwrap();
-    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let db = Db::open_read_only(hub.registry()).unwrap().unwrap();
     assert!(made_rules::all(&db).unwrap().is_empty(), "what is over goes");
 }
 
@@ -170,7 +170,7 @@ fn a_rule_goes_with_its_incident_even_if_the_action_is_not_told() {
         assert_eq!(answer.verdict, Verdict::Done, "{answer:?}");
     }
     hub.run();
-    let mut state = Db::open(&hub.state(), &[act::ledger::SCHEMA]).unwrap();
+    let mut state = Db::open(hub.state(), &[act::ledger::SCHEMA]).unwrap();
     let mut tx = state.begin().unwrap();
     for (id, status) in [("over", "closed"), ("open", "taken")] {
         let sql = "INSERT INTO incidents VALUES ($1, 'usb', $1, 'high', $2, '', '', 'e1', '[\"block\"]', $3, $3, $3, $3, 1, '', '', '', NULL)";
@@ -187,7 +187,7 @@ fn a_rule_goes_with_its_incident_even_if_the_action_is_not_told() {
     let mut left: Vec<Value> = rules(&hub).iter().map(|rule| rule["incident"].clone()).collect();
     left.sort_by_key(Value::to_string);
     assert_eq!(left, ["open", "unknown"]);
-    let db = Db::open_read_only(&hub.registry()).unwrap().unwrap();
+    let db = Db::open_read_only(hub.registry()).unwrap().unwrap();
     let said = changes::since(&db, 0, 9).unwrap();
     let last = Event::parse(&said.last().unwrap().1).unwrap();
     assert!(last.payload.get().contains("incident closed"), "{}", last.payload.get());

@@ -270,7 +270,7 @@ mod tests {
         let kept = KeptLine::new(line.to_vec());
         std::fs::create_dir_all(dir.path().join("data/state")).unwrap();
         let act = config.stages.iter().find(|s| s.runs(StageKind::Act)).unwrap();
-        let mut db = Db::open(&config.state(act), &[SCHEMA]).unwrap();
+        let mut db = Db::open(config.state(act), &[SCHEMA]).unwrap();
         let mut tx = db.begin().unwrap();
         keep(&mut tx, &kept).unwrap();
         for (seq, (probe, action)) in (1..).zip([("p", "slack"), ("p", "mail"), ("q", "slack")]) {
