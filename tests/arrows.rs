@@ -25,7 +25,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("rusqlite", &["registry"]),
     ("tokio-postgres", &["registry"]),
     ("jaq-core", &["probe"]),

@@ -13,6 +13,9 @@ use crate::told::{EVENTS_MAX, IDS_MAX, Kept};
 
 /// The most bytes of lines that one digest keeps.
 const BYTES_MAX: u64 = 1 << 20;
+/// One whose time was over before its last match was read is told when no more came for so long, in ms: who reads what
+/// has piled up makes as few messages of it as if it had been there in time.
+const SETTLED: i64 = 1000;
 
 /// Matches that are told of as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +82,8 @@ impl Digest {
         u64::from_str_radix(self.hash.get(..15).unwrap_or_default(), 16).unwrap_or(0)
     }
 
-    fn take_in(&mut self, member: &Member<'_>, tx: &mut Tx<'_>) -> Result<(), StageError> {
+    /// Takes a match in; when the digest may be told, by the clock, if no other comes.
+    fn take_in(&mut self, member: &Member<'_>, now: i64, tx: &mut Tx<'_>) -> Result<i64, StageError> {
         let Member { event, probe, line, nonce, .. } = *member;
         if rank(member.severity()) >= rank(&self.severity) {
             self.severity = member.severity().to_owned();
@@ -99,7 +103,9 @@ impl Digest {
             tx.execute(sql, &[self.id.as_str().into(), n.into(), machine.into(), received.into(), line.into()])?;
             self.bytes = bytes;
         }
-        let sql = "UPDATE digests SET count = $2, hash = $3, ids = $4, severity = $5, bytes = $6 WHERE id = $1";
+        let tell = if now < self.due { self.due } else { now.saturating_add(SETTLED) };
+        let sql =
+            "UPDATE digests SET count = $2, hash = $3, ids = $4, severity = $5, bytes = $6, tell = $7 WHERE id = $1";
         let ids = serde_json::to_string(&self.ids).unwrap_or_default();
         let values = [
             self.id.as_str().into(),
@@ -108,9 +114,10 @@ impl Digest {
             ids.into(),
             self.severity.as_str().into(),
             self.bytes.into(),
+            tell.into(),
         ];
         tx.execute(sql, &values)?;
-        Ok(())
+        Ok(tell)
     }
 }
 
@@ -140,12 +147,19 @@ pub struct Added {
     pub over: Option<Digest>,
     /// Whether a new one was begun.
     pub begun: bool,
-    /// When the one that the match is in is due.
-    pub due: i64,
+    /// When the one that the match is in may be told, if no other comes.
+    pub tell: i64,
 }
 
-/// Takes a match in. `time` is how long a digest gathers, in ms.
-pub fn add(action: &str, target: &str, time: i64, member: &Member<'_>, tx: &mut Tx<'_>) -> Result<Added, StageError> {
+/// Takes a match in. `time` is how long a digest gathers, in ms; it is `now` by the clock.
+pub fn add(
+    action: &str,
+    target: &str,
+    time: i64,
+    member: &Member<'_>,
+    now: i64,
+    tx: &mut Tx<'_>,
+) -> Result<Added, StageError> {
     let received = member.event.received.ms();
     let sql = format!("SELECT {COLUMNS} FROM digests WHERE action = $1 AND target = $2 AND sealed = 0");
     let open = tx.query(&sql, &[action.into(), target.into()])?.first().map(read);
@@ -161,8 +175,8 @@ pub fn add(action: &str, target: &str, time: i64, member: &Member<'_>, tx: &mut 
         Some(digest) => digest,
         None => begin(action, target, member, received.saturating_add(time), tx)?,
     };
-    digest.take_in(member, tx)?;
-    Ok(Added { over, begun, due: digest.due })
+    let tell = digest.take_in(member, now, tx)?;
+    Ok(Added { over, begun, tell })
 }
 
 fn begin(action: &str, target: &str, member: &Member<'_>, due: i64, tx: &mut Tx<'_>) -> Result<Digest, StageError> {
@@ -213,15 +227,15 @@ pub fn seal(digest: &Digest, tx: &mut Tx<'_>) -> Result<(), StageError> {
     Ok(())
 }
 
-/// Those that are due, at most `limit`.
+/// Those that may be told, at most `limit`.
 pub fn due(tx: &mut Tx<'_>, now: i64, limit: u64) -> Result<Vec<Digest>, StageError> {
-    let sql = format!("SELECT {COLUMNS} FROM digests WHERE sealed = 0 AND due <= $1 ORDER BY due, id LIMIT $2");
+    let sql = format!("SELECT {COLUMNS} FROM digests WHERE sealed = 0 AND tell <= $1 ORDER BY due, id LIMIT $2");
     Ok(tx.query(&sql, &[now.into(), limit.into()])?.iter().map(read).collect())
 }
 
-/// How many gather, and when the first of them is due.
+/// How many gather, and when the first of them may be told.
 pub fn open(tx: &mut Tx<'_>) -> Result<(u64, i64), StageError> {
-    let rows = tx.query("SELECT COUNT(*), MIN(due) FROM digests WHERE sealed = 0", &[])?;
+    let rows = tx.query("SELECT COUNT(*), MIN(tell) FROM digests WHERE sealed = 0", &[])?;
     Ok(rows.first().map_or((0, i64::MAX), |row| (row.uint(0), row.opt_int(1).unwrap_or(i64::MAX))))
 }
 
@@ -245,4 +259,41 @@ pub fn forget_machine(tx: &mut Tx<'_>, machine: &str, until: i64) -> Result<(), 
     let sql = "DELETE FROM digest_lines WHERE machine = $1 AND received <= $2";
     tx.execute(sql, &[machine.into(), until.into()])?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use registry::db::Db;
+
+    use super::*;
+    use crate::ledger::SCHEMA;
+
+    /// Whoever reads an hour's matches at once makes of them what would have been made in time.
+    #[test]
+    fn what_piled_up_is_told_as_what_came_in_time() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let tx = &mut db.begin().unwrap();
+        let event = |n: i64| {
+            let received = event::Time::from_ms(n * 100);
+            let line = r#"{"v":1,"id":"eN","type":"t","time":"T","received":"T","source":"s","payload":{}}"#;
+            Event::parse(line.replace("eN", &format!("e{n}")).replace('T', &received.to_string()).as_bytes()).unwrap()
+        };
+        let put = |n: i64, now: i64, tx: &mut Tx<'_>| {
+            let event = event(n);
+            let member = Member { event: &event, line: b"{}", probe: "p", nonce: 0, told: String::new() };
+            add("a", "", 10_000, &member, now, tx).unwrap()
+        };
+        // In time: told when its time is over.
+        assert_eq!(put(0, 50, tx).tell, 10_000);
+        // Late: while more comes nothing is told, but for what is full of time.
+        let (mut now, mut full) = (3_600_000, Vec::new());
+        for n in 1..250 {
+            now += 500;
+            full.extend(put(n, now, tx).over.map(|digest| digest.count));
+            assert!(due(tx, now, 9).unwrap().is_empty(), "at {n}");
+        }
+        assert_eq!((full, open(tx).unwrap()), (vec![100, 100], (1, now + SETTLED)));
+        assert_eq!(due(tx, now + SETTLED, 9).unwrap()[0].count, 50);
+    }
 }

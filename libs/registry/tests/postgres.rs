@@ -11,9 +11,9 @@ use registry::db::{self, Db, DbError, Homes, Schema, Server, Watched};
 use registry::{changes, tags};
 use serde_json::json;
 
-const V1: Schema = Schema { name: "t", migrations: &["CREATE TABLE t (k TEXT PRIMARY KEY, n BIGINT)"] };
-const V2: Schema =
-    Schema { name: "t", migrations: &[V1.migrations[0], "ALTER TABLE t ADD COLUMN x TEXT NOT NULL DEFAULT ''"] };
+const V1_SQL: &str = "CREATE TABLE t (k TEXT PRIMARY KEY, n BIGINT)";
+const V1: Schema = Schema { name: "t", migrations: &[V1_SQL] };
+const V2: Schema = Schema { name: "t", migrations: &[V1_SQL, "ALTER TABLE t ADD COLUMN x TEXT NOT NULL DEFAULT ''"] };
 
 /// The server's URL; none where there is none and nobody promised one.
 fn url() -> Option<String> {

@@ -62,5 +62,9 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
     CREATE TABLE stopped (action TEXT PRIMARY KEY, since BIGINT NOT NULL, why TEXT NOT NULL);
     CREATE TABLE mutes (name TEXT PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT NULL);";
 
-/// While a receiver is in trouble, what was tried is looked for after each failure.
-const TRIED: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;";
+/// While a receiver is in trouble, what was tried is looked for after each failure. `tell` of a digest: not told before.
+const TRIED: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;
+    ALTER TABLE digests ADD COLUMN tell BIGINT NOT NULL DEFAULT 0;
+    UPDATE digests SET tell = due;
+    DROP INDEX digests_due;
+    CREATE INDEX digests_tell ON digests (tell) WHERE sealed = 0;";

@@ -31,7 +31,7 @@ impl Queue {
         event.write(&mut line);
         let (line, probe, told) = (line.as_slice(), row.probe.as_str(), row.told.text());
         let member = Member { event: &event, line, probe, nonce: row.nonce, told };
-        let added = digests::add(&row.action, &row.target, ms(time), &member, tx)?;
+        let added = digests::add(&row.action, &row.target, ms(time), &member, self.now(), tx)?;
         if let Some(over) = added.over {
             self.gathering = self.gathering.saturating_sub(1);
             self.enter(&over, tx)?;
@@ -39,7 +39,7 @@ impl Queue {
         if added.begun {
             self.gathering += 1;
         }
-        self.digest_at = self.digest_at.min(added.due);
+        self.digest_at = self.digest_at.min(added.tell);
         Ok(true)
     }
 

@@ -50,8 +50,7 @@ fn a_match_makes_a_rule_once_and_it_goes_by_hand() {
     assert_eq!((said.len(), said[0].type_.as_str()), (1, changes::RULE_CHANGED), "told as a change, once");
     assert_eq!(said[0].cause.as_ref().map(|cause| cause.action.as_str()), Some("block"));
     let id = made[0]["id"].as_str().unwrap();
-    let remove =
-        |word: &str| act::rules::remove(hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
+    let remove = |word: &str| act::rules::remove(hub.registry(), &[word.to_owned()], Time::from_ms(hub.now())).unwrap();
     assert!(remove("zz").is_err() && remove("").is_err());
     assert_eq!(remove(&id[..6]).unwrap().len(), 1);
     assert!(rules(&hub).is_empty());
