@@ -249,7 +249,7 @@ pub fn events(tx: &mut Tx<'_>, id: &str) -> Result<Vec<Event>, StageError> {
 pub fn forget(tx: &mut Tx<'_>, before: i64) -> Result<(), StageError> {
     tx.execute("DELETE FROM digests WHERE sealed = 1 AND received < $1", &[before.into()])?;
     let sql = "DELETE FROM digest_lines WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE ledger.digest = digest_lines.digest \
-               AND ledger.line_id IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM digests WHERE id = digest AND sealed = 0)";
+               AND ledger.digest <> '' AND ledger.line_id IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM digests WHERE id = digest AND sealed = 0)";
     tx.execute(sql, &[])?;
     Ok(())
 }

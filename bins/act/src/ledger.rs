@@ -180,10 +180,10 @@ pub fn insert(
     now: i64,
 ) -> Result<bool, DbError> {
     let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
-               created, updated, expires, error, nonce, line_id, told, incident, digest) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14, $15, $16, $17) \
+               created, updated, expires, error, nonce, line_id, told, incident, digest, ends) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, $10, $8, $8, $11, $12, $13, $14, $15, $16, $17, $18) \
                ON CONFLICT (event, probe, action, target, nonce) DO NOTHING";
-    let values: [Value; 17] = [
+    let values: [Value; 18] = [
         row.id.as_str().into(),
         row.key.as_str().into(),
         row.event.as_str().into(),
@@ -201,6 +201,7 @@ pub fn insert(
         row.told.text().into(),
         row.incident.as_str().into(),
         row.digest.as_str().into(),
+        (row.told.ends() && !row.incident.is_empty()).into(),
     ];
     Ok(tx.execute(sql, &values)? > 0)
 }
@@ -223,7 +224,7 @@ impl Which {
     fn sql(self) -> &'static str {
         match self {
             Self::All => "1 = 1",
-            Self::Ends => "incident <> '' AND told LIKE '{\"state\":\"closed\"%'",
+            Self::Ends => "ends = 1",
         }
     }
 }

@@ -3,7 +3,7 @@
 use registry::db::Schema;
 
 /// The tables of `act` in `state/act.db`.
-pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS, TRIED] };
+pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS, MANY] };
 
 const LEDGER: &str = "CREATE TABLE ledger (
         id TEXT PRIMARY KEY, idem TEXT NOT NULL,
@@ -62,8 +62,13 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
     CREATE TABLE stopped (action TEXT PRIMARY KEY, since BIGINT NOT NULL, why TEXT NOT NULL);
     CREATE TABLE mutes (name TEXT PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT NULL);";
 
-/// While a receiver is in trouble, what was tried is looked for after each failure. `tell` of a digest: not told before.
-const TRIED: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;
+/// For a million rows that wait. While a receiver is in trouble, what was tried is looked for after each failure; while
+/// a lane stands still, what ends an incident; digests are looked for by their lines. `tell` of a digest: not told before.
+const MANY: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;
+    ALTER TABLE ledger ADD COLUMN ends BIGINT NOT NULL DEFAULT 0;
+    UPDATE ledger SET ends = 1 WHERE incident <> '' AND told LIKE '{\"state\":\"closed\"%';
+    CREATE INDEX ledger_ends ON ledger (action, ends, due, seq) WHERE state = 'pending' AND ends = 1;
+    CREATE INDEX ledger_digest ON ledger (digest) WHERE digest <> '';
     ALTER TABLE digests ADD COLUMN tell BIGINT NOT NULL DEFAULT 0;
     UPDATE digests SET tell = due;
     DROP INDEX digests_due;
