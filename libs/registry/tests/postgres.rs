@@ -44,6 +44,21 @@ fn with(url: &str, login: Option<&str>, place: Option<&str>) -> String {
     format!("postgres://{}@{}/{path}", login.unwrap_or(login_of), place.unwrap_or(host))
 }
 
+/// The same server at an address of another name.
+fn elsewhere(server: String) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = std::net::TcpStream::connect(&server).unwrap();
+            for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    address
+}
+
 fn put(db: &mut Db, key: &str, n: i64) -> Result<(), DbError> {
     let mut tx = db.begin()?;
     tx.execute("INSERT INTO t (k, n) VALUES ($1, $2)", &[key.into(), n.into()])?;
@@ -364,7 +379,11 @@ fn a_certificate_is_verified() {
         eprintln!("skipped: no PostgreSQL with TLS (scripts/services start postgres-tls)");
         return;
     };
-    let plain = url.split_once('?').map_or(url.as_str(), |(plain, _)| plain);
+    let user = std::env::var("ZENTRAL_TEST_POSTGRES_TLS_USER").unwrap();
+    let password = std::fs::read_to_string(std::env::var("ZENTRAL_TEST_POSTGRES_TLS_PASSWORD_FILE").unwrap()).unwrap();
+    let port = url.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1;
+    let login = format!("{user}:{}", password.trim());
+    let plain = &with(&url, Some(&login), Some(&format!("localhost:{port}")));
     let tried = |url: &str| Server::parse(url).unwrap().try_out();
     tried(&format!("{plain}?sslmode=verify-full&sslrootcert={ca}")).unwrap();
     let error = tried(&format!("{plain}?sslmode=require")).unwrap_err();
@@ -372,12 +391,10 @@ fn a_certificate_is_verified() {
         matches!(error, DbError::Other(_)) && error.to_string().contains("certificate"),
         "of nobody we know: {error}"
     );
-    // The certificate is of `localhost`, and of nobody else.
-    let port = plain.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1;
-    let other = with(plain, None, Some(&format!("127.0.0.1:{port}")));
+    // The certificate is of `localhost` and 127.0.0.1, and of nobody else.
+    let other = with(plain, None, Some(&elsewhere(format!("127.0.0.1:{port}")).to_string()));
     let error = tried(&format!("{other}?sslmode=require&sslrootcert={ca}")).unwrap_err();
     assert!(matches!(error, DbError::Other(_)) && error.to_string().contains("not valid for name"), "{error}");
-    let user = plain.split_once("://").unwrap().1.split_once(':').unwrap().0;
     let wrong = with(plain, Some(&format!("{user}:wr0ng")), None);
     let error = tried(&format!("{wrong}?sslmode=require&sslrootcert={ca}")).unwrap_err().to_string();
     assert!(error.contains("password") && !error.contains("wr0ng"), "{error}");

@@ -26,7 +26,8 @@ impl Config {
         let mut others = of(&mut self.stages.iter().map(|stage| &stage.settings));
         for (names, readers) in [
             (acting, &[StageKind::Act, StageKind::Foreign][..]),
-            (asking, &[StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Foreign]),
+            // An action of kind jamf speaks with the server of a source.
+            (asking, &[StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Act, StageKind::Foreign]),
         ] {
             if is(readers) { &mut own } else { &mut others }.extend(names);
         }
@@ -78,7 +79,7 @@ login = { api_key = { env = "ES" }, more = [{ env = "SHARED" }] }
             names.into_iter().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(left_out("receive"), "AUTH ES PUSH SHARED TOKEN URL");
-        assert_eq!(left_out("act"), "DOOR ES");
+        assert_eq!(left_out("act"), "ES");
         assert_eq!(left_out("elastic"), "AUTH DOOR PUSH TOKEN URL");
     }
 }
