@@ -8,7 +8,8 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use crate::told::Told;
-pub use plain::{cut, lines, one_line, quoted};
+pub use plain::{cut, lines, one_line};
+pub use remote::quoted;
 use words::PAYLOAD_MAX;
 pub use words::{Item, TEXT_MAX, TITLE_MAX};
 

@@ -3,12 +3,12 @@
 
 use event::Event;
 use pipe::StageError;
-use pipe::config::SEVERITIES;
 use registry::db::{Row, Tx};
 use sha2::{Digest as _, Sha256};
 
 use crate::conditions::short;
 use crate::hash;
+use crate::incidents::rank;
 use crate::told::{EVENTS_MAX, IDS_MAX, Kept};
 
 /// The most bytes of lines that one digest keeps.
@@ -215,10 +215,6 @@ fn begin(action: &str, target: &str, member: &Member<'_>, due: i64, tx: &mut Tx<
 pub fn severity(tx: &mut Tx<'_>, id: &str) -> Result<String, StageError> {
     let rows = tx.query("SELECT severity FROM digests WHERE id = $1", &[id.into()])?;
     Ok(rows.first().map(|row| row.text(0).to_owned()).unwrap_or_default())
-}
-
-fn rank(severity: &str) -> usize {
-    SEVERITIES.iter().position(|known| *known == severity).unwrap_or(0)
 }
 
 /// No more goes in.

@@ -283,7 +283,8 @@ fn id_of(probe: &str, key: &str, event: &str) -> String {
     hash::short(hash::of(&[probe, key, event]))
 }
 
-fn rank(severity: &str) -> usize {
+/// The place of a severity, the least first.
+pub(crate) fn rank(severity: &str) -> usize {
     SEVERITIES.iter().position(|known| *known == severity).unwrap_or(0)
 }
 

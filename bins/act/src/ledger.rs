@@ -231,7 +231,7 @@ impl Which {
 
 /// Whether an action was told of an incident before this row, or may have been.
 pub fn was_told(tx: &mut Tx<'_>, row: &Delivery) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM ledger WHERE incident = $1 AND action = $2 AND target = $3 AND id <> $4 \
+    let sql = "SELECT 1 FROM ledger WHERE incident = $1 AND incident <> '' AND action = $2 AND target = $3 AND id <> $4 \
                AND (state = 'done' OR (state IN ('dead', 'trying') AND tries > 0)) LIMIT 1";
     let values = [&row.incident, &row.action, &row.target, &row.id].map(|text| text.as_str().into());
     Ok(!tx.query(sql, &values)?.is_empty())
@@ -257,12 +257,26 @@ pub fn due(
     Ok(rows.iter().map(|row| (row.text(0).to_owned(), (row.int(1), row.int(2)))).collect())
 }
 
-/// Where the next that is told of a row's incident waits.
+/// Where the next that is told of a row's incident waits. None of them is being tried while this one is not.
 pub fn next_of_incident(tx: &mut Tx<'_>, row: &Delivery) -> Result<Option<Place>, DbError> {
+    if row.incident.is_empty() {
+        return Ok(None);
+    }
+    // With `state = 'pending'` SQLite would go through all that waits, in its order.
     let sql = "SELECT due, seq FROM ledger WHERE incident = $1 AND incident <> '' AND action = $2 AND target = $3 \
-               AND state = 'pending' AND id <> $4 ORDER BY due, seq LIMIT 1";
+               AND state IN ('pending', 'trying') AND id <> $4 ORDER BY due, seq LIMIT 1";
     let values = [&row.incident, &row.action, &row.target, &row.id].map(|text| text.as_str().into());
     Ok(tx.query(sql, &values)?.first().map(|row| (row.int(0), row.int(1))))
+}
+
+/// Ids of rows of one action that wait before the end of their incident and were never tried.
+pub fn before_ends(tx: &mut Tx<'_>, action: &str, limit: usize) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT before.id FROM ledger AS last, ledger AS before WHERE last.state = 'pending' AND last.ends = 1 \
+               AND last.action = $1 AND before.incident <> '' AND before.incident = last.incident \
+               AND before.action = last.action AND before.target = last.target AND before.seq < last.seq \
+               AND before.ends = 0 AND before.tries = 0 AND before.state IN ('pending', 'trying') \
+               ORDER BY before.seq LIMIT $2";
+    ids(tx, sql, &[action.into(), (limit as u64).into()])
 }
 
 /// When the next row of an action is due.

@@ -30,7 +30,6 @@ mod protected;
 pub mod queue;
 mod quiet;
 pub mod retry;
-mod roots;
 pub mod rules;
 pub mod stage;
 pub mod told;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use event::Time;
+use remote::quoted;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::ask::{self, encode};
+use crate::ask;
 use crate::search::{Finder, PAGE_MAX, Search};
 
 /// How long the store's process may take for one answer: a little longer than it gives itself.
@@ -131,7 +132,7 @@ impl Client {
 
     /// At most `n` events after the cursor `after`.
     pub fn page(&self, question: &Question, n: usize, after: Option<&str>) -> Result<Page, ClientError> {
-        let after = after.map(|a| format!("&after={}", encode(a))).unwrap_or_default();
+        let after = after.map(|a| format!("&after={}", quoted(a))).unwrap_or_default();
         self.read(&format!("/search?{}&n={}{after}", words(question), n.clamp(1, PAGE_MAX)))
     }
 
@@ -169,17 +170,17 @@ impl Client {
 
     /// How many, by the values of a field.
     pub fn count_by(&self, question: &Question, field: &str) -> Result<Counts, ClientError> {
-        self.read(&format!("/count?{}&by={}", words(question), encode(field)))
+        self.read(&format!("/count?{}&by={}", words(question), quoted(field)))
     }
 
     /// How many in each step of time, `1h`.
     pub fn every(&self, question: &Question, step: &str) -> Result<Counts, ClientError> {
-        self.read(&format!("/count?{}&every={}", words(question), encode(step)))
+        self.read(&format!("/count?{}&every={}", words(question), quoted(step)))
     }
 
     /// The line of one event.
     pub fn event(&self, id: &str) -> Result<Option<String>, ClientError> {
-        let (status, body) = self.get(&format!("/event/{}", encode(id)))?;
+        let (status, body) = self.get(&format!("/event/{}", quoted(id)))?;
         match status {
             404 => Ok(None),
             200 => Ok(Some(String::from_utf8_lossy(&body).trim_end().to_owned())),
@@ -214,10 +215,10 @@ impl Client {
 }
 
 fn words(question: &Question) -> String {
-    let mut words = format!("q={}", encode(&question.query));
+    let mut words = format!("q={}", quoted(&question.query));
     for (key, value) in [("since", &question.since), ("until", &question.until)] {
         if let Some(value) = value {
-            words.push_str(&format!("&{key}={}", encode(value)));
+            words.push_str(&format!("&{key}={}", quoted(value)));
         }
     }
     words

@@ -9,16 +9,16 @@ use event::Time;
 use pipe::config::Secret;
 use pipe::{Exit, StageError};
 use probe::{Limits, Program};
+use remote::hidden::Hidden;
+use remote::http::plain;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Runtime;
 
-use crate::cluster::bulk::{Patience, Stopped, Watch};
+use crate::cluster::bulk::{Patience, Stopped, Watch, label};
 use crate::index::{Gone, Verdict, judge, oldest};
 use crate::search::Finder;
 use crate::stores::{Around, Store};
 
-/// How long making a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read.
@@ -67,7 +67,8 @@ struct Open {
     client: reqwest::Client,
     runtime: Runtime,
     url: String,
-    hidden: Vec<String>,
+    hidden: Hidden,
+    token: Option<String>,
 }
 
 enum Told {
@@ -100,11 +101,18 @@ impl Forward {
             }
             let told = match self.body(&batch) {
                 Ok(body) if body.len() > self.to.bytes && batch.len() > 1 => Told::Never("too long".into()),
-                Ok(body) => self.post(body)?,
+                Ok(body) => {
+                    let told = self.post(body)?;
+                    // Whoever refuses is there.
+                    if !matches!(told, Told::Later(..)) {
+                        patience.over();
+                    }
+                    told
+                }
                 Err(why) => Told::Never(format!("body: {why}")),
             };
             match told {
-                Told::Good => patience.over(),
+                Told::Good => {}
                 Told::Later(label, why) => {
                     let open = self.ready()?;
                     open.runtime.block_on(patience.wait(label, &why)).map_err(|Stopped| stopped())?;
@@ -155,8 +163,9 @@ impl Forward {
             let mut response = request.send().await.map_err(plain)?;
             let (status, mut body) = (response.status().as_u16(), Vec::new());
             while let Some(chunk) = response.chunk().await.map_err(plain)? {
-                if body.len() < ANSWER_MAX {
-                    body.extend_from_slice(&chunk);
+                body.extend(chunk.iter().take(ANSWER_MAX.saturating_sub(body.len())));
+                if body.len() >= ANSWER_MAX {
+                    break;
                 }
             }
             Ok::<_, String>((status, String::from_utf8_lossy(&body).into_owned()))
@@ -165,10 +174,10 @@ impl Forward {
             Ok(told) => told,
             Err(why) => return Ok(Told::Later("lost", why)),
         };
-        let mut shown: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        for secret in &open.hidden {
-            shown = shown.replace(secret.as_str(), "***");
-        }
+        let shown: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let shown = open.hidden.cut(shown);
+        // However short it is.
+        let shown = open.token.as_ref().map_or_else(|| shown.clone(), |token| shown.replace(token.as_str(), "***"));
         let shown: String = shown.chars().take(REASON_MAX).collect();
         if let Some(requests) = &self.watch.requests {
             requests.with_label_values(&[&status.to_string()]).inc();
@@ -177,13 +186,15 @@ impl Forward {
         let answer = serde_json::json!({"status": status, "body": body}).to_string();
         let answer = probe::parse(answer.as_bytes()).map_err(|e| StageError::state(e.to_string()))?;
         let holds = |program: &Program| {
-            let outputs = program.eval(&answer, Time::now().ms(), &Limits::default()).unwrap_or_default();
-            outputs.first().is_some_and(|first| !matches!(first.as_str(), "false" | "null"))
+            let outputs = program.eval(&answer, Time::now().ms(), &Limits::default()).ok()?;
+            Some(outputs.first().is_some_and(|first| !matches!(first.as_str(), "false" | "null")))
         };
+        // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
+        let later = matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
         let why = format!("the service answers {status}: {shown}");
-        Ok(match (holds(&self.to.ok), holds(&self.to.later)) {
+        Ok(match (holds(&self.to.ok).unwrap_or(false), holds(&self.to.later).unwrap_or(later)) {
             (true, _) => Told::Good,
-            (false, true) => Told::Later(if status == 429 { "busy" } else { "failed" }, why),
+            (false, true) => Told::Later(label(status), why),
             (false, false) => Told::Never(why),
         })
     }
@@ -192,13 +203,6 @@ impl Forward {
 fn stopped() -> StageError {
     let text = "stopped while the service takes no events; what it has not taken is read again".to_owned();
     StageError { exit: Exit::Done, text }
-}
-
-/// What went wrong, without the address, which may hold a secret.
-fn plain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let cause = std::error::Error::source(&error).map(|inner| format!(": {inner}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 fn compressed(body: &[u8]) -> Vec<u8> {
@@ -215,7 +219,12 @@ fn open(to: &To) -> Result<Open, StageError> {
     let address = to.url.resolve().map_err(|e| wrong(format!("url: {e}")))?;
     let address = remote::address(&address).map_err(|why| wrong(format!("url: {why}")))?;
     let bare = address.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
-    let mut hidden: Vec<String> = token.iter().cloned().collect();
+    let mut hidden = Hidden::default();
+    token.iter().for_each(|token| hidden.add(token));
+    // Of a collector the path is what makes it secret.
+    if let Ok(url) = reqwest::Url::parse(&address) {
+        hidden.add_url(&address, &url);
+    }
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     for (name, secret) in &to.headers {
         let text = secret.resolve().map_err(|e| wrong(format!("headers: {name}: {e}")))?;
@@ -223,27 +232,15 @@ fn open(to: &To) -> Result<Open, StageError> {
         let mut value =
             HeaderValue::from_str(&text).map_err(|_| wrong(format!("headers: {name}: it holds what no header may")))?;
         value.set_sensitive(true);
-        hidden.push(text);
+        hidden.add(&text);
         let name = HeaderName::try_from(name.as_str()).map_err(|_| wrong(format!("headers: `{name}` is no name")))?;
         headers.insert(name, value);
     }
-    hidden.retain(|text| !text.is_empty());
-    let mut client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(TIMEOUT)
-        .default_headers(headers);
-    if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()) {
-        let pem = std::fs::read(&path).map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
-        for certificate in reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))? {
-            client = client.add_root_certificate(certificate);
-        }
-    }
-    let client = client.build().map_err(|e| wrong(format!("no HTTP client: {}", plain(e))))?;
+    let client = remote::http::client(None).map_err(wrong)?.timeout(TIMEOUT).default_headers(headers).build();
+    let client = client.map_err(|e| wrong(format!("no HTTP client: {}", plain(e))))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| StageError::state(format!("no runtime: {e}")))?;
-    Ok(Open { client, runtime, url: if bare { format!("{address}{}", to.path) } else { address }, hidden })
+    Ok(Open { client, runtime, url: if bare { format!("{address}{}", to.path) } else { address }, hidden, token })
 }
 
 impl Store for Forward {
@@ -267,10 +264,10 @@ impl Store for Forward {
         let mut rest = texts.as_slice();
         while !rest.is_empty() {
             let mut bytes = 0;
+            // The body says a little more than the events: one that is too long after all is halved.
             let fits = rest.iter().take(self.to.lines).take_while(|(_, text)| {
-                let room = bytes < self.to.bytes;
                 bytes += text.len();
-                room
+                bytes <= self.to.bytes / 4 * 3
             });
             let (batch, left) = rest.split_at(fits.count().max(1));
             self.send(batch.iter().map(|(place, text)| (*place, text.as_slice())).collect(), &mut verdicts)?;

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use tokio::sync::Semaphore;
+
+use crate::roots;
 
 /// How long making the connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,8 +24,6 @@ pub const TRIES: u32 = 5;
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// The first pause.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest file of certificates, in bytes.
-const PEM_MAX: u64 = 4 << 20;
 const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 
 /// Why a request has no answer.
@@ -63,6 +63,22 @@ impl std::fmt::Display for Trouble {
     }
 }
 
+/// A client that follows nobody elsewhere; it trusts the well-known authorities, those of `SSL_CERT_FILE`, and those of `ca`.
+pub fn client(ca: Option<&Path>) -> Result<ClientBuilder, String> {
+    let mut client = Client::builder()
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT);
+    for pem in roots::extra(ca)? {
+        let all = reqwest::Certificate::from_pem_bundle(&pem.bytes);
+        for certificate in all.map_err(|_| format!("{} holds no certificates", pem.path.display()))? {
+            client = client.add_root_certificate(certificate);
+        }
+    }
+    Ok(client)
+}
+
 /// A client for one server.
 pub struct Http {
     client: Client,
@@ -73,25 +89,8 @@ pub struct Http {
 impl Http {
     /// Trusts the well-known authorities, those of `SSL_CERT_FILE`, and those of `ca`. Each request is tried so often.
     pub fn new(ca: Option<&Path>, tries: u32) -> Result<Self, String> {
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT);
-        let named = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()).map(std::path::PathBuf::from);
-        for path in ca.map(Path::to_owned).into_iter().chain(named) {
-            let fail = |e: std::io::Error| format!("cannot read {}: {e}", path.display());
-            if std::fs::metadata(&path).map_err(fail)?.len() > PEM_MAX {
-                return Err(format!("{} is longer than {PEM_MAX} bytes", path.display()));
-            }
-            let pem = std::fs::read(&path).map_err(fail)?;
-            let all = reqwest::Certificate::from_pem_bundle(&pem);
-            for certificate in all.map_err(|_| format!("{} holds no certificates", path.display()))? {
-                client = client.add_root_certificate(certificate);
-            }
-        }
-        let client = client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))?;
+        let client = client(ca)?.timeout(TIMEOUT).build();
+        let client = client.map_err(|e| format!("no HTTP client: {}", plain(e)))?;
         Ok(Self { client, turns: Semaphore::new(AT_A_TIME), tries })
     }
 
@@ -149,7 +148,7 @@ async fn once(request: RequestBuilder) -> Result<Vec<u8>, Trouble> {
 }
 
 /// What went wrong, to its root, without the URL.
-fn plain(error: reqwest::Error) -> String {
+pub fn plain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

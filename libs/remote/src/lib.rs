@@ -1,8 +1,11 @@
-//! How another server is asked: bounded HTTP, and the API of Jamf. `pull` reads with it, `act` changes things; neither
-//! knows the other. What is *not* here: when to ask, and what to make of the answer.
+//! How another server is asked: bounded HTTP, whom to trust, secrets cut from what is said, and the API of Jamf. `pull`
+//! reads with it, `act` changes things, `store` sends events on; none knows the other. What is *not* here: when to ask, and
+//! what to make of the answer.
 
+pub mod hidden;
 pub mod http;
 pub mod jamf;
+pub mod roots;
 
 use std::fmt::Write as _;
 

@@ -20,9 +20,9 @@ use reqwest::Url;
 
 use self::draft::Draft;
 use self::wire::{Trouble, Wire};
-use super::http::hidden::Hidden;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying};
 use crate::call::{Call, one_line};
+use remote::hidden::Hidden;
 
 /// The kind.
 pub const KIND: Kind =

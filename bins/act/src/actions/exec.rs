@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::http::hidden::Hidden;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec};
 use crate::call::{Call, one_line};
+use remote::hidden::Hidden;
 
 /// The kind.
 pub const KIND: Kind =

@@ -6,7 +6,6 @@
 
 mod answer;
 mod before;
-pub(super) mod hidden;
 mod live;
 pub(super) mod open;
 mod request;

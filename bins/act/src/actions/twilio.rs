@@ -19,12 +19,12 @@ use serde_json::{Map, Value, json};
 
 use self::request::{Account, Built, Sender};
 use self::sms::{Alphabet, fit, segments};
-use super::http::hidden::Hidden;
 use super::http::open::client;
 use super::{Action, Answer, Kind, Opening, Reading, STAND_IN, Sending, Showing, Spec, Trying, Verdict};
 use crate::call::{Call, cut, lines, one_line};
 use crate::jq::Jq;
 use crate::retry;
+use remote::hidden::Hidden;
 
 /// The kind.
 pub const KIND: Kind =
@@ -308,14 +308,7 @@ impl Live {
 
     /// The words of an error and its causes.
     fn plain(&self, error: reqwest::Error) -> String {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
-        self.clean(text)
+        self.clean(remote::http::plain(error))
     }
 
     fn clean(&self, text: String) -> String {

@@ -2,13 +2,6 @@
 
 use event::steers;
 
-/// As one segment of a URL's path (RFC 3986, § 2.3: what is not unreserved is percent-encoded).
-pub fn quoted(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let one = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
-}
-
 /// At most `max` characters; what is cut ends in `…`.
 pub fn cut(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
@@ -48,6 +41,5 @@ mod tests {
         assert_eq!((cut("abcdef", 3), cut("abc", 3)), ("ab…".to_owned(), "abc".to_owned()));
         assert_eq!(one_line(" a\u{1b}[31m\r\nb\u{202e}c\u{2029}d ", 99), "a [31m  bc d");
         assert_eq!(lines("a\r\n\tb\u{0}\u{2067}c\u{2028}d"), "a\n\tbc\nd");
-        assert_eq!(quoted("../a b?é"), "..%2Fa%20b%3F%C3%A9");
     }
 }

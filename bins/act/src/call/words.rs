@@ -7,7 +7,9 @@ use event::{Event, ProbeMatch};
 use serde_json::{Map, Value};
 
 use super::Call;
-use super::plain::{cut, lines, one_line, quoted};
+use remote::quoted;
+
+use super::plain::{cut, lines, one_line};
 use crate::told::{Incident, Phase};
 
 /// The longest title, in characters.

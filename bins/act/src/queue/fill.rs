@@ -55,6 +55,9 @@ impl Queue {
         out: &mut Out,
         tx: &mut Tx<'_>,
     ) -> Result<(), StageError> {
+        if self.which(name) == Which::Ends {
+            self.drop_before_ends(name, out, tx)?;
+        }
         let places = self.lanes.places(name, &ready.common, now);
         let wanted = places.saturating_mul(self.lanes.run_length(name, &ready.common));
         let (mut tries, mut bytes, mut untried) = (Vec::new(), 0, 0);
@@ -126,6 +129,16 @@ impl Queue {
         }
         let dry_run = self.mode.dry_run || self.mode.recorded || ready.common.dry_run;
         self.lanes.prepare(name, tries, places, ready, dry_run, now);
+        Ok(())
+    }
+
+    /// What a lane that stands still holds of an incident that is over is told no more: its end does not wait for it.
+    fn drop_before_ends(&mut self, name: &str, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        for id in ledger::before_ends(tx, name, UNTRIED_MAX)? {
+            if let Some(row) = ledger::row(tx, &id)? {
+                self.end(&row, None, Outcome::Dropped, "its incident is over", Details::default(), out, tx)?;
+            }
+        }
         Ok(())
     }
 

@@ -213,6 +213,31 @@ fn an_end_passes_the_brakes_and_only_goes_where_something_began() {
     }
 }
 
+/// What a stopped lane holds of an incident does not hold up its end, and is not told after it.
+#[test]
+fn an_end_does_not_wait_for_what_the_brakes_hold() {
+    let fake = Http::start(vec![say(200, "")]);
+    let hub = hub(&fake, "max = \"1/h\"", "until = \"false\"");
+    let line = |key: &str, title: &str| titled(&fresh(&new_id(), &["a"]), title).replace("C02", key);
+    hub.feed(&[line("C1", "C1"), line("C2", "C2")]);
+    let stay = || How { stay: Arc::new(true.into()), ..How::default() };
+    let running = hub.start(stay());
+    wait("the brake", || hub.told().iter().any(|(kind, _)| kind == "action_stopped"));
+    running.kill();
+    hub.feed(&[line("C1", "changed"), closing(&line("C1", "C1"))]);
+    let running = hub.start(stay());
+    fake.wait_for(2);
+    running.kill();
+    assert_eq!(got(&fake, "state"), [json!("opened"), json!("closed")]);
+    let dropped: Vec<Value> = hub
+        .told()
+        .into_iter()
+        .filter(|(kind, _)| kind == "action_dropped")
+        .map(|(_, said)| said["error"].clone())
+        .collect();
+    assert_eq!(dropped, [json!("its incident is over")]);
+}
+
 #[test]
 fn an_incident_is_taken_and_closed_by_hand() {
     let fake = Http::start(vec![say(200, "")]);

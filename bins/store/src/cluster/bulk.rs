@@ -143,7 +143,7 @@ impl Patience {
     /// It goes on.
     pub fn over(&mut self) {
         if self.said.take().is_some() {
-            tracing::info!("the other side takes events again, after {} s", self.since.elapsed().as_secs());
+            tracing::info!("the other side answers as it should again, after {} s", self.since.elapsed().as_secs());
         }
         if let Some(waiting) = &self.watch.waiting {
             waiting.with_label_values(&[] as &[&str]).set(0);
@@ -206,18 +206,15 @@ pub async fn store(client: &Elasticsearch, watch: &Watch, items: Vec<Item>) -> R
                 let mut items = items;
                 let second = items.split_off(items.len() / 2);
                 requests.extend([second, items]);
+                patience.over();
             }
             Err(Trouble::Refused(413, _, reason)) => {
                 let why = format!("longer than the cluster takes: {reason}");
                 done.extend(items.iter().map(|item| (item.place, Done::Refused(why.clone()))));
+                patience.over();
             }
             Err(trouble) => {
-                let label = match &trouble {
-                    Trouble::Lost(_) => "lost",
-                    Trouble::Refused(429, ..) => "busy",
-                    Trouble::Refused(401 | 403, ..) => "denied",
-                    Trouble::Refused(..) => "failed",
-                };
+                let label = trouble.label();
                 patience.wait(label, &trouble.to_string()).await?;
                 requests.push(items);
             }
@@ -233,6 +230,15 @@ const PATH: &str = "/_bulk?timeout=30s&filter_path=items.*.status,items.*.error.
 enum Verdict {
     Done(Done),
     Again(&'static str, String),
+}
+
+/// What a status says of the other side, as it is counted and shown.
+pub fn label(status: u16) -> &'static str {
+    match status {
+        429 => "busy",
+        401 | 403 => "denied",
+        _ => "failed",
+    }
 }
 
 /// A verdict for each document, in order; none if the reply is about another number of them.

@@ -17,8 +17,6 @@ use tokio::runtime::Runtime;
 
 /// How long one request may take, unless it says less.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest file of certificates or keys, in bytes.
-const PEM_MAX: u64 = 4 << 20;
 /// Characters of a reason that a cluster gives, at most, as people see it.
 const REASON_MAX: usize = 400;
 
@@ -73,6 +71,16 @@ pub enum Trouble {
     Lost(String),
     /// The cluster says no: status, the type of its error, its reason.
     Refused(u16, String, String),
+}
+
+impl Trouble {
+    /// How it is counted and shown.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "lost",
+            Self::Refused(status, ..) => super::bulk::label(*status),
+        }
+    }
 }
 
 impl std::fmt::Display for Trouble {
@@ -188,9 +196,8 @@ fn open(target: &Target) -> Result<Open, StageError> {
     let pool = MultiNodeConnectionPool::round_robin(urls.map_err(|e| wrong(format!("hosts: {e}")))?, None);
     let mut transport = TransportBuilder::new(pool).disable_proxy().timeout(TIMEOUT).enable_meta_header(false);
     let mut authorities = Vec::new();
-    let named = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()).map(PathBuf::from);
-    for path in target.ca.iter().chain(&named) {
-        authorities.extend(pem(path)?);
+    for pem in remote::roots::extra(target.ca.as_deref()).map_err(wrong)? {
+        authorities.extend(pem.bytes);
         authorities.push(b'\n');
     }
     if !authorities.is_empty() {
@@ -232,9 +239,5 @@ fn authorization(login: &Login) -> Result<Option<HeaderValue>, StageError> {
 }
 
 fn pem(path: &Path) -> Result<Vec<u8>, StageError> {
-    let fail = |e: std::io::Error| StageError::usage(format!("cannot read {}: {e}", path.display()));
-    if std::fs::metadata(path).map_err(fail)?.len() > PEM_MAX {
-        return Err(StageError::usage(format!("{} is longer than {PEM_MAX} bytes", path.display())));
-    }
-    std::fs::read(path).map_err(fail)
+    Ok(remote::roots::read(path.to_owned()).map_err(StageError::usage)?.bytes)
 }

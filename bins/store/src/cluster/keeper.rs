@@ -67,7 +67,9 @@ impl Cluster {
                 Err(Trouble::Refused(400, kind, why)) => {
                     return Err(StageError::unreachable(format!("the cluster refuses: {kind}: {why}")));
                 }
-                Err(trouble) => runtime.block_on(patience.wait("lost", &trouble.to_string())).map_err(stopped)?,
+                Err(trouble) => {
+                    runtime.block_on(patience.wait(trouble.label(), &trouble.to_string())).map_err(stopped)?
+                }
             }
         }
     }

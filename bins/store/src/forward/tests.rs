@@ -250,6 +250,13 @@ fn secrets_are_told_to_nobody_and_a_store_that_waits_stops() {
         matches!(&verdicts[0], Verdict::NotTaken(why) if why.contains("400") && !why.contains(TOKEN)),
         "{verdicts:?}"
     );
+    // The address of a collector is its secret.
+    let collector = self::fake(sumo);
+    let url = format!("{}/receiver/v1/http/{TOKEN}", collector.url);
+    let mut of = store(&[("preset", "sumo-logic"), ("url", &url)]).unwrap();
+    collector.trouble.lock().unwrap().push(400);
+    let verdicts = send(&mut of, &events(1));
+    assert!(matches!(&verdicts[0], Verdict::NotTaken(why) if why.contains("no, ***")), "{verdicts:?}");
     let stopping = Arc::new(AtomicBool::new(false));
     let seen = stopping.clone();
     let metrics = pipe::Metrics::new("siem");
@@ -269,6 +276,36 @@ fn secrets_are_told_to_nobody_and_a_store_that_waits_stops() {
     nobody.ready().unwrap();
     let Told::Later(label, why) = nobody.post(b"x".to_vec()).unwrap() else { panic!("taken by nobody") };
     assert!(label == "lost" && !why.contains(TOKEN), "{why}");
+}
+
+/// A proxy's page is no answer of the service: its status says whether it passes.
+#[test]
+fn programs_that_fail_on_an_answer_refuse_nothing() {
+    let fake = fake(|_, kept| {
+        kept.push(json!(1));
+        (200, json!({"code": 0}).to_string())
+    });
+    let mut own = store(&[("url", &fake.url), ("ok", ".body.code == 0"), ("later", ".body.code == 9")]).unwrap();
+    fake.trouble.lock().unwrap().push(502);
+    assert_eq!(send(&mut own, &events(3)), [Verdict::Stored, Verdict::Stored, Verdict::Stored]);
+    assert_eq!(fake.kept.lock().unwrap().len(), 1);
+}
+
+/// A batch that is cut by its bytes is made once.
+#[test]
+fn a_batch_has_so_many_bytes() {
+    fn size(request: &Request, kept: &mut Vec<Value>) -> (u16, String) {
+        kept.push(json!(request.body.len()));
+        (200, String::new())
+    }
+    let fake = fake(size);
+    let lines = events(200);
+    let all: usize = lines.iter().map(String::len).sum();
+    let mut own = store(&[("url", &fake.url), ("bytes", "4 KiB")]).unwrap();
+    assert!(send(&mut own, &lines).iter().all(|v| *v == Verdict::Stored));
+    let kept = fake.kept.lock().unwrap();
+    assert!(kept.iter().all(|bytes| bytes.as_u64().unwrap() <= 4096), "{kept:?}");
+    assert!(kept.len() > 1 && kept.len() <= all.div_ceil(2048), "{} requests for {all} bytes", kept.len());
 }
 
 #[test]

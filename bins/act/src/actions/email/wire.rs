@@ -70,7 +70,7 @@ impl Wire {
             }
             Security::StartTls => {
                 let mut tls = TlsParameters::builder(host.clone());
-                for pem in crate::roots::extra(server.ca.as_deref())? {
+                for pem in remote::roots::extra(server.ca.as_deref())? {
                     let certificate = Certificate::from_pem(&pem.bytes);
                     let bad = |_| format!("{} holds no certificates", pem.path.display());
                     tls = tls.add_root_certificate(certificate.map_err(bad)?);
@@ -123,7 +123,7 @@ impl Wire {
 /// The well-known authorities, and those of the configuration.
 fn trust(ca: Option<&PathBuf>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    for pem in crate::roots::extra(ca.map(PathBuf::as_path))? {
+    for pem in remote::roots::extra(ca.map(PathBuf::as_path))? {
         let bad = || format!("{} holds no certificates", pem.path.display());
         for certificate in CertificateDer::pem_slice_iter(&pem.bytes) {
             roots.add(certificate.map_err(|_| bad())?).map_err(|_| bad())?;

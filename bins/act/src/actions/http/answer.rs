@@ -135,14 +135,7 @@ impl Live {
 
     /// The words of an error and its causes, without the URL.
     pub(super) fn plain(&self, error: reqwest::Error) -> String {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
-        one_line(&self.hidden.cut(text), SAID_MAX)
+        one_line(&self.hidden.cut(remote::http::plain(error)), SAID_MAX)
     }
 }
 

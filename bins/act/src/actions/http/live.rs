@@ -8,13 +8,13 @@ use reqwest::{Client, Method, Url};
 use serde_json::{Map, Value, json};
 
 use super::answer::{ANSWER_MAX, Good};
-use super::hidden::Hidden;
 use super::request;
 use super::steps::{Program, Step, Steps};
 use crate::actions::{Action, Answer, Sending, Showing, Trying};
 use crate::call::Call;
 use crate::jq::Jq;
 use crate::preset::Limit;
+use remote::hidden::Hidden;
 
 /// Stands for a secret where a request is shown.
 const COVER: &str = "***";

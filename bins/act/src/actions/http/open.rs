@@ -2,23 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value};
 
-use super::hidden::Hidden;
 use super::live::Live;
 use super::{Filling, Http, parse_url};
 use crate::actions::{Action, Opening, STAND_IN, Spec};
 use crate::preset::keys::filled;
+use remote::hidden::Hidden;
 
-/// How long making the connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Stands for a URL that is not there in a dry run; nobody has this name (RFC 6761, § 6.4).
 const URL_STAND_IN: &str = "https://secret.invalid/";
-const USER_AGENT: &str = concat!("zentral/", env!("CARGO_PKG_VERSION"));
 
 impl Spec for Http {
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
@@ -120,18 +116,7 @@ fn basic(client: &Client, url: &Url, user: &str, password: &str, hidden: &mut Hi
     Ok(value)
 }
 
-/// A client that follows nobody elsewhere and trusts `ca` besides.
+/// A client that follows nobody elsewhere and trusts `ca` besides. How long a try may take is its lane's business.
 pub fn client(ca: Option<&std::path::Path>) -> Result<Client, String> {
-    let mut client = Client::builder()
-        .user_agent(USER_AGENT)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT);
-    for pem in crate::roots::extra(ca)? {
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem.bytes);
-        for certificate in certificates.map_err(|_| format!("{} holds no certificates", pem.path.display()))? {
-            client = client.add_root_certificate(certificate);
-        }
-    }
-    client.build().map_err(|e| format!("no HTTP client: {}", e.without_url()))
+    remote::http::client(ca)?.build().map_err(|e| format!("no HTTP client: {}", remote::http::plain(e)))
 }

@@ -1,4 +1,4 @@
-//! Certificate authorities beside the well-known ones: `ca` of an action and `SSL_CERT_FILE`.
+//! Certificate authorities beside the well-known ones: a `ca` of the configuration and `SSL_CERT_FILE`.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ pub fn extra(ca: Option<&Path>) -> Result<Vec<Pem>, String> {
     ca.map(Path::to_owned).into_iter().chain(named).map(read).collect()
 }
 
-fn read(path: PathBuf) -> Result<Pem, String> {
+/// A file of certificates or keys, of at most 4 MiB.
+pub fn read(path: PathBuf) -> Result<Pem, String> {
     let fail = |e: std::io::Error| format!("cannot read {}: {e}", path.display());
     if std::fs::metadata(&path).map_err(fail)?.len() > PEM_MAX {
         return Err(format!("{} is longer than {PEM_MAX} bytes", path.display()));

@@ -1,4 +1,4 @@
-//! Secrets of one action, cut from everything that is said.
+//! Secrets, cut from everything that is said.
 
 use reqwest::Url;
 use serde_json::Value;
