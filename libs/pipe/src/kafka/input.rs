@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use event::LINE_MAX;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -17,7 +18,7 @@ use registry::db::{Db, Tx};
 use super::admin::Asker;
 use super::{admin, client};
 use crate::StageError;
-use crate::config::Config;
+use crate::config::{Config, Kafka};
 use crate::input::{Read, Reader};
 use crate::state::{self, Position};
 use crate::topic::{Mark, Start};
@@ -33,6 +34,8 @@ const FETCH_PARTITION_MAX: &str = "2097152";
 const SESSION_MS: &str = "30000";
 /// And one that has not asked for lines for so long: a batch may take its time.
 const POLL_MAX_MS: &str = "300000";
+/// The group of whoever is nobody's member: a client needs one.
+pub(super) const SHELL: &str = "zentral-shell";
 /// How often the group is told where we are: only people and their tools want to know.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often lags are counted, in ms.
@@ -77,6 +80,30 @@ pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Star
     Ok(tx.commit()?)
 }
 
+/// How a client reads that says itself what is taken; with `ends` it is told where the partitions end.
+pub(super) fn settings(kafka: &Kafka, group: &str, client: &str, ends: bool) -> Result<ClientConfig, StageError> {
+    let mut common = client::common(kafka)?;
+    common
+        .set("client.id", client)
+        .set("queued.max.messages.kbytes", AHEAD_KIB)
+        .set("fetch.max.bytes", FETCH_MAX)
+        .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
+        .set("fetch.wait.max.ms", "100")
+        .set("session.timeout.ms", SESSION_MS)
+        .set("max.poll.interval.ms", POLL_MAX_MS)
+        .set("statistics.interval.ms", LAG_MS);
+    let own = [
+        ("group.id", group),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // A position that is not there is for us to judge.
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", if ends { "true" } else { "false" }),
+    ];
+    client::finish(common, kafka, &own)
+}
+
 /// Of a reader that starts at this message.
 fn position(at: u64) -> Position {
     Position { mark: Mark { offset: at, line: at }, start_line: at, ..Position::default() }
@@ -111,29 +138,9 @@ impl KafkaInput {
         if reader.keeps {
             record_start(config, name, db, reader.start)?;
         }
-        let mut common = client::common(kafka)?;
-        common
-            .set("queued.max.messages.kbytes", AHEAD_KIB)
-            .set("fetch.max.bytes", FETCH_MAX)
-            .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
-            .set("fetch.wait.max.ms", "100")
-            .set("session.timeout.ms", SESSION_MS)
-            .set("max.poll.interval.ms", POLL_MAX_MS)
-            .set("statistics.interval.ms", LAG_MS);
-        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { "zentral-shell".to_owned() };
-        if let Some(instance) = reader.instance {
-            common.set("client.id", format!("zentral-{}-{instance}", reader.stage));
-        }
-        let own = [
-            ("group.id", group.as_str()),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            // A position that is not there is for us to judge.
-            ("auto.offset.reset", "error"),
-            ("enable.partition.eof", if reader.once { "true" } else { "false" }),
-        ];
-        let mut consumer: BaseConsumer<Group> = client::finish(common, kafka, &own)?
+        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { SHELL.to_owned() };
+        let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
+        let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
             .create_with_context(Group::new(&place, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let waker = reader.waker.clone();
@@ -459,7 +466,7 @@ impl Drop for KafkaInput {
 
 /// A message as a line. One that a stranger wrote over several lines is one all the same: outside of strings JSON does not
 /// mind, and within them it would not be JSON.
-fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>) {
+pub(super) fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>) {
     let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
     if payload.len() > LINE_MAX {
         too_long.push(payload.len());
