@@ -281,7 +281,8 @@ fn as_a_process() {
     let mut job = job(&load(Path::new(&dir)), "in");
     job.instance = (instance > 0).then_some(instance);
     job.signals = Signals::listen().unwrap();
-    let turn = Duration::from_millis(20);
+    let turn = std::env::var("TEST_PAUSE_MS").map_or(20, |ms| ms.parse().unwrap());
+    let turn = Duration::from_millis(turn);
     let rests = std::env::var_os("TEST_RESTS").is_some();
     let (pause, rest) = if rests { (Duration::ZERO, turn) } else { (turn, Duration::ZERO) };
     let exit = run(&mut Counts { pause, rest }, job);
