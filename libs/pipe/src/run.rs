@@ -3,7 +3,7 @@
 mod open;
 mod reload;
 mod start;
-mod told;
+pub(crate) mod told;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -266,7 +266,7 @@ fn commit(out: &mut Out, complaints: &mut Complaints, mut tx: Tx<'_>) -> Result<
     out.write()?;
     for output in &mut out.outputs {
         let not_taken = output.record(&mut tx)?;
-        complaints.not_taken(output, not_taken, &mut tx)?;
+        complaints.not_taken(&output.name(), not_taken, &mut tx)?;
     }
     Ok(tx.commit()?)
 }

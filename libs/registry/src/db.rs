@@ -86,6 +86,23 @@ impl Db {
         }
     }
 
+    /// As [`Db::own`], for one of several instances that share the state: false if this very instance runs already, here or
+    /// on another host.
+    pub fn own_as(&self, instance: u32) -> Result<bool, DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(db) => db.own_as(instance),
+        }
+    }
+
+    /// Gives back what [`Db::own`] took.
+    pub fn disown(&self) -> Result<(), DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(db) => db.disown(),
+        }
+    }
+
     /// Whether what [`Db::own`] took was lost with the connection: whoever remembers what was in the state must begin
     /// anew.
     pub fn is_lost(&self) -> bool {
@@ -120,7 +137,8 @@ impl Db {
         tx.commit()
     }
 
-    fn is_up_to_date(&self, schemas: &[Schema]) -> Result<bool, DbError> {
+    /// Whether [`Db::bring_up_to_date`] has nothing to do.
+    pub fn is_up_to_date(&self, schemas: &[Schema]) -> Result<bool, DbError> {
         let numbers = self.query("SELECT name, number FROM schemas", &[])?;
         let known = |schema: &Schema| i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
         Ok(schemas.iter().all(|s| numbers.iter().any(|row| row.text(0) == s.name && row.int(1) == known(s))))

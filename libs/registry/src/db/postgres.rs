@@ -152,6 +152,21 @@ impl Postgres {
         Ok(got)
     }
 
+    /// As [`Postgres::own`], of one of several: only its number is its own.
+    pub(super) fn own_as(&self, instance: u32) -> Result<bool, DbError> {
+        let number = key(&format!("instance {instance}"), &self.schema);
+        let rows = self.query("SELECT pg_try_advisory_lock($1)", &[number.into()])?;
+        let got = rows.first().is_some_and(|row| row.int(0) == 1);
+        self.owned.set(self.owned.get() || got);
+        Ok(got)
+    }
+
+    pub(super) fn disown(&self) -> Result<(), DbError> {
+        self.query("SELECT pg_advisory_unlock($1)", &[key("own", &self.schema).into()])?;
+        self.owned.set(false);
+        Ok(())
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.owned.get() && self.session.borrow().as_ref().is_none_or(|session| session.client.is_closed())
     }
