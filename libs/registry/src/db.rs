@@ -47,9 +47,13 @@ impl Db {
     /// Opens the state for writing, makes it if need be, and brings its tables up to date. A commit that returned
     /// survives a power cut.
     pub fn open(home: impl Into<Home>, schemas: &[Schema]) -> Result<Self, DbError> {
-        let mut db = Self(match home.into().kind {
-            Kind::File(path) => Engine::Sqlite(sqlite::open(&path)?),
-            Kind::Schema(server, schema) => Engine::Postgres(Box::new(Postgres::open(server, &schema, false)?)),
+        let home = home.into();
+        let mut db = Self(match &home.kind {
+            Kind::File(path) => Engine::Sqlite(sqlite::open(path)?),
+            Kind::Schema(server, schema) => {
+                let db = Postgres::open(server.clone(), schema, false)?;
+                Engine::Postgres(Box::new(if home.is_plain() { db } else { db.named(home.name()) }))
+            }
         });
         db.bring_up_to_date(schemas)?;
         Ok(db)
@@ -83,6 +87,23 @@ impl Db {
         match &self.0 {
             Engine::Sqlite(_) => Ok(true),
             Engine::Postgres(db) => db.own(),
+        }
+    }
+
+    /// Says, for as long as this lives, that it is one of several who write the state together: instances of a stage, to
+    /// whom [`Db::own`] means nothing. Files are not shared.
+    pub fn share(&self) -> Result<(), DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(db) => db.share(),
+        }
+    }
+
+    /// Whether nobody shares the state, nor will as long as this lives.
+    pub fn is_alone(&self) -> Result<bool, DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(db) => db.is_alone(),
         }
     }
 

@@ -93,8 +93,7 @@ fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option
     };
     // Several instances share the state of a database, and each partition is fenced.
     let guard = state::lock(fs, &instance_lock(&lock, instance), wait, &stop)?;
-    let db = Db::open(home, schemas).map_err(|e| StageError::of(home, e))?;
-    Ok((Some(guard), db))
+    Ok((Some(guard), state::share(home, schemas)?))
 }
 
 /// What only this instance of this machine has: `state/sift-2.lock` beside `state/sift.lock`.
