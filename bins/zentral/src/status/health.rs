@@ -37,11 +37,12 @@ pub struct Health {
 impl Health {
     /// Asks `up`, or each stage itself if no `up` runs.
     pub fn of(config: &Config, up: Option<&Up>) -> Result<Self, StageError> {
-        let known = |stage: &StageConf| {
-            let told = up.and_then(|up| up.stages.iter().find(|s| s.name == stage.name)).cloned();
-            told.unwrap_or_else(|| alone(config, stage))
+        let known = |stage: &StageConf, name: String| {
+            let told = up.and_then(|up| up.stages.iter().find(|s| s.name == name)).cloned();
+            told.unwrap_or_else(|| alone(config, stage, name))
         };
-        let stages = config.stages.iter().map(known).collect();
+        let processes = |stage: &StageConf| stage.instances().map(|n| known(stage, stage.process(n))).collect::<Vec<_>>();
+        let stages = config.stages.iter().flat_map(processes).collect();
         let (mut off, mut dead, mut failed) = (Vec::new(), 0, Vec::new());
         let (mut incidents, mut stopped) = (Vec::new(), Vec::new());
         for stage in &config.stages {
@@ -162,10 +163,10 @@ impl Health {
 }
 
 /// A stage that no `up` looks after.
-fn alone(config: &Config, stage: &StageConf) -> Stage {
-    let answers = pipe::ops::get(&config.socket(&stage.name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
+fn alone(config: &Config, stage: &StageConf, name: String) -> Stage {
+    let answers = pipe::ops::get(&config.socket(&name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
     Stage {
-        name: stage.name.clone(),
+        name,
         kind: stage.words(),
         state: if answers { State::Running } else { State::Stopped },
         pid: None,
