@@ -39,11 +39,13 @@ pub struct Health {
 impl Health {
     /// Of the processes alone, and why nothing is known of states: asks `up`, or each stage itself if no `up` runs.
     pub fn without_state(config: &Config, up: Option<&Up>, away: Option<String>) -> Self {
-        let known = |stage: &StageConf| {
-            let told = up.and_then(|up| up.stages.iter().find(|s| s.name == stage.name)).cloned();
-            told.unwrap_or_else(|| alone(config, stage))
+        let known = |stage: &StageConf, name: String| {
+            let told = up.and_then(|up| up.stages.iter().find(|s| s.name == name)).cloned();
+            told.unwrap_or_else(|| alone(config, stage, name))
         };
-        let stages = config.stages.iter().map(known).collect();
+        let processes =
+            |stage: &StageConf| stage.instances().map(|n| known(stage, stage.process(n))).collect::<Vec<_>>();
+        let stages = config.stages.iter().flat_map(processes).collect();
         let refused = up.and_then(|up| {
             let why = printable(up.refused.as_ref()?);
             Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
@@ -171,10 +173,10 @@ impl Health {
 }
 
 /// A stage that no `up` looks after.
-fn alone(config: &Config, stage: &StageConf) -> Stage {
-    let answers = pipe::ops::get(&config.socket(&stage.name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
+fn alone(config: &Config, stage: &StageConf, name: String) -> Stage {
+    let answers = pipe::ops::get(&config.socket(&name), "/ready", TIMEOUT).is_ok_and(|(status, _)| status == 200);
     Stage {
-        name: stage.name.clone(),
+        name,
         kind: stage.words(),
         state: if answers { State::Running } else { State::Stopped },
         pid: None,
