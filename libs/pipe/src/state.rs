@@ -133,6 +133,15 @@ fn until(
     Ok(())
 }
 
+/// Takes a state for itself, and its instances' too: for work on the whole of it. `wait` as in [`lock`].
+pub fn open_alone(home: &Home, wait: Option<Duration>) -> Result<Db, StageError> {
+    let db = open(home, &[], wait, &|| false)?;
+    if !db.is_alone().map_err(|e| StageError::of(home, e))? {
+        return Err(StageError::state(format!("{home}: held by instances of a stage")));
+    }
+    Ok(db)
+}
+
 /// Whether every one of these inputs has a position, as far as can be seen without a lock.
 pub fn recorded(home: &Home, inputs: &[String]) -> bool {
     let Ok(Some(db)) = Db::open_read_only(home) else { return false };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use pipe::Exit;
 use pipe::config::{Config, StageKind};
 use serde_json::Value;
 
@@ -13,12 +14,19 @@ use crate::up::shown::Up;
 /// The families as text. What cannot be read is left out, and said in the log: the rest still tells.
 pub fn gauges(config: &Config, up: &Up) -> String {
     let mut text = Text::default();
-    match sums(config) {
+    let sums = sums(config);
+    let away = matches!(&sums, Err(e) if e.exit == Exit::Unreachable);
+    if config.server.is_some() {
+        text.family("zentral_database_up", "1 while the database that holds the state answers.");
+        text.line(&[], u8::from(!away));
+    }
+    match sums {
         Ok(sums) => text.sums(&sums),
         Err(e) => tracing::warn!("metrics: the sums: {e}"),
     }
-    match Health::of(config, Some(up)) {
-        Ok(health) => text.health(&health),
+    // One wait for a database that is away is enough.
+    match if away { Ok(None) } else { Health::of(config, Some(up)).map(Some) } {
+        Ok(health) => health.iter().for_each(|health| text.health(health)),
         Err(e) => tracing::warn!("metrics: {e}"),
     }
     text.family("zentral_config_refused", "1 while the configuration on disk is not in force.");

@@ -168,7 +168,7 @@ fn rounds(config: &Config, stages: &[&StageConf], programs: &Programs, main: &Pa
             let judges_age = stage.runs(StageKind::Act) || stage.runs(StageKind::Store);
             let more: &[&str] = if judges_age { &["--once", FILES, "--recorded"] } else { &["--once", FILES] };
             let fail = |e: std::io::Error| StageError::state(format!("stage {}: {e}", stage.name));
-            let mut child = programs.start(stage, config, main, &config.data, more).map_err(fail)?;
+            let mut child = programs.start(stage, None, config, main, &config.data, more).map_err(fail)?;
             let end = child.wait().map_err(fail)?;
             let code = if let End::Code(code) = end { Exit::of(code) } else { None };
             match code {

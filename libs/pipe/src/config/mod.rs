@@ -35,7 +35,7 @@ pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
-pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
+pub use stages::{Lag, Place, StageConf, StageKind, TopicConf, process_name};
 pub use words::{Secret, is_name, parse_duration, parse_size};
 
 /// A configuration that was read and found right as far as this crate can tell.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use registry::db::{Db, Tx};
 
-use crate::config::Config;
+use crate::config::{Config, process_name};
 use crate::fs::Fs;
 use crate::out::{Complaint, Later, Out, Verdicts};
 use crate::refused::Refused;
 use crate::topic::Mark;
-use crate::{Metrics, StageError, cli, state};
+use crate::{Metrics, StageError, state};
 
 /// Complaints about refused lines that are logged each second; all are counted and kept.
 const COMPLAINTS_LOGGED: usize = 20;
@@ -80,7 +80,7 @@ impl Complaints {
         stage: &str,
         instance: Option<u32>,
     ) -> Result<Self, StageError> {
-        let path = config.data.join("refused").join(format!("{}.ndjson", cli::shown(stage, instance)));
+        let path = config.data.join("refused").join(format!("{}.ndjson", process_name(stage, instance)));
         let recorded = state::output(db, &refused_name(instance))?.map(|mark| mark.offset);
         let kept = Refused::open(fs, &path, recorded).map_err(|e| refused_error(&e))?;
         Ok(Self { kept: Some(kept), instance, ..Self::logged() })
