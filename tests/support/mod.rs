@@ -4,6 +4,8 @@
 
 pub mod agent;
 pub mod chance;
+pub mod fleet;
 pub mod hub;
 pub mod receiver;
 pub mod recorded;
+pub mod services;
