@@ -129,13 +129,13 @@ fn came(dir: &Path, place: &str) -> Came {
     Came { matches: by_id(&read("matches")), stored, orders: orders(&read("annotated")) }
 }
 
+fn records(status: &str) -> impl Iterator<Item = Value> {
+    status.lines().map(|line| serde_json::from_str(line).unwrap())
+}
+
 /// Whether every reader has read all that was written, and nothing is missing.
 fn all_read(status: &str) -> bool {
-    let records = status.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let readers: Vec<Value> = records
-        .filter(|record| record["topic"].is_string())
-        .flat_map(|record| record["readers"].as_array().cloned().unwrap_or_default())
-        .collect();
+    let readers: Vec<Value> = records(status).filter(|record| record["what"] == "reader").collect();
     let read = |reader: &Value| reader["lag"] == 0 && reader["read"].as_u64().is_some_and(|n| n >= LINES as u64);
     readers.len() == 3 && readers.iter().all(read)
 }
@@ -201,9 +201,8 @@ impl Up {
 
     /// The process of this name, once it runs.
     fn pid(&self, name: &str) -> Option<i32> {
-        let records = self.status();
-        let mut records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let found = records.find(|record| record["name"] == name && record["state"] == "running")?;
+        let status = self.status();
+        let found = records(&status).find(|record| record["name"] == name && record["state"] == "running")?;
         found["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
     }
 
@@ -285,8 +284,8 @@ fn a_replica_that_slept_through_a_rebalance_changes_nothing() {
     up.wait("the others to read everything", 150, || all_read(&up.status()));
     let before = up.status();
     let read = |status: &str| {
-        let mut records = status.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        records.find(|record| record["topic"] == "raw").unwrap()["readers"][0]["read"].clone()
+        let is_raw = |record: &Value| record["what"] == "reader" && record["topic"] == "raw";
+        records(status).find(is_raw).unwrap()["read"].clone()
     };
     sleepers.iter().for_each(|pid| assert!(signal(*pid, Signal::CONT)));
     // Either it hears first that it has lost its partitions, or its commit is refused and it is started again.
