@@ -107,3 +107,22 @@ fn pipes_disk_and_kafka_give_the_same() {
     let settings = format!("[kafka]\nbrokers = [\"{broker}\"]\nprefix = \"{prefix}\"\npartitions = 3\n");
     assert!(through("kafka", &settings) == disk, "Kafka gives something else");
 }
+
+#[test]
+fn a_pipeline_is_tried_without_its_brokers() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody listens there, and nobody is asked.
+    let kafka = "[kafka]\nbrokers = [\"127.0.0.1:9\"]\n";
+    let text = format!("version = 1\n{kafka}{}", STAGES.replace("PLACE", "kafka"));
+    std::fs::write(dir.path().join("pipeline.toml"), &text).unwrap();
+    std::fs::write(dir.path().join("raw.ndjson"), raw()).unwrap();
+    let said = zentral(dir.path(), &["up", "--test", "raw.ndjson", "--data", "tried"], b"");
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("{\"probe\":\"usb\",\"matches\":667"), "{said}");
+    // Two topics would be one.
+    std::fs::write(dir.path().join("pipeline.toml"), text.replace("kafka:matches", "topic:annotated")).unwrap();
+    let words = ["up", "--test", "raw.ndjson", "--data", "again"];
+    let out = Command::new(env!("CARGO_BIN_EXE_zentral")).args(words).current_dir(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("`kafka:annotated` would lie on disk here"), "{said}");
+}

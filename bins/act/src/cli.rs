@@ -349,7 +349,7 @@ fn event(config: &Config, args: &Try) -> Result<Option<Vec<u8>>, StageError> {
         return Err(StageError::usage(format!("`{id}` is no id of an event")));
     }
     let stores: Vec<PathBuf> =
-        config.stages.iter().filter(|s| s.runs(StageKind::Store)).map(|s| config.socket(&s.name)).collect();
+        config.stages.iter().filter(|s| s.runs(StageKind::Store)).map(|s| config.socket(&s.first())).collect();
     for socket in &stores {
         match ops::get(socket, &format!("/event/{id}"), STORE_TIMEOUT) {
             Ok((200, line)) => return Ok(Some(line.trim_ascii().to_vec())),

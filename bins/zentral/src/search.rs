@@ -53,7 +53,7 @@ pub fn client(config: &Config) -> Result<Client, StageError> {
     let marked = stores.iter().find(|s| s.settings.clone().bool("search") == Some(true));
     let only = if stores.len() == 1 { stores.first() } else { None };
     let chosen = marked.or(only).ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
-    Ok(Client::of(Some(&config.socket(&chosen.name)), store::finder(&chosen.settings, config)?))
+    Ok(Client::of(Some(&config.socket(&chosen.first())), store::finder(&chosen.settings, config)?))
 }
 
 fn search(config: &Config, args: &Args) -> Result<Exit, StageError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ColorChoice};
 use registry::db::Home;
 
-use crate::config::{Config, Place, StageConf, StageKind, render};
+use crate::config::{Config, Place, StageConf, StageKind, process_name, render};
 use crate::log::LogFormat;
 use crate::run::Job;
 use crate::{Exit, Metrics, Signals, StageError, log, notify, ops};
@@ -37,7 +37,7 @@ pub struct Global {
     /// Colour on a terminal (also off with NO_COLOR)
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: ColorChoice,
-    /// State stays in files, whatever the configuration says: for a try on a data folder of its own.
+    /// State and topics stay in files, whatever the configuration says: for a try on a data folder of its own.
     #[arg(long, global = true, hide = true)]
     pub state_in_files: bool,
 }
@@ -70,7 +70,10 @@ impl Global {
         match Config::load(&path, self.data.as_deref()) {
             Ok((mut config, files)) => {
                 if self.state_in_files {
-                    config.server = None;
+                    config.keep_to_files().map_err(|why| {
+                        complain(&why);
+                        Exit::Usage
+                    })?;
                 }
                 Ok((config, Some(files)))
             }
@@ -120,11 +123,6 @@ pub struct StageArgs {
     pub supervised: bool,
 }
 
-/// What a process is called in metrics and at its side door: `sift`, or `sift-2` of several instances.
-fn shown(name: &str, instance: Option<u32>) -> String {
-    instance.map_or_else(|| name.to_owned(), |instance| format!("{name}-{instance}"))
-}
-
 /// A stage's process as far as it is the same for all stages.
 pub struct Process {
     /// Name of the stage.
@@ -158,7 +156,7 @@ impl Process {
     }
 
     fn of(kinds: &[StageKind], name: String, global: &Global, args: &StageArgs) -> Result<Self, Exit> {
-        global.start_log(&name);
+        global.start_log(&process_name(&name, args.instance));
         let config = global.load()?;
         Self::with(kinds, name, config, global, args).map_err(|e| {
             tracing::error!("{e}");
@@ -213,7 +211,7 @@ impl Process {
             signals.follow_stdin().map_err(|e| StageError::state(format!("stdin: {e}")))?;
         }
         let (config, path) = (Arc::new(config), global.config_path());
-        let metrics = Metrics::new(&shown(&name, args.instance));
+        let metrics = Metrics::new(&process_name(&name, args.instance));
         Ok(Self { name, conf, config, path, signals, metrics, from, to, state, args: args.clone() })
     }
 
@@ -228,7 +226,7 @@ impl Process {
         });
         let mut doors = Vec::new();
         if self.conf.is_some() {
-            doors.push(ops::At::Unix(self.config.socket(&shown(&self.name, self.args.instance))));
+            doors.push(ops::At::Unix(self.config.socket(&process_name(&self.name, self.args.instance))));
         }
         doors.extend(self.args.metrics.clone().map(ops::At::Tcp));
         for door in doors {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use admin::{Found, ends, look};
 pub(crate) use client::check;
-pub(crate) use input::{Given, KafkaInput, Reader, record_start};
+pub(crate) use input::{KafkaInput, record_start};
 pub(crate) use output::KafkaOutput;
 
 use crate::StageError;

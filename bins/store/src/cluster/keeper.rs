@@ -1,6 +1,7 @@
 //! A cluster as a store: documents into the index of their day, retention by deleting indices.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,9 @@ use super::bulk::{Done, Item, Patience, REQUEST, Stopped, Watch, store};
 use super::connection::{Connection, Target, Trouble};
 use super::document::Builder;
 use super::find::Find;
+use super::import::import;
 use super::names::Names;
+use super::objects::objects;
 use super::template::{self, Found, Shape};
 use crate::index::day::Day;
 use crate::index::{Gone, Verdict, forget, judge, oldest};
@@ -36,6 +39,16 @@ pub struct Cluster {
     builder: Builder,
     watch: Watch,
     template: bool,
+    pages: Pages,
+}
+
+/// Where people look at what is stored.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// The address of Kibana or OpenSearch Dashboards, a space's path included.
+    pub at: Option<String>,
+    /// The hub's own, which links in them lead to.
+    pub hub: Option<String>,
 }
 
 impl Cluster {
@@ -50,7 +63,27 @@ impl Cluster {
             builder: Builder::default(),
             watch: Watch::default(),
             template: false,
+            pages: Pages::default(),
         }
+    }
+
+    /// The same with pages that people look at.
+    pub fn with(self, pages: Pages) -> Self {
+        Self { pages, ..self }
+    }
+
+    /// The template and the dashboards as files, for whoever may write them.
+    fn write(&self, objects: &str, dir: &Path) -> Result<Vec<String>, StageError> {
+        let template = template::template(&self.names, self.flavour, self.shape);
+        let files = [("template.json", format!("{template:#}\n")), ("dashboards.ndjson", objects.to_owned())];
+        let write = |(name, text): (&str, String)| {
+            let path = dir.join(name);
+            std::fs::create_dir_all(dir)
+                .and_then(|()| std::fs::write(&path, text))
+                .map_err(|e| StageError::usage(format!("cannot write {}: {e}", path.display())))?;
+            Ok(format!("wrote {}", path.display()))
+        };
+        files.into_iter().map(write).collect()
     }
 
     /// Asks until there is an answer; what the cluster refuses for good is an error.
@@ -273,9 +306,25 @@ impl Store for Cluster {
         Some(Box::new(Find::new(self.connection.clone(), self.names.clone())))
     }
 
-    fn setup(&mut self) -> Result<Vec<String>, StageError> {
+    fn setup(&mut self, to: Option<&Path>) -> Result<Vec<String>, StageError> {
+        let objects = objects(&self.names, self.pages.hub.as_deref()).map_err(StageError::state)?;
+        if let Some(dir) = to {
+            return self.write(&objects, dir);
+        }
         let found = template::ensure(&self.connection, &self.names, self.flavour, self.shape, true);
         found.map_err(|e| StageError::unreachable(format!("the index template: {e}")))?;
-        Ok(vec![format!("wrote the index template {}", template::name(&self.names))])
+        let mut told = vec![format!("wrote the index template {}", template::name(&self.names))];
+        let who = self.flavour.dashboards();
+        told.push(match &self.pages.at {
+            Some(at) => {
+                let connection =
+                    Connection::new(Target { hosts: vec![at.clone()], ..self.connection.target().clone() });
+                let imported = import(&connection, self.flavour, &objects);
+                let n = imported.map_err(|why| StageError::unreachable(format!("{who} at {at}: {why}")))?;
+                format!("wrote {n} saved objects to {who} at {at}")
+            }
+            None => format!("no `dashboards` = the address of {who}: `--to DIR` writes the saved objects to a folder"),
+        });
+        Ok(told)
     }
 }

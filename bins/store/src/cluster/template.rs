@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::Flavour;
 use super::connection::{Connection, Trouble};
-use super::document::{SHOWN, SHOWN_ALONE};
+use super::document::{SHOWN, SHOWN_ALONE, SHOWN_OF_PAYLOAD};
 use super::names::Names;
 
 /// The version of what the template says; a change of it is a higher number.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Bytes of a keyword that an index takes; none is longer, as documents are made.
 const KEYWORD_MAX: u64 = 8191;
 
@@ -19,7 +19,7 @@ pub struct Shape {
     /// Shards of a day; the cluster's own number if none is given.
     pub shards: Option<u32>,
     /// Copies of each; the cluster's own number if none is given.
-    pub replicas: Option<u32>,
+    pub copies: Option<u32>,
 }
 
 /// What was found of the template.
@@ -45,7 +45,7 @@ pub fn template(names: &Names, flavour: Flavour, shape: Shape) -> Value {
     let mut settings = Map::new();
     let mut set = |key: &str, value: &str| settings.insert(format!("index.{key}"), value.into());
     set("codec", "best_compression");
-    for (key, number) in [("number_of_shards", shape.shards), ("number_of_replicas", shape.replicas)] {
+    for (key, number) in [("number_of_shards", shape.shards), ("number_of_replicas", shape.copies)] {
         if let Some(number) = number {
             set(key, &number.to_string());
         }
@@ -86,6 +86,8 @@ fn mappings(flavour: Flavour) -> Value {
         properties.insert(object.into(), json!({"properties": inner}));
     }
     properties.insert("payload".into(), flavour.any_keys());
+    let of_payload: Map<String, Value> = SHOWN_OF_PAYLOAD.iter().map(|key| ((*key).to_owned(), keyword())).collect();
+    properties.insert("shown".into(), json!({"properties": of_payload}));
     properties.insert(
         "zentral".into(),
         json!({"properties": {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use event::Time;
-use pipe::StageError;
 use pipe::config::{Config, StageKind, is_name};
+use pipe::{Exit, StageError};
 use registry::db::has_schema;
 use registry::inventory::{HEARD_WITHIN, Heard, SCHEMA, heard};
 use serde_json::Value;
@@ -18,15 +18,22 @@ use crate::up::shown::Up;
 /// The families as text. What cannot be read is left out, and said in the log: the rest still tells.
 pub fn gauges(config: &Config, up: &Up) -> String {
     let mut text = Text::default();
-    match sums(config) {
+    let sums = sums(config);
+    let away = matches!(&sums, Err(e) if e.exit == Exit::Unreachable);
+    if config.server.is_some() {
+        text.family("zentral_database_up", "1 while the database that holds the state answers.");
+        text.line(&[], u8::from(!away));
+    }
+    match sums {
         Ok(sums) => text.sums(&sums),
         Err(e) => tracing::warn!("metrics: the sums: {e}"),
     }
-    match Health::of(config, Some(up)) {
-        Ok(health) => text.health(&health),
+    // One wait for a database that is away is enough.
+    match if away { Ok(None) } else { Health::of(config, Some(up)).map(Some) } {
+        Ok(health) => health.iter().for_each(|health| text.health(health)),
         Err(e) => tracing::warn!("metrics: {e}"),
     }
-    match machines(config) {
+    match if away { Ok(Vec::new()) } else { machines(config) } {
         Ok(heard) => text.machines(&heard),
         Err(e) => tracing::warn!("metrics: the inventory: {e}"),
     }

@@ -11,7 +11,7 @@ use pipe::state::LOCK_WAIT;
 
 use super::plan::{Plan, start_order};
 use super::supervisor::Event;
-use super::worker::Workers;
+use super::worker::{Workers, of_stage};
 
 /// After the deadline of a stage itself it is ended.
 const PATIENCE: Duration = DRAIN.saturating_add(Duration::from_secs(2));
@@ -41,9 +41,7 @@ impl Change {
     /// Asks the stages that go or differ to finish.
     pub fn begin(config: Arc<Config>, copy: String, plan: Plan, workers: &mut Workers) -> Self {
         for name in &plan.stop {
-            if let Some(worker) = workers.get_mut(name) {
-                worker.finish();
-            }
+            of_stage(workers, name).for_each(|worker| _ = worker.finish());
         }
         Self { config, copy, plan, phase: Phase::Stopping(Instant::now() + PATIENCE) }
     }
@@ -53,7 +51,7 @@ impl Change {
         let Phase::Stopping(deadline) = self.phase else { return None };
         let mut alive = false;
         for name in &self.plan.stop {
-            if let Some(worker) = workers.get_mut(name).filter(|w| w.alive()) {
+            for worker in of_stage(workers, name).filter(|w| w.alive()) {
                 alive = true;
                 if Instant::now() >= deadline {
                     worker.kill();

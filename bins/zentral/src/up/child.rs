@@ -60,10 +60,12 @@ impl Programs {
         Ok(Self { me, small, flags })
     }
 
-    /// Starts a stage of this configuration, which it reads from a file or a copy, on this data folder.
+    /// Starts a stage of this configuration, or one of its instances, which it reads from a file or a copy, on this data
+    /// folder.
     pub fn start(
         &self,
         stage: &StageConf,
+        instance: Option<u32>,
         of: &Config,
         config: &Path,
         data: &Path,
@@ -74,6 +76,7 @@ impl Programs {
             command.env_remove(name);
         }
         command.arg("--config").arg(config).arg("--data").arg(data).arg("--supervised");
+        command.args(instance.map(|instance| format!("--instance={instance}")));
         // Systemd is told of the whole, by the supervisor.
         command.args(more).args(&self.flags).env_remove("NOTIFY_SOCKET");
         // The pipe's writing end is closed on exec, so no other child keeps this one from seeing its end.

@@ -42,7 +42,7 @@ impl State {
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
-    /// Its name.
+    /// Its name; of one of several instances `STAGE-N`.
     pub name: String,
     /// `receive`, `normalize`, …
     pub kind: String,

@@ -88,7 +88,7 @@ fn unfit(config: &Config) -> Vec<Finding> {
         if stage.name == super::NAME {
             at.fail("", "a stage cannot be called `up`: that is the supervisor's own name");
         }
-        let socket = config.socket(&stage.name);
+        let socket = config.socket(&stage.process(stage.instances().last().flatten()));
         if socket.as_os_str().len() > SOCKET_MAX {
             let text = format!("{} is longer than {SOCKET_MAX} bytes, too long for a socket", socket.display());
             at.fail("", format!("{text}; choose a shorter data folder"));

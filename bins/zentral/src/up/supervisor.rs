@@ -19,7 +19,7 @@ use super::plan::{plan, start_order};
 use super::restarts::End;
 use super::shown::Up;
 use super::source::{Loaded, Source};
-use super::worker::{State, Worker, Workers};
+use super::worker::{State, Worker, Workers, of_stage};
 use super::{signals, watch};
 
 /// The longest sleep of the loop; events end it sooner.
@@ -260,16 +260,22 @@ impl Supervisor {
             self.workers.values_mut().for_each(Worker::try_again);
             return;
         }
-        self.workers.retain(|name, _| change.config.stage(name).is_some());
+        // A stage that starts anew may have fewer instances than it had.
+        let anew = |worker: &Worker| change.plan.start.contains(&worker.conf.name);
+        let (old, kept) = std::mem::take(&mut self.workers).into_iter().partition(|(_, worker)| anew(worker));
+        let old: Workers = old;
+        self.workers = kept;
+        self.workers.retain(|_, worker| change.config.stage(&worker.conf.name).is_some());
         self.config = Some(change.config.clone());
-        for name in &change.plan.start {
-            if let Some(stage) = change.config.stage(name) {
-                let restarts = self.workers.get(name).map_or(0, |w| w.restarts);
-                self.workers.insert(name.clone(), Worker::new(stage.clone(), restarts));
+        for stage in change.plan.start.iter().filter_map(|name| change.config.stage(name)) {
+            for instance in stage.instances() {
+                let name = stage.process(instance);
+                let restarts = old.get(&name).map_or(0, |w| w.restarts);
+                self.workers.insert(name, Worker::new(stage.clone(), instance, restarts));
             }
         }
-        for name in &change.plan.keep {
-            if let (Some(worker), Some(stage)) = (self.workers.get_mut(name), change.config.stage(name)) {
+        for stage in change.plan.keep.iter().filter_map(|name| change.config.stage(name)) {
+            for worker in of_stage(&mut self.workers, &stage.name) {
                 worker.conf = stage.clone();
                 worker.reload();
             }
@@ -280,19 +286,21 @@ impl Supervisor {
     /// What recording gave: a stage whose start is not recorded does not start.
     fn note(&mut self, recorded: Recorded) {
         for (name, result) in recorded {
-            let Some(worker) = self.workers.get_mut(&name) else { continue };
-            match result {
-                Ok(()) => {
-                    worker.recorded = true;
-                    if matches!(worker.state, State::Recording) {
-                        worker.enter(State::Due(Instant::now()));
+            if let Err(e) = &result {
+                tracing::error!("stage {name}: its start is not recorded: {e}");
+            }
+            for worker in of_stage(&mut self.workers, &name) {
+                match &result {
+                    Ok(()) => {
+                        worker.recorded = true;
+                        if matches!(worker.state, State::Recording) {
+                            worker.enter(State::Due(Instant::now()));
+                        }
                     }
-                }
-                Err(e) => {
-                    tracing::error!("stage {name}: its start is not recorded: {e}");
-                    if matches!(worker.state, State::Recording | State::Due(_)) {
+                    Err(e) if matches!(worker.state, State::Recording | State::Due(_)) => {
                         worker.failed(End::from(e.exit), Duration::ZERO);
                     }
+                    Err(_) => {}
                 }
             }
         }
@@ -303,21 +311,28 @@ impl Supervisor {
         let mut wake = Instant::now() + LOOK;
         let Some(config) = self.config.clone() else { return Some(wake) };
         for stage in start_order(config.stages.iter()) {
-            let Some(worker) = self.workers.get_mut(&stage.name) else { continue };
-            let State::Due(at) = worker.state else { continue };
-            if at > Instant::now() {
-                wake = wake.min(at);
-            } else if worker.recorded {
-                match self.programs.start(&worker.conf, &config, &self.copies.current(), &self.data, &[]) {
-                    Ok(child) => worker.started(child),
-                    Err(e) => {
-                        tracing::error!("stage {}: cannot start: {e}", stage.name);
-                        worker.failed(End::from(Exit::Unreachable), Duration::ZERO);
+            let mut to_record = None;
+            for worker in of_stage(&mut self.workers, &stage.name) {
+                let State::Due(at) = worker.state else { continue };
+                if at > Instant::now() {
+                    wake = wake.min(at);
+                } else if worker.recorded {
+                    let (name, current) = (worker.name(), self.copies.current());
+                    match self.programs.start(&worker.conf, worker.instance, &config, &current, &self.data, &[]) {
+                        Ok(child) => worker.started(child),
+                        Err(e) => {
+                            tracing::error!("stage {name}: cannot start: {e}");
+                            worker.failed(End::from(Exit::Unreachable), Duration::ZERO);
+                        }
                     }
+                } else {
+                    worker.enter(State::Recording);
+                    to_record = Some(worker.conf.clone());
                 }
-            } else {
-                worker.enter(State::Recording);
-                record(config.clone(), vec![worker.conf.clone()], false, self.to_self.clone());
+            }
+            // Once for all instances of the stage.
+            if let Some(stage) = to_record {
+                record(config.clone(), vec![stage], false, self.to_self.clone());
             }
         }
         Some(wake)
@@ -325,7 +340,8 @@ impl Supervisor {
 
     fn show(&self) {
         let Some(config) = &self.config else { return };
-        let stages = config.stages.iter().filter_map(|s| self.workers.get(&s.name)).map(Worker::shown).collect();
+        let processes = config.stages.iter().flat_map(|s| s.instances().map(|instance| s.process(instance)));
+        let stages = processes.filter_map(|name| self.workers.get(&name)).map(Worker::shown).collect();
         let up = Up {
             pid: std::process::id(),
             since: self.since,

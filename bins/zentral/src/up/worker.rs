@@ -1,4 +1,5 @@
-//! One stage under supervision: its process, and what follows each end of it.
+//! One process of a stage under supervision, and what follows each end of it. Of a stage with `replicas` there are several,
+//! each started again alone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,8 +34,10 @@ pub enum State {
 /// A stage.
 #[derive(Debug)]
 pub struct Worker {
-    /// Its table.
+    /// The table of its stage.
     pub conf: StageConf,
+    /// Which of several instances of the stage it is.
+    pub instance: Option<u32>,
     /// See [`State`].
     pub state: State,
     /// Whether its start positions are recorded.
@@ -49,10 +52,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A stage that is to start now; `restarts` of its namesake before count on.
-    pub fn new(conf: StageConf, restarts: u64) -> Self {
+    /// One that is to start now; `restarts` of its namesake before count on.
+    pub fn new(conf: StageConf, instance: Option<u32>, restarts: u64) -> Self {
         let (state, rules) = (State::Due(Instant::now()), Restarts::default());
-        Self { conf, state, recorded: false, restarts, ending: false, rules, since: Time::now(), last_exit: None }
+        let (since, last_exit) = (Time::now(), None);
+        Self { conf, instance, state, recorded: false, restarts, ending: false, rules, since, last_exit }
+    }
+
+    /// What it is called: `sift`, or `sift-2`.
+    pub fn name(&self) -> String {
+        self.conf.process(self.instance)
     }
 
     /// Takes its process into care.
@@ -61,7 +70,7 @@ impl Worker {
             self.restarts += 1;
         }
         let address = source::listens(&self.conf).map_or(String::new(), |a| format!(", listening on {a}"));
-        tracing::info!("stage {}: running (pid {}){address}", self.conf.name, child.id());
+        tracing::info!("stage {}: running (pid {}){address}", self.name(), child.id());
         self.enter(State::Running(child));
     }
 
@@ -78,7 +87,7 @@ impl Worker {
                 if let Some(end) = child.ended() {
                     let odd = end != End::from(Exit::Done) && end != End::from(Exit::Refused);
                     let how = if odd { format!(" ({end})") } else { String::new() };
-                    tracing::info!("stage {}: stopped{how}", self.conf.name);
+                    tracing::info!("stage {}: stopped{how}", self.name());
                     self.enter(State::Stopped);
                 }
             }
@@ -89,7 +98,7 @@ impl Worker {
     /// It ended though it should run on, or could not start.
     pub fn failed(&mut self, end: End, ran: Duration) {
         self.last_exit = Some(end);
-        let name = &self.conf.name;
+        let name = self.name();
         let state = match self.rules.next(end, ran) {
             Next::After(pause) => {
                 tracing::warn!("stage {name}: {end}; starts again{}", after(pause));
@@ -176,7 +185,7 @@ impl Worker {
             State::Failed => (shown::State::Failed, None, None),
         };
         shown::Stage {
-            name: self.conf.name.clone(),
+            name: self.name(),
             kind: self.conf.words(),
             state,
             pid,
@@ -192,8 +201,13 @@ fn after(pause: Duration) -> String {
     if pause.is_zero() { " at once".into() } else { format!(" in {} s", pause.as_secs_f64()) }
 }
 
-/// The stages by name.
+/// The processes by name.
 pub type Workers = BTreeMap<String, Worker>;
+
+/// Those of one stage.
+pub fn of_stage<'a>(workers: &'a mut Workers, stage: &'a str) -> impl Iterator<Item = &'a mut Worker> {
+    workers.values_mut().filter(move |worker| worker.conf.name == stage)
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
@@ -218,7 +232,7 @@ pub mod tests {
     pub fn workers() -> Workers {
         let dir = tempfile::tempdir().unwrap();
         let run = |conf: &StageConf| {
-            let mut worker = Worker::new(conf.clone(), 0);
+            let mut worker = Worker::new(conf.clone(), None, 0);
             worker.started(stand_in());
             (conf.name.clone(), worker)
         };

@@ -3,6 +3,7 @@
 //! The tables that all programs share (stages, topics, units, contacts, probes) are understood here; the settings of
 //! an action, a source or a stage belong to the program that uses them and are handed on as [`Settings`].
 
+mod apart;
 mod cross;
 mod files;
 mod finding;
@@ -34,7 +35,7 @@ pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
-pub use stages::{Lag, Place, StageConf, StageKind, TopicConf};
+pub use stages::{Lag, Place, StageConf, StageKind, TopicConf, process_name};
 pub use words::{Secret, is_name, parse_duration, parse_size};
 
 /// A configuration that was read and found right as far as this crate can tell.
@@ -52,6 +53,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The database that holds all state; none: files in the data folder.
     pub server: Option<Server>,
+    /// The environment variables that `[registry]` names.
+    server_variables: Vec<String>,
     /// Stages in the order of the file.
     pub stages: Vec<StageConf>,
     /// Defaults and overrides of topics.
@@ -129,6 +132,7 @@ impl Config {
             url: None,
             data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
             server: None,
+            server_variables: Vec::new(),
             stages: Vec::new(),
             topics: Topics::default(),
             kafka: None,

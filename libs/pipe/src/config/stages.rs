@@ -206,6 +206,22 @@ impl StageConf {
         self.kinds.first().map_or(0, |kind| kind.flow())
     }
 
+    /// The processes that it is, each by its number: one without, or `replicas` of them from 1.
+    pub fn instances(&self) -> impl Iterator<Item = Option<u32>> + use<> {
+        let several = self.replicas > 1;
+        (1..=self.replicas).map(move |n| several.then_some(n))
+    }
+
+    /// What a process of it is called in status, metrics, logs and at its socket: `sift`, or `sift-2` of several.
+    pub fn process(&self, instance: Option<u32>) -> String {
+        process_name(&self.name, instance)
+    }
+
+    /// The name of its first process, which answers as well as any other.
+    pub fn first(&self) -> String {
+        self.process((self.replicas > 1).then_some(1))
+    }
+
     /// Names of the disk topics that it writes.
     pub fn writes(&self) -> impl Iterator<Item = &str> {
         self.outputs().filter_map(Place::topic)
@@ -302,6 +318,11 @@ impl StageConf {
             table,
         )
     }
+}
+
+/// See [`StageConf::process`].
+pub fn process_name(stage: &str, instance: Option<u32>) -> String {
+    instance.map_or_else(|| stage.to_owned(), |instance| format!("{stage}-{instance}"))
 }
 
 /// What a stage runs: the words of `run`, else its own name. A `pull` says what it asks as well.

@@ -16,10 +16,11 @@ use registry::db::{Db, Tx};
 
 use super::admin::Asker;
 use super::{admin, client};
+use crate::StageError;
 use crate::config::Config;
+use crate::input::{Read, Reader};
 use crate::state::{self, Position};
 use crate::topic::{Mark, Start};
-use crate::{StageError, Waker};
 use group::{Change, Group};
 
 /// Bytes that are fetched ahead, at most (KiB).
@@ -36,22 +37,6 @@ const POLL_MAX_MS: &str = "300000";
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often lags are counted, in ms.
 const LAG_MS: &str = "1000";
-
-/// Who reads.
-pub(crate) struct Reader<'a> {
-    /// Its group is called after it.
-    pub(crate) stage: &'a str,
-    /// Which of several instances it is.
-    pub(crate) instance: Option<u32>,
-    /// Where a partition without a position begins.
-    pub(crate) start: Start,
-    /// It ends where the partitions end now.
-    pub(crate) once: bool,
-    /// It keeps its positions. Else it is nobody's member and leaves no trace.
-    pub(crate) keeps: bool,
-    /// Rung when there is something to read.
-    pub(crate) waker: Waker,
-}
 
 /// One topic as a stage reads it.
 pub(crate) struct KafkaInput {
@@ -325,11 +310,11 @@ impl KafkaInput {
     }
 
     /// Lines of messages that are here, about `max` bytes.
-    pub(crate) fn read(&mut self, max: usize) -> Result<Given<'_>, StageError> {
+    pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
         self.chunk.clear();
         self.too_long.clear();
         let (mut lines, first) = (0, self.given + 1);
-        let Some(consumer) = &self.consumer else { return Ok(Given::End) };
+        let Some(consumer) = &self.consumer else { return Ok(Read::End) };
         // What the group decides waits until this is committed, and nothing is read after it.
         while self.chunk.len() < max && !self.group.waits() {
             match consumer.poll(Duration::ZERO) {
@@ -360,10 +345,10 @@ impl KafkaInput {
         if lines > 0 {
             self.group.link.up();
             self.given += lines;
-            return Ok(Given::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
+            return Ok(Read::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
         }
         let ended = self.once && self.parts.values().all(|part| part.ended);
-        Ok(if ended { Given::End } else { Given::Nothing })
+        Ok(if ended { Read::End } else { Read::Nothing })
     }
 
     fn trouble(&self, error: &KafkaError) -> Result<(), StageError> {
@@ -470,13 +455,6 @@ impl Drop for KafkaInput {
             let _ = gone.recv_timeout(super::ASK);
         }
     }
-}
-
-/// What was read.
-pub(crate) enum Given<'a> {
-    Nothing,
-    End,
-    Lines { bytes: &'a [u8], first: u64, too_long: &'a [usize] },
 }
 
 /// A message as a line. One that a stranger wrote over several lines is one all the same: outside of strings JSON does not

@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use registry::db::{Db, Schema, Tx};
+use registry::db::{Db, Home, Schema, Tx};
 
 const SEEN: Schema =
     Schema { name: "seen", migrations: &["CREATE TABLE seen (line TEXT PRIMARY KEY, n BIGINT NOT NULL)"] };
@@ -173,6 +173,12 @@ impl Hub {
         let Some(db) = Db::open_read_only(&self.state()).unwrap() else { return BTreeMap::new() };
         let rows = db.query("SELECT line, n FROM seen", &[]).unwrap_or_default();
         rows.iter().map(|row| (row.text(0).to_owned(), row.int(1))).collect()
+    }
+
+    /// The state of a source, which is there before it opens what it writes to.
+    pub fn source(&self) -> Home {
+        std::fs::create_dir_all(self.config.data.join("state")).unwrap();
+        self.config.homes().state("receive")
     }
 
     pub fn state(&self) -> PathBuf {

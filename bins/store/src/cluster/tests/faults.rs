@@ -152,7 +152,7 @@ fn one_in_a_thousand_at_odds_with_a_mapping_is_refused_with_its_reason() {
     for server in servers() {
         let mapping = json!({"mappings": {"properties": {"machine": {"properties": {"unit": {"type": "integer"}}}}}});
         let mut cluster = server.store();
-        cluster.setup().unwrap();
+        cluster.setup(None).unwrap();
         // The template gives the rest of the index; this is what somebody did by hand.
         server.json(Method::Put, &format!("/{}", server.names.of(now())), Some(&mapping));
         let about = |i: usize, unit: &str| {
@@ -171,7 +171,7 @@ fn a_read_only_index_and_a_red_one_are_waited_for() {
     for server in servers() {
         let index = server.names.of(now());
         let mut cluster = server.store();
-        cluster.setup().unwrap();
+        cluster.setup(None).unwrap();
         let settings = |name: &str, value: Value| {
             server.json(Method::Put, &format!("/{index}/_settings"), Some(&json!({name: value})));
         };
