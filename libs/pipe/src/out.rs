@@ -145,7 +145,7 @@ impl Out {
         buffer.lines += 1;
         match &mut self.next {
             Some(next) => next.hold(self.given, 1),
-            None if buffer.bytes.len() < HELD_MAX => {}
+            None if buffer.bytes.len() < self.outputs.get(output).map_or(HELD_MAX, Output::held_max) => {}
             // The process ends at the commit; until then nothing more is held.
             None if self.failed.is_some() => buffer.bytes.clear(),
             None => self.failed = self.hand_on(output).err(),

@@ -12,12 +12,16 @@ use registry::db::{Db, Home, Tx};
 use crate::config::{Config, Lag, StageConf, TopicConf};
 use crate::fs::Fs;
 use crate::kafka::KafkaOutput;
+use crate::out::HELD_MAX;
 use crate::topic::{Class, Error, Kept, Mark, Options, Policy, Room, Sealed, TopicWriter};
 use crate::{Exit, Metrics, StageError, state, stdio};
 use lent::{Back, Lent};
 
 /// How often a writer looks after its topic: deletes, compresses, counts.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// As [`HELD_MAX`], for a topic of Kafka: about what its client puts into one request.
+const HELD_FOR_BROKERS: usize = 256 << 10;
 
 /// Where an output goes.
 pub(crate) enum Output {
@@ -241,6 +245,15 @@ impl Output {
             Self::Kafka(kafka) => kafka.append(lines, 0),
             Self::None => Ok(()),
             Self::Lent(_) => Err(still_lent()),
+        }
+    }
+
+    /// Bytes that are worth being appended while others come.
+    pub(crate) fn held_max(&self) -> usize {
+        match self {
+            // The client sends while the stage works on: what it has at the commit is what the commit waits for.
+            Self::Kafka(_) => HELD_FOR_BROKERS,
+            _ => HELD_MAX,
         }
     }
 
