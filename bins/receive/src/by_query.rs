@@ -119,6 +119,10 @@ mod tests {
         drop(reading);
         assert_eq!(look(3 * LOOK_EVERY_MS), ["C02".to_owned()].into(), "no other machine's are");
         assert!(tags.tags("C02").is_empty());
+        if registry::db::proof::is_on() {
+            // On a server no stage runs while a state is put back.
+            return;
+        }
         std::fs::remove_file(&file).unwrap();
         put(4, true);
         assert_eq!(look(4 * LOOK_EVERY_MS), ["C01".to_owned(), "C02".to_owned()].into(), "another file");

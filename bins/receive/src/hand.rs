@@ -154,6 +154,10 @@ mod tests {
             ("replace", true, false),
         ] {
             if what == "replace" {
+                if registry::db::proof::is_on() {
+                    // On a server no stage runs while a state is put back.
+                    break;
+                }
                 std::fs::rename(&file, dir.path().join("old.db")).unwrap();
             }
             let mut db = Db::open(&file, &[tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA]).unwrap();

@@ -223,7 +223,9 @@ fn an_end_does_not_wait_for_what_the_brakes_hold() {
     hub.feed(&[of("C1", &line("C1")), of("C2", &line("C2"))]);
     let stay = || How { stay: Arc::new(true.into()), ..How::default() };
     let running = hub.start(stay());
-    wait("the brake", || hub.told().iter().any(|(kind, _)| kind == "action_stopped"));
+    // What was cut off would be tried again, once somebody lets the lane go on.
+    let told = |what: &str| hub.told().iter().any(|(kind, _)| kind == what);
+    wait("the brake", || told("action_stopped") && told("action_done"));
     running.kill();
     hub.feed(&[of("C1", &line("changed")), of("C1", &closing(&line("C1")))]);
     let running = hub.start(stay());
