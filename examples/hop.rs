@@ -1,5 +1,5 @@
 //! For `scripts/bench`: a stage that does nothing, to see what a hop costs: each line goes out as it came in.
-//! `hop [--from topic:A] [--to topic:B] [--as NAME] [--once] [--data DIR]`
+//! `hop [--from topic:A] [--to topic:B] [--as NAME] [--once] [--data DIR] [--commit-bytes N]`
 
 use std::process::ExitCode;
 
@@ -15,9 +15,14 @@ struct Cli {
     global: Global,
     #[command(flatten)]
     stage: StageArgs,
+    /// Bytes of batches that may share a commit
+    #[arg(long, default_value_t = 0)]
+    commit_bytes: usize,
 }
 
-struct Hop;
+struct Hop {
+    commit_bytes: usize,
+}
 
 impl Stage for Hop {
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
@@ -29,12 +34,20 @@ impl Stage for Hop {
         }
         Ok(())
     }
+
+    fn commit_bytes(&self) -> usize {
+        self.commit_bytes
+    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match Process::start(StageKind::Normalize, &cli.global, &cli.stage) {
-        Ok(process) => pipe::run(&mut Hop, process.job(StageKind::Normalize, process.main_output(), &[])).into(),
+        Ok(process) => pipe::run(
+            &mut Hop { commit_bytes: cli.commit_bytes },
+            process.job(StageKind::Normalize, process.main_output(), &[]),
+        )
+        .into(),
         Err(exit) => exit.into(),
     }
 }

@@ -13,6 +13,8 @@ from measure import LOG_WAIT, ONE_PROBE, ROOT, WORK, Cost, Missing, ended, examp
 
 TICK = os.sysconf("SC_CLK_TCK")
 WITHIN = 60.0    # seconds within which a stage reads its partitions
+# Bytes of lines that share a commit where they are there, as `normalize` and `filter` have it.
+COMMIT = 16 << 20
 PARTITIONS = 4   # so that two instances share them evenly
 
 
@@ -116,7 +118,7 @@ class Pipeline:
 
     def feed(self, lines, topic="raw"):
         """Lines of a file into a topic; its cost."""
-        return measure([[example("hop"), "-c", self.file, "--to", "kafka:" + topic]], stdin=lines, cwd=self.folder)
+        return measure([[example("hop"), "--commit-bytes", COMMIT, "-c", self.file, "--to", "kafka:" + topic]], stdin=lines, cwd=self.folder)
 
     def end(self):
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -4,12 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 /// The server that `scripts/services start postgres` started; none where there is none and nobody promised one.
 pub fn server() -> Option<String> {
-    let url = std::env::var("ZENTRAL_TEST_POSTGRES").ok();
-    if url.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "ZENTRAL_TEST_POSTGRES is not set");
-        eprintln!("skipped: no PostgreSQL (scripts/services start postgres)");
-    }
-    url
+    super::services::address("ZENTRAL_TEST_POSTGRES")
 }
 
 /// Made for a test, and dropped with it.

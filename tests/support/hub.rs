@@ -131,7 +131,9 @@ impl Hub {
             // One program: `KIND --stage NAME`; several joined: `run NAME`.
             let Some(at) = words.iter().position(|w| w == "--stage" || w == "run") else { continue };
             if words.iter().any(|w| w.starts_with(&data)) {
-                found.push((words[at + 1].clone(), pid));
+                // One of several instances is called after its number, as in `status`.
+                let instance = words.iter().find_map(|w| w.strip_prefix("--instance="));
+                found.push((instance.map_or_else(|| words[at + 1].clone(), |n| format!("{}-{n}", words[at + 1])), pid));
             }
         }
         found.sort();

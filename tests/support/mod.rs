@@ -5,6 +5,9 @@
 pub mod agent;
 pub mod chance;
 pub mod database;
+pub mod fleet;
 pub mod hub;
+pub mod lines;
 pub mod receiver;
 pub mod recorded;
+pub mod services;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{Mistaken, Time, json};
 use memchr::memmem::Finder;
-use pipe::config::{Config, StageConf};
+use pipe::cli::Process;
+use pipe::config::Config;
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
 use probe::{FilterSet, Found, Limits, Outcome, Why};
 use registry::db::{Schema, Tx};
@@ -61,10 +62,11 @@ struct Shell {
 }
 
 impl Annotate {
-    /// As a stage of a pipeline.
-    pub fn for_stage(config: &Arc<Config>, conf: &StageConf) -> Result<Self, StageError> {
-        let set = specs::build(config, &[])?;
-        let notes = Notes::open(&config.data.join("run"), &conf.name, Pool::threads());
+    /// As a stage of a pipeline, in this process.
+    pub fn for_stage(process: &Process) -> Result<Self, StageError> {
+        let set = specs::build(&process.config, &[])?;
+        // Of several instances each has died by itself.
+        let notes = Notes::open(&process.config.data.join("run"), &process.shown(), Pool::threads());
         let broken = |(path, e): (PathBuf, std::io::Error)| StageError::state(format!("{}: {e}", path.display()));
         let Notes { notes, guilty } = notes.map_err(broken)?;
         let mut made = Self::new(set, notes, Vec::new(), None)?;
@@ -306,6 +308,12 @@ impl Stage for Annotate {
     /// Whoever wants only so many matches wants no more read than they need.
     fn commit_bytes(&self) -> usize {
         if self.shell.as_ref().is_some_and(|shell| shell.max < u64::MAX) { 0 } else { COMMIT }
+    }
+
+    /// A filter that exceeds its limits is judged by each instance for itself; whoever writes that last is believed at the
+    /// next start.
+    fn takes_turns(&self) -> bool {
+        false
     }
 
     fn committed(&mut self) -> Result<(), StageError> {

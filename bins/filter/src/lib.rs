@@ -84,7 +84,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 fn start(process: &Process, args: &Args) -> Result<Exit, StageError> {
     process.open_side_door(None)?;
     if let Some(conf) = &process.conf {
-        let mut stage = Annotate::for_stage(&process.config, conf)?;
+        let mut stage = Annotate::for_stage(process)?;
         let job = process.job(StageKind::Filter, conf.to.clone(), std::slice::from_ref(&conf.matches));
         return Ok(pipe::run(&mut stage, job));
     }

@@ -51,6 +51,11 @@ impl Inventory {
         self.clock.silent_ms = ms;
     }
 
+    /// Another instance may have moved the clock.
+    pub(crate) fn turn(&mut self) {
+        self.clock.forget();
+    }
+
     /// A line was received then: what has become due since the one before is said.
     pub(crate) fn tick(&mut self, tx: &mut Tx<'_>, received: Time) -> Result<Vec<Event>, DbError> {
         let Some((minute, new_day)) = self.clock.turn(tx, received)? else { return Ok(Vec::new()) };

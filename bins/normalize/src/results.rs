@@ -26,6 +26,8 @@ pub(crate) struct Results {
     parts: Parts,
     /// The configuration is another, and what is kept does not fit it yet.
     stale: bool,
+    /// Another instance may have seen runs.
+    turned: bool,
 }
 
 /// The SQL of a query of the configuration and the name of its results: `PROBE`, or `PACK/QUERY`.
@@ -44,9 +46,20 @@ impl Results {
         self.stale = true;
     }
 
+    /// Another instance may have written what is known of machines. What was counted is written down by now.
+    pub(crate) fn others_wrote(&mut self) {
+        self.counts = Counts::default();
+        self.parts = Parts::default();
+    }
+
+    /// Another instance may have seen runs of queries.
+    pub(crate) fn turn(&mut self) {
+        self.turned = self.queries.asks();
+    }
+
     /// Whether a result that is one event as it stands means more than that, so that the line is to be looked at whole.
     pub(crate) fn means_more(&mut self, run: &Run<'_>, machine: Option<&str>, time: Time) -> bool {
-        if self.stale {
+        if self.stale || self.turned {
             return true;
         }
         let Some((number, query)) = self.queries.find(run.query) else { return false };
@@ -62,10 +75,13 @@ impl Results {
 
     /// What went with queries that the configuration has no more; said when the next line is read.
     pub(crate) fn settle(&mut self, tx: &mut Tx<'_>, now: Time) -> Result<Vec<Event>, DbError> {
-        if !std::mem::take(&mut self.stale) {
+        let (stale, turned) = (std::mem::take(&mut self.stale), std::mem::take(&mut self.turned));
+        if stale || turned {
+            self.runs.load(tx, &self.queries, now)?;
+        }
+        if !stale {
             return Ok(Vec::new());
         }
-        self.runs.load(tx, &self.queries, now)?;
         meaning::retain(tx, &self.queries, now)
     }
 

@@ -393,6 +393,18 @@ impl Stage for Normalize {
         COMMIT_BYTES
     }
 
+    fn others_wrote(&mut self) {
+        self.machines.iter_mut().for_each(|machines| *machines = Machines::default());
+        self.direct.forget();
+        self.results.iter_mut().for_each(Results::others_wrote);
+    }
+
+    /// When machines were heard last, and when queries were run, is of no one machine.
+    fn turn(&mut self) {
+        self.inventory.iter_mut().for_each(Inventory::turn);
+        self.results.iter_mut().for_each(Results::turn);
+    }
+
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         self.configure(config)
     }
@@ -433,6 +445,35 @@ mod tests {
         let mut events = sources::osquery::SOURCE.translate(&raw).unwrap();
         add_tags_by_hand(true, &mut events, &mut tx).unwrap();
         assert_eq!(events[0].machine.as_ref().unwrap().tags, ["a", "z"]);
+    }
+
+    #[test]
+    fn what_another_instance_has_learned_is_said_after_a_takeover() {
+        let mut db = Db::memory(&Normalize::new(true).schemas()).unwrap();
+        let mut tx = db.begin().unwrap();
+        let (mut ours, mut others) = (Normalize::new(true), Normalize::new(true));
+        let learn = |stage: &mut Normalize, tx: &mut Tx<'_>, received: &str, name: &str| {
+            let raw =
+                Raw { received: received.parse().unwrap(), ..raw("enroll", &[], json!({"host_identifier": name})) };
+            let facts = sources::osquery::SOURCE.facts(&raw);
+            stage.machines.as_mut().unwrap().learn(tx, &raw, "osquery", facts.as_ref()).unwrap();
+        };
+        let line = br#"{"v":1,"id":"01a1ff7a-cbfb-8000-8000-000000000001","source":"osquery","kind":"result","received":"2026-01-06T08:00:00.000Z","machine":{"serial_number":"C02"},"body":{"name":"q","hostIdentifier":"x","unixTime":1767686400,"epoch":0,"counter":5,"columns":{"n":"1"},"action":"added"}}"#;
+        let said = |stage: &mut Normalize, tx: &mut Tx<'_>| {
+            let (known, mut buffer) = (&mut stage.machines, Vec::new());
+            let add = |machine| complete(known.as_mut(), None, machine, tx);
+            assert_eq!(stage.direct.write(line, &mut buffer, add, |_, _, _| false).unwrap(), Way::Written);
+            json::get(json::get(&buffer, "machine").unwrap(), "hostname")
+                .and_then(json::parse_str)
+                .unwrap()
+                .into_owned()
+        };
+        learn(&mut ours, &mut tx, "2026-01-06T08:00:00Z", "mac");
+        assert_eq!(said(&mut ours, &mut tx), "mac");
+        learn(&mut others, &mut tx, "2026-01-06T09:00:00Z", "renamed");
+        assert_eq!(said(&mut ours, &mut tx), "mac", "it remembers");
+        ours.others_wrote();
+        assert_eq!(said(&mut ours, &mut tx), "renamed");
     }
 
     #[test]

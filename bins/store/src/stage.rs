@@ -246,6 +246,11 @@ impl Stage for Keeper {
         Ok(())
     }
 
+    /// Its state is where it stands in each partition.
+    fn takes_turns(&self) -> bool {
+        false
+    }
+
     fn batch_bytes(&self) -> usize {
         BATCH
     }

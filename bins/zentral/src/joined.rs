@@ -21,7 +21,7 @@ fn start(process: &Process, conf: &StageConf) -> Result<Exit, StageError> {
     process.open_side_door(None)?;
     let mut chain: Option<Chain> = None;
     for kind in &conf.kinds {
-        let stage = stage(process, conf, *kind)?;
+        let stage = stage(process, *kind)?;
         match &mut chain {
             Some(chain) => chain.add(kind.word(), stage),
             none => *none = Some(Chain::new(kind.word(), stage)),
@@ -33,10 +33,10 @@ fn start(process: &Process, conf: &StageConf) -> Result<Exit, StageError> {
 }
 
 /// One of its stages.
-fn stage(process: &Process, conf: &StageConf, kind: StageKind) -> Result<Box<dyn Stage>, StageError> {
+fn stage(process: &Process, kind: StageKind) -> Result<Box<dyn Stage>, StageError> {
     match kind {
         StageKind::Normalize => Ok(Box::new(normalize::Normalize::new(true))),
-        StageKind::Filter => Ok(Box::new(filter::Annotate::for_stage(&process.config, conf)?)),
+        StageKind::Filter => Ok(Box::new(filter::Annotate::for_stage(process)?)),
         StageKind::Receive | StageKind::Pull | StageKind::Act | StageKind::Store | StageKind::Foreign => {
             Err(StageError::usage(format!("`{}` cannot be joined", kind.word())))
         }

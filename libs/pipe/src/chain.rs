@@ -227,6 +227,24 @@ impl Stage for Chain {
         under_way
     }
 
+    fn others_wrote(&mut self) {
+        let _ = self.each::<()>(|link| {
+            link.stage.others_wrote();
+            Ok(())
+        });
+    }
+
+    fn takes_turns(&self) -> bool {
+        self.stages().any(|stage| stage.takes_turns())
+    }
+
+    fn turn(&mut self) {
+        let _ = self.each::<()>(|link| {
+            link.stage.turn();
+            Ok(())
+        });
+    }
+
     fn batch_bytes(&self) -> usize {
         self.stages().map(|stage| stage.batch_bytes()).max().unwrap_or(1 << 20)
     }

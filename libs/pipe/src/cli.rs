@@ -226,7 +226,7 @@ impl Process {
         });
         let mut doors = Vec::new();
         if self.conf.is_some() {
-            doors.push(ops::At::Unix(self.config.socket(&process_name(&self.name, self.args.instance))));
+            doors.push(ops::At::Unix(self.config.socket(&self.shown())));
         }
         doors.extend(self.args.metrics.clone().map(ops::At::Tcp));
         for door in doors {
@@ -238,6 +238,11 @@ impl Process {
             notify::tell("READY=1");
         }
         Ok(())
+    }
+
+    /// What it is called in metrics, logs and at its socket: of one of several instances `STAGE-N`.
+    pub fn shown(&self) -> String {
+        process_name(&self.name, self.args.instance)
     }
 
     /// Where `receive` writes to.

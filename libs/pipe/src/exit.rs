@@ -83,8 +83,9 @@ impl From<DbError> for StageError {
     fn from(error: DbError) -> Self {
         let text = format!("state: {error}");
         match error {
-            // A full disk passes, and a server comes back: the supervisor starts the stage again, with growing pauses.
-            DbError::Full | DbError::Unreachable(_) => Self::unreachable(text),
+            // A full disk passes, a server comes back, and whoever writes now is done some time: the supervisor starts the
+            // stage again, with growing pauses.
+            DbError::Full | DbError::Unreachable(_) | DbError::Busy => Self::unreachable(text),
             _ => Self::state(text),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event::received;
-use registry::db::{Db, Home, Tx};
+use registry::db::{Home, Tx};
 
 use self::changes::Changes;
 use crate::config::Place;
@@ -65,6 +65,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) once: bool,
     /// It keeps its positions. Else it is nobody's member and leaves no trace.
     pub(crate) keeps: bool,
+    /// It has the partitions of the same numbers as another input of the stage, see [`KafkaInput::settle`].
+    pub(crate) follows: bool,
     /// Rung when there is something to read.
     pub(crate) waker: Waker,
 }
@@ -135,12 +137,20 @@ impl Input {
         Self { name: place.to_string(), position: Position::default(), kind, stop_at: None }
     }
 
-    /// Between two batches: partitions come and go.
-    pub(crate) fn settle(&mut self, db: &mut Db) -> Result<(), StageError> {
+    /// As a topic of Kafka.
+    pub(crate) fn as_kafka(&mut self) -> Option<&mut KafkaInput> {
         match &mut self.kind {
-            Kind::Kafka(kafka) => kafka.settle(db),
-            Kind::Stdin { .. } | Kind::Topic { .. } | Kind::Changes { .. } => Ok(()),
+            Kind::Kafka(kafka) => Some(kafka),
+            Kind::Stdin { .. } | Kind::Topic { .. } | Kind::Changes { .. } => None,
         }
+    }
+
+    /// What was changed in the registry: goes to where the state says that it stands, for another instance may have read on.
+    pub(crate) fn catch_up(&mut self, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        if matches!(self.kind, Kind::Changes { .. }) {
+            self.position = state::position_within(tx, &self.name)?.unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Writes down where it stands, in the transaction of what came of it.

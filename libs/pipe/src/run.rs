@@ -2,6 +2,7 @@
 
 mod open;
 mod reload;
+mod share;
 mod start;
 pub(crate) mod told;
 mod upkeep;
@@ -85,6 +86,8 @@ struct Loop {
     state_room: bool,
     next: usize,
     reloading: Option<reload::Reload>,
+    /// Of several instances: up to where the changes of the registry were known.
+    changes_seen: Option<u64>,
     watch: Watch,
     _lock: Option<Guard>,
 }
@@ -136,8 +139,9 @@ impl Loop {
         if !stage.due() {
             return Ok(false);
         }
-        let mut tx = self.db.begin()?;
+        let mut tx = share::begin(&mut self.db, &self.job, stage, &mut self.changes_seen)?;
         stage.idle(&mut self.out, &mut tx)?;
+        self.out.write()?;
         // Lines that came by no input: what a program printed.
         let printed = self.out.verdicts.lines();
         told::count(&self.out, printed, &mut tx)?;
@@ -150,9 +154,9 @@ impl Loop {
 
     /// A commit of what there is to read from one input: one batch, or more if the stage lets them share it.
     fn batch(&mut self, stage: &mut dyn Stage, index: usize) -> Result<Step, StageError> {
+        share::settle(stage, &mut self.inputs, index, &self.job, &mut self.db)?;
         let Some(input) = self.inputs.get_mut(index) else { return Ok(Step::Nothing) };
         let name = input.name.clone();
-        input.settle(&mut self.db)?;
         let mut read = input.read(stage.batch_bytes())?;
         match read {
             Read::Nothing => return Ok(Step::Nothing),
@@ -163,7 +167,11 @@ impl Loop {
         let prompt = name == "-" && self.out.outputs.iter().any(Output::is_pipe);
         let share = if prompt { 0 } else { stage.commit_bytes() };
         let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
-        let mut tx = self.db.begin()?;
+        let mut tx = share::begin(&mut self.db, &self.job, stage, &mut self.changes_seen)?;
+        if self.job.instance.is_some() && self.job.from.get(index) == Some(&Place::Changes) {
+            input.catch_up(&mut tx)?;
+            read = input.read(stage.batch_bytes())?;
+        }
         let mut step = Ok(Step::Worked);
         loop {
             match read {
@@ -195,6 +203,8 @@ impl Loop {
             };
         }
         input.record(&mut tx)?;
+        // Brokers are waited for before anything is written that all instances write.
+        self.out.write()?;
         told::count(&self.out, taken, &mut tx)?;
         self.job.metrics.lines_in.inc_by(taken);
         self.complaints.tell(&name, &self.out.complaints, &mut tx)?;
@@ -261,9 +271,8 @@ fn through(
     Ok(taken)
 }
 
-/// Append, make durable, then one transaction with positions, output lengths and the stage's own tables.
+/// What was appended is durable: the transaction with positions, output lengths and the stage's own tables.
 fn commit(out: &mut Out, complaints: &mut Complaints, mut tx: Tx<'_>) -> Result<(), StageError> {
-    out.write()?;
     for output in &mut out.outputs {
         let not_taken = output.record(&mut tx)?;
         complaints.not_taken(&output.name(), not_taken, &mut tx)?;

@@ -115,6 +115,19 @@ pub trait Stage {
         false
     }
 
+    /// Partitions were taken over from another instance of the stage: what is remembered of the state may have been
+    /// written by it since, and is to be read again. Between two batches.
+    fn others_wrote(&mut self) {}
+
+    /// Whether its tables hold rows that are of no one partition, so that instances write one at a time. Each then hears
+    /// [`Stage::turn`] before it writes.
+    fn takes_turns(&self) -> bool {
+        true
+    }
+
+    /// It is this instance's turn: another may have written what is of no one partition.
+    fn turn(&mut self) {}
+
     /// How many bytes a batch should have: larger where a commit is dear.
     fn batch_bytes(&self) -> usize {
         1 << 20

@@ -14,7 +14,8 @@ use crate::{Exit, StageError};
 /// The tables that every stage's state has. Positions are keyed by (input, partition): a disk topic has one partition.
 pub const SCHEMA: Schema = Schema {
     name: "loop",
-    migrations: &["CREATE TABLE positions (
+    migrations: &[
+        "CREATE TABLE positions (
             input TEXT NOT NULL, partition BIGINT NOT NULL, pos BIGINT NOT NULL, line BIGINT NOT NULL,
             start_line BIGINT NOT NULL, read_lines BIGINT NOT NULL, skipped BIGINT NOT NULL,
             PRIMARY KEY (input, partition));
@@ -23,7 +24,10 @@ pub const SCHEMA: Schema = Schema {
             topic TEXT NOT NULL, first_pos BIGINT NOT NULL, first_line BIGINT NOT NULL,
             end_pos BIGINT NOT NULL, end_line BIGINT NOT NULL, sha256 TEXT NOT NULL, chain TEXT NOT NULL,
             PRIMARY KEY (topic, first_pos));
-        CREATE TABLE counters (name TEXT NOT NULL, reason TEXT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (name, reason));"],
+        CREATE TABLE counters (name TEXT NOT NULL, reason TEXT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (name, reason));",
+        // How often a partition was taken over: whoever had it before can no longer move it.
+        "ALTER TABLE positions ADD COLUMN taken BIGINT NOT NULL DEFAULT 0;",
+    ],
 };
 
 /// How long a lock held by a dying predecessor is waited for.
@@ -156,6 +160,16 @@ pub fn position(db: &Db, input: &str) -> Result<Option<Position>, DbError> {
     Ok(positions(db, input)?.remove(&0))
 }
 
+/// The same within a transaction.
+pub fn position_within(tx: &mut Tx<'_>, input: &str) -> Result<Option<Position>, DbError> {
+    let sql = "SELECT pos, line, start_line, read_lines, skipped FROM positions WHERE input = $1 AND partition = 0";
+    let of = |row: &registry::db::Row| {
+        let mark = Mark { offset: row.uint(0), line: row.uint(1) };
+        Position { mark, start_line: row.uint(2), read: row.uint(3), skipped: row.uint(4) }
+    };
+    Ok(tx.query(sql, &[input.into()])?.first().map(of))
+}
+
 /// Where this reader stands in each partition.
 pub fn positions(db: &Db, input: &str) -> Result<BTreeMap<i32, Position>, DbError> {
     let sql = "SELECT partition, pos, line, start_line, read_lines, skipped FROM positions WHERE input = $1";
@@ -184,23 +198,45 @@ pub fn set_position(tx: &mut Tx<'_>, input: &str, at: &Position) -> Result<(), D
     tx.execute(sql, &values).map(|_| ())
 }
 
+/// Where a partition stands that several may read, one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The next message's offset.
+    pub pos: u64,
+    /// How often it was taken over.
+    pub taken: u64,
+}
+
+/// As [`positions`], and how often each partition was taken over.
+pub fn held(db: &Db, input: &str) -> Result<BTreeMap<i32, (Position, Held)>, DbError> {
+    let sql = "SELECT partition, pos, line, start_line, read_lines, skipped, taken FROM positions WHERE input = $1";
+    let of = |row: &registry::db::Row| {
+        let mark = Mark { offset: row.uint(1), line: row.uint(2) };
+        let position = Position { mark, start_line: row.uint(3), read: row.uint(4), skipped: row.uint(5) };
+        (i32::try_from(row.int(0)).unwrap_or(i32::MAX), (position, Held { pos: mark.offset, taken: row.uint(6) }))
+    };
+    Ok(db.query(sql, &[input.into()])?.iter().map(of).collect())
+}
+
 /// Moves a reader of a partition that others may read as well: only from where we think it stands (`from`; none: it has
-/// not started). False: somebody else has moved it, and the partition is theirs.
+/// not started), and `taken` is how often it was taken over with that. False: somebody else has moved it or taken it over,
+/// and the partition is theirs.
 pub fn move_position(
     tx: &mut Tx<'_>,
     input: &str,
     partition: i32,
-    from: Option<u64>,
+    from: Option<Held>,
     at: &Position,
+    taken: u64,
 ) -> Result<bool, DbError> {
     let sql = match from {
         None => {
-            "INSERT INTO positions (input, partition, pos, line, start_line, read_lines, skipped) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (input, partition) DO NOTHING"
+            "INSERT INTO positions (input, partition, pos, line, start_line, read_lines, skipped, taken) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (input, partition) DO NOTHING"
         }
         Some(_) => {
-            "UPDATE positions SET pos = $3, line = $4, start_line = $5, read_lines = $6, skipped = $7 \
-             WHERE input = $1 AND partition = $2 AND pos = $8"
+            "UPDATE positions SET pos = $3, line = $4, start_line = $5, read_lines = $6, skipped = $7, taken = $8 \
+             WHERE input = $1 AND partition = $2 AND pos = $9 AND taken = $10"
         }
     };
     let mut values = vec![
@@ -211,8 +247,9 @@ pub fn move_position(
         at.start_line.into(),
         at.read.into(),
         at.skipped.into(),
+        taken.into(),
     ];
-    values.extend(from.map(Into::into));
+    values.extend(from.into_iter().flat_map(|from| [from.pos.into(), from.taken.into()]));
     Ok(tx.execute(sql, &values)? == 1)
 }
 
@@ -293,18 +330,22 @@ mod tests {
     fn whoever_comes_late_moves_nothing() {
         let mut db = Db::memory(&[SCHEMA]).unwrap();
         let at = |offset| Position { mark: Mark { offset, line: offset }, ..Position::default() };
-        let mut moved = |partition, from, to| {
+        let mut moved = |partition, from: Option<(u64, u64)>, to, taken| {
+            let from = from.map(|(pos, taken)| Held { pos, taken });
             let mut tx = db.begin().unwrap();
-            let moved = move_position(&mut tx, "kafka:raw", partition, from, &at(to)).unwrap();
+            let moved = move_position(&mut tx, "kafka:raw", partition, from, &at(to), taken).unwrap();
             tx.commit().unwrap();
             moved
         };
-        assert!(moved(0, None, 10));
-        assert!(!moved(0, None, 20), "somebody has started it");
-        assert!(moved(1, None, 5));
-        assert!(moved(0, Some(10), 30));
-        assert!(!moved(0, Some(10), 20), "it is another's");
-        assert!(moved(0, Some(30), 30), "where it stands");
+        assert!(moved(0, None, 10, 1));
+        assert!(!moved(0, None, 20, 1), "somebody has started it");
+        assert!(moved(1, None, 5, 1));
+        assert!(moved(0, Some((10, 1)), 20, 1));
+        assert!(!moved(0, Some((10, 1)), 20, 1), "it was moved");
+        assert!(moved(0, Some((20, 1)), 20, 2), "taken over where it stands");
+        assert!(!moved(0, Some((20, 1)), 30, 1), "it is another's, though nothing was read since");
+        assert!(moved(0, Some((20, 2)), 30, 2));
+        assert_eq!(held(&db, "kafka:raw").unwrap()[&0].1, Held { pos: 30, taken: 2 });
         let positions = positions(&db, "kafka:raw").unwrap();
         assert_eq!(positions.into_iter().map(|(p, at)| (p, at.mark.offset)).collect::<Vec<_>>(), [(0, 30), (1, 5)]);
     }

@@ -164,6 +164,15 @@ impl Db {
         }))
     }
 
+    /// The same beside other writers, of whom each has rows of its own: it waits only for rows that another has written
+    /// and not committed. A file has one writer all the same.
+    pub fn begin_beside(&mut self) -> Result<Tx<'_>, DbError> {
+        Ok(Tx(match &mut self.0 {
+            Engine::Sqlite(connection) => Running::Sqlite(sqlite::begin(connection)?),
+            Engine::Postgres(db) => Running::Postgres(db.begin_beside()?),
+        }))
+    }
+
     /// Reads outside a transaction.
     pub fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         match &self.0 {

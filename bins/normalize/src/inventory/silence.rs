@@ -30,6 +30,11 @@ impl Clock {
         Self { silent_ms, at: None }
     }
 
+    /// It is read from the state again.
+    pub(super) fn forget(&mut self) {
+        self.at = None;
+    }
+
     /// A line was received then. The minute that has begun since the line before, if one has, and whether a day has.
     pub(super) fn turn(&mut self, tx: &mut Tx<'_>, received: Time) -> Result<Option<(Time, bool)>, DbError> {
         let minute = received.ms().div_euclid(MINUTE_MS);

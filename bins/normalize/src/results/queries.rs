@@ -111,6 +111,11 @@ impl Queries {
         self.all.get(number)
     }
 
+    /// Whether it matters when one was run.
+    pub(crate) fn asks(&self) -> bool {
+        self.all.iter().any(|query| query.asked.is_some())
+    }
+
     /// Whether a scope asks in which groups a machine is.
     pub(crate) fn ask_for_groups(&self) -> bool {
         self.all.iter().any(|query| query.asked.as_ref().is_some_and(|(scope, _)| scope.asks_for_groups()))

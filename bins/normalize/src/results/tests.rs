@@ -243,6 +243,22 @@ fn runs_that_are_missing_are_told() {
     assert!(old(3).is_empty() && old(9).is_empty());
 }
 
+/// What another instance has counted is no gap.
+#[test]
+fn runs_that_another_instance_has_seen_are_not_missing() {
+    let text = probe("a", "sql = \"select 1\"");
+    let mut hub = Hub::new(&text);
+    let a = hub.name("a");
+    assert!(hub.row(&a, T + 7, 0, 7).is_empty());
+    let mut other = Results::default();
+    other.configure(&config(&text));
+    std::mem::swap(&mut hub.results, &mut other);
+    assert!(hub.row(&a, T + 8, 0, 8).is_empty() && hub.row(&a, T + 9, 0, 9).is_empty());
+    std::mem::swap(&mut hub.results, &mut other);
+    hub.results.others_wrote();
+    assert!(hub.row(&a, T + 10, 0, 10).is_empty());
+}
+
 /// The way that most lines go knows what has to be looked at whole.
 #[test]
 fn the_short_way_passes_what_follows() {

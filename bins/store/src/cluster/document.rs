@@ -67,9 +67,15 @@ pub struct Builder {
     of_payload: Vec<(String, String)>,
     /// Events of which not all found room.
     pub cut: u64,
+    timestamp: bool,
 }
 
 impl Builder {
+    /// For a data stream, which asks for the time as `@timestamp`, or for daily indices.
+    pub fn new(stream: bool) -> Self {
+        Self { timestamp: stream, ..Self::default() }
+    }
+
     /// Appends the document of `line`, which is canonical and whose head is `head`, as one line of JSON.
     pub fn document(&mut self, head: &Head, line: &[u8], out: &mut Vec<u8>) {
         self.terms.clear();
@@ -77,6 +83,9 @@ impl Builder {
         out.extend_from_slice(b"{\"id\":");
         json::write_str(&head.id, out);
         out.extend_from_slice(format!(",\"time\":{},\"received\":{}", head.time.ms(), head.received.ms()).as_bytes());
+        if self.timestamp {
+            out.extend_from_slice(format!(",\"@timestamp\":{}", head.time.ms()).as_bytes());
+        }
         let mut name = String::new();
         for (key, value) in json::members(line).flatten() {
             if matches!(key, b"v" | b"id" | b"time" | b"received") {

@@ -1,4 +1,4 @@
-//! A cluster as a store: documents into the index of their day, retention by deleting indices.
+//! A cluster as a store: documents into the index of their day, or into a data stream; retention by deleting indices.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,16 +15,16 @@ use super::bulk::{Done, Item, Patience, REQUEST, Stopped, Watch, store};
 use super::connection::{Connection, Target, Trouble};
 use super::document::Builder;
 use super::find::Find;
-use super::import::import;
 use super::names::Names;
-use super::objects::objects;
+use super::setup::{self, Pages};
+use super::stream;
 use super::template::{self, Found, Shape};
 use crate::index::day::Day;
-use crate::index::{Gone, Verdict, forget, judge, oldest};
+use crate::index::{Gone, Head, Verdict, forget, judge, oldest};
 use crate::search::{Finder, Scope};
 use crate::stores::{Around, Store};
 
-/// Requests under way at once: one is written while the other is answered.
+/// Requests under way at once: one is written while the other is answered, and the next is made meanwhile.
 const AT_ONCE: usize = 2;
 /// Events of forgotten machines that are deleted with one request.
 const FORGET: usize = 1000;
@@ -42,25 +42,17 @@ pub struct Cluster {
     pages: Pages,
 }
 
-/// Where people look at what is stored.
-#[derive(Debug, Clone, Default)]
-pub struct Pages {
-    /// The address of Kibana or OpenSearch Dashboards, a space's path included.
-    pub at: Option<String>,
-    /// The hub's own, which links in them lead to.
-    pub hub: Option<String>,
-}
-
 impl Cluster {
     /// On this cluster; nothing is asked before the first batch.
     pub fn new(target: Target, flavour: Flavour, names: Names, shape: Shape, keep: Duration) -> Self {
+        let builder = Builder::new(names.is_stream());
         Self {
             connection: Connection::new(target),
             flavour,
             names,
             shape,
             keep,
-            builder: Builder::default(),
+            builder,
             watch: Watch::default(),
             template: false,
             pages: Pages::default(),
@@ -70,20 +62,6 @@ impl Cluster {
     /// The same with pages that people look at.
     pub fn with(self, pages: Pages) -> Self {
         Self { pages, ..self }
-    }
-
-    /// The template and the dashboards as files, for whoever may write them.
-    fn write(&self, objects: &str, dir: &Path) -> Result<Vec<String>, StageError> {
-        let template = template::template(&self.names, self.flavour, self.shape);
-        let files = [("template.json", format!("{template:#}\n")), ("dashboards.ndjson", objects.to_owned())];
-        let write = |(name, text): (&str, String)| {
-            let path = dir.join(name);
-            std::fs::create_dir_all(dir)
-                .and_then(|()| std::fs::write(&path, text))
-                .map_err(|e| StageError::usage(format!("cannot write {}: {e}", path.display())))?;
-            Ok(format!("wrote {}", path.display()))
-        };
-        files.into_iter().map(write).collect()
     }
 
     /// Asks until there is an answer; what the cluster refuses for good is an error.
@@ -141,7 +119,7 @@ impl Cluster {
     }
 
     /// Sends documents as they are made, some requests at a time.
-    fn send(&mut self, lines: &[(usize, crate::index::Head, Bytes)]) -> Result<Vec<(usize, Done)>, StageError> {
+    fn send(&mut self, lines: &[(usize, Head, Bytes)]) -> Result<Vec<(usize, Done)>, StageError> {
         let (client, runtime) = self.connection.get()?.clone();
         let mut under_way = JoinSet::new();
         let mut done = Vec::with_capacity(lines.len());
@@ -153,7 +131,7 @@ impl Cluster {
         while rest.peek().is_some() {
             let (mut request, mut size) = (Vec::new(), 0);
             while let Some((place, head, line)) = rest.peek() {
-                let mut bytes = action(&self.names.of(head.time), &head.id);
+                let mut bytes = action(&self.names, head);
                 self.builder.document(head, line, &mut bytes);
                 size += bytes.len();
                 request.push(Item { place: *place, bytes: bytes.into() });
@@ -162,13 +140,14 @@ impl Cluster {
                     break;
                 }
             }
-            let (client, watch) = (client.clone(), self.watch.clone());
-            under_way.spawn_on(async move { store(&client, &watch, request).await }, runtime.handle());
+            // The next one is made while as many as may be are under way: the cluster never waits for it.
             if under_way.len() >= AT_ONCE
                 && let Some(told) = runtime.block_on(under_way.join_next())
             {
                 collect(told)?;
             }
+            let (client, watch) = (client.clone(), self.watch.clone());
+            under_way.spawn_on(async move { store(&client, &watch, request).await }, runtime.handle());
         }
         while let Some(told) = runtime.block_on(under_way.join_next()) {
             collect(told)?;
@@ -177,10 +156,11 @@ impl Cluster {
     }
 }
 
-/// The line before a document: into which index, by which id.
-fn action(index: &str, id: &str) -> Vec<u8> {
-    let mut line = format!("{{\"index\":{{\"_index\":\"{index}\",\"_id\":").into_bytes();
-    json::write_str(id, &mut line);
+/// The line before a document: into which index, by which id. A data stream takes nothing but `create`.
+fn action(names: &Names, head: &Head) -> Vec<u8> {
+    let what = if names.is_stream() { "create" } else { "index" };
+    let mut line = format!("{{\"{what}\":{{\"_index\":\"{}\",\"_id\":", names.of(head.time)).into_bytes();
+    json::write_str(&head.id, &mut line);
     line.extend_from_slice(b"}}\n");
     line
 }
@@ -197,7 +177,7 @@ impl Store for Cluster {
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {
         let mut verdicts = Vec::with_capacity(lines.len());
-        let mut wanted: Vec<(usize, crate::index::Head, Bytes)> = Vec::with_capacity(lines.len());
+        let mut wanted: Vec<(usize, Head, Bytes)> = Vec::with_capacity(lines.len());
         // The last one with an id and a day wins, whichever request is done first.
         let mut last: HashMap<(String, Day), usize> = HashMap::new();
         let mut same: Vec<(usize, usize)> = Vec::new();
@@ -207,7 +187,9 @@ impl Store for Cluster {
                 Err(verdict) => verdicts.push(verdict),
                 Ok(head) => {
                     verdicts.push(Verdict::Stored);
-                    let key = (head.id.clone(), Day::of(head.time));
+                    // A data stream's index does not go by days.
+                    let day = if self.names.is_stream() { Time::default() } else { head.time };
+                    let key = (head.id.clone(), Day::of(day));
                     match last.get(&key).and_then(|at| Some((*at, wanted.get_mut(*at)?))) {
                         Some((_, earlier)) => {
                             same.push((earlier.0, place));
@@ -281,8 +263,15 @@ impl Store for Cluster {
         if !self.template {
             return Ok(());
         }
-        let tidied = self.days().and_then(|days| {
-            for (index, _) in days.into_iter().filter(|(_, day)| day.end() <= oldest) {
+        let past = match self.names.is_stream() {
+            true => stream::roll_over(&self.connection, &self.names)
+                .and_then(|()| stream::stored_before(&self.connection, &self.names, oldest)),
+            false => self.days().map(|days| {
+                days.into_iter().filter(|(_, day)| day.end() <= oldest).map(|(index, _)| index).collect::<Vec<_>>()
+            }),
+        };
+        let tidied = past.and_then(|past| {
+            for index in past {
                 match self.connection.json(Method::Delete, &format!("/{index}"), None) {
                     Ok(_) => tracing::info!("deleted the index {index}, it is past retention"),
                     Err(Trouble::Refused(404, ..)) => {}
@@ -307,24 +296,7 @@ impl Store for Cluster {
     }
 
     fn setup(&mut self, to: Option<&Path>) -> Result<Vec<String>, StageError> {
-        let objects = objects(&self.names, self.pages.hub.as_deref()).map_err(StageError::state)?;
-        if let Some(dir) = to {
-            return self.write(&objects, dir);
-        }
-        let found = template::ensure(&self.connection, &self.names, self.flavour, self.shape, true);
-        found.map_err(|e| StageError::unreachable(format!("the index template: {e}")))?;
-        let mut told = vec![format!("wrote the index template {}", template::name(&self.names))];
-        let who = self.flavour.dashboards();
-        told.push(match &self.pages.at {
-            Some(at) => {
-                let connection =
-                    Connection::new(Target { hosts: vec![at.clone()], ..self.connection.target().clone() });
-                let imported = import(&connection, self.flavour, &objects);
-                let n = imported.map_err(|why| StageError::unreachable(format!("{who} at {at}: {why}")))?;
-                format!("wrote {n} saved objects to {who} at {at}")
-            }
-            None => format!("no `dashboards` = the address of {who}: `--to DIR` writes the saved objects to a folder"),
-        });
-        Ok(told)
+        let Self { connection, names, flavour, shape, pages, .. } = self;
+        setup::run(&setup::Of { connection, names, flavour: *flavour, shape: *shape, pages }, to)
     }
 }

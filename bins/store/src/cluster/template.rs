@@ -35,9 +35,9 @@ pub enum Found {
     Newer(u64),
 }
 
-/// The name of the template of these indices.
+/// The name of the template of these indices; a data stream's is another one, so that neither stands in the other's way.
 pub fn name(names: &Names) -> String {
-    format!("{}-events", names.stem())
+    format!("{}-{}", names.stem(), if names.is_stream() { "stream" } else { "events" })
 }
 
 /// The template.
@@ -50,22 +50,26 @@ pub fn template(names: &Names, flavour: Flavour, shape: Shape) -> Value {
             set(key, &number.to_string());
         }
     }
-    json!({
+    let mut template = json!({
         "index_patterns": [names.all()],
         "priority": 500,
         "version": VERSION,
         "_meta": {"written_by": "zentral store"},
-        "template": {"settings": settings, "mappings": mappings(flavour)}
-    })
+        "template": {"settings": settings, "mappings": mappings(flavour, names.is_stream())}
+    });
+    if let Some(template) = template.as_object_mut().filter(|_| names.is_stream()) {
+        template.insert("data_stream".into(), flavour.data_stream());
+    }
+    template
 }
 
-fn mappings(flavour: Flavour) -> Value {
+fn mappings(flavour: Flavour, stream: bool) -> Value {
     let keyword = || json!({"type": "keyword", "ignore_above": KEYWORD_MAX});
     // The words are cut already: any analyzer that leaves them as they are will do, and this one every cluster has.
     let words = || json!({"type": "text", "analyzer": "whitespace", "norms": false});
     let mut properties = Map::new();
     properties.insert("id".into(), json!({"type": "keyword"}));
-    for time in ["time", "received"] {
+    for time in ["time", "received", "@timestamp"].into_iter().take(if stream { 3 } else { 2 }) {
         properties.insert(time.into(), json!({"type": "date", "format": "strict_date_optional_time||epoch_millis"}));
     }
     for name in SHOWN_ALONE {

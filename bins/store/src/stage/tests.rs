@@ -25,6 +25,8 @@ fn settings_are_read_and_mistakes_named() {
             ("tls", "{ ca = \"ca.pem\" }"),
             ("index", "hub-%Y-%m-%d"),
         ],
+        &[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("data_stream", "true"), ("index", "hub")],
+        &[("kind", "elasticsearch"), ("hosts", "https://es-1:9200"), ("dashboards", "https://kibana/s/secops")],
         &[("include", ".a"), ("exclude", ".type == \"osquery_status\"")],
     ] {
         assert!(keeper(words).is_ok(), "{words:?}");
@@ -52,6 +54,15 @@ fn settings_are_read_and_mistakes_named() {
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("index", "zentral")], "%Y"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("tls", "{ cert = \"a\" }")], "go together"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("copies", "-1")], "from 0"),
+        (
+            &[
+                ("kind", "opensearch"),
+                ("hosts", "https://es-1:9200"),
+                ("data_stream", "true"),
+                ("index", "hub-%Y.%m.%d"),
+            ],
+            "the one name of a data stream",
+        ),
         // What a stage's instances are called; of an index they are copies.
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("replicas", "2")], "replicas"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("path", "x")], "path"),

@@ -7,8 +7,9 @@ use pipe::config::Settings;
 use super::{Kind, Reading, Store};
 use crate::cluster::Flavour;
 use crate::cluster::connection::{Login, Target};
-use crate::cluster::keeper::{Cluster, Pages};
-use crate::cluster::names::{DEFAULT, Names};
+use crate::cluster::keeper::Cluster;
+use crate::cluster::names::{DEFAULT, DEFAULT_STREAM, Names};
+use crate::cluster::setup::Pages;
 use crate::cluster::template::Shape;
 
 /// This kind.
@@ -21,8 +22,10 @@ pub(super) fn open(settings: &mut Settings, reading: &Reading<'_>, flavour: Flav
     let hosts: Option<Vec<String>> = hosts(settings, matches!(login, Some(Login::Nobody)));
     let pages = pages(settings, matches!(login, Some(Login::Nobody)));
     let (ca, client) = tls(settings);
-    let pattern = settings.str("index").unwrap_or_else(|| DEFAULT.to_owned());
-    let names = Names::parse(&pattern).map_err(|why| settings.fail("index", why)).ok();
+    let stream = settings.bool("data_stream").unwrap_or(false);
+    let pattern = settings.str("index").unwrap_or_else(|| if stream { DEFAULT_STREAM } else { DEFAULT }.to_owned());
+    let names = if stream { Names::stream(&pattern) } else { Names::parse(&pattern) };
+    let names = names.map_err(|why| settings.fail("index", why)).ok();
     let mut number = |key: &str, least: i64| {
         let n = settings.int(key)?;
         let fits = u32::try_from(n).ok().filter(|n| i64::from(*n) >= least && *n <= 1024);

@@ -76,8 +76,8 @@ impl Probes {
     /// Asks every filter that runs.
     pub fn of(config: &Config, health: &Health) -> Self {
         let mut told = Families::default();
-        for stage in filters(config) {
-            if let Ok((200, body)) = pipe::ops::get(&config.socket(&stage.name), "/metrics", TIMEOUT) {
+        for name in filters(config).flat_map(|stage| stage.instances().map(|n| stage.process(n))) {
+            if let Ok((200, body)) = pipe::ops::get(&config.socket(&name), "/metrics", TIMEOUT) {
                 told.add(&String::from_utf8_lossy(&body));
             }
         }
@@ -96,7 +96,7 @@ impl Probes {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let seconds = start.map_or(0.0, |start| (now - start).max(0.0));
         // Of joined stages those that came to the filter.
-        let names: Vec<String> = filters(config).map(read_as).collect();
+        let names: Vec<String> = filters(config).flat_map(read_as).collect();
         let lines = told.by_label("zentral_lines_in_total", "stage");
         let events = lines.iter().filter(|(stage, _)| names.contains(stage)).map(|(_, n)| *n).sum();
         let mut failed: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
@@ -220,10 +220,11 @@ fn filters(config: &Config) -> impl Iterator<Item = &StageConf> {
     config.stages.iter().filter(|s| s.runs(StageKind::Filter))
 }
 
-/// The name under which a stage counts what its filter reads.
-fn read_as(stage: &StageConf) -> String {
+/// The names under which the processes of a stage count what its filter reads.
+fn read_as(stage: &StageConf) -> impl Iterator<Item = String> {
     let first = stage.kinds.first().is_none_or(|kind| *kind == StageKind::Filter);
-    if first { stage.name.clone() } else { joined(&stage.name, StageKind::Filter.word()) }
+    let name = move |process: String| if first { process } else { joined(&process, StageKind::Filter.word()) };
+    stage.instances().map(move |instance| name(stage.process(instance)))
 }
 
 /// The queries that nobody runs, and since when.

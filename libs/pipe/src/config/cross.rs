@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::settings::nearest;
 use super::{Config, Finding, Place, ProbeConf, Settings, StageConf, StageKind};
 
+/// The kind of a store that says none.
+const EMBEDDED: &str = "embedded";
+
 /// Tables that the configuration itself does not keep; needed to say where something stands.
 #[derive(Debug, Default)]
 pub(super) struct Named {
@@ -75,8 +78,10 @@ fn replicas(config: &Config) -> Vec<Finding> {
         let alone = [StageKind::Receive, StageKind::Pull, StageKind::Act, StageKind::Foreign];
         let text = if let Some(kind) = alone.into_iter().find(|kind| stage.runs(*kind)) {
             format!("of `{}` there is one: only what reads topics is shared out", kind.word())
-        } else if let Some(place) = stage.from.iter().chain(stage.outputs()).find(|place| place.kafka().is_none()) {
+        } else if let Some(place) = stage.from.iter().chain(stage.outputs()).find(|place| !is_shared(stage, place)) {
             format!("several instances share topics of Kafka only, and `{place}` is none")
+        } else if stage.runs(StageKind::Store) && stage.settings.clone().str("kind").is_none_or(|k| k == EMBEDDED) {
+            "the embedded store is an index on this machine, with one writer".to_owned()
         } else if !config.shares_state() {
             "several instances need one state for all of them: [registry] postgres".to_owned()
         } else {
@@ -106,6 +111,12 @@ fn instances(config: &Config) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether several instances of the stage can read or write it. What was changed in the registry is read by whichever of
+/// those that normalize has its turn.
+fn is_shared(stage: &StageConf, place: &Place) -> bool {
+    place.kafka().is_some() || (*place == Place::Changes && stage.runs(StageKind::Normalize))
 }
 
 /// One writer a topic.

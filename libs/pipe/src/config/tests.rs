@@ -47,6 +47,33 @@ fn state_is_in_files_or_in_a_database() {
 }
 
 #[test]
+fn several_instances_share_topics_of_kafka_and_one_state() {
+    let base = "version = 1\n[kafka]\nbrokers = [\"127.0.0.1:9092\"]\n[registry]\npostgres = \"postgres://127.0.0.1/d\"\n\
+                [stage.sift]\nrun = \"normalize | filter\"\nfrom = [\"kafka:raw\", \"kafka:pulled\"]\nto = \"kafka:e\"\n\
+                replicas = 2\n";
+    check(base, &[]);
+    let (_dir, loaded) = load(&[("pipeline.toml", base)]);
+    let (config, _) = loaded.unwrap();
+    let sift = config.stage("sift").unwrap();
+    let names: Vec<String> = sift.instances().map(|instance| sift.process(instance)).collect();
+    assert_eq!((names, sift.first()), (vec!["sift-1".to_owned(), "sift-2".to_owned()], "sift-1".to_owned()));
+    check(&base.replace("kafka:pulled", "registry:changes"), &[]);
+    check(&base.replace("kafka:pulled", "topic:pulled"), &["share topics of Kafka only, and `topic:pulled` is none"]);
+    check(
+        &base.replace("kafka:pulled", "registry:changes").replace("normalize | filter", "filter"),
+        &["`registry:changes` is none"],
+    );
+    check(&base.replace("postgres = ", "# "), &["needs the key `postgres`"]);
+    check(&base.replace("[registry]\npostgres", "# "), &["need one state for all of them"]);
+    check(&base.replace("= 2", "= 65"), &["from 1 to 64"]);
+    check(
+        &format!("{base}[stage.index]\nrun = \"store\"\nkind = \"embedded\"\nfrom = \"kafka:e\"\nreplicas = 2\n"),
+        &["the embedded store is an index on this machine"],
+    );
+    check(&format!("{base}[stage.act]\nfrom = \"kafka:e\"\nreplicas = 2\n"), &["of `act` there is one"]);
+}
+
+#[test]
 fn says_what_is_wrong_and_where() {
     check("version = 1\n", &[]);
     check("", &["needs `version = 1`"]);

@@ -58,7 +58,15 @@ impl KafkaInput {
         absent(name)
     }
 
-    pub(crate) fn settle(&mut self, _: &mut Db) -> Result<(), StageError> {
+    pub(crate) fn settle(&mut self, _: &mut [&mut Self], _: &mut Db) -> Result<bool, StageError> {
+        match *self {}
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn partitions(&self) -> Result<usize, StageError> {
         match *self {}
     }
 

@@ -20,7 +20,7 @@ use super::{admin, client};
 use crate::StageError;
 use crate::config::{Config, Kafka};
 use crate::input::{Read, Reader};
-use crate::state::{self, Position};
+use crate::state::{self, Held, Position};
 use crate::topic::{Mark, Start};
 use group::{Change, Group};
 
@@ -38,6 +38,8 @@ const POLL_MAX_MS: &str = "300000";
 pub(super) const SHELL: &str = "zentral-shell";
 /// How often the group is told where we are: only people and their tools want to know.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often a takeover is tried before others have their turn.
+const TRIES: usize = 5;
 /// How often lags are counted, in ms.
 const LAG_MS: &str = "1000";
 
@@ -54,6 +56,8 @@ pub(crate) struct KafkaInput {
     parts: BTreeMap<i32, Part>,
     /// The partitions are those of a group, which changes.
     member: bool,
+    /// They are those of another input.
+    follows: bool,
     once: bool,
     /// Lines given since the start: their numbers.
     given: u64,
@@ -75,7 +79,7 @@ pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Star
     for partition in found.partitions {
         let at = asker.start(partition, start)?;
         // If somebody else was faster, theirs holds.
-        state::move_position(&mut tx, &place, partition, None, &position(at))?;
+        state::move_position(&mut tx, &place, partition, None, &position(at), 0)?;
     }
     Ok(tx.commit()?)
 }
@@ -115,7 +119,9 @@ struct Part {
     /// Its mark counts messages: the next one's offset.
     position: Position,
     /// Where the state says that we stand; none: it says nothing yet.
-    recorded: Option<u64>,
+    recorded: Option<Held>,
+    /// How often it was taken over, the last time by us.
+    taken: u64,
     /// With `--once`: what lies at or behind this is not read.
     stop_at: u64,
     ended: bool,
@@ -124,6 +130,10 @@ struct Part {
 impl Part {
     fn next(&self) -> u64 {
         self.position.mark.offset
+    }
+
+    fn held(&self) -> Held {
+        Held { pos: self.next(), taken: self.taken }
     }
 
     fn move_to(&mut self, offset: u64) {
@@ -153,7 +163,8 @@ impl KafkaInput {
             consumer: Some(consumer),
             start: reader.start,
             parts: BTreeMap::new(),
-            member: reader.keeps && !reader.once,
+            member: reader.keeps && !reader.once && !reader.follows,
+            follows: reader.follows,
             once: reader.once,
             given: 0,
             told: None,
@@ -162,7 +173,7 @@ impl KafkaInput {
         };
         if input.member {
             input.client()?.subscribe(&[&input.topic]).map_err(|e| input.fail(&e))?;
-        } else {
+        } else if !input.follows {
             input.take_all(db)?;
         }
         Ok(input)
@@ -182,20 +193,27 @@ impl KafkaInput {
         let Some(partitions) = partitions else {
             return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
         };
-        let recorded = state::positions(db, &self.name)?;
-        self.place(&partitions, &recorded)?;
+        let recorded = state::held(db, &self.name)?;
+        self.place(&partitions, &recorded, 0)?;
         self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
     }
 
-    /// Takes over what the group has decided since the last time. Between two batches only: what was read of a partition
-    /// is committed before it is given away.
-    pub(crate) fn settle(&mut self, db: &mut Db) -> Result<(), StageError> {
+    /// Takes over what the group has decided since the last time; whether partitions came. Between two batches only: what
+    /// was read of a partition is committed before it is given away.
+    ///
+    /// Of several instances one that has a partition of this topic has those of the same number of the topics that follow,
+    /// so that all lines of a machine are one instance's, wherever they come from.
+    pub(crate) fn settle(&mut self, following: &mut [&mut Self], db: &mut Db) -> Result<bool, StageError> {
         if let Some(refused) = self.group.link.refused() {
             return Err(refused);
         }
+        let mut came = false;
         while let Some(change) = self.group.next() {
-            match self.change(&change, db) {
-                Ok(()) => self.group.done(),
+            match self.change(&change, following, db) {
+                Ok(()) => {
+                    came |= matches!(&change, Change::Assigned(partitions) if !partitions.is_empty());
+                    self.group.done();
+                }
                 // It is taken up again at the next turn: meanwhile the end may be asked for.
                 Err(e) if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable => {
                     tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
@@ -204,30 +222,28 @@ impl KafkaInput {
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(came)
     }
 
-    fn change(&mut self, change: &Change, db: &mut Db) -> Result<(), StageError> {
+    fn change(&mut self, change: &Change, following: &mut [&mut Self], db: &mut Db) -> Result<(), StageError> {
         match change {
             Change::Assigned(partitions) => {
-                let recorded = state::positions(db, &self.name)?;
-                self.place(partitions, &recorded)?;
-                // Written down at once: whoever is killed before its first batch begins here again.
-                let mut tx = db.begin()?;
-                if !self.record(&mut tx)? {
-                    // Somebody else was faster; what they wrote holds.
-                    drop(tx);
-                    let recorded = state::positions(db, &self.name)?;
-                    self.place(partitions, &recorded)?;
-                } else {
-                    tx.commit()?;
+                self.take_over(partitions, db)?;
+                for other in &mut *following {
+                    other.take_over(partitions, db)?;
                 }
-                self.committed();
+                for other in following {
+                    other.follow()?;
+                }
                 let list = self.list(partitions)?;
                 self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))?;
                 tracing::info!("{}: reads partitions {partitions:?}", self.name);
             }
             Change::Revoked(partitions) => {
+                for other in following {
+                    partitions.iter().for_each(|partition| _ = other.parts.remove(partition));
+                    other.follow()?;
+                }
                 let mut list = TopicPartitionList::new();
                 for partition in partitions {
                     self.parts.remove(partition);
@@ -241,6 +257,29 @@ impl KafkaInput {
         Ok(())
     }
 
+    /// Reads what it has now, from where it stands.
+    fn follow(&self) -> Result<(), StageError> {
+        let all: Vec<i32> = self.parts.keys().copied().collect();
+        self.client()?.assign(&self.list(&all)?).map_err(|e| self.fail(&e))
+    }
+
+    /// Writes down that these are ours, and where they stand: from now on whoever had them can commit nothing more, and
+    /// whoever is killed before its first batch begins here again.
+    fn take_over(&mut self, partitions: &[i32], db: &mut Db) -> Result<(), StageError> {
+        for _ in 0..TRIES {
+            let recorded = state::held(db, &self.name)?;
+            self.place(partitions, &recorded, 1)?;
+            let mut tx = db.begin_beside()?;
+            if self.record_of(partitions, &mut tx)? {
+                tx.commit()?;
+                self.committed();
+                return Ok(());
+            }
+            // Whoever had one has committed a last batch of it meanwhile.
+        }
+        Err(StageError::unreachable(format!("{}: partitions {partitions:?} change hands all the time", self.name)))
+    }
+
     fn list(&self, partitions: &[i32]) -> Result<TopicPartitionList, StageError> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
@@ -251,8 +290,13 @@ impl KafkaInput {
         Ok(list)
     }
 
-    /// Where we stand in these partitions: as recorded, else at the start.
-    fn place(&mut self, partitions: &[i32], recorded: &BTreeMap<i32, Position>) -> Result<(), StageError> {
+    /// Where we stand in these partitions: as recorded, else at the start. So many times `more` are they taken over by that.
+    fn place(
+        &mut self,
+        partitions: &[i32],
+        recorded: &BTreeMap<i32, (Position, Held)>,
+        more: u64,
+    ) -> Result<(), StageError> {
         // A partition that came later is new from its first line, whatever the start was.
         let start = if recorded.is_empty() { self.start } else { Start::First };
         let config = self.config.clone();
@@ -261,12 +305,13 @@ impl KafkaInput {
             let (low, high) = asker.ends(partition)?;
             let recorded = recorded.get(&partition).copied();
             let start_at = match recorded {
-                Some(position) => position,
+                Some((position, _)) => position,
                 None => position(asker.start(partition, start)?),
             };
             let mut part = Part {
                 position: start_at,
-                recorded: recorded.map(|position| position.mark.offset),
+                recorded: recorded.map(|(_, held)| held),
+                taken: recorded.map_or(0, |(_, held)| held.taken) + more,
                 stop_at: if self.once { high } else { u64::MAX },
                 ended: false,
             };
@@ -381,9 +426,14 @@ impl KafkaInput {
     /// Writes down where we stand, in the transaction of what came of it. False: a partition is another's by now, and
     /// nothing of this transaction may hold.
     pub(crate) fn record(&self, tx: &mut Tx<'_>) -> Result<bool, StageError> {
-        for (partition, part) in &self.parts {
-            let moved = part.recorded != Some(part.next());
-            if moved && !state::move_position(tx, &self.name, *partition, part.recorded, &part.position)? {
+        let moved = self.parts.iter().filter(|(_, part)| part.recorded != Some(part.held()));
+        self.record_of(&moved.map(|(partition, _)| *partition).collect::<Vec<_>>(), tx)
+    }
+
+    fn record_of(&self, partitions: &[i32], tx: &mut Tx<'_>) -> Result<bool, StageError> {
+        for partition in partitions {
+            let Some(Part { position, recorded, taken, .. }) = self.parts.get(partition) else { continue };
+            if !state::move_position(tx, &self.name, *partition, *recorded, position, *taken)? {
                 return Ok(false);
             }
         }
@@ -393,7 +443,7 @@ impl KafkaInput {
     /// What was recorded is committed; now and then the group is told, for those who look at lags.
     pub(crate) fn committed(&mut self) {
         for part in self.parts.values_mut() {
-            part.recorded = Some(part.next());
+            part.recorded = Some(part.held());
         }
         if self.member && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
@@ -415,6 +465,17 @@ impl KafkaInput {
         }
     }
 
+    /// Whether its partitions are those of another input.
+    pub(crate) fn follows(&self) -> bool {
+        self.follows
+    }
+
+    /// How many partitions the topic has; whoever shares them out has as many of each.
+    pub(crate) fn partitions(&self) -> Result<usize, StageError> {
+        let asker = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?;
+        Ok(asker.partitions()?.map_or(0, |partitions| partitions.len()))
+    }
+
     /// Lines behind the positions of our partitions; none: not known yet.
     pub(crate) fn lag(&self) -> Option<u64> {
         let ends = self.group.ends();
@@ -432,7 +493,7 @@ impl KafkaInput {
 impl Drop for KafkaInput {
     /// Leaves the group, so that others take over at once; where nobody answers they learn of it by themselves.
     fn drop(&mut self) {
-        if self.member && self.parts.values().all(|part| part.recorded == Some(part.next())) {
+        if self.member && self.parts.values().all(|part| part.recorded == Some(part.held())) {
             self.tell();
         }
         self.group.close();

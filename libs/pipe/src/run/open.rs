@@ -6,7 +6,7 @@ use std::sync::Arc;
 use registry::db::{Db, Schema};
 
 use super::told::Complaints;
-use super::{Job, Loop};
+use super::{Job, Loop, share};
 use crate::config::{Place, StageKind};
 use crate::fs::{Fs, Guard, RealFs};
 use crate::input::{Input, Reader, parse_start};
@@ -43,9 +43,12 @@ impl Loop {
         };
         let mut inputs = Vec::new();
         for place in &job.from {
-            inputs.push(open_input(&fs, &job, &mut db, place)?);
+            let follows = share::follows(&mut inputs, &job, place);
+            inputs.push(open_input(&fs, &job, &mut db, place, follows)?);
         }
+        share::check(&mut inputs, &job)?;
         let mut tx = db.begin()?;
+        share::catch_up(&mut inputs, &job, &mut tx)?;
         for input in &inputs {
             input.record(&mut tx)?;
         }
@@ -69,10 +72,24 @@ impl Loop {
             }
         }
         let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
-        let (measured, state_room, next, reloading) = (None, true, 0, None);
+        let (measured, state_room, next, reloading, changes_seen) = (None, true, 0, None, None);
         let dirs = job.from.iter().filter_map(Place::topic).map(|name| job.config.topic_dir(name)).collect();
         let watch = Watch::start(dirs, job.signals.waker.clone());
-        Ok(Self { job, db, inputs, out, complaints, measured, behind, state_room, next, reloading, watch, _lock: lock })
+        Ok(Self {
+            job,
+            db,
+            inputs,
+            out,
+            complaints,
+            measured,
+            behind,
+            state_room,
+            next,
+            reloading,
+            changes_seen,
+            watch,
+            _lock: lock,
+        })
     }
 }
 
@@ -95,7 +112,7 @@ fn instance_lock(lock: &Path, instance: u32) -> PathBuf {
     lock.with_file_name(format!("{stem}-{instance}.lock"))
 }
 
-fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place) -> Result<Input, StageError> {
+fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place, follows: bool) -> Result<Input, StageError> {
     let start = job.start.as_deref().unwrap_or("first");
     let start = parse_start(start)
         .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
@@ -118,6 +135,7 @@ fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place) -> Result
                 start,
                 once: job.once,
                 keeps: job.state.is_some(),
+                follows,
                 waker: job.signals.waker.clone(),
             };
             Input::kafka(place, KafkaInput::open(&job.config, topic, db, &reader)?)

@@ -24,6 +24,7 @@ pub use server::Server;
 const STATEMENT_LIMIT: Duration = Duration::from_secs(65);
 /// Prepared statements kept per connection.
 const STATEMENTS_KEPT: usize = 256;
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// The table whose number says that somebody wrote. Its first number is the time, so that a state that was put back
 /// never shows one that was seen before.
 pub(super) const WRITES: &str = "writes";
@@ -206,6 +207,12 @@ impl Postgres {
         Ok(Open { db: self, wrote: false, over: false })
     }
 
+    /// The same beside other writers of the schema.
+    pub(super) fn begin_beside(&self) -> Result<Open<'_>, DbError> {
+        self.with(|session| session.begin(BEGIN))?;
+        Ok(Open { db: self, wrote: false, over: false })
+    }
+
     /// A look at the whole as it is at one moment.
     pub(super) fn look(&self) -> Result<Open<'_>, DbError> {
         self.with(|session| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
@@ -213,12 +220,11 @@ impl Postgres {
     }
 
     fn begin_sql(&self) -> String {
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
         if self.is_temporary() {
             // Nobody else can see it.
-            return begin.to_owned();
+            return BEGIN.to_owned();
         }
-        format!("{begin}; SELECT pg_advisory_xact_lock({})", key("write", &self.schema))
+        format!("{BEGIN}; SELECT pg_advisory_xact_lock({})", key("write", &self.schema))
     }
 
     pub(super) fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {

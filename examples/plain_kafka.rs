@@ -1,4 +1,4 @@
-//! For `scripts/bench kafka`: rdkafka with nothing of ours around it, and the same settings as in `src/kafka`.
+//! For `scripts/bench kafka`: rdkafka with nothing of ours around it, and the same settings as in `libs/pipe/src/kafka`.
 //! `plain_kafka produce BROKER TOPIC < lines`, `plain_kafka consume BROKER TOPIC > lines` (what is there now).
 //! `produce` asks for the answers of all messages at the end only, `consume` keeps no position: the least that can be done.
 #![allow(clippy::print_stderr, reason = "a program of its own")]
