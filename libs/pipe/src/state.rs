@@ -108,7 +108,10 @@ pub fn share(
             return db.own_as(instance);
         }
         if db.own()? {
-            db.bring_up_to_date(schemas)?;
+            // Not under those who still know the old ones.
+            if db.is_alone()? {
+                db.bring_up_to_date(schemas)?;
+            }
             db.disown()?;
         }
         Ok(false)

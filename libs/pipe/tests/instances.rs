@@ -24,6 +24,11 @@ fn share(home: &Home, schemas: &[Schema], instance: u32) -> Result<Db, StageErro
     state::share(home, schemas, instance, Some(Duration::from_millis(500)), &|| false)
 }
 
+/// Waits for others that end.
+fn patient(home: &Home, schemas: &[Schema], instance: u32) -> Db {
+    state::share(home, schemas, instance, Some(Duration::from_secs(20)), &|| false).unwrap()
+}
+
 #[test]
 fn the_same_instance_of_another_host_is_told() {
     let Some(home) = home("twice") else { return };
@@ -48,11 +53,14 @@ fn tables_are_changed_by_one_alone() {
     assert!(error.text.contains("changes its tables"), "{error}");
     assert!(!owner.has_table("next").unwrap());
     drop(owner);
+    let older = patient(&home, &[state::SCHEMA], 9);
+    let error = share(&home, &both, 1).unwrap_err();
+    assert!(error.text.contains("changes its tables") && !older.has_table("next").unwrap(), "{error}");
+    drop(older);
     std::thread::scope(|scope| {
         let (home, both) = (&home, &both);
-        let patient = move |n| state::share(home, both, n, Some(Duration::from_secs(20)), &|| false);
         let all: Vec<_> =
-            (1..=4).map(|n| scope.spawn(move || patient(n).unwrap().has_table("next").unwrap())).collect();
+            (1..=4).map(|n| scope.spawn(move || patient(home, both, n).has_table("next").unwrap())).collect();
         assert!(all.into_iter().all(|thread| thread.join().unwrap()));
     });
     db::drop(&home).unwrap();

@@ -99,7 +99,7 @@ impl Db {
         }
     }
 
-    /// Gives back what [`Db::own`] took.
+    /// Gives back what [`Db::own`] and [`Db::is_alone`] took.
     pub fn disown(&self) -> Result<(), DbError> {
         match &self.0 {
             Engine::Sqlite(_) => Ok(()),

@@ -189,7 +189,9 @@ impl Postgres {
     }
 
     pub(super) fn disown(&self) -> Result<(), DbError> {
-        self.query("SELECT pg_advisory_unlock($1)", &[key("own", &self.schema).into()])?;
+        // Of what is not held the server only says so.
+        let keys = [key("own", &self.schema).into(), key("share", &self.schema).into()];
+        self.query("SELECT pg_advisory_unlock($1), pg_advisory_unlock($2)", &keys)?;
         self.owned.set(false);
         Ok(())
     }
