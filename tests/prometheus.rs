@@ -1,5 +1,5 @@
-//! `packaging/prometheus` and `packaging/grafana`: a real Prometheus scrapes the demo, takes the rules, and answers every
-//! query of the dashboards. Needs `scripts/services start prometheus`.
+//! `packaging/prometheus` and `packaging/grafana`: a real Prometheus scrapes the demo and a hub in trouble, takes the rules,
+//! and answers every query of the dashboards. Needs `scripts/services start prometheus`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 mod support;
@@ -11,12 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::hub::{signal, wait_for};
+use support::agent::{Agent, record};
+use support::hub::{Hub, free_port, signal, wait_for};
 
-/// What does not happen while all is well: nothing has been counted of these.
-const QUIET: [&str; 10] = [
+/// Lines that were passed over take a sealed segment, 64 MiB or an hour: only the query itself is tried.
+const NEVER: &str = "zentral_topic_skipped_lines_total";
+/// What does not happen while all is well: [`TROUBLE`] has all of it.
+const QUIET: [&str; 9] = [
     "zentral_lines_refused_total",
-    "zentral_topic_skipped_lines_total",
     "zentral_topic_full",
     "zentral_requests_refused_total",
     "zentral_connections_refused_total",
@@ -26,6 +28,35 @@ const QUIET: [&str; 10] = [
     "zentral_action_stopped",
     "zentral_incidents",
 ];
+
+/// Filters that fail, that never end and that open an incident, an action that may change one machine an hour, and a topic
+/// that is full at once.
+const TROUBLE: &str = r#"
+[probe.fails]
+filter = '(.payload.columns.n | tonumber) > 1'
+[probe.runs-away]
+filter = 'def f: f; if .payload.columns.n == "x" then f else false end'
+[probe.open]
+filter = '.payload.columns.n == "x"'
+until = 'false'
+severity = "major"
+act = ["once"]
+[probe.once]
+filter = '.payload.columns.n == "x"'
+act = ["once"]
+[action.once]
+kind = "exec"
+run = ["/bin/true"]
+max = "1/h"
+[stage.side]
+run = "filter"
+from = "topic:normalized"
+to = "topic:side"
+[topic.side]
+limit = "1 KiB"
+"#;
+/// More than it takes until a filter that runs away is switched off, and an action stopped.
+const MACHINES: usize = 12;
 
 fn packaging(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)
@@ -76,13 +107,37 @@ fn series(base: &str, query: &str) -> usize {
     api(base, &format!("/api/v1/query?query={encoded}"))["result"].as_array().unwrap().len()
 }
 
-/// The demo, and what Prometheus is told of it: gone with this.
+/// What Prometheus is told of one hub: gone with this.
+struct Scraped {
+    told: [PathBuf; 2],
+    prometheus: String,
+}
+
+impl Scraped {
+    fn new(prometheus: &str, folder: &Path, job: &str, target: &str) -> Self {
+        let told = [folder.join(format!("targets/{job}.json")), folder.join(format!("rules/{job}.yml"))];
+        let text = json!([{"targets": [target], "labels": {"job": job}}]);
+        std::fs::write(&told[0], text.to_string()).unwrap();
+        std::fs::copy(packaging("prometheus/zentral.rules.yml"), &told[1]).unwrap();
+        ask(prometheus, "POST", "/-/reload");
+        Self { told, prometheus: prometheus.to_owned() }
+    }
+}
+
+impl Drop for Scraped {
+    fn drop(&mut self) {
+        self.told.iter().for_each(|file| _ = std::fs::remove_file(file));
+        if !std::thread::panicking() {
+            ask(&self.prometheus, "POST", "/-/reload");
+        }
+    }
+}
+
 struct Demo {
     process: Child,
     metrics: String,
     _tmp: tempfile::TempDir,
-    told: Vec<PathBuf>,
-    prometheus: String,
+    _scraped: Scraped,
 }
 
 impl Demo {
@@ -95,25 +150,30 @@ impl Demo {
         let address = lines.find_map(|line| Some(line.unwrap().strip_prefix("metrics   ")?.trim().to_owned())).unwrap();
         std::thread::spawn(move || lines.for_each(drop));
         let metrics = address.strip_suffix("/metrics").unwrap().to_owned();
-
-        let (target, rules) = (folder.join(format!("targets/{job}.json")), folder.join(format!("rules/{job}.yml")));
-        let text = json!([{"targets": [metrics.strip_prefix("http://").unwrap()], "labels": {"job": job}}]);
-        std::fs::write(&target, text.to_string()).unwrap();
-        std::fs::copy(packaging("prometheus/zentral.rules.yml"), &rules).unwrap();
-        ask(prometheus, "POST", "/-/reload");
-        Self { process, metrics, _tmp: tmp, told: vec![target, rules], prometheus: prometheus.to_owned() }
+        let scraped = Scraped::new(prometheus, folder, job, metrics.strip_prefix("http://").unwrap());
+        Self { process, metrics, _tmp: tmp, _scraped: scraped }
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        self.told.iter().for_each(|file| _ = std::fs::remove_file(file));
-        if !std::thread::panicking() {
-            ask(&self.prometheus, "POST", "/-/reload");
-        }
         signal(i32::try_from(self.process.id()).unwrap(), rustix::process::Signal::TERM);
         let _ = self.process.wait();
     }
+}
+
+fn is_quiet(query: &str) -> bool {
+    QUIET.iter().any(|name| query.contains(name))
+}
+
+/// Waits until each of these queries gives something.
+fn all_answer(prometheus: &str, queries: Vec<(String, String)>) {
+    let remaining = std::cell::RefCell::new(queries);
+    let why = || format!("no data: {:#?}", remaining.borrow());
+    wait_for("data of every query", Duration::from_secs(90), why, || {
+        remaining.borrow_mut().retain(|(_, query)| series(prometheus, query) == 0);
+        remaining.borrow().is_empty()
+    });
 }
 
 /// The queries of all dashboards, with their place; the variables filled in.
@@ -167,20 +227,13 @@ fn a_real_prometheus_answers_every_query_about_the_demo() {
     let job = format!("zentral-{}", std::process::id());
     let demo = Demo::start(&prometheus, Path::new(&folder), &job);
 
-    let mut left = queries(&job);
-    assert!(left.len() > 50, "{left:?}");
-    let quiet = |query: &str| QUIET.iter().any(|name| query.contains(name));
-    for (place, query) in left.iter().filter(|(_, query)| quiet(query)) {
+    let mut queries = queries(&job);
+    assert!(queries.len() > 50, "{queries:?}");
+    for (_, query) in queries.iter().filter(|(_, query)| query.contains(NEVER)) {
         series(&prometheus, query);
-        assert!(query.contains("zentral_"), "{place}");
     }
-    left.retain(|(_, query)| !quiet(query));
-    let remaining = std::cell::RefCell::new(left);
-    let why = || format!("no data: {:#?}", remaining.borrow());
-    wait_for("data of every query", Duration::from_secs(90), why, || {
-        remaining.borrow_mut().retain(|(_, query)| series(&prometheus, query) == 0);
-        remaining.borrow().is_empty()
-    });
+    queries.retain(|(_, query)| !is_quiet(query) && !query.contains(NEVER));
+    all_answer(&prometheus, queries);
 
     // As it is served, by Prometheus' own judgement.
     let served = ask(&demo.metrics, "GET", "/metrics");
@@ -205,6 +258,71 @@ fn a_real_prometheus_answers_every_query_about_the_demo() {
     for name in ["stage:zentral_lines_in:rate5m", "topic:zentral_topic_used:ratio", "action:zentral_actions:rate5m"] {
         let recorded = || series(&prometheus, &format!("{name}{{job=\"{job}\"}}")) > 0;
         wait_for(name, Duration::from_secs(30), String::new, recorded);
+    }
+}
+
+/// What agents and people do to a hub that is not well, so that each of [`QUIET`] is counted.
+fn trouble(hub: &Hub, first: &mut Agent) {
+    for n in 0..MACHINES {
+        let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), &format!("C{n:02}AA"));
+        let mut line = record(n);
+        line["columns"]["n"] = json!("x");
+        // The second is no record of osquery's.
+        assert!(agent.log(&[line, json!("?")]).unwrap());
+    }
+    let key = first.node_key.replace("nobody".into());
+    assert!(!first.log(&[record(0)]).unwrap());
+    first.node_key = key;
+    // Not TLS.
+    TcpStream::connect(("127.0.0.1", hub.port)).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+}
+
+/// Somebody asks the machines something, and this one answers.
+fn asked(hub: &Hub, agent: &mut Agent) {
+    let mut query = hub.command(&["query", "select 1 as a", "--wait", "30s"]);
+    let mut query = query.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut name = None;
+    hub.wait("a query", 30, || {
+        let body = json!({"node_key": agent.node_key});
+        let (_, answer) = agent.client.post("/public/osquery/distributed/read", &body).unwrap();
+        name = answer["queries"].as_object().and_then(|all| all.keys().next().cloned());
+        name.is_some()
+    });
+    let name = name.unwrap();
+    let body = json!({"node_key": agent.node_key, "queries": {&name: [{"a": "1"}]}, "statuses": {&name: 0}});
+    assert_eq!(agent.client.post("/public/osquery/distributed/write", &body).unwrap().0, 200);
+    let _ = query.kill();
+    let _ = query.wait();
+}
+
+#[test]
+fn what_goes_wrong_is_in_the_dashboards_and_alerts() {
+    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let folder = server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap();
+    let job = format!("zentral-ill-{}", std::process::id());
+    let mut hub = Hub::new(TROUBLE);
+    let metrics = format!("127.0.0.1:{}", free_port());
+    hub.edit(|text| text.replace("127.0.0.1:9473", &metrics));
+    hub.start();
+    hub.wait("receive", 30, || hub.path("data/run/receive.addr").exists());
+    let mut first = Agent::new(&hub.ca(), hub.port, &hub.secret(), "C99ZZ");
+    first.enrol().unwrap();
+    let _scraped = Scraped::new(&prometheus, Path::new(&folder), &job, &metrics);
+    // A rate is of two scrapes: what comes with the first one was never less.
+    all_answer(&prometheus, vec![("up".into(), format!("zentral_stage_up{{job=\"{job}\"}}"))]);
+    trouble(&hub, &mut first);
+    asked(&hub, &mut first);
+
+    let mut queries = queries(&job);
+    queries.retain(|(_, query)| is_quiet(query));
+    for name in QUIET {
+        assert!(queries.iter().any(|(_, query)| query.contains(name)), "no dashboard shows {name}");
+    }
+    all_answer(&prometheus, queries);
+    // Alerts that wait for no time to pass, and have something to tell.
+    for alert in ["ZentralProbeOff", "ZentralActionStopped"] {
+        let query = format!("ALERTS{{job=\"{job}\", alertname=\"{alert}\", alertstate=\"firing\"}}");
+        all_answer(&prometheus, vec![(alert.into(), query)]);
     }
 }
 

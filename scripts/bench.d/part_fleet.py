@@ -56,7 +56,7 @@ def run(hosts, seconds):
     try:
         wait_for_port(port, up)
         before = os.times()
-        agents = subprocess.Popen(["nice", "-n", "10", example("fleet"), "--address", "127.0.0.1:%d" % port, "--ca", folder / "tls/ca.pem", "--secret", secret,
+        agents = subprocess.Popen(["nice", "-n", "10", example("fleet"), "--address", "127.0.0.1:%d" % port, "--ca", folder / "tls/ca.pem", "--secret=" + secret,
                                    "--hosts", str(hosts), "--seconds", str(seconds)], stdout=subprocess.PIPE, text=True)
         while agents.poll() is None:
             time.sleep(0.5)

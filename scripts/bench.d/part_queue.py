@@ -108,9 +108,9 @@ class Up:
 
     def flood(self, events):
         ca = self.folder / "tls/ca.pem"
-        key = load(sorted(os.sched_getaffinity(0))[-1], "127.0.0.1:%d" % self.port, ca, "--secret", self.secret)["node_key"]
-        self.agents = subprocess.Popen([example("load"), "--address", "127.0.0.1:%d" % self.port, "--ca", str(ca), "--node-key", key, "--total", str(-(-events // 50)),
-                                        "--rate", str(RATE)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        key = load(sorted(os.sched_getaffinity(0))[-1], "127.0.0.1:%d" % self.port, ca, "--secret=" + self.secret)["node_key"]
+        self.agents = subprocess.Popen([example("load"), "--address", "127.0.0.1:%d" % self.port, "--ca", str(ca), "--node-key=" + key, "--total", str(-(-events // 50)),
+                                        "--rate", str(RATE)], stdout=subprocess.DEVNULL, stderr=open(WORK / "load.log", "wb"))
 
     def rss(self):
         return status_of(stages_of(self.folder).get("act", 0)).get("VmRSS", 0.0)

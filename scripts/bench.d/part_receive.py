@@ -22,7 +22,7 @@ def part_receive(size):
             pool.unlink()
         secret = hub(template, port)
         with Server(receive_command(receive, template, template / "data", port), port, server_core):
-            key = load(load_core, "127.0.0.1:%d" % port, template / "tls/ca.pem", "--secret", secret)["node_key"]
+            key = load(load_core, "127.0.0.1:%d" % port, template / "tls/ca.pem", "--secret=" + secret)["node_key"]
         key_file.write_text(key)
     key = key_file.read_text()
 
@@ -45,7 +45,7 @@ def part_receive(size):
             command, lines, clean = prepare()
             with Server(command, port, server_core) as server:
                 before = server.cpu()
-                told = load(load_core, "127.0.0.1:%d" % port, template / "tls/ca.pem", "--pool", pool, "--posts", posts, "--node-key", key,
+                told = load(load_core, "127.0.0.1:%d" % port, template / "tls/ca.pem", "--pool", pool, "--posts", posts, "--node-key=" + key,
                             "--results", results, "--seconds", size.seconds, "--warm", size.warm)
                 told["cpu"] = server.cpu() - before
                 told["rss"] = server.rss()

@@ -39,8 +39,8 @@ def part_rss(size):
     try:
         wait_for_port(port, up)
         ca = folder / "tls/ca.pem"
-        key = load(sorted(os.sched_getaffinity(0))[-1], "127.0.0.1:%d" % port, ca, "--secret", secret)["node_key"]
-        agents = subprocess.Popen([example("load"), "--address", "127.0.0.1:%d" % port, "--ca", str(ca), "--node-key", key, "--total", str(posts), "--rate", str(RATE)],
+        key = load(sorted(os.sched_getaffinity(0))[-1], "127.0.0.1:%d" % port, ca, "--secret=" + secret)["node_key"]
+        agents = subprocess.Popen([example("load"), "--address", "127.0.0.1:%d" % port, "--ca", str(ca), "--node-key=" + key, "--total", str(posts), "--rate", str(RATE)],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         done = 0
         while done < posts * 50:

@@ -31,7 +31,7 @@ def part_santa(size):
         with Server(command, port, cores[0]) as server:
             # The clients start, and are in sync, before the time that counts; that costs the server little.
             before = server.cpu()
-            words = [example("santa"), "--address", "127.0.0.1:%d" % port, "--ca", folder / "tls/ca.pem", "--secret", secret, "--stage", stage,
+            words = [example("santa"), "--address", "127.0.0.1:%d" % port, "--ca", folder / "tls/ca.pem", "--secret=" + secret, "--stage", stage,
                      "--seconds", size.seconds, "--warm", size.warm, *more]
             made = subprocess.run(["taskset", "-c", str(cores[1])] + [str(word) for word in words], capture_output=True, text=True)
             if made.returncode != 0:

@@ -11,8 +11,10 @@ from server import Server
 
 WANTED = "15"
 USER = DATABASE = "zentral"
+# Who administers the server. USER owns the database, and may make roles and databases, as a hosted server allows.
+ADMIN = "postgres"
 # Login of the plain one: whoever reaches the port. Login of the other: TLS and a password, nothing else.
-OPEN = "host all all 127.0.0.1/32 trust\n"
+OPEN = "host all,replication all 127.0.0.1/32 trust\n"
 CLOSED = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "max_connections": "300", "shared_buffers": "64MB", "password_encryption": "scram-sha-256",
@@ -54,10 +56,18 @@ class Postgres(Server):
         self.settle()
         if not (self.data / "PG_VERSION").exists():
             self.data.chmod(0o700)
-            self.as_server([programs() / "initdb", "-D", self.data, "-U", USER, "-E", "UTF8", "--locale=C", "-A", "trust", *self.password()])
-            # The database, by the server alone before it listens.
-            self.as_server(["sh", "-c", 'echo "CREATE DATABASE %s" | "$0" --single -D "$1" postgres' % DATABASE, programs() / "postgres", self.data])
+            self.make()
         (self.data / "pg_hba.conf").write_text(self.LOGIN)
+
+    def make(self):
+        """Its data, where there is none."""
+        self.as_server([programs() / "initdb", "-D", self.data, "-U", ADMIN, "-E", "UTF8", "--locale=C", "-A", "trust"])
+        # By the server alone before it listens, a statement a line. Over a file: a command line shows the password to all.
+        first = self.folder / "first.sql"
+        first.touch(mode=0o600)
+        first.write_text("CREATE ROLE %s LOGIN CREATEDB CREATEROLE%s\nCREATE DATABASE %s OWNER %s\n" % (USER, self.password(), DATABASE, USER))
+        self.as_server(["sh", "-c", '"$0" --single -D "$1" postgres <"$2"', programs() / "postgres", self.data, first])
+        first.unlink()
 
     def secrets(self):
         """Makes keys and passwords, where it has any."""
@@ -77,7 +87,7 @@ class Postgres(Server):
             return False
 
     def password(self):
-        return []
+        return ""
 
     def settings(self):
         return {**SETTINGS, "port": self.port(), "unix_socket_directories": ""}
@@ -96,6 +106,19 @@ class Postgres(Server):
         return {"ZENTRAL_TEST_POSTGRES": self.url()}
 
 
+class PostgresStandby(Postgres):
+    """Follows the plain one of the same word, and takes its place where it is told to by `SELECT pg_promote()`."""
+
+    def make(self):
+        first = Postgres(self.name.replace("postgres-standby", "postgres"))
+        if not first.pid():
+            raise Refused("%s is to be followed, and does not run" % first.name)
+        self.as_server([programs() / "pg_basebackup", "-h", "127.0.0.1", "-p", str(first.port()), "-U", ADMIN, "-D", self.data, "-R", "-c", "fast"])
+
+    def environment(self):
+        return {}
+
+
 class PostgresTls(Postgres):
     LOGIN = CLOSED
 
@@ -104,7 +127,7 @@ class PostgresTls(Postgres):
         tls.password(self.folder)
 
     def password(self):
-        return ["--pwfile=%s" % (self.folder / "password")]
+        return " PASSWORD '%s'" % tls.password(self.folder)
 
     def settings(self):
         folder = self.folder / "tls"

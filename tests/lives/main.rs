@@ -14,6 +14,7 @@ mod fake_jamf;
 mod support;
 
 mod jamf;
+mod moved;
 mod munki;
 mod osquery;
 mod santa;

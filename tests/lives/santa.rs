@@ -5,7 +5,7 @@ use crate::support::agent::Client;
 use crate::support::hub::Hub;
 use crate::{end, event, secret, start};
 
-use santad::Santad;
+pub use santad::Santad;
 use serde_json::{Value, json};
 
 #[path = "../../bins/receive/tests/common/santad.rs"]
@@ -24,6 +24,10 @@ pub struct Conn {
 }
 
 impl Conn {
+    pub fn new(hub: &Hub) -> Self {
+        Self { client: Client::new(&hub.ca(), hub.port), answer: None }
+    }
+
     pub fn send(&mut self, request: &[u8]) {
         let end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
         let head = std::str::from_utf8(&request[..end]).unwrap();
@@ -67,7 +71,7 @@ fn lives(version: &str, number: u32) {
         "[probe.blocked]\nfilter = '.type == \"santa_event\" and (.payload.decision | startswith(\"BLOCK\"))'\n";
     let mut hub = Hub::new(&(tables(&[1, 2, 3]) + probe));
     start(&mut hub);
-    let mut conn = Conn { client: Client::new(&hub.ca(), hub.port), answer: None };
+    let mut conn = Conn::new(&hub);
     let mut santad = Santad::new(&secret(&hub, "santa"), number, version);
     // A rule of before the hub: a clean sync removes it.
     santad.rules.insert(("BINARY".into(), format!("{:064x}", 99)), "BLOCKLIST".into());
@@ -136,7 +140,7 @@ fn a_match_makes_a_rule_for_its_machine() {
          rule = '{rule_type: \"BINARY\", identifier: .event.payload.file_sha256, policy: \"BLOCKLIST\", custom_msg: \"Ask the help desk.\"}'\nmax = \"20/h\"\n",
     );
     start(&mut hub);
-    let mut conn = Conn { client: Client::new(&hub.ca(), hub.port), answer: None };
+    let mut conn = Conn::new(&hub);
     let secret = secret(&hub, "santa");
     let (mut ada, mut bob) = (Santad::new(&secret, 1, "2025.6"), Santad::new(&secret, 2, "2025.6"));
     for santad in [&mut ada, &mut bob] {

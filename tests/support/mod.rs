@@ -1,9 +1,10 @@
 //! What end-to-end tests share: a hub in a scratch folder, an agent that speaks as osquery does, a receiver of actions, a
-//! data folder that a recorded run left behind.
+//! fleet that is sent on while something is killed, real servers, a data folder that a recorded run left behind.
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod agent;
 pub mod chance;
+pub mod database;
 pub mod fleet;
 pub mod hub;
 pub mod receiver;

@@ -1,11 +1,8 @@
-//! The real servers that tests use (scripts/services), and what a test has of its own on them.
+//! The real servers that tests use (scripts/services), and those of a test that kills them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
-
-use registry::db::{Db, Homes, Server};
 
 /// Where a server is; none: the test is skipped, but never in CI.
 pub fn address(variable: &str) -> Option<String> {
@@ -15,32 +12,6 @@ pub fn address(variable: &str) -> Option<String> {
         eprintln!("skipped: {variable} is not set (scripts/services)");
     }
     found
-}
-
-/// A database of the test's own, gone with it.
-pub struct Database {
-    maker: Db,
-    name: String,
-    pub url: String,
-}
-
-impl Database {
-    /// On the server of this URL.
-    pub fn new(url: &str, word: &str) -> Self {
-        let name = format!("{word}_{}", std::process::id());
-        let homes = Homes::new(Path::new("/nowhere"), Some(Server::parse(url).unwrap()));
-        // Any state will do: what is asked for is of the server, and outside of transactions.
-        let maker = Db::open(homes.state("tests"), &[]).unwrap();
-        maker.query(&format!("CREATE DATABASE {name}"), &[]).unwrap();
-        let url = format!("{}/{name}", url.rsplit_once('/').unwrap().0);
-        Self { maker, name, url }
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let _ = self.maker.query(&format!("DROP DATABASE {} WITH (FORCE)", self.name), &[]);
-    }
 }
 
 /// Servers of a test that kills them: `KIND@WORD` of scripts/services. Wiped when it ends.

@@ -39,8 +39,8 @@ impl Brakes {
         self.mutes.get(name).filter(|(since, until)| (*since..*until).contains(&received)).map(|(_, until)| *until)
     }
 
-    /// Counts a machine (or a match that is about none, or many) that is about to be changed. `false`: it would be one too many, and the lane stands still from
-    /// now on.
+    /// Counts a machine (or a match that is about none, or many) that is about to be changed. `false`: it would be one too
+    /// many, and the lane stands still from now on.
     pub fn admit(
         &mut self,
         action: &str,

@@ -88,7 +88,7 @@ impl Stage {
         let (why, signals) = (failed.clone(), process.signals.clone());
         let to = process.to();
         let state = process.state().cloned().filter(|_| to.is_topic());
-        let sink = pipe::Sink::open(to, &config, state, process.metrics.clone(), move |e| {
+        let sink = pipe::Sink::open(&process.name, to, &config, state, process.metrics.clone(), move |e| {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
             signals.stop();
         })?;
@@ -270,8 +270,7 @@ fn live(config: Arc<Config>, conf: Conf, plain: bool, tickets: Option<Arc<Ticket
     Ok(Live { config, conf, agents, rules, callers, tls })
 }
 
-/// The tables of `receive.db`.
-/// What its state holds beside what it wrote.
+/// The tables of `receive.db`, beside those of what it wrote.
 pub const SCHEMAS: &[Schema] = &[
     machines::SCHEMA,
     changes::OBEYED,

@@ -199,7 +199,7 @@ fn a_whole_sync_in_protobuf() {
 #[test]
 fn a_registry_that_is_away_is_no_reason_to_turn_anybody_away() {
     let (mut hub, mut santad) = hub();
-    std::fs::rename(hub.path("data/registry.db"), hub.path("data/away.db")).unwrap();
+    registry::db::drop(&(&hub.path("data/registry.db")).into()).unwrap();
     hub.kill();
     hub.start();
     let conn = &mut hub.connect();

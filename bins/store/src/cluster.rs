@@ -1,15 +1,20 @@
 //! Elasticsearch and OpenSearch: the same calls to both, and the differences in one place ([`Flavour`]).
 //!
 //! [`document`] makes what is stored of an event, over the [`terms`] that [`compile`] searches; [`bulk`] sends it, [`find`]
-//! answers questions, [`template`] is the mapping, [`keeper`] puts them together as a store.
+//! answers questions, [`template`] is the mapping, [`keeper`] puts them together as a store. [`objects`] is what Kibana and
+//! OpenSearch Dashboards show, [`import`] brings it there, [`setup`] does both. [`stream`] is what a data stream needs besides.
 
 pub mod bulk;
 pub mod compile;
 pub mod connection;
 pub mod document;
 pub mod find;
+pub mod import;
 pub mod keeper;
 pub mod names;
+pub mod objects;
+pub mod setup;
+pub mod stream;
 pub mod template;
 pub mod terms;
 
@@ -31,6 +36,22 @@ impl Flavour {
             // Deeper than any line is.
             Self::Elasticsearch => json!({"type": "flattened", "depth_limit": event::DEPTH_MAX + 2}),
             Self::OpenSearch => json!({"type": "flat_object"}),
+        }
+    }
+
+    /// What says that a template makes a data stream, with what the cluster adds to it.
+    pub fn data_stream(self) -> Value {
+        match self {
+            Self::Elasticsearch => json!({"hidden": false, "allow_custom_routing": false}),
+            Self::OpenSearch => json!({"timestamp_field": {"name": "@timestamp"}}),
+        }
+    }
+
+    /// What people call its pages.
+    pub fn dashboards(self) -> &'static str {
+        match self {
+            Self::Elasticsearch => "Kibana",
+            Self::OpenSearch => "OpenSearch Dashboards",
         }
     }
 

@@ -16,6 +16,7 @@ mod stage;
 pub mod stores;
 mod words;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use pipe::cli::{Global, Process, StageArgs};
@@ -27,7 +28,8 @@ pub use stage::{Clock, Keeper, finder, index_dir};
 /// Command line of `store`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// A store of the configuration; events are read from --from. `setup NAME` writes what it needs on its other side
+    /// A store of the configuration; events are read from --from. `setup NAME` writes what it needs on its other side: the
+    /// template, dashboards; with `--to DIR` into files
     #[arg(value_name = "NAME", conflicts_with = "kind")]
     pub name: Option<String>,
     /// The store that `setup` is for
@@ -50,7 +52,7 @@ pub struct Args {
 /// Runs the stage to its end.
 pub fn run(global: &Global, args: &Args) -> Exit {
     if let (Some("setup"), Some(name)) = (args.name.as_deref(), &args.set_up) {
-        return set_up(global, name);
+        return set_up(global, name, args.stage.to.as_deref());
     }
     let process = match Process::start(StageKind::Store, global, &args.stage) {
         Ok(process) => process,
@@ -70,8 +72,8 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     })
 }
 
-/// `store setup NAME`: templates, whatever is there already.
-fn set_up(global: &Global, name: &str) -> Exit {
+/// `store setup NAME`: templates and dashboards, whatever is there already; with `--to DIR` files of them.
+fn set_up(global: &Global, name: &str, to: Option<&str>) -> Exit {
     global.start_log("store");
     let config = match global.load() {
         Ok(config) => config,
@@ -80,7 +82,7 @@ fn set_up(global: &Global, name: &str) -> Exit {
     let done = || -> Result<Vec<String>, StageError> {
         let found = config.stage(name).filter(|s| s.runs(StageKind::Store));
         let found = found.ok_or_else(|| StageError::usage(format!("the configuration has no store `{name}`")))?;
-        Keeper::new(&found.settings, &config, Clock::Wall)?.setup()
+        Keeper::new(&found.settings, &config, Clock::Wall)?.setup(to.map(Path::new))
     };
     match done() {
         Ok(lines) => {

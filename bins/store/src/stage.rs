@@ -2,7 +2,7 @@
 
 mod forgotten;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,9 +86,9 @@ impl Keeper {
         Arc::new(move |path, query| crate::ask::answer(finder.as_deref()?, path, query))
     }
 
-    /// Writes what the store needs on its other side.
-    pub fn setup(&mut self) -> Result<Vec<String>, StageError> {
-        self.store.setup()
+    /// Writes what the store needs on its other side, or, with a folder, the files of it.
+    pub fn setup(&mut self, to: Option<&Path>) -> Result<Vec<String>, StageError> {
+        self.store.setup(to)
     }
 
     /// Looks at `stop` where it has to wait for another side.

@@ -1,5 +1,6 @@
 //! The kinds of stores, a file each. A test keeps the list in step with the files of this folder.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +78,10 @@ pub trait Store: Send {
     /// What finds its events, in any thread, whether or not this process stores; none where events are only sent on.
     fn finder(&self) -> Option<Box<dyn Finder>>;
 
-    /// Writes what the other side needs, whatever is there already; what was done, a line each.
-    fn setup(&mut self) -> Result<Vec<String>, StageError> {
+    /// Writes what the other side needs, whatever is there already, or, with a folder, the files of it; what was done, a
+    /// line each.
+    fn setup(&mut self, to: Option<&Path>) -> Result<Vec<String>, StageError> {
+        let _ = to;
         Err(StageError::usage("a store of this kind needs no setup"))
     }
 }

@@ -1,21 +1,21 @@
 //! `zentral cat`: the committed lines of a topic.
 
-use std::path::Path;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use event::{Time, json};
+use event::Time;
 use pipe::cli::Global;
-use pipe::config::{Config, is_name};
-use pipe::fs::RealFs;
-use pipe::topic::{self, Start, TopicReader};
-use pipe::{Exit, Signals, StageError};
+use pipe::config::{Config, Place};
+use pipe::{Exit, Signals, StageError, Window};
 use probe::{Decision, Limits, Program};
 use store::ask::{NO_TIME, moment};
+
+use crate::replay::missing;
 
 /// Command line of `cat`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Name of the topic, with or without `topic:`
+    /// The topic: topic:NAME, kafka:NAME, or NAME alone: as the stages of the configuration have it
     pub topic: String,
     /// Only lines received since: an age such as 2h, or a time
     #[arg(long, value_name = "AGE|TIME")]
@@ -37,8 +37,6 @@ pub struct Args {
     pub count: bool,
 }
 
-/// Bytes read and written at a time.
-const CHUNK: usize = 1 << 20;
 /// How often a follower looks for more.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -51,45 +49,32 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     };
     let ran = probe::with_stack(|| {
         let choice = Choice::new(args, &config)?;
-        let name = args.topic.strip_prefix("topic:").unwrap_or(&args.topic);
-        if !is_name(name) {
-            return Err(StageError::usage(format!("`{name}` is no name of a topic")));
-        }
-        let dir = config.topic_dir(name);
-        if !dir.is_dir() {
-            return Err(StageError::usage(format!("there is no topic `{name}` in {}", config.data.display())));
-        }
-        print(&dir, args, choice)
+        let place = place(&config, &args.topic)?;
+        let (since, until) = (when(args.since.as_deref(), false)?, when(args.until.as_deref(), true)?);
+        let window = Window::open(&config, &place, since, until, args.follow)?;
+        print(window.ok_or_else(|| missing(&config, &place))?, args, choice)
     });
     crate::finish(ran.unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}")))))
 }
 
+/// A topic by its name alone lies where the stages of the configuration say, else on disk.
+fn place(config: &Config, text: &str) -> Result<Place, StageError> {
+    let named = if text.contains(':') { text.to_owned() } else { format!("topic:{text}") };
+    let place = Place::parse(&named).ok().filter(Place::is_topic);
+    let place = place.ok_or_else(|| StageError::usage(format!("`{text}` is no name of a topic")))?;
+    let known = |place: &Place| config.stages.iter().any(|s| s.from.iter().chain(s.outputs()).any(|p| p == place));
+    let other = Place::Kafka(text.to_owned());
+    Ok(if !known(&place) && known(&other) { other } else { place })
+}
+
 /// The lines of a topic that are asked for, to stdout.
-fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError> {
-    let fail = |e: topic::Error| StageError::state(e.to_string());
-    let age = |since: Time| Time::now().ms().saturating_sub(since.ms()).max(0);
-    let start = choice.since.map_or(Start::First, |since| Start::Age(age(since)));
-    let mut reader = TopicReader::open(RealFs::shared(), dir, start).map_err(fail)?;
+fn print(mut window: Window, args: &Args, mut choice: Choice) -> Result<Exit, StageError> {
     let signals = Signals::listen().map_err(|e| StageError::state(e.to_string()))?;
     let (mut out, mut count) = (Vec::new(), 0u64);
-    let mut last: std::collections::VecDeque<Vec<u8>> = std::collections::VecDeque::new();
-    let keep = |last: &mut std::collections::VecDeque<Vec<u8>>, line: &[u8], n: usize| {
-        last.push_back(line.to_vec());
-        if last.len() > n {
-            last.pop_front();
-        }
-    };
+    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
     let mut tail = args.lines;
     while !signals.stopping() {
-        let chunk = match reader.read(CHUNK) {
-            Err(topic::Error::NotReady(_)) => None,
-            Err(e) => {
-                pass_over(&mut reader, e).map_err(fail)?;
-                continue;
-            }
-            Ok(chunk) => chunk,
-        };
-        let Some(chunk) = chunk else {
+        let Some(lines) = window.read()? else {
             for line in last.drain(..) {
                 out.extend_from_slice(&line);
             }
@@ -101,14 +86,19 @@ fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError
             signals.waker.wait(POLL);
             continue;
         };
-        for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
+        for line in lines.bytes.split_inclusive(|b| *b == b'\n') {
             if !choice.takes(line) {
                 continue;
             }
             count += 1;
             match (args.count, tail) {
                 (true, _) => {}
-                (false, Some(n)) => keep(&mut last, line, n),
+                (false, Some(n)) => {
+                    last.push_back(line.to_vec());
+                    if last.len() > n {
+                        last.pop_front();
+                    }
+                }
                 (false, None) => out.extend_from_slice(line),
             }
         }
@@ -119,18 +109,6 @@ fn print(dir: &Path, args: &Args, mut choice: Choice) -> Result<Exit, StageError
         flush(&mut out)?;
     }
     Ok(Exit::Done)
-}
-
-/// Goes on behind what cannot be read: lines that are no longer kept, or a damaged one, which is told.
-pub fn pass_over(reader: &mut TopicReader, e: topic::Error) -> Result<(), topic::Error> {
-    match e {
-        topic::Error::Gone { first } => reader.seek(first),
-        topic::Error::CorruptAt { .. } if reader.skip_line()? > 0 => {
-            tracing::error!("{e}; one line was passed over");
-        }
-        e => return Err(e),
-    }
-    Ok(())
 }
 
 fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
@@ -144,8 +122,6 @@ fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {
 
 /// Which lines are asked for.
 struct Choice {
-    since: Option<Time>,
-    until: Option<Time>,
     program: Option<Program>,
 }
 
@@ -155,18 +131,10 @@ impl Choice {
         let compile = |text: &String| {
             probe::compile(text, "--where", &modules).map_err(|e| StageError::usage(format!("\n{}", e.render())))
         };
-        let program = args.where_.as_ref().map(compile).transpose()?;
-        Ok(Self { since: when(args.since.as_deref(), false)?, until: when(args.until.as_deref(), true)?, program })
+        Ok(Self { program: args.where_.as_ref().map(compile).transpose()? })
     }
 
     fn takes(&mut self, line: &[u8]) -> bool {
-        if self.since.is_some() || self.until.is_some() {
-            let received = json::get(line, "received").and_then(json::parse_str).and_then(|t| t.parse::<Time>().ok());
-            let received = received.unwrap_or_default();
-            if self.since.is_some_and(|s| received < s) || self.until.is_some_and(|u| received > u) {
-                return false;
-            }
-        }
         let Some(program) = &self.program else { return true };
         let Ok(event) = probe::parse(line.trim_ascii_end()) else { return false };
         matches!(program.decide(&event, Time::now().ms(), &Limits::default()), Decision::Yes(_))
@@ -186,18 +154,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_alone_is_a_topic_where_the_stages_have_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        let stages = "[stage.receive]\nto = \"kafka:raw\"\n[stage.normalize]\nfrom = \"kafka:raw\"\nto = \"topic:e\"\n";
+        std::fs::write(&file, format!("version = 1\n[kafka]\nbrokers = [\"127.0.0.1:9\"]\n{stages}")).unwrap();
+        let (config, _) = Config::load(&file, None).map_err(|found| pipe::config::render(&found)).unwrap();
+        for (text, want) in [
+            ("raw", "kafka:raw"),
+            ("topic:raw", "topic:raw"),
+            ("kafka:e", "kafka:e"),
+            ("e", "topic:e"),
+            ("other", "topic:other"),
+        ] {
+            assert_eq!(place(&config, text).unwrap().to_string(), want);
+        }
+        for text in ["-", "Raw", "../raw", "topic:", "registry:changes", "x:raw"] {
+            assert!(place(&config, text).unwrap_err().to_string().contains("no name of a topic"), "{text}");
+        }
+    }
+
+    #[test]
     fn since_and_until_include_what_they_name() {
         let both = |text| when(Some(text), false).and_then(|since| Ok((since, when(Some(text), true)?)));
-        let (since, until) = both("2026-11-21").unwrap();
-        let mut choice = Choice { since, until, program: None };
-        for (received, taken) in [
-            ("2026-11-20T23:59:59.999Z", false),
-            ("2026-11-21T00:00:00.000Z", true),
-            ("2026-11-21T23:59:59.999Z", true),
-            ("2026-11-22T00:00:00.000Z", false),
-        ] {
-            assert_eq!(choice.takes(format!(r#"{{"received":"{received}"}}"#).as_bytes()), taken, "{received}");
-        }
+        let time = |text: &str| Some(text.parse::<Time>().unwrap());
+        let day = (time("2026-11-21T00:00:00.000Z"), time("2026-11-21T23:59:59.999Z"));
+        assert_eq!(both("2026-11-21").unwrap(), day);
         assert!(both("yesterday").unwrap_err().to_string().contains("neither an age"));
     }
 }

@@ -22,11 +22,11 @@ use std::thread;
 use event::Time;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, render};
-use pipe::{Exit, StageError};
+use pipe::{Exit, StageError, Window};
 
 use crate::cat::when;
 use crate::check;
-use crate::replay::events;
+use crate::replay::events::{self, EventTopic};
 use crate::replay::off::before;
 use crate::status::table;
 use crate::up::Copies;
@@ -87,8 +87,8 @@ fn plan(global: &Global, args: &Args) -> Result<Exit, StageError> {
     let pairs = Pairs::of(&old, &new)?;
     let given = args.since.as_deref().or(if args.from.is_none() { Some(SINCE) } else { None });
     let (since, until) = (when(given, false)?, when(args.until.as_deref(), true)?);
-    let (source, kept) = match &args.from {
-        Some(file) => (file.display().to_string(), Vec::new()),
+    let (config, source, kept) = match &args.from {
+        Some(file) => (&new, file.display().to_string(), Vec::new()),
         None => kept(&new, &old, &pairs, since)?,
     };
     let names = [old_name, path.display().to_string(), source];
@@ -97,7 +97,7 @@ fn plan(global: &Global, args: &Args) -> Result<Exit, StageError> {
     } else {
         let feed = |give: &mut dyn FnMut(Arc<Block>) -> bool| match &args.from {
             Some(file) => source::file(file, since, until, give),
-            None => source::topics(&kept, since, until, give),
+            None => source::topics(config, &kept, since, until, give),
         };
         let (read, tallies, compared) = compare(&pairs, args.samples.into(), feed)?;
         Report::new(names, pairs, read, tallies, compared)
@@ -142,11 +142,15 @@ fn old(named: Option<&Path>, new: &Config) -> Result<(Config, String), StageErro
     Ok((config, copy().unwrap_or(path.clone()).display().to_string()))
 }
 
-/// The topics of events that there are: as the new configuration names them or, if it names others, the old one.
-fn kept(new: &Config, old: &Config, pairs: &Pairs, since: Option<Time>) -> Result<(String, Vec<Kept>), StageError> {
-    let there = |config| events::topics(config).into_iter().filter(|t| t.dir.is_dir()).collect::<Vec<_>>();
-    let (config, topics) = match there(new) {
-        topics if topics.is_empty() => (old, there(old)),
+/// The topics of events that there are, and whose they are: as the new configuration names them or, if it names others, the old one.
+fn kept<'c>(
+    new: &'c Config,
+    old: &'c Config,
+    pairs: &Pairs,
+    since: Option<Time>,
+) -> Result<(&'c Config, String, Vec<Kept>), StageError> {
+    let (config, topics) = match there(new)? {
+        topics if topics.is_empty() => (old, there(old)?),
         topics => (new, topics),
     };
     if topics.is_empty() {
@@ -154,17 +158,28 @@ fn kept(new: &Config, old: &Config, pairs: &Pairs, since: Option<Time>) -> Resul
             format!("no filter has written events in {} yet; give recorded ones with --from", new.data.display());
         return Err(StageError::usage(text));
     }
-    let name = topics.iter().map(|t| format!("topic:{}", t.name)).collect::<Vec<_>>().join(", ");
+    let name = topics.iter().map(|t| t.place.to_string()).collect::<Vec<_>>().join(", ");
     let has = |side: &Side, probe: &str, rev: &str| {
         (0..side.set.len()).filter_map(|i| side.set.spec(i)).any(|spec| spec.name == probe && spec.rev == rev)
     };
     let mut kept = Vec::new();
     for topic in topics {
         let ours = |probe: &str, rev: &str| has(&pairs.shared, probe, rev) || has(&pairs.old, probe, rev);
-        let before = before(config, topic.stage, &topic.dir, since, ours)?.into();
-        kept.push(Kept { name: topic.name, dir: topic.dir, before });
+        let before = before(config, &topic, since, ours)?.into();
+        kept.push(Kept { place: topic.place.clone(), before });
     }
-    Ok((name, kept))
+    Ok((config, name, kept))
+}
+
+/// The topics of events that there are by now.
+fn there(config: &Config) -> Result<Vec<EventTopic<'_>>, StageError> {
+    let mut there = Vec::new();
+    for topic in events::topics(config) {
+        if Window::is_there(config, topic.place)? {
+            there.push(topic);
+        }
+    }
+    Ok(there)
 }
 
 type Give = SyncSender<Arc<Block>>;

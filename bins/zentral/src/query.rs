@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::cli::Global;
-use pipe::config::{Config, Place, StageKind, is_name, parse_duration};
-use pipe::fs::RealFs;
-use pipe::topic::{self, Start, TopicReader};
-use pipe::{Exit, Signals, StageError};
+use pipe::config::{Config, StageKind, is_name, parse_duration};
+use pipe::{Exit, Signals, StageError, Window};
 use receive::Whom;
 use registry::db::{Db, DbError};
 use registry::{live, results, syntax, tags};
 
 use self::watch::{Form, Watch};
+use crate::replay::missing;
 
-/// Bytes read at a time.
-const CHUNK: usize = 1 << 20;
 /// How often it is looked for more.
 const POLL: Duration = Duration::from_millis(20);
 /// The longest time that may be waited.
@@ -72,7 +69,7 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let whom = Whom::of_words(&args.scope, config).map_err(|why| StageError::usage(format!("--scope: {why}")))?;
     let receive = config.stages.iter().find(|stage| stage.runs(StageKind::Receive));
     let receive = receive.ok_or_else(|| StageError::usage("the pipeline has no `receive`: there is nobody to ask"))?;
-    let Some(topic) = receive.to.as_ref().and_then(Place::topic) else {
+    let Some(place) = receive.to.as_ref().filter(|place| place.is_topic()) else {
         return Err(StageError::usage("`receive` writes to no topic: its answers could not be read"));
     };
     let (state, mut registry) = (config.state(receive), crate::enrol::open(config)?);
@@ -93,9 +90,7 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     }
     let names: BTreeMap<String, Option<String>> =
         meant.into_iter().filter_map(|m| Some((m.key()?.to_owned(), m.hostname.clone()))).collect();
-    let dir = config.topic_dir(topic);
-    let fail = |e: topic::Error| StageError::state(e.to_string());
-    let mut reader = TopicReader::open(RealFs::shared(), &dir, Start::Last).map_err(fail)?;
+    let mut window = Window::from_now(config, place)?.ok_or_else(|| missing(config, place))?;
     let signals = Signals::listen().map_err(|e| StageError::state(e.to_string()))?;
     let now = Time::now().ms();
     let until = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
@@ -104,7 +99,7 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let id = live::ask_for(&mut registry, &sql, &means, &text, until, args.max, now).map_err(state_error)?;
     let form = if args.json || !std::io::stdout().is_terminal() { Form::Lines } else { Form::People };
     let mut watch = Watch::new(id.clone(), names, args.max, form);
-    let seen = follow(&mut reader, &mut watch, &signals, Instant::now() + wait);
+    let seen = follow(&mut window, &mut watch, &signals, Instant::now() + wait);
     // Nobody is asked for whom nobody waits, whatever ended it.
     live::cancel(&mut registry, &id, Time::now().ms()).map_err(state_error)?;
     seen?;
@@ -128,20 +123,18 @@ fn meant_by(config: &Config, args: &Args) -> Result<(String, live::Means), Stage
 }
 
 /// Until all have answered, time is up, or somebody has had enough.
-fn follow(reader: &mut TopicReader, watch: &mut Watch, signals: &Signals, end: Instant) -> Result<(), StageError> {
-    let fail = |e: topic::Error| StageError::state(e.to_string());
+fn follow(window: &mut Window, watch: &mut Watch, signals: &Signals, end: Instant) -> Result<(), StageError> {
     while !signals.stopping() && !watch.is_done() && Instant::now() < end {
-        match reader.read(CHUNK) {
-            Ok(Some(chunk)) => {
-                for line in chunk.bytes.split_inclusive(|b| *b == b'\n') {
+        match window.read()? {
+            Some(lines) => {
+                for line in lines.bytes.split_inclusive(|b| *b == b'\n') {
                     watch.line(line.trim_ascii_end());
                 }
                 watch.flush()?;
             }
-            Ok(None) | Err(topic::Error::NotReady(_)) => {
+            None => {
                 signals.waker.wait(POLL);
             }
-            Err(e) => crate::cat::pass_over(reader, e).map_err(fail)?,
         }
     }
     Ok(())

@@ -4,15 +4,13 @@ pub mod events;
 pub mod off;
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use event::Time;
 use filter::Off;
 use pipe::cli::Global;
-use pipe::config::{Config, StageKind, is_name, nearest};
-use pipe::fs::RealFs;
-use pipe::topic::Window;
-use pipe::{Exit, StageError};
+use pipe::config::{Config, Place, StageKind, is_name, nearest};
+use pipe::{Exit, StageError, Window};
 
 use crate::cat::when;
 use crate::progress::Progress;
@@ -60,33 +58,31 @@ fn print(config: &Config, args: &Args) -> Result<Exit, StageError> {
     if args.events {
         let topics = events::topics(config);
         let mut off = Vec::new();
-        for topic in topics.iter().filter(|t| t.dir.is_dir()) {
+        for topic in &topics {
             let ours = |probe: &str, rev: &str| {
                 config.probes.get(probe).is_some_and(|conf| filter::spec(config, conf).rev == rev)
             };
-            off.extend(off::before(config, topic.stage, &topic.dir, since, ours)?);
+            off.extend(off::before(config, topic, since, ours)?);
         }
-        let topics = topics.into_iter().map(|t| (t.name, t.dir)).collect();
-        window(topics, StageKind::Filter, since, until, |line, out| event(line, out, &mut off))?;
+        let topics = topics.into_iter().map(|t| t.place).collect();
+        window(config, topics, StageKind::Filter, since, until, |line, out| event(line, out, &mut off))?;
         tell(&off);
     } else {
-        window(raw(config), StageKind::Receive, since, until, |line, out| out.extend_from_slice(line))?;
+        window(config, raw(config), StageKind::Receive, since, until, |line, out| out.extend_from_slice(line))?;
     }
     Ok(Exit::Done)
 }
 
 /// The topics that sources write to.
-fn raw(config: &Config) -> Vec<(String, PathBuf)> {
+fn raw(config: &Config) -> Vec<&Place> {
     let stages = config.stages.iter().filter(|s| s.runs(StageKind::Receive));
-    let mut names: Vec<&str> = stages.filter_map(|s| s.to.as_ref()?.topic()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(|name| (name.to_owned(), config.topic_dir(name))).collect()
+    stages.filter_map(|s| s.to.as_ref()).filter(|place| place.is_topic()).collect()
 }
 
 /// Prints what `take` makes of each line of the window, topic after topic, each in its own order.
 fn window(
-    topics: Vec<(String, PathBuf)>,
+    config: &Config,
+    topics: Vec<&Place>,
     kind: StageKind,
     since: Option<Time>,
     until: Option<Time>,
@@ -96,19 +92,16 @@ fn window(
         return Err(StageError::usage(format!("the pipeline has no `{}`", kind.word())));
     }
     let mut windows = Vec::new();
-    for (name, dir) in topics {
-        if !dir.is_dir() {
-            return Err(StageError::usage(format!("there is no topic `{name}` yet: {} is not there", dir.display())));
-        }
-        let window = Window::open(RealFs::shared(), &dir, since, until);
-        windows.push(window.map_err(|e| StageError::state(format!("topic:{name}: {e}")))?);
+    for place in topics {
+        let window = Window::open(config, place, since, until, false)?;
+        windows.push(window.ok_or_else(|| missing(config, place))?);
     }
     let total = windows.iter().map(Window::total).sum();
     let mut progress = Progress::new(Some(total), !std::io::stdout().is_terminal());
     let (mut out, mut before) = (Vec::with_capacity(2 * WRITE), 0);
     for mut window in windows {
-        while let Some(lines) = window.read().map_err(|e| StageError::state(e.to_string()))? {
-            for line in lines.split_inclusive(|b| *b == b'\n') {
+        while let Some(lines) = window.read()? {
+            for line in lines.bytes.split_inclusive(|b| *b == b'\n') {
                 take(line, &mut out);
                 if out.len() >= WRITE {
                     flush(&mut out)?;
@@ -119,6 +112,16 @@ fn window(
         before += window.total();
     }
     flush(&mut out)
+}
+
+/// There is no such topic.
+pub fn missing(config: &Config, place: &Place) -> StageError {
+    StageError::usage(match place {
+        Place::Topic(name) => {
+            format!("there is no topic `{name}` yet: {} is not there", config.topic_dir(name).display())
+        }
+        _ => format!("there is no topic `{place}` yet: the brokers do not know it"),
+    })
 }
 
 fn flush(out: &mut Vec<u8>) -> Result<(), StageError> {

@@ -3,12 +3,13 @@
 mod roles;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pipe::cli::Global;
 use pipe::config::Config;
 use pipe::fs::{Guard, RealFs};
 use pipe::{Exit, StageError, state};
-use registry::db::{self, Copied, Home, Homes, Schema};
+use registry::db::{self, Copied, Db, Home, Homes, Schema};
 use registry::{changes, enrolments, folder, live, made_rules, server_key, tags};
 use serde_json::json;
 
@@ -64,6 +65,9 @@ pub fn run(global: &Global, what: &State) -> Exit {
     })
 }
 
+/// How long the server may take to see that an owner's connection has ended.
+const GONE: Duration = Duration::from_secs(3);
+
 /// What the registry holds.
 const REGISTRY: [Schema; 6] =
     [enrolments::SCHEMA, enrolments::CERTIFICATES, tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA, live::QUERIES];
@@ -77,7 +81,8 @@ fn schemas() -> Vec<Schema> {
 fn migrate(config: &Config) -> Result<Exit, StageError> {
     folder::make_private(&config.data).map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
     let home = config.registry();
-    db::Db::open(&home, &REGISTRY).map(|_| Exit::Done).map_err(|e| StageError::of(&home, e))
+    Db::open(&home, &REGISTRY).map_err(|e| StageError::of(&home, e))?;
+    roles::grant(config).map(|()| Exit::Done)
 }
 
 fn check(config: &Config) -> Result<Exit, StageError> {
@@ -108,9 +113,7 @@ fn backup(config: &Config, dir: &Path) -> Result<Exit, StageError> {
     folder::make_private(&dir.join("state")).map_err(fail)?;
     let files = Homes::new(dir, None);
     for home in config.homes().all()? {
-        let to = if home.is_registry() { files.registry() } else { files.state(home.name()) };
-        let copied = db::copy(&home, &to, &schemas()).map_err(|e| StageError::of(&home, e))?;
-        report(&to, &copied)?;
+        move_one(&home, &files)?;
     }
     let key = config.data.join(server_key::FILE);
     if key.exists() {
@@ -124,13 +127,17 @@ fn restore(config: &Config, dir: &Path) -> Result<Exit, StageError> {
     if from.is_empty() {
         return Err(StageError::usage(format!("{} holds no state", dir.display())));
     }
+    if dir.canonicalize().is_ok_and(|dir| config.data.canonicalize().is_ok_and(|data| data == dir)) {
+        return Err(StageError::usage(format!("{} is the data folder itself, no backup of it", dir.display())));
+    }
     // What cannot be read must not cost what is there.
     for home in &from {
         db::check(home).and_then(|_| db::known(home, &schemas())).map_err(|e| StageError::of(home, e))?;
     }
     let homes = config.homes();
-    let held = Held::take(config, homes.all()?.iter().chain(&from).cloned().collect())?;
-    for home in homes.all()? {
+    let there = homes.all()?;
+    let held = Held::take(config, there.iter().cloned().chain(from.iter().map(|home| target(home, &homes))).collect())?;
+    for home in there {
         db::drop(&home).map_err(|e| StageError::of(&home, e))?;
     }
     for home in &from {
@@ -141,7 +148,7 @@ fn restore(config: &Config, dir: &Path) -> Result<Exit, StageError> {
         std::fs::copy(&from, &to).map_err(|e| StageError::state(format!("{}: {e}", to.display())))?;
     }
     drop(held);
-    Ok(Exit::Done)
+    roles::grant(config).map(|()| Exit::Done)
 }
 
 fn copy(config: &Config) -> Result<Exit, StageError> {
@@ -152,21 +159,23 @@ fn copy(config: &Config) -> Result<Exit, StageError> {
     if from.is_empty() {
         return Err(StageError::usage(format!("{} holds no state", config.data.display())));
     }
-    let held = Held::take(config, from.clone())?;
-    // What was copied before it failed at another is as it was then: nobody has run since.
     let homes = config.homes();
-    let mut there = Vec::new();
-    for home in &from {
-        there.extend(Some(target(home, &homes)).filter(|to| db::is_used(to).unwrap_or(false)));
+    let held = Held::take(config, from.iter().map(|home| target(home, &homes)).collect())?;
+    for to in from.iter().map(|home| target(home, &homes)) {
+        if db::is_used(&to).map_err(|e| StageError::of(&to, e))? {
+            let text = format!("{to} is there already; `zentral state drop {} --force` takes it away", to.name());
+            return Err(StageError::state(text));
+        }
     }
-    if let Some(first) = there.first() {
-        return Err(StageError::state(format!("{first} is there already; `zentral state drop` takes it away")));
-    }
-    for home in &from {
-        move_one(home, &homes)?;
+    for (i, home) in from.iter().enumerate() {
+        if let Err(why) = move_one(home, &homes) {
+            // All or nothing, as far as the server lets us.
+            from.iter().take(i).for_each(|home| drop(db::drop(&target(home, &homes))));
+            return Err(why);
+        }
     }
     drop(held);
-    Ok(Exit::Done)
+    roles::grant(config).map(|()| Exit::Done)
 }
 
 fn target(home: &Home, homes: &Homes) -> Home {
@@ -197,17 +206,24 @@ fn forget(config: &Config, name: &str, force: bool) -> Result<Exit, StageError> 
     Ok(Exit::Done)
 }
 
-/// Nobody works on the states meanwhile: neither `up` nor a stage of its own.
+/// Nobody works on the states meanwhile: neither `up` nor a stage of its own, here or on another host.
 struct Held {
     _up: Guard,
-    _states: Vec<Guard>,
+    _states: Vec<(Guard, Option<Db>)>,
 }
 
 impl Held {
     fn take(config: &Config, homes: Vec<Home>) -> Result<Self, StageError> {
         let up = crate::up::lock(&config.data)?;
-        let none = Some(std::time::Duration::ZERO);
-        let lock = |home: &Home| state::lock(&RealFs::shared(), &config.state_lock(home), none, &|| false);
+        let none = Some(Duration::ZERO);
+        let lock = |home: &Home| -> Result<_, StageError> {
+            let guard = state::lock(&RealFs::shared(), &config.state_lock(home), none, &|| false)?;
+            if home.file().is_some() {
+                return Ok((guard, None));
+            }
+            // What ended a moment ago may still be on its way out there.
+            Ok((guard, Some(state::open_alone(home, Some(GONE))?)))
+        };
         let mut names: Vec<&Home> = homes.iter().filter(|home| !home.is_registry()).collect();
         names.sort_by_key(|home| home.name().to_owned());
         names.dedup_by_key(|home| home.name().to_owned());

@@ -29,8 +29,8 @@ pub struct Args {
     pub probes: bool,
 }
 
-/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit, a filter is quarantined or the
-/// configuration on disk is refused.
+/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit, a filter is quarantined, the
+/// configuration on disk is refused or the database of the state does not answer.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("status");
     crate::finish(look(global, args))
@@ -40,8 +40,7 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
     let config = configuration(global)?;
     let up = shown::ask(&config.data).ok();
     let config = in_force(config, up.is_some());
-    let sums = sums(&config)?;
-    let health = Health::of(&config, up.as_ref())?;
+    let (sums, health) = known(&config, up.as_ref())?;
     let probes = args.probes.then(|| Probes::of(&config, &health));
     let ill = ill(&sums, &health);
     let text = if table::for_people(args.json) {
@@ -64,6 +63,18 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
     };
     pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
     Ok(if ill.is_empty() { Exit::Done } else { Exit::No })
+}
+
+/// The sums and what else is known. Where the database does not answer, that is what there is to say, beside how the
+/// stages are.
+fn known(config: &Config, up: Option<&up::shown::Up>) -> Result<(Sums, Health), StageError> {
+    let all = sums(config).and_then(|sums| Ok((sums, Health::of(config, up)?)));
+    match all {
+        Err(e) if e.exit == Exit::Unreachable => {
+            Ok((Sums::default(), Health::without_state(config, up, Some(e.to_string()))))
+        }
+        other => other,
+    }
 }
 
 /// All that makes it unhealthy.

@@ -37,7 +37,7 @@ pub struct Global {
     /// Colour on a terminal (also off with NO_COLOR)
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: ColorChoice,
-    /// State stays in files, whatever the configuration says: for a try on a data folder of its own.
+    /// State and topics stay in files, whatever the configuration says: for a try on a data folder of its own.
     #[arg(long, global = true, hide = true)]
     pub state_in_files: bool,
 }
@@ -70,7 +70,10 @@ impl Global {
         match Config::load(&path, self.data.as_deref()) {
             Ok((mut config, files)) => {
                 if self.state_in_files {
-                    config.server = None;
+                    config.keep_to_files().map_err(|why| {
+                        complain(&why);
+                        Exit::Usage
+                    })?;
                 }
                 Ok((config, Some(files)))
             }

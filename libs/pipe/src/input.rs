@@ -12,7 +12,7 @@ use registry::db::{Home, Tx};
 use self::changes::Changes;
 use crate::config::Place;
 use crate::fs::Fs;
-use crate::kafka::{Given, KafkaInput};
+use crate::kafka::KafkaInput;
 use crate::state::{self, Position};
 use crate::stdio::{Block, Stdin};
 use crate::topic::{self, Mark, Start, TopicReader};
@@ -50,6 +50,25 @@ enum Kind {
     },
     /// Its positions are its own: one of each partition.
     Kafka(Box<KafkaInput>),
+}
+
+/// Who reads a topic of Kafka.
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "nothing is read"))]
+pub(crate) struct Reader<'a> {
+    /// Its group is called after it.
+    pub(crate) stage: &'a str,
+    /// Which of several instances it is.
+    pub(crate) instance: Option<u32>,
+    /// Where a partition without a position begins.
+    pub(crate) start: Start,
+    /// It ends where the partitions end now.
+    pub(crate) once: bool,
+    /// It keeps its positions. Else it is nobody's member and leaves no trace.
+    pub(crate) keeps: bool,
+    /// It has the partitions of the same numbers as another input of the stage, see [`KafkaInput::settle`].
+    pub(crate) follows: bool,
+    /// Rung when there is something to read.
+    pub(crate) waker: Waker,
 }
 
 /// What an input gave.
@@ -219,11 +238,7 @@ impl Input {
                 self.position.read += lines;
                 Ok(Read::Lines { bytes: chunk, first: after + 1, too_long: &[] })
             }
-            Kind::Kafka(kafka) => Ok(match kafka.read(max)? {
-                Given::Nothing => Read::Nothing,
-                Given::End => Read::End,
-                Given::Lines { bytes, first, too_long } => Read::Lines { bytes, first, too_long },
-            }),
+            Kind::Kafka(kafka) => kafka.read(max),
             Kind::Topic { reader, chunk: buffer } => {
                 if self.stop_at.is_some_and(|end| self.position.mark.offset >= end) {
                     return Ok(Read::End);

@@ -5,13 +5,15 @@ mod client;
 mod input;
 mod key;
 mod output;
+mod view;
 
 use std::time::Duration;
 
 pub use admin::{Found, ends, look};
 pub(crate) use client::check;
-pub(crate) use input::{Given, KafkaInput, Reader, record_start};
+pub(crate) use input::{KafkaInput, record_start};
 pub(crate) use output::KafkaOutput;
+pub(crate) use view::View;
 
 use crate::StageError;
 use crate::config::{Config, Kafka};

@@ -29,6 +29,7 @@ mod stdio;
 pub mod topic;
 mod wake;
 mod watch;
+mod window;
 
 pub use chain::Chain;
 pub use exit::{Exit, StageError};
@@ -43,3 +44,4 @@ pub use sink::{NoRoom, Sink};
 pub use stage::{Context, Line, Preparation, Stage};
 pub use stdio::write as write_stdout;
 pub use wake::Waker;
+pub use window::{Lines, Spot, Window};

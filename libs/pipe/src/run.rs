@@ -4,7 +4,7 @@ mod open;
 mod reload;
 mod share;
 mod start;
-mod told;
+pub(crate) mod told;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::lean::Lean;
 use crate::out::Out;
 use crate::output::Output;
 use crate::stage::{Line, Stage};
-use crate::watch::Watch;
+use crate::watch::{PAUSE, Watch};
 use crate::{Exit, Metrics, Signals, StageError};
 
 pub use start::record_start;
@@ -28,8 +28,6 @@ use told::Complaints;
 
 /// The longest that batches are gathered for one commit.
 const COMMIT_TIME: Duration = Duration::from_millis(100);
-/// How often a reader without lines looks at its topics.
-const POLL: Duration = Duration::from_millis(20);
 
 /// What a loop is to run on.
 pub struct Job {
@@ -98,12 +96,13 @@ impl Loop {
     fn run(&mut self, stage: &mut dyn Stage) -> Result<Exit, StageError> {
         let mut lean = Lean::default();
         loop {
+            let begun = Instant::now();
             lean.look();
             self.reload(stage);
             if self.job.signals.stopping() {
                 while stage.drain() {
                     if !self.idle(stage)? {
-                        self.job.signals.waker.wait(POLL);
+                        self.job.signals.waker.wait(PAUSE);
                     }
                 }
                 self.idle(stage)?;
@@ -128,9 +127,9 @@ impl Loop {
                 return Ok(self.exit(stage));
             }
             if worked {
-                self.watch.worked();
+                self.watch.worked(begun.elapsed());
             } else {
-                self.job.signals.waker.wait(POLL);
+                self.job.signals.waker.wait(PAUSE);
             }
         }
     }
@@ -276,7 +275,7 @@ fn through(
 fn commit(out: &mut Out, complaints: &mut Complaints, mut tx: Tx<'_>) -> Result<(), StageError> {
     for output in &mut out.outputs {
         let not_taken = output.record(&mut tx)?;
-        complaints.not_taken(output, not_taken, &mut tx)?;
+        complaints.not_taken(&output.name(), not_taken, &mut tx)?;
     }
     Ok(tx.commit()?)
 }

@@ -17,6 +17,8 @@ use crate::wake::Waker;
 pub struct Signals {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
+    /// The process ends with whoever was asked: it is not one of several in it.
+    whole: bool,
     /// Rung at each signal.
     pub waker: Waker,
 }
@@ -25,7 +27,7 @@ impl Signals {
     /// Listens to SIGTERM and SIGINT (stop), SIGHUP (reload). A second stop, or 20 s after the first, ends the process
     /// at once: what is not committed then is read again at the next start.
     pub fn listen() -> std::io::Result<Self> {
-        let signals = Self::default();
+        let signals = Self { whole: true, ..Self::default() };
         let mut incoming = Incoming::new([SIGTERM, SIGINT, SIGHUP])?;
         let seen = signals.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -56,12 +58,15 @@ impl Signals {
         Ok(())
     }
 
-    /// Asks for the end: finish, commit, exit; with a deadline.
+    /// Asks for the end: finish, commit, exit; with a deadline where it is that of the process.
     pub fn stop(&self) {
         if self.stop.swap(true, Ordering::AcqRel) {
             return;
         }
         self.waker.ring();
+        if !self.whole {
+            return;
+        }
         notify::stopping();
         let _ = std::thread::Builder::new().name("deadline".into()).spawn(|| {
             std::thread::sleep(DRAIN);

@@ -13,6 +13,7 @@ use crate::config::{Config, Place};
 use crate::fs::RealFs;
 use crate::kafka::KafkaOutput;
 use crate::output::TopicOutput;
+use crate::run::told::Complaints;
 use crate::topic::{Class, Kept};
 use crate::{Metrics, StageError, state, stdio};
 
@@ -53,10 +54,11 @@ struct Rooms {
 pub struct NoRoom;
 
 impl Sink {
-    /// Opens the output: stdout, or a topic whose sealed segments are recorded in `state` (which is open already).
+    /// Opens the output of this stage: stdout, or a topic whose end is recorded in `state` (which is open already).
     ///
     /// `failed` is called once if the output cannot go on (a failed fsync, a closed stdout); the process must end then.
     pub fn open(
+        stage: &str,
         to: &Place,
         config: &Arc<Config>,
         state: Option<Home>,
@@ -78,11 +80,16 @@ impl Sink {
                 Target::Topic(Box::new(topic), db)
             }
             Place::Kafka(name) => {
-                let db = match &state {
-                    Some(file) => Db::open(file, &[state::SCHEMA]),
-                    None => Db::memory(&[state::SCHEMA]),
-                }?;
-                Target::Kafka(Box::new(KafkaOutput::of_source(config, name, metrics.clone())?), db)
+                let (db, complaints) = match &state {
+                    Some(home) => {
+                        let db = Db::open(home, &[state::SCHEMA])?;
+                        let complaints = Complaints::open(&RealFs::shared(), config, &db, stage, None)?;
+                        (db, complaints)
+                    }
+                    None => (Db::memory(&[state::SCHEMA])?, Complaints::logged()),
+                };
+                let kafka = Box::new(KafkaOutput::of_source(config, name, metrics.clone())?);
+                Target::Kafka { kafka, db, complaints }
             }
         };
         let changed = Changed::default();
@@ -142,7 +149,12 @@ impl Sink {
 enum Target {
     Stdout,
     Topic(Box<TopicOutput>, Db),
-    Kafka(Box<KafkaOutput>, Db),
+    Kafka {
+        kafka: Box<KafkaOutput>,
+        db: Db,
+        /// Where that goes which the brokers never take: it was answered 200 all the same.
+        complaints: Complaints,
+    },
 }
 
 struct Writer {
@@ -224,7 +236,7 @@ impl Writer {
                 topic.record_sealed(db)?;
                 topic.publish()?;
             }
-            Target::Kafka(kafka, db) => {
+            Target::Kafka { kafka, db, complaints } => {
                 if !self.room.source.load(Ordering::Relaxed) {
                     return Ok((0..group.len()).collect());
                 }
@@ -234,8 +246,9 @@ impl Writer {
                 failed = kafka.settle();
                 let taken = group.iter().enumerate().filter(|(number, _)| !failed.contains(number));
                 count = taken.map(|(_, order)| order.count).sum();
-                kafka.take_refused();
+                let not_taken = kafka.take_refused();
                 let mut tx = db.begin()?;
+                complaints.not_taken(&kafka.place(), not_taken, &mut tx)?;
                 kafka.record(&mut tx)?;
                 tx.commit()?;
             }
@@ -257,7 +270,8 @@ impl Writer {
             source = topic.has_room(&self.metrics);
             no_retry = topic.room().allows(Class::NoRetry);
         }
-        if let Target::Kafka(kafka, _) = &mut self.target {
+        if let Target::Kafka { kafka, db, complaints } = &mut self.target {
+            complaints.look_after(db)?;
             // Whoever did not answer in time is asked until it does; until then everybody is told to come again.
             let open = self.room.source.load(Ordering::Relaxed) || kafka.ask().is_ok();
             (source, no_retry) = (open, open);

@@ -85,18 +85,64 @@ pub fn open(
     stop: &dyn Fn() -> bool,
 ) -> Result<Db, StageError> {
     let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
+    until(home, "held by another process", wait, stop, || db.own())?;
+    // Not before: another version may work on its tables.
+    db.bring_up_to_date(schemas).map_err(|e| StageError::of(home, e))?;
+    Ok(db)
+}
+
+/// As [`open`], for one of several instances that share the state. Tables of another version are changed by one of them,
+/// while the others wait.
+pub fn share(
+    home: &Home,
+    schemas: &[Schema],
+    instance: u32,
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Db, StageError> {
+    let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
+    let held =
+        format!("instance {instance} runs already, here or on another host, or another process changes its tables");
+    until(home, &held, wait, stop, || {
+        if db.is_up_to_date(schemas)? {
+            return db.own_as(instance);
+        }
+        if db.own()? {
+            db.bring_up_to_date(schemas)?;
+            db.disown()?;
+        }
+        Ok(false)
+    })?;
+    Ok(db)
+}
+
+/// Asks for a state until it is got.
+fn until(
+    home: &Home,
+    held: &str,
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+    mut got: impl FnMut() -> Result<bool, DbError>,
+) -> Result<(), StageError> {
     let begun = Instant::now();
-    while !db.own().map_err(|e| StageError::of(home, e))? {
+    while !got().map_err(|e| StageError::of(home, e))? {
         if stop() {
             return Err(StageError { exit: Exit::Done, text: "stopped while waiting for the state".into() });
         }
         if wait.is_some_and(|wait| begun.elapsed() >= wait) {
-            return Err(StageError::state(format!("{home}: held by another process")));
+            return Err(StageError::state(format!("{home}: {held}")));
         }
         std::thread::sleep(OWN_EVERY);
     }
-    // Not before: another version may work on its tables.
-    db.bring_up_to_date(schemas).map_err(|e| StageError::of(home, e))?;
+    Ok(())
+}
+
+/// Takes a state for itself, and its instances' too: for work on the whole of it. `wait` as in [`lock`].
+pub fn open_alone(home: &Home, wait: Option<Duration>) -> Result<Db, StageError> {
+    let db = open(home, &[], wait, &|| false)?;
+    if !db.is_alone().map_err(|e| StageError::of(home, e))? {
+        return Err(StageError::state(format!("{home}: held by instances of a stage")));
+    }
     Ok(db)
 }
 

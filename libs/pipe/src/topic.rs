@@ -13,14 +13,13 @@ mod packer;
 mod reader;
 mod recover;
 mod room;
-mod segment;
+pub(crate) mod segment;
 #[doc(hidden)]
 pub mod sim;
 mod source;
 #[cfg(test)]
 mod tests;
 mod verify;
-mod window;
 mod writer;
 
 use std::fmt;
@@ -34,7 +33,6 @@ pub use maintain::{Maintained, Policy};
 pub use reader::{Chunk, Start, TopicReader};
 pub use room::{Class, Room};
 pub use verify::{Difference, Verified, verify};
-pub use window::Window;
 pub use writer::TopicWriter;
 
 /// A place between two lines of a topic.

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::Waker;
 
-/// A reader that has just worked looks again by itself: it is not rung more often, or every commit of the writer before
-/// it would cost it a commit of its own.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The longest that a reader rests after work, and how often one without work looks by itself.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// How often folders that are not there yet are looked for, and the end of the reader is noticed.
 #[cfg(target_os = "linux")]
 const TICK: Duration = Duration::from_secs(1);
@@ -21,14 +20,14 @@ pub(crate) struct Watch(Arc<Worked>);
 
 struct Worked {
     since: Instant,
-    /// In ms since then.
-    last: AtomicU64,
+    /// Until when the reader rests, in µs since then.
+    rest: AtomicU64,
 }
 
 impl Watch {
     /// `waker` is rung when the head of a topic in one of these folders was replaced.
     pub(crate) fn start(dirs: Vec<PathBuf>, waker: Waker) -> Self {
-        let worked = Arc::new(Worked { since: Instant::now(), last: AtomicU64::new(0) });
+        let worked = Arc::new(Worked { since: Instant::now(), rest: AtomicU64::new(0) });
         if !dirs.is_empty() {
             let of = Arc::downgrade(&worked);
             // Without a thread there is only no help.
@@ -37,20 +36,22 @@ impl Watch {
         Self(worked)
     }
 
-    /// The reader has worked.
-    pub(crate) fn worked(&self) {
-        self.0.last.store(self.0.now(), Ordering::Relaxed);
+    /// The reader has worked, for so long. For as long it is not rung, or every commit of the writer before it would cost
+    /// it a commit of its own: a busy machine shares its commits, a quiet one is prompt.
+    pub(crate) fn worked(&self, took: Duration) {
+        let rest = self.0.since.elapsed() + PAUSE.min(took);
+        self.0.rest.store(micros(rest), Ordering::Relaxed);
     }
 }
 
 impl Worked {
-    fn now(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn rests_for(&self) -> Duration {
+        Duration::from_micros(self.rest.load(Ordering::Relaxed).saturating_sub(micros(self.since.elapsed())))
     }
+}
 
-    fn is_resting(&self) -> bool {
-        self.now().saturating_sub(self.last.load(Ordering::Relaxed)) >= PAUSE.as_millis() as u64
-    }
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(target_os = "linux")]
@@ -70,7 +71,8 @@ fn watch(mut missing: Vec<PathBuf>, waker: &Waker, of: &Weak<Worked>) {
         while rustix::io::read(&told, &mut events).is_ok_and(|n| n > 0) {
             any = true;
         }
-        if any && worked.is_resting() {
+        if any {
+            std::thread::sleep(worked.rests_for());
             waker.ring();
         }
     }
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replaced_head_rings_and_one_after_work_does_not() {
+    fn a_replaced_head_rings_and_after_work_a_little_later() {
         let dir = tempfile::tempdir().unwrap();
         let late = dir.path().join("later");
         let waker = Waker::default();
@@ -109,7 +111,8 @@ mod tests {
         assert!(rings(dir.path(), true));
         std::fs::create_dir(&late).unwrap();
         assert!(rings(&late, true), "a folder that came later");
-        watch.worked();
-        assert!(watch.0.last.load(Ordering::Relaxed) > 0 && !watch.0.is_resting());
+        watch.worked(Duration::from_secs(60));
+        let rest = watch.0.rests_for();
+        assert!(rest > Duration::ZERO && rest <= PAUSE, "{rest:?}");
     }
 }

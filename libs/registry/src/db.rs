@@ -47,9 +47,13 @@ impl Db {
     /// Opens the state for writing, makes it if need be, and brings its tables up to date. A commit that returned
     /// survives a power cut.
     pub fn open(home: impl Into<Home>, schemas: &[Schema]) -> Result<Self, DbError> {
-        let mut db = Self(match home.into().kind {
-            Kind::File(path) => Engine::Sqlite(sqlite::open(&path)?),
-            Kind::Schema(server, schema) => Engine::Postgres(Box::new(Postgres::open(server, &schema, false)?)),
+        let home = home.into();
+        let mut db = Self(match &home.kind {
+            Kind::File(path) => Engine::Sqlite(sqlite::open(path)?),
+            Kind::Schema(server, schema) => {
+                let db = Postgres::open(server.clone(), schema, false)?;
+                Engine::Postgres(Box::new(if home.is_plain() { db } else { db.named(home.name()) }))
+            }
         });
         db.bring_up_to_date(schemas)?;
         Ok(db)
@@ -83,6 +87,31 @@ impl Db {
         match &self.0 {
             Engine::Sqlite(_) => Ok(true),
             Engine::Postgres(db) => db.own(),
+        }
+    }
+
+    /// As [`Db::own`], for one of several instances that write the state together: false if this very instance runs
+    /// already, here or on another host, or if somebody works on the state as a whole.
+    pub fn own_as(&self, instance: u32) -> Result<bool, DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(db) => db.own_as(instance),
+        }
+    }
+
+    /// Gives back what [`Db::own`] took.
+    pub fn disown(&self) -> Result<(), DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(db) => db.disown(),
+        }
+    }
+
+    /// Whether no instance has it ([`Db::own_as`]), nor will as long as this lives.
+    pub fn is_alone(&self) -> Result<bool, DbError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(db) => db.is_alone(),
         }
     }
 
@@ -120,7 +149,8 @@ impl Db {
         tx.commit()
     }
 
-    fn is_up_to_date(&self, schemas: &[Schema]) -> Result<bool, DbError> {
+    /// Whether [`Db::bring_up_to_date`] has nothing to do.
+    pub fn is_up_to_date(&self, schemas: &[Schema]) -> Result<bool, DbError> {
         let numbers = self.query("SELECT name, number FROM schemas", &[])?;
         let known = |schema: &Schema| i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
         Ok(schemas.iter().all(|s| numbers.iter().any(|row| row.text(0) == s.name && row.int(1) == known(s))))

@@ -153,6 +153,35 @@ pub fn sightings(tx: &mut impl Reader, machine: Option<&str>) -> Result<Vec<Sigh
     Ok(rows.iter().map(sighting).collect())
 }
 
+/// Ages of a sighting by which machines are counted: a word for people, and milliseconds.
+pub const HEARD_WITHIN: [(&str, i64); 3] = [("1d", 86_400_000), ("7d", 7 * 86_400_000), ("30d", 30 * 86_400_000)];
+
+/// How many machines a source has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The source.
+    pub source: String,
+    /// Machines seen within each of [`HEARD_WITHIN`].
+    pub within: [u64; HEARD_WITHIN.len()],
+    /// Machines of which was said that they are silent.
+    pub silent: u64,
+}
+
+/// By source: how many machines it has seen of late. Reads the whole table.
+pub fn heard(reader: &mut impl Reader, now: Time) -> Result<Vec<Heard>, DbError> {
+    let sql = "SELECT source, COUNT(CASE WHEN seen >= $1 THEN 1 END), COUNT(CASE WHEN seen >= $2 THEN 1 END), \
+               COUNT(CASE WHEN seen >= $3 THEN 1 END), COUNT(CASE WHEN silent = 1 THEN 1 END) \
+               FROM sightings GROUP BY source ORDER BY source";
+    let since = HEARD_WITHIN.map(|(_, age)| now.ms().saturating_sub(age).into());
+    let rows = reader.rows(sql, &since)?;
+    let heard = |row: &Row| Heard {
+        source: row.text(0).to_owned(),
+        within: std::array::from_fn(|i| row.uint(1 + i)),
+        silent: row.uint(1 + HEARD_WITHIN.len()),
+    };
+    Ok(rows.iter().map(heard).collect())
+}
+
 // Two texts: with one that holds for both the whole table would be read for each machine.
 const SIGHTINGS_OF_ONE: &str =
     "SELECT machine, source, first, seen, silent, tags FROM sightings WHERE machine = $1 ORDER BY source";
@@ -402,5 +431,20 @@ mod tests {
             (vec!["C02".into(), "C03".into()], vec!["C03".into()])
         );
         assert!(is_seen(&mut tx, "C02").unwrap() && !is_seen(&mut tx, "C04").unwrap());
+    }
+
+    #[test]
+    fn machines_are_counted_by_when_they_were_seen() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        let mut tx = db.begin().unwrap();
+        let now = Time::from_ms(100 * 86_400_000);
+        for (machine, source, days) in
+            [("a", "osquery", 0), ("b", "osquery", 3), ("c", "osquery", 40), ("a", "santa", 8)]
+        {
+            sight(&mut tx, machine, source, Time::from_ms(now.ms() - days * 86_400_000), &[]).unwrap();
+        }
+        fall_silent(&mut tx, Time::from_ms(now.ms() - 30 * 86_400_000)).unwrap();
+        let of = |source: &str, within, silent| Heard { source: source.to_owned(), within, silent };
+        assert_eq!(heard(&mut tx, now).unwrap(), [of("osquery", [1, 2, 2], 1), of("santa", [0, 0, 1], 0)]);
     }
 }

@@ -34,7 +34,8 @@ const LINES: &str = "CREATE TABLE lines (id TEXT PRIMARY KEY, line BYTEA NOT NUL
 const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAULT '';
     ALTER TABLE ledger ADD COLUMN incident TEXT NOT NULL DEFAULT '';
     ALTER TABLE ledger ADD COLUMN digest TEXT NOT NULL DEFAULT '';
-    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq) WHERE incident <> '';
+    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq)
+        WHERE incident <> '' AND state IN ('pending', 'trying');
     ALTER TABLE taken ADD COLUMN why TEXT NOT NULL DEFAULT '';
     CREATE TABLE throttles (probe TEXT NOT NULL, key TEXT NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (probe, key));
     CREATE TABLE windows (probe TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, received BIGINT NOT NULL,
@@ -50,8 +51,7 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
         PRIMARY KEY (incident, action, target));
     CREATE TABLE digests (id TEXT PRIMARY KEY, action TEXT NOT NULL, target TEXT NOT NULL, probe TEXT NOT NULL,
         event TEXT NOT NULL, received BIGINT NOT NULL, due BIGINT NOT NULL, sealed BIGINT NOT NULL,
-        count BIGINT NOT NULL, hash TEXT NOT NULL, ids TEXT NOT NULL, severity TEXT NOT NULL,
-        told TEXT NOT NULL, bytes BIGINT NOT NULL);
+        count BIGINT NOT NULL, hash TEXT NOT NULL, ids TEXT NOT NULL, bytes BIGINT NOT NULL);
     CREATE UNIQUE INDEX digests_open ON digests (action, target) WHERE sealed = 0;
     CREATE INDEX digests_due ON digests (due) WHERE sealed = 0;
     CREATE TABLE digest_lines (digest TEXT NOT NULL, n BIGINT NOT NULL, machine TEXT NOT NULL,
@@ -63,13 +63,44 @@ const CONDITIONS: &str = "ALTER TABLE ledger ADD COLUMN told TEXT NOT NULL DEFAU
     CREATE TABLE mutes (name TEXT PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT NULL);";
 
 /// For a million rows that wait. While a receiver is in trouble, what was tried is looked for after each failure; while
-/// a lane stands still, what ends an incident; digests are looked for by their lines. `tell` of a digest: not told before.
+/// a lane stands still, what ends an incident; digests are looked for by their lines. `tell` of a digest: not told
+/// before; `severity` the worst of it, `told` what a match of it that is told alone says.
 const MANY: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = 'pending' AND tries > 0;
     ALTER TABLE ledger ADD COLUMN ends BIGINT NOT NULL DEFAULT 0;
     UPDATE ledger SET ends = 1 WHERE incident <> '' AND told LIKE '{\"state\":\"closed\"%';
     CREATE INDEX ledger_ends ON ledger (action, ends, due, seq) WHERE state = 'pending' AND ends = 1;
     CREATE INDEX ledger_digest ON ledger (digest) WHERE digest <> '';
+    DROP INDEX ledger_incident;
+    CREATE INDEX ledger_incident ON ledger (incident, action, target, seq) WHERE incident <> '';
+    ALTER TABLE digests ADD COLUMN severity TEXT NOT NULL DEFAULT '';
+    ALTER TABLE digests ADD COLUMN told TEXT NOT NULL DEFAULT '';
     ALTER TABLE digests ADD COLUMN tell BIGINT NOT NULL DEFAULT 0;
     UPDATE digests SET tell = due;
     DROP INDEX digests_due;
     CREATE INDEX digests_tell ON digests (tell) WHERE sealed = 0;";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use registry::db::Db;
+
+    /// What was written before there were severities of digests is read by what knows them.
+    #[test]
+    fn a_state_of_before_has_all_columns() {
+        let before = Schema { name: SCHEMA.name, migrations: &[LEDGER, LINES, CONDITIONS] };
+        let mut db = Db::memory(&[before]).unwrap();
+        let mut tx = db.begin().unwrap();
+        tx.execute(
+            "INSERT INTO digests (id, action, target, probe, event, received, due, sealed, count, hash, ids, bytes) \
+             VALUES ('d', 'mail', '', 'p', 'e', 1, 7, 0, 1, '', '[]', 0)",
+            &[],
+        )
+        .unwrap();
+        tx.commit().unwrap();
+        db.bring_up_to_date(&[SCHEMA]).unwrap();
+        let rows = db.query("SELECT severity, told, tell FROM digests", &[]).unwrap();
+        let row = rows.first().unwrap();
+        assert_eq!((row.text(0), row.text(1), row.int(2)), ("", "", 7));
+    }
+}

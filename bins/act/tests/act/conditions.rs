@@ -218,13 +218,14 @@ fn an_end_passes_the_brakes_and_only_goes_where_something_began() {
 fn an_end_does_not_wait_for_what_the_brakes_hold() {
     let fake = Http::start(vec![say(200, "")]);
     let hub = hub(&fake, "max = \"1/h\"", "until = \"false\"");
-    let line = |key: &str, title: &str| titled(&fresh(&new_id(), &["a"]), title).replace("C02", key);
-    hub.feed(&[line("C1", "C1"), line("C2", "C2")]);
+    let line = |title: &str| titled(&fresh(&new_id(), &["a"]), title);
+    let of = |key: &str, line: &str| line.replace("C02", key);
+    hub.feed(&[of("C1", &line("C1")), of("C2", &line("C2"))]);
     let stay = || How { stay: Arc::new(true.into()), ..How::default() };
     let running = hub.start(stay());
     wait("the brake", || hub.told().iter().any(|(kind, _)| kind == "action_stopped"));
     running.kill();
-    hub.feed(&[line("C1", "changed"), closing(&line("C1", "C1"))]);
+    hub.feed(&[of("C1", &line("changed")), of("C1", &closing(&line("C1")))]);
     let running = hub.start(stay());
     fake.wait_for(2);
     running.kill();

@@ -258,6 +258,8 @@ fn judge(status: u64, error: &Value) -> Verdict {
     let why = format!("{kind}: {why}");
     match (status, kind.as_str()) {
         (200..=299, _) => Verdict::Done(Done::Stored),
+        // A data stream only takes what is new: this event is there already.
+        (409, "version_conflict_engine_exception") => Verdict::Done(Done::Stored),
         (429, _) => Verdict::Again("busy", why),
         // A disk above its watermark makes indices read-only until there is room again.
         (_, "cluster_block_exception") => Verdict::Again("blocked", why),
@@ -291,6 +293,7 @@ mod tests {
             (200, "", "stored"),
             (429, "es_rejected_execution_exception", "busy"),
             (429, "cluster_block_exception", "busy"),
+            (409, "version_conflict_engine_exception", "stored"),
             (403, "cluster_block_exception", "blocked"),
             (403, "security_exception", "denied"),
             (400, "document_parsing_exception", "refused"),

@@ -139,6 +139,11 @@ impl Connection {
         Self { target: Arc::new(target), open: Arc::default() }
     }
 
+    /// Where it is and who asks.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The client and what runs it. The error is about the configuration: a secret that is missing, a bad certificate.
     pub fn get(&self) -> Result<&Open, StageError> {
         self.open.get_or_init(|| open(&self.target)).as_ref().map_err(Clone::clone)
@@ -169,6 +174,18 @@ pub async fn send(
     if path.contains("_bulk") {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     }
+    send_with(client, method, path, headers, body, timeout).await
+}
+
+/// The same with these headers.
+pub async fn send_with(
+    client: &Elasticsearch,
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+    body: Option<bytes::Bytes>,
+    timeout: Duration,
+) -> Result<Reply, Trouble> {
     let sent = client.send(method, path, headers, None::<&()>, body, Some(timeout)).await;
     let response = sent.map_err(|e| Trouble::Lost(plain(&e)))?;
     let status = response.status_code().as_u16();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::compile::{self, TERMS};
 use super::connection::{Connection, Trouble};
-use super::names::Names;
+use super::names::{Names, generation};
 use super::terms::SEP;
 use crate::index::id_order;
 use crate::search::count::{DISTINCT_MAX, check_field, too_many_steps};
@@ -204,10 +204,11 @@ impl Finder for Find {
             deadline: None,
         };
         let mut hits = self.hits(&scope, 2, None, &mut Vec::new())?;
-        // One that stands under two days: the day that its id names comes first, as in the embedded index.
+        // One that stands under two days: the day that its id names comes first, as in the embedded index. In a data
+        // stream the newest does.
         let ms = i64::try_from(id_order(id).0 >> 16).unwrap_or(i64::MAX);
         let likely = self.names.of(Time::from_ms(ms));
-        hits.sort_by_key(|hit| hit.index != likely);
+        hits.sort_by_key(|hit| (hit.index != likely, std::cmp::Reverse(generation(&hit.index))));
         hits.truncate(1);
         Ok(self.lines(&hits)?.into_iter().next())
     }

@@ -1,6 +1,7 @@
-//! A cluster as a store: documents into the index of their day, retention by deleting indices.
+//! A cluster as a store: documents into the index of their day, or into a data stream; retention by deleting indices.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,13 +16,15 @@ use super::connection::{Connection, Target, Trouble};
 use super::document::Builder;
 use super::find::Find;
 use super::names::Names;
+use super::setup::{self, Pages};
+use super::stream;
 use super::template::{self, Found, Shape};
 use crate::index::day::Day;
-use crate::index::{Gone, Verdict, forget, judge, oldest};
+use crate::index::{Gone, Head, Verdict, forget, judge, oldest};
 use crate::search::{Finder, Scope};
 use crate::stores::{Around, Store};
 
-/// Requests under way at once: one is written while the other is answered.
+/// Requests under way at once: one is written while the other is answered, and the next is made meanwhile.
 const AT_ONCE: usize = 2;
 /// Events of forgotten machines that are deleted with one request.
 const FORGET: usize = 1000;
@@ -36,21 +39,29 @@ pub struct Cluster {
     builder: Builder,
     watch: Watch,
     template: bool,
+    pages: Pages,
 }
 
 impl Cluster {
     /// On this cluster; nothing is asked before the first batch.
     pub fn new(target: Target, flavour: Flavour, names: Names, shape: Shape, keep: Duration) -> Self {
+        let builder = Builder::new(names.is_stream());
         Self {
             connection: Connection::new(target),
             flavour,
             names,
             shape,
             keep,
-            builder: Builder::default(),
+            builder,
             watch: Watch::default(),
             template: false,
+            pages: Pages::default(),
         }
+    }
+
+    /// The same with pages that people look at.
+    pub fn with(self, pages: Pages) -> Self {
+        Self { pages, ..self }
     }
 
     /// Asks until there is an answer; what the cluster refuses for good is an error.
@@ -108,7 +119,7 @@ impl Cluster {
     }
 
     /// Sends documents as they are made, some requests at a time.
-    fn send(&mut self, lines: &[(usize, crate::index::Head, Bytes)]) -> Result<Vec<(usize, Done)>, StageError> {
+    fn send(&mut self, lines: &[(usize, Head, Bytes)]) -> Result<Vec<(usize, Done)>, StageError> {
         let (client, runtime) = self.connection.get()?.clone();
         let mut under_way = JoinSet::new();
         let mut done = Vec::with_capacity(lines.len());
@@ -120,7 +131,7 @@ impl Cluster {
         while rest.peek().is_some() {
             let (mut request, mut size) = (Vec::new(), 0);
             while let Some((place, head, line)) = rest.peek() {
-                let mut bytes = action(&self.names.of(head.time), &head.id);
+                let mut bytes = action(&self.names, head);
                 self.builder.document(head, line, &mut bytes);
                 size += bytes.len();
                 request.push(Item { place: *place, bytes: bytes.into() });
@@ -129,13 +140,14 @@ impl Cluster {
                     break;
                 }
             }
-            let (client, watch) = (client.clone(), self.watch.clone());
-            under_way.spawn_on(async move { store(&client, &watch, request).await }, runtime.handle());
+            // The next one is made while as many as may be are under way: the cluster never waits for it.
             if under_way.len() >= AT_ONCE
                 && let Some(told) = runtime.block_on(under_way.join_next())
             {
                 collect(told)?;
             }
+            let (client, watch) = (client.clone(), self.watch.clone());
+            under_way.spawn_on(async move { store(&client, &watch, request).await }, runtime.handle());
         }
         while let Some(told) = runtime.block_on(under_way.join_next()) {
             collect(told)?;
@@ -144,10 +156,11 @@ impl Cluster {
     }
 }
 
-/// The line before a document: into which index, by which id.
-fn action(index: &str, id: &str) -> Vec<u8> {
-    let mut line = format!("{{\"index\":{{\"_index\":\"{index}\",\"_id\":").into_bytes();
-    json::write_str(id, &mut line);
+/// The line before a document: into which index, by which id. A data stream takes nothing but `create`.
+fn action(names: &Names, head: &Head) -> Vec<u8> {
+    let what = if names.is_stream() { "create" } else { "index" };
+    let mut line = format!("{{\"{what}\":{{\"_index\":\"{}\",\"_id\":", names.of(head.time)).into_bytes();
+    json::write_str(&head.id, &mut line);
     line.extend_from_slice(b"}}\n");
     line
 }
@@ -164,7 +177,7 @@ impl Store for Cluster {
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {
         let mut verdicts = Vec::with_capacity(lines.len());
-        let mut wanted: Vec<(usize, crate::index::Head, Bytes)> = Vec::with_capacity(lines.len());
+        let mut wanted: Vec<(usize, Head, Bytes)> = Vec::with_capacity(lines.len());
         // The last one with an id and a day wins, whichever request is done first.
         let mut last: HashMap<(String, Day), usize> = HashMap::new();
         let mut same: Vec<(usize, usize)> = Vec::new();
@@ -174,7 +187,9 @@ impl Store for Cluster {
                 Err(verdict) => verdicts.push(verdict),
                 Ok(head) => {
                     verdicts.push(Verdict::Stored);
-                    let key = (head.id.clone(), Day::of(head.time));
+                    // A data stream's index does not go by days.
+                    let day = if self.names.is_stream() { Time::default() } else { head.time };
+                    let key = (head.id.clone(), Day::of(day));
                     match last.get(&key).and_then(|at| Some((*at, wanted.get_mut(*at)?))) {
                         Some((_, earlier)) => {
                             same.push((earlier.0, place));
@@ -248,8 +263,15 @@ impl Store for Cluster {
         if !self.template {
             return Ok(());
         }
-        let tidied = self.days().and_then(|days| {
-            for (index, _) in days.into_iter().filter(|(_, day)| day.end() <= oldest) {
+        let past = match self.names.is_stream() {
+            true => stream::roll_over(&self.connection, &self.names)
+                .and_then(|()| stream::stored_before(&self.connection, &self.names, oldest)),
+            false => self.days().map(|days| {
+                days.into_iter().filter(|(_, day)| day.end() <= oldest).map(|(index, _)| index).collect::<Vec<_>>()
+            }),
+        };
+        let tidied = past.and_then(|past| {
+            for index in past {
                 match self.connection.json(Method::Delete, &format!("/{index}"), None) {
                     Ok(_) => tracing::info!("deleted the index {index}, it is past retention"),
                     Err(Trouble::Refused(404, ..)) => {}
@@ -273,9 +295,8 @@ impl Store for Cluster {
         Some(Box::new(Find::new(self.connection.clone(), self.names.clone())))
     }
 
-    fn setup(&mut self) -> Result<Vec<String>, StageError> {
-        let found = template::ensure(&self.connection, &self.names, self.flavour, self.shape, true);
-        found.map_err(|e| StageError::unreachable(format!("the index template: {e}")))?;
-        Ok(vec![format!("wrote the index template {}", template::name(&self.names))])
+    fn setup(&mut self, to: Option<&Path>) -> Result<Vec<String>, StageError> {
+        let Self { connection, names, flavour, shape, pages, .. } = self;
+        setup::run(&setup::Of { connection, names, flavour: *flavour, shape: *shape, pages }, to)
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::Flavour;
 use super::connection::{Connection, Trouble};
-use super::document::{SHOWN, SHOWN_ALONE};
+use super::document::{SHOWN, SHOWN_ALONE, SHOWN_OF_PAYLOAD};
 use super::names::Names;
 
 /// The version of what the template says; a change of it is a higher number.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Bytes of a keyword that an index takes; none is longer, as documents are made.
 const KEYWORD_MAX: u64 = 8191;
 
@@ -19,7 +19,7 @@ pub struct Shape {
     /// Shards of a day; the cluster's own number if none is given.
     pub shards: Option<u32>,
     /// Copies of each; the cluster's own number if none is given.
-    pub replicas: Option<u32>,
+    pub copies: Option<u32>,
 }
 
 /// What was found of the template.
@@ -35,9 +35,9 @@ pub enum Found {
     Newer(u64),
 }
 
-/// The name of the template of these indices.
+/// The name of the template of these indices; a data stream's is another one, so that neither stands in the other's way.
 pub fn name(names: &Names) -> String {
-    format!("{}-events", names.stem())
+    format!("{}-{}", names.stem(), if names.is_stream() { "stream" } else { "events" })
 }
 
 /// The template.
@@ -45,27 +45,31 @@ pub fn template(names: &Names, flavour: Flavour, shape: Shape) -> Value {
     let mut settings = Map::new();
     let mut set = |key: &str, value: &str| settings.insert(format!("index.{key}"), value.into());
     set("codec", "best_compression");
-    for (key, number) in [("number_of_shards", shape.shards), ("number_of_replicas", shape.replicas)] {
+    for (key, number) in [("number_of_shards", shape.shards), ("number_of_replicas", shape.copies)] {
         if let Some(number) = number {
             set(key, &number.to_string());
         }
     }
-    json!({
+    let mut template = json!({
         "index_patterns": [names.all()],
         "priority": 500,
         "version": VERSION,
         "_meta": {"written_by": "zentral store"},
-        "template": {"settings": settings, "mappings": mappings(flavour)}
-    })
+        "template": {"settings": settings, "mappings": mappings(flavour, names.is_stream())}
+    });
+    if let Some(template) = template.as_object_mut().filter(|_| names.is_stream()) {
+        template.insert("data_stream".into(), flavour.data_stream());
+    }
+    template
 }
 
-fn mappings(flavour: Flavour) -> Value {
+fn mappings(flavour: Flavour, stream: bool) -> Value {
     let keyword = || json!({"type": "keyword", "ignore_above": KEYWORD_MAX});
     // The words are cut already: any analyzer that leaves them as they are will do, and this one every cluster has.
     let words = || json!({"type": "text", "analyzer": "whitespace", "norms": false});
     let mut properties = Map::new();
     properties.insert("id".into(), json!({"type": "keyword"}));
-    for time in ["time", "received"] {
+    for time in ["time", "received", "@timestamp"].into_iter().take(if stream { 3 } else { 2 }) {
         properties.insert(time.into(), json!({"type": "date", "format": "strict_date_optional_time||epoch_millis"}));
     }
     for name in SHOWN_ALONE {
@@ -86,6 +90,8 @@ fn mappings(flavour: Flavour) -> Value {
         properties.insert(object.into(), json!({"properties": inner}));
     }
     properties.insert("payload".into(), flavour.any_keys());
+    let of_payload: Map<String, Value> = SHOWN_OF_PAYLOAD.iter().map(|key| ((*key).to_owned(), keyword())).collect();
+    properties.insert("shown".into(), json!({"properties": of_payload}));
     properties.insert(
         "zentral".into(),
         json!({"properties": {

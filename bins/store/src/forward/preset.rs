@@ -20,12 +20,14 @@ const PRESETS: [(&str, &str); 4] = [
 const BARE: &str = r#"
 body  = '.events[]'
 ok    = '.status >= 200 and .status < 300'
-later = '.status == 401 or .status == 403 or .status == 408 or .status == 429 or .status >= 500'
 bytes = "1 MiB"
 lines = 1000
 "#;
-/// Bytes of a body, at most.
-const BYTES_MAX: u64 = 64 << 20;
+/// What passes, unless a preset or the table says otherwise: a login that is being mended, a limit, a service in trouble.
+const LATER: &str =
+    ".status == 401 or .status == 403 or .status == 408 or .status == 425 or .status == 429 or .status >= 500";
+/// Bytes of a body, at most: its events are read as one text, which may be no longer than a line.
+const BYTES_MAX: u64 = event::LINE_MAX as u64;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,9 +40,14 @@ struct Preset {
     token: bool,
     body: String,
     ok: String,
+    #[serde(default = "later")]
     later: String,
     bytes: String,
     lines: usize,
+}
+
+fn later() -> String {
+    LATER.to_owned()
 }
 
 /// Reads the keys of a store that sends on; what is wrong is said through the settings.
@@ -73,7 +80,7 @@ pub fn read(settings: &mut Settings) -> Option<To> {
     headers.extend(settings.secrets("headers"));
     let bytes = settings.size("bytes").or_else(|| parse_size(&preset.bytes)).unwrap_or(1 << 20);
     if !(1024..=BYTES_MAX).contains(&bytes) {
-        settings.fail("bytes", "from 1 KiB to 64 MiB");
+        settings.fail("bytes", "from 1 KiB to 4 MiB, the length of a line");
     }
     let lines = settings.int("lines").map_or(Some(preset.lines), |n| usize::try_from(n).ok());
     let lines = lines.filter(|n| (1..=100_000).contains(n));

@@ -197,7 +197,7 @@ fn every_preset_as_its_service_wants_it() {
             words.push(("token", TOKEN));
         }
         let mut store = store(&words).unwrap();
-        fake.trouble.lock().unwrap().extend([503, 429, 401]);
+        fake.trouble.lock().unwrap().extend([503, 429, 425, 401]);
         let lines = events(2500);
         assert!(send(&mut store, &lines).iter().all(|v| *v == Verdict::Stored), "{name}");
         let kept = std::mem::take(&mut *fake.kept.lock().unwrap());
@@ -278,6 +278,35 @@ fn secrets_are_told_to_nobody_and_a_store_that_waits_stops() {
     assert!(label == "lost" && !why.contains(TOKEN), "{why}");
 }
 
+/// Events of foreign programs have whatever RFC 3339 allows.
+#[test]
+fn a_time_is_what_it_says_however_it_is_written() {
+    let times = [
+        ("2026-11-21T10:00:00Z", 1_795_255_200_000_i64),
+        ("2026-11-21T10:00:00.5Z", 1_795_255_200_500),
+        ("2026-11-21T10:00:00.25Z", 1_795_255_200_250),
+        ("2026-11-21T10:00:00.0625Z", 1_795_255_200_062),
+        ("2026-11-21T10:00:00.123456Z", 1_795_255_200_123),
+        ("2026-11-21T12:00:00.007+02:00", 1_795_255_200_007),
+    ];
+    let lines: Vec<String> = times.iter().map(|(time, ms)| event(&format!("n{ms}"), time, "\"payload\":{}")).collect();
+    for (name, service) in [("splunk-hec", splunk as Service), ("loki", loki)] {
+        let fake = fake(service);
+        let mut store = store(&[("preset", name), ("url", &fake.url), ("token", TOKEN)]).unwrap();
+        assert!(send(&mut store, &lines).iter().all(|v| *v == Verdict::Stored), "{name}");
+        let kept = std::mem::take(&mut *fake.kept.lock().unwrap());
+        let told = |one: &Value| match name {
+            "loki" => one[0].as_str().unwrap().parse::<i64>().unwrap() / 1_000_000,
+            _ => (one["time"].as_f64().unwrap() * 1000.0).round() as i64,
+        };
+        let mut told: Vec<i64> = kept.iter().map(told).collect();
+        let mut expected: Vec<i64> = times.iter().map(|(_, ms)| *ms).collect();
+        told.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
 /// A proxy's page is no answer of the service: its status says whether it passes.
 #[test]
 fn programs_that_fail_on_an_answer_refuse_nothing() {
@@ -341,6 +370,7 @@ fn keys_win_over_a_preset_and_mistakes_are_named() {
         (&[("url", "https://siem.example.com"), ("preset", "datadog")], "needs a token"),
         (&[("url", "https://siem.example.com"), ("body", ".events[")], "body"),
         (&[("url", "https://siem.example.com"), ("bytes", "1 B")], "from 1 KiB"),
+        (&[("url", "https://siem.example.com"), ("bytes", "5 MiB")], "to 4 MiB"),
         (&[("url", "https://siem.example.com"), ("lines", "0")], "lines"),
     ] {
         let said = store(words).err().unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::query::Query;
-use crate::search::{Finder as _, Scope, Search};
+use crate::search::{Finder as _, Scope, Search, suite};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -157,48 +157,20 @@ fn a_killed_writer_leaves_what_was_committed_and_a_repeat_changes_nothing() {
 fn hostile_keys_and_values_are_stored_and_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut index = Index::new(dir.path(), 30 * DAY);
-    let line_of = |id: &str, members: &str| {
-        format!(r#"{{"id":"{id}","time":"2026-11-21T19:00:00Z","received":"2026-11-21T19:00:00Z",{members}}}"#)
-            .into_bytes()
-    };
-    let event = |id: &str, payload: &str| line_of(id, &format!("\"payload\":{payload}"));
-    let keys: Vec<String> = (0..NAMES_MAX + 500).map(|i| format!("\"k{i}\":\"v{i}\"")).collect();
-    let deep = format!("{}\"bottom\"{}", "{\"a\":".repeat(120), "}".repeat(120));
-    let lines = [
-        event("deep", &deep),
-        event("long", &format!("{{\"text\":\"{} tail\"}}", "é".repeat(1 << 20))),
-        event("name", &format!("{{\"{}\":\"here\"}}", "n".repeat(1 << 20))),
-        event("odd", r#"{"":"empty","a..b":"dots","a\u0000b":"nul","a\u0001b":1,"\\":"back","x.":true}"#),
-        event("words", &format!("{{\"w\":\"{}\"}}", "ab ".repeat(1 << 20))),
-        // Last, because it uses up the names of the day.
-        event("keys", &format!("{{{}}}", keys.join(","))),
-        line_of("sure", r#""machine":{"hostname":"good"},"probes":[{"name":"usb"}]"#),
-    ];
-    assert!(store(&mut index, &lines).iter().all(|v| *v == Verdict::Stored));
+    let bytes = |lines: Vec<String>| lines.into_iter().map(String::into_bytes).collect::<Vec<_>>();
+    assert!(store(&mut index, &bytes(suite::hostile())).iter().all(|v| *v == Verdict::Stored));
     let search = Search::new(dir.path());
-    for (query, expected) in [
-        ("v5400", "keys"),
-        ("bottom", "deep"),
-        ("tail", "long"),
-        ("here", "name"),
-        ("nul dots back", "odd"),
-        (r"payload.\\:back", "odd"),
-        ("payload.a..b:dots", "odd"),
-        ("\"ab ab ab\"", "words"),
-        // The envelope's names have room of their own.
-        ("machine.hostname:good AND probes.name:usb AND machine.hostname:g*d", "sure"),
-        ("*", "words sure odd name long keys deep"),
-    ] {
-        let scope = Scope { query: crate::query::parse(query).unwrap(), since: None, until: None, deadline: None };
-        let page = search.page(&scope, 10, None).unwrap();
-        let mut ids: Vec<String> = page.events.iter().map(|l| Head::read(l).unwrap().id).collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        assert_eq!(ids.join(" "), expected, "{query}");
-    }
+    suite::check_hostile(&search);
+    // The names of the day are used up; the envelope's have room of their own.
+    let at = "2026-11-21T19:00:00.000Z";
+    let sure = suite::event("sure", at, r#""machine":{"hostname":"good"},"probes":[{"name":"usb"}]"#);
+    assert!(store(&mut index, &bytes(vec![sure])).iter().all(|v| *v == Verdict::Stored));
+    let question = "machine.hostname:good AND probes.name:usb AND machine.hostname:g*d";
+    assert_eq!(search.count(&suite::all(question)).unwrap().0, 1);
     drop(index);
     // Names are counted across restarts.
     let mut index = Index::new(dir.path(), 30 * DAY);
-    store(&mut index, &[event("late", "{\"brand_new_key\":\"word\"}")]);
+    store(&mut index, &bytes(vec![suite::event("late", at, r#""payload":{"brand_new_key":"word"}"#)]));
     assert_eq!(index.open[0].names.number("payload.another"), None);
     assert!(index.open[0].names.number("machine.another").is_some());
 }

@@ -56,6 +56,47 @@ pub(crate) fn ids(page: &Page) -> Vec<String> {
     page.events.iter().map(|line| crate::index::Head::read(line).unwrap().id.chars().take(3).collect()).collect()
 }
 
+/// Events as nobody should send them; the last two have more names than the embedded index keeps of a day.
+pub(crate) fn hostile() -> Vec<String> {
+    let of = |id: &str, payload: &str| event(id, "2026-11-21T19:00:00.000Z", &format!("\"payload\":{payload}"));
+    let keys: Vec<String> = (0..5500).map(|i| format!("\"k{i}\":\"v{i}\"")).collect();
+    vec![
+        of("deep", &format!("{}\"bottom\"{}", "{\"a\":".repeat(120), "}".repeat(120))),
+        of("long", &format!("{{\"text\":\"{} tail\"}}", "é".repeat(1 << 20))),
+        of("name", &format!("{{\"{}\":\"here\"}}", "n".repeat(1 << 20))),
+        of(
+            "odd",
+            r#"{"":"empty","a..b":"dots","a\u0000b":"nul","a\u0001b":1,"\\":"back","x.":true," ":"blank",".":"point"}"#,
+        ),
+        of("words", &format!("{{\"w\":\"{}\"}}", "ab ".repeat(1 << 20))),
+        of("both", r#"{"a":"x","a.b":"y","a":{"b":"z","c":{"d":1}},"l":[1,[2,{"m":[true,null]}]]}"#),
+        of("keys", &format!("{{{}}}", keys.join(","))),
+        of("many", &format!("{{\"{}\":{{{}}}}}", "p".repeat(500), keys.join(",").replace('k', "m"))),
+    ]
+}
+
+/// What finds them.
+pub(crate) fn check_hostile(search: &dyn Finder) {
+    for (query, expected) in [
+        ("v5400", "many keys"),
+        ("bottom", "deep"),
+        ("tail", "long"),
+        ("here", "name"),
+        ("nul dots back", "odd"),
+        (r"payload.\\:back", "odd"),
+        ("payload.a..b:dots", "odd"),
+        ("\"ab ab ab\"", "words"),
+        ("payload.k17:v17", "keys"),
+        ("payload.l.m:true", "both"),
+        ("*", "words odd name many long keys deep both"),
+    ] {
+        let page = search.page(&all(query), 10, None).unwrap();
+        let mut ids: Vec<String> = page.events.iter().map(|l| crate::index::Head::read(l).unwrap().id).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(ids.join(" "), expected, "{query}");
+    }
+}
+
 /// Every question below, over [`corpus`].
 pub(crate) fn check(search: &dyn Finder) {
     finds(search);

@@ -17,13 +17,7 @@ fn settings_are_read_and_mistakes_named() {
         &[][..],
         &[("kind", "http"), ("url", "https://siem.example.com/in"), ("keep", "7d")],
         &[("kind", "embedded"), ("keep", "90d"), ("search", "true"), ("path", "/tmp/x")],
-        &[
-            ("kind", "elasticsearch"),
-            ("hosts", "http://es-1:9200"),
-            ("keep", "90d"),
-            ("shards", "3"),
-            ("replicas", "0"),
-        ],
+        &[("kind", "elasticsearch"), ("hosts", "http://es-1:9200"), ("keep", "90d"), ("shards", "3"), ("copies", "0")],
         &[
             ("kind", "opensearch"),
             ("hosts", "[\"https://es-1:9200\", \"http://127.0.0.1:9200\"]"),
@@ -31,6 +25,8 @@ fn settings_are_read_and_mistakes_named() {
             ("tls", "{ ca = \"ca.pem\" }"),
             ("index", "hub-%Y-%m-%d"),
         ],
+        &[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("data_stream", "true"), ("index", "hub")],
+        &[("kind", "elasticsearch"), ("hosts", "https://es-1:9200"), ("dashboards", "https://kibana/s/secops")],
         &[("include", ".a"), ("exclude", ".type == \"osquery_status\"")],
     ] {
         assert!(keeper(words).is_ok(), "{words:?}");
@@ -57,7 +53,18 @@ fn settings_are_read_and_mistakes_named() {
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("login", "{ token = \"t\" }")], "token"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("index", "zentral")], "%Y"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("tls", "{ cert = \"a\" }")], "go together"),
-        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("replicas", "-1")], "from 0"),
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("copies", "-1")], "from 0"),
+        (
+            &[
+                ("kind", "opensearch"),
+                ("hosts", "https://es-1:9200"),
+                ("data_stream", "true"),
+                ("index", "hub-%Y.%m.%d"),
+            ],
+            "the one name of a data stream",
+        ),
+        // What a stage's instances are called; of an index they are copies.
+        (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("replicas", "2")], "replicas"),
         (&[("kind", "opensearch"), ("hosts", "https://es-1:9200"), ("path", "x")], "path"),
     ] {
         let error = keeper(words).map(|_| ()).unwrap_err();

@@ -8,7 +8,8 @@ use super::{Kind, Reading, Store};
 use crate::cluster::Flavour;
 use crate::cluster::connection::{Login, Target};
 use crate::cluster::keeper::Cluster;
-use crate::cluster::names::{DEFAULT, Names};
+use crate::cluster::names::{DEFAULT, DEFAULT_STREAM, Names};
+use crate::cluster::setup::Pages;
 use crate::cluster::template::Shape;
 
 /// This kind.
@@ -19,9 +20,12 @@ pub const KIND: Kind =
 pub(super) fn open(settings: &mut Settings, reading: &Reading<'_>, flavour: Flavour) -> Option<Box<dyn Store>> {
     let login = login(settings);
     let hosts: Option<Vec<String>> = hosts(settings, matches!(login, Some(Login::Nobody)));
+    let pages = pages(settings, matches!(login, Some(Login::Nobody)));
     let (ca, client) = tls(settings);
-    let pattern = settings.str("index").unwrap_or_else(|| DEFAULT.to_owned());
-    let names = Names::parse(&pattern).map_err(|why| settings.fail("index", why)).ok();
+    let stream = settings.bool("data_stream").unwrap_or(false);
+    let pattern = settings.str("index").unwrap_or_else(|| if stream { DEFAULT_STREAM } else { DEFAULT }.to_owned());
+    let names = if stream { Names::stream(&pattern) } else { Names::parse(&pattern) };
+    let names = names.map_err(|why| settings.fail("index", why)).ok();
     let mut number = |key: &str, least: i64| {
         let n = settings.int(key)?;
         let fits = u32::try_from(n).ok().filter(|n| i64::from(*n) >= least && *n <= 1024);
@@ -30,9 +34,10 @@ pub(super) fn open(settings: &mut Settings, reading: &Reading<'_>, flavour: Flav
         }
         fits
     };
-    let shape = Shape { shards: number("shards", 1), replicas: number("replicas", 0) };
+    let shape = Shape { shards: number("shards", 1), copies: number("copies", 0) };
+    let pages = Pages { at: pages?, hub: reading.config.url.clone() };
     let target = Target { hosts: hosts?, login: login?, ca, client };
-    Some(Box::new(Cluster::new(target, flavour, names?, shape, reading.keep)))
+    Some(Box::new(Cluster::new(target, flavour, names?, shape, reading.keep).with(pages)))
 }
 
 fn hosts(settings: &mut Settings, bare: bool) -> Option<Vec<String>> {
@@ -42,11 +47,7 @@ fn hosts(settings: &mut Settings, bare: bool) -> Option<Vec<String>> {
     }
     let mut all = Vec::new();
     for host in settings.strings("hosts") {
-        // Without a login there is nothing to overhear but events, and many clusters are closed networks of their own.
-        let plain = bare && host.starts_with("http://");
-        let checked = remote::address(&if plain { host.replacen("http://", "https://", 1) } else { host.clone() });
-        match checked {
-            Ok(address) if plain => all.push(address.replacen("https://", "http://", 1)),
+        match address(&host, bare) {
             Ok(address) => all.push(address),
             Err(why) => settings.fail_word("hosts", &host, why),
         }
@@ -56,6 +57,21 @@ fn hosts(settings: &mut Settings, bare: bool) -> Option<Vec<String>> {
         return None;
     }
     Some(all)
+}
+
+/// An address as it is asked. Without a login there is nothing to overhear but events, and many clusters are closed networks
+/// of their own.
+fn address(text: &str, bare: bool) -> Result<String, String> {
+    match bare && text.starts_with("http://") {
+        true => remote::address(&text.replacen("http://", "https://", 1)).map(|a| a.replacen("https://", "http://", 1)),
+        false => remote::address(text),
+    }
+}
+
+/// Where Kibana or OpenSearch Dashboards is, if anywhere; none at all if what is said is no address.
+fn pages(settings: &mut Settings, bare: bool) -> Option<Option<String>> {
+    let Some(text) = settings.str("dashboards") else { return Some(None) };
+    address(&text, bare).map(Some).map_err(|why| settings.fail("dashboards", why)).ok()
 }
 
 fn login(settings: &mut Settings) -> Option<Login> {

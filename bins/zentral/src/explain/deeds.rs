@@ -7,8 +7,7 @@ use act::ledger::SCHEMA;
 use act::told::Kept;
 use event::Time;
 use pipe::StageError;
-use pipe::config::{Config, Place, StageConf, StageKind};
-use pipe::topic::Start;
+use pipe::config::{Config, StageConf, StageKind};
 use registry::db::{Db, has_schema};
 use serde::Serialize;
 use serde_json::Value;
@@ -235,10 +234,9 @@ fn outcomes(config: &Config, id: &str, received: Option<Time>) -> Result<Vec<Val
     if !events.is_empty() {
         return Ok(events);
     }
-    let age = received.map_or(Start::First, |at| Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0)));
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Act)) {
-        let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
-        find::scan(config, topic, age, id, |_, line| {
+        let Some(place) = stage.to.as_ref() else { continue };
+        find::scan(config, place, (received, None), id, |_, line| {
             events.extend(serde_json::from_slice(line).ok().filter(is_of));
             true
         })?;

@@ -5,17 +5,10 @@ use std::io::{IsTerminal as _, Read as _};
 use event::{LINE_MAX, Mistaken, Raw, Time, json};
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
-use pipe::StageError;
 use pipe::config::{Config, Place, StageKind};
-use pipe::fs::RealFs;
-use pipe::topic::{self, Start, TopicReader};
+use pipe::{Spot, StageError, Window};
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::cat::pass_over;
-
-/// Bytes of a topic read at a time.
-const CHUNK: usize = 1 << 20;
 
 /// The place of an event that was given.
 pub const STDIN: &str = "stdin";
@@ -33,6 +26,9 @@ pub struct Found {
 pub struct RawLine {
     /// The topic.
     pub topic: String,
+    /// Its partition, if the topic is one of Kafka.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     /// Its offset there.
     pub offset: u64,
     /// The line.
@@ -50,16 +46,16 @@ pub fn by_id(config: &Config, id: &str) -> Result<Option<Found>, StageError> {
         return Ok(Some(Found { line, place: "the store".into() }));
     }
     for kind in [StageKind::Filter, StageKind::Normalize, StageKind::Act] {
-        for topic in config.stages.iter().filter(|s| s.runs(kind)).flat_map(|s| s.writes()) {
+        for place in config.stages.iter().filter(|s| s.runs(kind)).flat_map(|s| s.outputs()) {
             let mut found = None;
-            scan(config, topic, Start::First, id, |_, line| {
+            scan(config, place, (None, None), id, |_, line| {
                 if is(line, "id", id) {
                     found = std::str::from_utf8(line).ok().map(str::to_owned);
                 }
                 found.is_none()
             })?;
             if let Some(line) = found {
-                return Ok(Some(Found { line, place: format!("topic:{topic}") }));
+                return Ok(Some(Found { line, place: place.to_string() }));
             }
         }
     }
@@ -101,19 +97,19 @@ pub fn raw(config: &Config, event: &Value) -> Result<Option<RawLine>, StageError
     let id = text("id").filter(|id| !id.is_empty());
     let (Some(id), Some(received)) = (id, text("received")) else { return Ok(None) };
     let Ok(at) = received.parse::<Time>() else { return Ok(None) };
-    let start = Start::Age(Time::now().ms().saturating_sub(at.ms()).max(0));
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Receive)) {
-        let Some(topic) = stage.to.as_ref().and_then(Place::topic) else { continue };
+        let Some(place) = stage.to.as_ref() else { continue };
         let mut found = None;
-        scan(config, topic, start, &at.to_string(), |offset, line| {
+        scan(config, place, (Some(at), Some(at)), &at.to_string(), |spot, line| {
             if is(line, "received", received) && gives(config, line, id) {
                 let text = String::from_utf8_lossy(line).into_owned();
-                found = serde_json::value::RawValue::from_string(text).ok().map(|line| (offset, line));
+                found = serde_json::value::RawValue::from_string(text).ok().map(|line| (spot, line));
             }
             found.is_none()
         })?;
-        if let Some((offset, line)) = found {
-            return Ok(Some(RawLine { topic: topic.to_owned(), offset, line }));
+        if let Some((spot, line)) = found {
+            let topic = place.topic().or(place.kafka()).unwrap_or_default().to_owned();
+            return Ok(Some(RawLine { topic, partition: spot.partition, offset: spot.offset, line }));
         }
     }
     Ok(None)
@@ -127,47 +123,34 @@ fn gives(config: &Config, line: &[u8], id: &str) -> bool {
     raw.id == id || translated().iter().any(|event| event.id == id)
 }
 
-/// Calls `each` with the offset and text of every committed line that has these words in it, until it says false. No
-/// words are in no line.
+/// Calls `each` with place and text of every committed line that was received in this time and has these words in it,
+/// until it says false. No words are in no line.
 pub fn scan(
     config: &Config,
-    topic: &str,
-    start: Start,
+    place: &Place,
+    (since, until): (Option<Time>, Option<Time>),
     words: &str,
-    mut each: impl FnMut(u64, &[u8]) -> bool,
+    mut each: impl FnMut(Spot, &[u8]) -> bool,
 ) -> Result<(), StageError> {
-    let fail = |e: topic::Error| StageError::state(format!("topic:{topic}: {e}"));
-    let dir = config.topic_dir(topic);
-    if words.is_empty() || !dir.is_dir() {
+    if words.is_empty() {
         return Ok(());
     }
-    let mut reader = match TopicReader::open(RealFs::shared(), &dir, start) {
-        Ok(reader) => reader,
-        Err(topic::Error::NotReady(_)) => return Ok(()),
-        Err(e) => return Err(fail(e)),
-    };
+    let Some(mut window) = Window::open(config, place, since, until, false)? else { return Ok(()) };
     let finder = Finder::new(words);
-    loop {
-        let chunk = match reader.read(CHUNK) {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) | Err(topic::Error::NotReady(_)) => return Ok(()),
-            Err(e) => {
-                pass_over(&mut reader, e).map_err(fail)?;
-                continue;
-            }
-        };
+    while let Some(lines) = window.read()? {
         let mut from = 0;
-        while let Some(at) = chunk.bytes.get(from..).and_then(|rest| finder.find(rest)) {
+        while let Some(at) = lines.bytes.get(from..).and_then(|rest| finder.find(rest)) {
             let hit = from + at;
-            let begin = chunk.bytes.get(..hit).and_then(|b| memrchr(b'\n', b)).map_or(0, |i| i + 1);
-            let rest = chunk.bytes.get(hit..).unwrap_or_default();
-            let end = memchr(b'\n', rest).map_or(chunk.bytes.len(), |i| hit + i);
-            if !each(chunk.from.offset + begin as u64, chunk.bytes.get(begin..end).unwrap_or_default()) {
+            let begin = lines.bytes.get(..hit).and_then(|b| memrchr(b'\n', b)).map_or(0, |i| i + 1);
+            let rest = lines.bytes.get(hit..).unwrap_or_default();
+            let end = memchr(b'\n', rest).map_or(lines.bytes.len(), |i| hit + i);
+            if !each(lines.spot(begin), lines.bytes.get(begin..end).unwrap_or_default()) {
                 return Ok(());
             }
             from = end + 1;
         }
     }
+    Ok(())
 }
 
 /// Has a line this text under a key?
@@ -178,6 +161,7 @@ pub fn is(line: &[u8], key: &str, text: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use pipe::fs::RealFs;
     use pipe::topic::{Kept, Options, TopicWriter};
 
     use super::*;
@@ -204,13 +188,14 @@ mod tests {
         assert_eq!([found("a"), found("b"), found("c")], [Some(first.to_owned()), Some(last.to_owned()), None]);
         assert_eq!(found(""), None);
         let mut offsets = Vec::new();
-        scan(&config, "e", Start::First, "\n", |offset, _| {
-            offsets.push(offset);
+        let place = Place::Topic("e".into());
+        scan(&config, &place, (None, None), "\n", |spot, _| {
+            offsets.push(spot.offset);
             true
         })
         .unwrap();
         assert_eq!(offsets.len(), 3, "one hit a line, and an end: {offsets:?}");
-        scan(&config, "e", Start::First, "", |_, _| unreachable!("no words are in no line")).unwrap();
+        scan(&config, &place, (None, None), "", |_, _| unreachable!("no words are in no line")).unwrap();
         assert!(raw(&config, &serde_json::json!({"id": "", "received": "2026-11-21T00:00:00Z"})).unwrap().is_none());
     }
 }

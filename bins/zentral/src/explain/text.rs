@@ -56,7 +56,11 @@ pub fn way(event: &Value, place: &str, raw: Option<&RawLine>, paint: Paint) -> S
     row("found in", place.to_owned());
     match raw {
         Some(raw) => {
-            let _ = writeln!(out, "  {:<9} topic:{} at {}  {}", "raw", raw.topic, raw.offset, shown(raw.line.get()));
+            let place = match raw.partition {
+                None => format!("topic:{} at {}", raw.topic, raw.offset),
+                Some(partition) => format!("kafka:{} partition {partition} at {}", raw.topic, raw.offset),
+            };
+            let _ = writeln!(out, "  {:<9} {place}  {}", "raw", shown(raw.line.get()));
         }
         None if place == "stdin" => {}
         None => row("raw", "none is kept that gave it".into()),

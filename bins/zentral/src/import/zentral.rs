@@ -127,8 +127,8 @@ fn event_probe(
     import: &mut Import,
 ) -> Result<Draft, Refusal> {
     for (key, why) in [
-        ("file_paths", "this version tells osquery of no paths to watch: file events cannot be had"),
-        ("distributed_query", "this version has no live queries"),
+        ("file_paths", "paths to watch are no probe's: they belong into `file_paths` of [source.osquery]"),
+        ("distributed_query", "a live query is no probe: `zentral query` asks agents now"),
     ] {
         if let Some(subject) = body.get(key) {
             return no(&subject, why);

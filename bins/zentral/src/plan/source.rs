@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use event::{Mistaken, Time, json};
-use pipe::StageError;
-use pipe::fs::RealFs;
-use pipe::topic::Window;
+use pipe::config::{Config, Place};
+use pipe::{StageError, Window};
 
 use crate::progress::Progress;
 use crate::replay::events::{Seen, Word, as_read};
+use crate::replay::missing;
 use crate::up::next_line;
 
 /// Bytes of events that are handed on together.
@@ -58,10 +58,8 @@ impl Block {
 
 /// A topic of events that a filter wrote.
 pub struct Kept {
-    /// Its name.
-    pub name: String,
-    /// Its folder.
-    pub dir: PathBuf,
+    /// Where it lies.
+    pub place: Place,
     /// What its filter had switched off before the first event.
     pub before: Arc<[filter::Off]>,
 }
@@ -111,28 +109,26 @@ impl Blocks<'_> {
 
 /// The events of the topics that were received from `since` to `until`.
 pub fn topics(
+    config: &Config,
     kept: &[Kept],
     since: Option<Time>,
     until: Option<Time>,
     give: &mut dyn FnMut(Arc<Block>) -> bool,
 ) -> Result<Read, StageError> {
-    let fail = |kept: &Kept| {
-        let name = kept.name.clone();
-        move |e| StageError::state(format!("topic:{name}: {e}"))
-    };
     let mut windows = Vec::new();
     for kept in kept {
-        windows.push(Window::open(RealFs::shared(), &kept.dir, since, until).map_err(fail(kept))?);
+        let window = Window::open(config, &kept.place, since, until, false)?;
+        windows.push(window.ok_or_else(|| missing(config, &kept.place))?);
     }
     let mut progress = Progress::new(Some(windows.iter().map(Window::total).sum()), true);
     let mut blocks = Blocks { block: Block::default(), read: Read::default(), give };
     let mut before = 0;
     for (kept, mut window) in kept.iter().zip(windows) {
         blocks.block.fresh = Some(kept.before.clone());
-        while let Some(lines) = window.read().map_err(fail(kept))? {
-            for line in lines.split_inclusive(|b| *b == b'\n') {
+        while let Some(lines) = window.read()? {
+            for line in lines.bytes.split_inclusive(|b| *b == b'\n') {
                 if let Err(e) = blocks.block.add(line.trim_ascii_end(), |_| true) {
-                    blocks.refuse(&format!("topic:{}", kept.name), &e.to_string());
+                    blocks.refuse(&kept.place.to_string(), &e.to_string());
                 }
                 if blocks.is_full() && !blocks.flush() {
                     return Ok(blocks.read);

@@ -3,33 +3,29 @@
 //! A filter's output holds every event that it read, in the order in which it read them, whether it stands alone or is
 //! joined with `normalize`; and between them what became of its filters (`filter_failed`, `filter_quarantined` …).
 
-use std::path::PathBuf;
-
 use event::{Time, json, write_annotated};
 use memchr::memmem;
-use pipe::config::{Config, StageConf, StageKind};
+use pipe::config::{Config, Place, StageConf, StageKind};
 use serde::Deserialize;
 
 /// A topic of events, and the stage that writes it.
 pub struct EventTopic<'c> {
     /// The filter.
     pub stage: &'c StageConf,
-    /// Name of the topic.
-    pub name: String,
-    /// Its folder.
-    pub dir: PathBuf,
+    /// The topic.
+    pub place: &'c Place,
 }
 
 /// The topics that together hold every event once: two filters may read the same events.
 pub fn topics(config: &Config) -> Vec<EventTopic<'_>> {
     let (mut known, mut all) = (Vec::new(), Vec::new());
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Filter)) {
-        let Some(name) = stage.to.as_ref().and_then(|to| to.topic()) else { continue };
+        let Some(place) = stage.to.as_ref() else { continue };
         let new = stage.from.iter().any(|from| !known.contains(from));
         known.extend(stage.from.iter().cloned());
         known.extend(stage.to.clone());
         if new {
-            all.push(EventTopic { stage, name: name.to_owned(), dir: config.topic_dir(name) });
+            all.push(EventTopic { stage, place });
         }
     }
     all
@@ -166,7 +162,7 @@ mod tests {
         text.extend(stages.map(|(name, from, to)| stage("filter", name, from, to)));
         std::fs::write(&file, text).unwrap();
         let (config, _) = Config::load(&file, None).map_err(|found| pipe::config::render(&found)).unwrap();
-        let names: Vec<String> = topics(&config).into_iter().map(|t| t.name).collect();
-        assert_eq!(names, ["b", "f"]);
+        let names: Vec<String> = topics(&config).into_iter().map(|t| t.place.to_string()).collect();
+        assert_eq!(names, ["topic:b", "topic:f"]);
     }
 }

@@ -19,8 +19,10 @@ const INCIDENTS_MAX: usize = 20;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is known of the processes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Health {
+    /// Why nothing is known of states: the database does not answer.
+    away: Option<String>,
     stages: Vec<Stage>,
     /// Filters that are switched off.
     pub(super) off: Vec<Off>,
@@ -35,14 +37,24 @@ pub struct Health {
 }
 
 impl Health {
-    /// Asks `up`, or each stage itself if no `up` runs.
-    pub fn of(config: &Config, up: Option<&Up>) -> Result<Self, StageError> {
+    /// Of the processes alone, and why nothing is known of states: asks `up`, or each stage itself if no `up` runs.
+    pub fn without_state(config: &Config, up: Option<&Up>, away: Option<String>) -> Self {
         let known = |stage: &StageConf, name: String| {
             let told = up.and_then(|up| up.stages.iter().find(|s| s.name == name)).cloned();
             told.unwrap_or_else(|| alone(config, stage, name))
         };
-        let processes = |stage: &StageConf| stage.instances().map(|n| known(stage, stage.process(n))).collect::<Vec<_>>();
+        let processes =
+            |stage: &StageConf| stage.instances().map(|n| known(stage, stage.process(n))).collect::<Vec<_>>();
         let stages = config.stages.iter().flat_map(processes).collect();
+        let refused = up.and_then(|up| {
+            let why = printable(up.refused.as_ref()?);
+            Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
+        });
+        Self { away, stages, refused, ..Self::default() }
+    }
+
+    /// The same, and what the states say.
+    pub fn of(config: &Config, up: Option<&Up>) -> Result<Self, StageError> {
         let (mut off, mut dead, mut failed) = (Vec::new(), 0, Vec::new());
         let (mut incidents, mut stopped) = (Vec::new(), Vec::new());
         for stage in &config.stages {
@@ -59,11 +71,7 @@ impl Health {
                 failed.extend(run.map(|run| (stage.name.clone(), run)));
             }
         }
-        let refused = up.and_then(|up| {
-            let why = printable(up.refused.as_ref()?);
-            Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
-        });
-        Ok(Self { stages, off, refused, dead, incidents, stopped, failed })
+        Ok(Self { off, dead, incidents, stopped, failed, ..Self::without_state(config, up, None) })
     }
 
     /// Why the filter of a probe is off, if it is: `quarantined` or `crash`.
@@ -77,7 +85,7 @@ impl Health {
         let stages = stages.map(|s| format!("stage {} is not running", s.name));
         let told = |off: &Off| format!("the filter of probe {} is off: {}; {}", off.probe, off.words(), off.remedy());
         let filters = self.off.iter().map(told);
-        self.refused.iter().cloned().chain(stages).chain(filters).collect()
+        self.away.iter().chain(&self.refused).cloned().chain(stages).chain(filters).collect()
     }
 
     /// Stages as a table.
@@ -152,7 +160,9 @@ impl Health {
             all.push(("up", up));
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
-        all.push(("dead", json!({"dead_letters": self.dead})));
+        if self.away.is_none() {
+            all.push(("dead", json!({"dead_letters": self.dead})));
+        }
         all.extend(self.stopped.iter().map(|(action, why)| ("stopped", json!({"action": action, "why": why}))));
         all.extend(self.incidents.iter().map(|one| ("incident", one.clone())));
         let run =

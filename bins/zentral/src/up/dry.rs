@@ -21,7 +21,7 @@ use super::source::{Loaded, Source};
 use super::{Args, Copies, home};
 use crate::status::{Sums, report, sums, table};
 
-/// Makes a stage keep its state in files, whatever its configuration says.
+/// Makes a stage keep its state and its topics in files, whatever its configuration says.
 const FILES: &str = "--state-in-files";
 /// Rounds over all stages at most: what comes of an action is normalised, filtered and stored, and there it ends.
 const ROUNDS: usize = 100;
@@ -39,8 +39,7 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
         StageError::usage("the configuration is wrong")
     })?;
     let Loaded { mut config, files } = loaded;
-    // What is tried must not touch the state of the hub.
-    config.server = None;
+    config.keep_to_files().map_err(StageError::usage)?;
     // The files stand for all sources: nobody else is asked.
     config.stages.retain(|stage| !stage.runs(StageKind::Pull) && !stage.runs(StageKind::Foreign));
     let _lock = home::open(&data)?;

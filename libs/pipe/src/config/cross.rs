@@ -89,6 +89,27 @@ fn replicas(config: &Config) -> Vec<Finding> {
         };
         found.extend(at(&stage.settings, |at| at.fail("replicas", text)));
     }
+    found.extend(instances(config));
+    found
+}
+
+/// An instance has a socket, a lock and a metric of its own name, `sift-2`, and no stage may be called so.
+fn instances(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for of in config.stages.iter().filter(|stage| stage.replicas > 1) {
+        let is_one = |stage: &&StageConf| {
+            let number = stage.name.strip_prefix(&of.name).and_then(|rest| rest.strip_prefix('-'));
+            let number = number.filter(|n| !n.starts_with('0')).and_then(|n| n.parse::<u32>().ok());
+            number.is_some_and(|n| (1..=of.replicas).contains(&n))
+        };
+        for stage in config.stages.iter().filter(is_one) {
+            let text = format!(
+                "`{}` is the name of an instance of stage `{}` (replicas = {}): give one of them another name",
+                stage.name, of.name, of.replicas
+            );
+            found.extend(at(&stage.settings, |at| at.fail("", text)));
+        }
+    }
     found
 }
 

@@ -90,6 +90,13 @@ impl Kafka {
         format!("{}{name}", self.prefix)
     }
 
+    /// The environment variables that hold its secrets.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        let login = self.sasl.iter().flat_map(|sasl| sasl.password.iter().chain(&sasl.token));
+        let secrets = login.chain(self.properties.iter().map(|(_, secret)| secret));
+        secrets.filter_map(|secret| if let Secret::Env(name) = secret { Some(name.as_str()) } else { None })
+    }
+
     pub(super) fn read(table: &mut Settings) -> Option<Self> {
         let brokers = table.strings("brokers");
         for broker in &brokers {

@@ -130,6 +130,7 @@ impl Reading {
         } else if !registry.has("postgres") {
             registry.fail("", "needs the key `postgres`; without the table state is in files");
         }
+        self.config.server_variables = registry.variables().collect();
         table.absorb(registry);
     }
 

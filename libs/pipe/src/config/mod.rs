@@ -3,6 +3,7 @@
 //! The tables that all programs share (stages, topics, units, contacts, probes) are understood here; the settings of
 //! an action, a source or a stage belong to the program that uses them and are handed on as [`Settings`].
 
+mod apart;
 mod cross;
 mod files;
 mod finding;
@@ -52,6 +53,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The database that holds all state; none: files in the data folder.
     pub server: Option<Server>,
+    /// The environment variables that `[registry]` names.
+    server_variables: Vec<String>,
     /// Stages in the order of the file.
     pub stages: Vec<StageConf>,
     /// Defaults and overrides of topics.
@@ -129,6 +132,7 @@ impl Config {
             url: None,
             data: data.map_or_else(|| PathBuf::from("data"), Path::to_owned),
             server: None,
+            server_variables: Vec::new(),
             stages: Vec::new(),
             topics: Topics::default(),
             kafka: None,

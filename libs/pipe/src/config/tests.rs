@@ -428,3 +428,18 @@ fn a_copy_is_read_whole_while_another_takes_its_place() {
         }
     });
 }
+
+#[test]
+fn no_stage_is_called_as_an_instance_of_another_is() {
+    let with = |name: &str| {
+        format!(
+            "version = 1\n[registry]\npostgres = \"postgres://u@127.0.0.1:5/d\"\n[kafka]\nbrokers = [\"127.0.0.1:9\"]\n\
+             [stage.sift]\nrun = \"filter\"\nfrom = \"kafka:a\"\nto = \"kafka:b\"\nreplicas = 3\n\
+             [stage.{name}]\nrun = \"filter\"\nfrom = \"kafka:a\"\nto = \"kafka:c\"\n"
+        )
+    };
+    check(&with("sift-2"), &[":11:", "`sift-2` is the name of an instance of stage `sift` (replicas = 3)"]);
+    for name in ["sift-4", "sift-0", "sift-02", "sift2", "sift-x"] {
+        check(&with(name), &[]);
+    }
+}

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Secret, Settings, StageConf, StageKind};
+use super::{Config, Kafka, Secret, Settings, StageConf, StageKind};
 
 type Names = BTreeSet<String>;
+
+/// What every program may need, and a table may name all the same: an action of kind exec hands on what it names.
+const EVERYBODYS: [&str; 4] = ["HOME", "LANG", "PATH", "TZ"];
 
 impl Config {
     /// The variables that hold secrets of actions, contacts, sources or other stages, and that this stage does not read.
@@ -20,6 +23,10 @@ impl Config {
         }));
         let asking = of(&mut self.sources.values());
         let mut own: Names = stage.settings.variables().collect();
+        own.extend(EVERYBODYS.map(str::to_owned));
+        own.extend(self.server_variables.iter().cloned());
+        // Read by everybody: a configuration is looked at as a whole.
+        own.extend(self.kafka.iter().flat_map(Kafka::variables).map(str::to_owned));
         if let Some(Secret::Env(name)) = self.metrics.as_ref().and_then(|metrics| metrics.bearer.as_ref()) {
             own.insert(name.clone());
         }
@@ -36,7 +43,7 @@ impl Config {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -44,6 +51,12 @@ mod tests {
     fn each_stage_has_its_own() {
         let text = r#"
 version = 1
+[registry]
+postgres = { env = "PG" }
+[kafka]
+brokers = ["127.0.0.1:9092"]
+sasl = { mechanism = "PLAIN", user = "u", password = "p" }
+properties = { "ssl.key.password" = "p" }
 [metrics]
 listen = "127.0.0.1:9473"
 bearer = { env = "BEARER" }
@@ -60,7 +73,7 @@ headers = { Authorization = { env = "AUTH" }, X = { env = "SHARED" } }
 [action.b]
 kind = "exec"
 run = ["/bin/true"]
-env = ["TOKEN"]
+env = ["TOKEN", "PATH", "TZ", "PG", "SASL", "KEY"]
 [stage.receive]
 to = "topic:raw"
 [stage.act]
@@ -73,7 +86,11 @@ login = { api_key = { env = "ES" }, more = [{ env = "SHARED" }] }
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pipeline.toml");
         std::fs::write(&file, text).unwrap();
-        let (config, _) = Config::load(&file, None).unwrap();
+        let (mut config, _) = Config::load(&file, None).unwrap();
+        // In the file they would have to be set.
+        let kafka = config.kafka.as_mut().unwrap();
+        kafka.sasl.as_mut().unwrap().password = Some(Secret::Env("SASL".into()));
+        kafka.properties[0].1 = Secret::Env("KEY".into());
         let left_out = |name: &str| {
             let names = config.variables_of_others(config.stage(name).unwrap());
             names.into_iter().collect::<Vec<_>>().join(" ")

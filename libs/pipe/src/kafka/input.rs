@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use event::LINE_MAX;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -16,10 +17,11 @@ use registry::db::{Db, Tx};
 
 use super::admin::Asker;
 use super::{admin, client};
-use crate::config::Config;
+use crate::StageError;
+use crate::config::{Config, Kafka};
+use crate::input::{Read, Reader};
 use crate::state::{self, Held, Position};
 use crate::topic::{Mark, Start};
-use crate::{StageError, Waker};
 use group::{Change, Group};
 
 /// Bytes that are fetched ahead, at most (KiB).
@@ -32,30 +34,14 @@ const FETCH_PARTITION_MAX: &str = "2097152";
 const SESSION_MS: &str = "30000";
 /// And one that has not asked for lines for so long: a batch may take its time.
 const POLL_MAX_MS: &str = "300000";
+/// The group of whoever is nobody's member: a client needs one.
+pub(super) const SHELL: &str = "zentral-shell";
 /// How often the group is told where we are: only people and their tools want to know.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often a takeover is tried before others have their turn.
 const TRIES: usize = 5;
 /// How often lags are counted, in ms.
 const LAG_MS: &str = "1000";
-
-/// Who reads.
-pub(crate) struct Reader<'a> {
-    /// Its group is called after it.
-    pub(crate) stage: &'a str,
-    /// Which of several instances it is.
-    pub(crate) instance: Option<u32>,
-    /// Where a partition without a position begins.
-    pub(crate) start: Start,
-    /// It ends where the partitions end now.
-    pub(crate) once: bool,
-    /// It keeps its positions. Else it is nobody's member and leaves no trace.
-    pub(crate) keeps: bool,
-    /// It has the partitions of the same numbers as another input of the stage, see [`KafkaInput::settle`].
-    pub(crate) follows: bool,
-    /// Rung when there is something to read.
-    pub(crate) waker: Waker,
-}
 
 /// One topic as a stage reads it.
 pub(crate) struct KafkaInput {
@@ -98,6 +84,30 @@ pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Star
     Ok(tx.commit()?)
 }
 
+/// How a client reads that says itself what is taken; with `ends` it is told where the partitions end.
+pub(super) fn settings(kafka: &Kafka, group: &str, client: &str, ends: bool) -> Result<ClientConfig, StageError> {
+    let mut common = client::common(kafka)?;
+    common
+        .set("client.id", client)
+        .set("queued.max.messages.kbytes", AHEAD_KIB)
+        .set("fetch.max.bytes", FETCH_MAX)
+        .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
+        .set("fetch.wait.max.ms", "100")
+        .set("session.timeout.ms", SESSION_MS)
+        .set("max.poll.interval.ms", POLL_MAX_MS)
+        .set("statistics.interval.ms", LAG_MS);
+    let own = [
+        ("group.id", group),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // A position that is not there is for us to judge.
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", if ends { "true" } else { "false" }),
+    ];
+    client::finish(common, kafka, &own)
+}
+
 /// Of a reader that starts at this message.
 fn position(at: u64) -> Position {
     Position { mark: Mark { offset: at, line: at }, start_line: at, ..Position::default() }
@@ -138,29 +148,9 @@ impl KafkaInput {
         if reader.keeps {
             record_start(config, name, db, reader.start)?;
         }
-        let mut common = client::common(kafka)?;
-        common
-            .set("queued.max.messages.kbytes", AHEAD_KIB)
-            .set("fetch.max.bytes", FETCH_MAX)
-            .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
-            .set("fetch.wait.max.ms", "100")
-            .set("session.timeout.ms", SESSION_MS)
-            .set("max.poll.interval.ms", POLL_MAX_MS)
-            .set("statistics.interval.ms", LAG_MS);
-        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { "zentral-shell".to_owned() };
-        if let Some(instance) = reader.instance {
-            common.set("client.id", format!("zentral-{}-{instance}", reader.stage));
-        }
-        let own = [
-            ("group.id", group.as_str()),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            // A position that is not there is for us to judge.
-            ("auto.offset.reset", "error"),
-            ("enable.partition.eof", if reader.once { "true" } else { "false" }),
-        ];
-        let mut consumer: BaseConsumer<Group> = client::finish(common, kafka, &own)?
+        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { SHELL.to_owned() };
+        let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
+        let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
             .create_with_context(Group::new(&place, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let waker = reader.waker.clone();
@@ -372,11 +362,11 @@ impl KafkaInput {
     }
 
     /// Lines of messages that are here, about `max` bytes.
-    pub(crate) fn read(&mut self, max: usize) -> Result<Given<'_>, StageError> {
+    pub(crate) fn read(&mut self, max: usize) -> Result<Read<'_>, StageError> {
         self.chunk.clear();
         self.too_long.clear();
         let (mut lines, first) = (0, self.given + 1);
-        let Some(consumer) = &self.consumer else { return Ok(Given::End) };
+        let Some(consumer) = &self.consumer else { return Ok(Read::End) };
         // What the group decides waits until this is committed, and nothing is read after it.
         while self.chunk.len() < max && !self.group.waits() {
             match consumer.poll(Duration::ZERO) {
@@ -407,10 +397,10 @@ impl KafkaInput {
         if lines > 0 {
             self.group.link.up();
             self.given += lines;
-            return Ok(Given::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
+            return Ok(Read::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
         }
         let ended = self.once && self.parts.values().all(|part| part.ended);
-        Ok(if ended { Given::End } else { Given::Nothing })
+        Ok(if ended { Read::End } else { Read::Nothing })
     }
 
     fn trouble(&self, error: &KafkaError) -> Result<(), StageError> {
@@ -535,16 +525,9 @@ impl Drop for KafkaInput {
     }
 }
 
-/// What was read.
-pub(crate) enum Given<'a> {
-    Nothing,
-    End,
-    Lines { bytes: &'a [u8], first: u64, too_long: &'a [usize] },
-}
-
 /// A message as a line. One that a stranger wrote over several lines is one all the same: outside of strings JSON does not
 /// mind, and within them it would not be JSON.
-fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>) {
+pub(super) fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>) {
     let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
     if payload.len() > LINE_MAX {
         too_long.push(payload.len());

@@ -139,49 +139,17 @@ impl KafkaOutput {
         metrics: Metrics,
     ) -> Result<Self, StageError> {
         let found = admin::ensure(config, name)?;
-        Ok(Self { anew: found.made, ..Self::new(config, name, Some(signals), metrics, "0")? })
+        Ok(Self { anew: found.made, ..Self::new(config, name, Some(signals), metrics)? })
     }
 
     /// Of a source, which says "busy" when they do not answer in time. The topic is made later if it must be.
     pub(crate) fn of_source(config: &Arc<Config>, name: &str, metrics: Metrics) -> Result<Self, StageError> {
-        Self::new(config, name, None, metrics, ANSWER_MS)
+        Self::new(config, name, None, metrics)
     }
 
-    fn new(
-        config: &Arc<Config>,
-        name: &str,
-        signals: Option<Signals>,
-        metrics: Metrics,
-        timeout_ms: &str,
-    ) -> Result<Self, StageError> {
-        let kafka = super::settings(config)?;
-        let mut common = client::common(kafka)?;
-        common
-            .set("compression.type", "zstd")
-            .set("linger.ms", "2")
-            // As the clients in Java do it: the same key is in the same partition, whoever wrote it.
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.kbytes", QUEUE_KIB)
-            // A topic that is not there is made, and need not be waited for.
-            .set("topic.metadata.propagation.max.ms", "5000");
-        let most = MESSAGE_MAX.to_string();
-        let own = [
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            ("message.max.bytes", most.as_str()),
-            ("message.timeout.ms", timeout_ms),
-        ];
-        let reports = Reports {
-            link: Link::new(&format!("kafka:{name}"), kafka),
-            done: AtomicU64::new(0),
-            wanted: AtomicU64::new(u64::MAX),
-            failed: Mutex::new(Vec::new()),
-            bell: Condvar::new(),
-        };
-        let producer = client::finish(common, kafka, &own)?
-            .create_with_context(reports)
-            .map_err(|e| StageError::usage(client::wrong(&e)))?;
-        let (config, topic) = (config.clone(), kafka.topic(name));
+    fn new(config: &Arc<Config>, name: &str, signals: Option<Signals>, metrics: Metrics) -> Result<Self, StageError> {
+        let producer = producer(config, name, if signals.is_some() { "0" } else { ANSWER_MS })?;
+        let (topic, config) = (super::settings(config)?.topic(name), config.clone());
         let (name, refused) = (name.to_owned(), Vec::new());
         Ok(Self {
             name,
@@ -207,13 +175,13 @@ impl KafkaOutput {
         for line in lines.split_inclusive(|b| *b == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let key = key::key(line);
-            self.lines += 1;
-            self.send(key.as_deref().map(str::as_bytes), line, order)?;
+            self.lines += u64::from(self.send(key.as_deref().map(str::as_bytes), line, order)?);
         }
         Ok(())
     }
 
-    fn send(&mut self, key: Option<&[u8]>, line: &[u8], order: usize) -> Result<(), StageError> {
+    /// Whether the client took it; else it never will, and it is refused.
+    fn send(&mut self, key: Option<&[u8]>, line: &[u8], order: usize) -> Result<bool, StageError> {
         let begun = Instant::now();
         loop {
             let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, order).payload(line);
@@ -221,7 +189,7 @@ impl KafkaOutput {
             let error = match self.producer.send(record) {
                 Ok(()) => {
                     self.sent += 1;
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err((error, _)) => error,
             };
@@ -234,7 +202,7 @@ impl KafkaOutput {
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     self.refuse(line.to_vec(), RDKafkaErrorCode::MessageSizeTooLarge);
-                    return Ok(());
+                    return Ok(false);
                 }
                 // It was deleted. Whoever may not wait says "busy" until it is there again.
                 Some(code) if is_missing(code) && self.signals.is_some() => {
@@ -269,23 +237,28 @@ impl KafkaOutput {
         }
     }
 
-    /// Waits as long as a source may; the orders that did not become durable.
+    /// Waits as long as a source may; the orders that did not become durable. "Busy" is never said for what a line holds.
     pub(crate) fn settle(&mut self) -> BTreeSet<usize> {
         while !self.reports().wait(self.sent, LOOK) {}
-        let mut orders = BTreeSet::new();
-        let mut why = None;
-        for Failed { order, line, code, .. } in self.reports().take() {
-            if will_never(code) {
-                // "Busy" is never said for what a line holds.
-                self.refuse(line, code);
-            } else {
-                self.lines = self.lines.saturating_sub(1);
-                orders.insert(order);
-                why = Some(code.to_string());
+        let (large, mut late): (Vec<_>, Vec<_>) = self.reports().take().into_iter().partition(|f| will_never(f.code));
+        // Where one line is not answered, the others are not waited for one by one.
+        let mut gone = false;
+        for failed in large {
+            match if gone { None } else { self.alone(&failed).ok() } {
+                Some(others) => {
+                    gone = !others.is_empty();
+                    late.extend(others);
+                }
+                None => {
+                    gone = true;
+                    late.push(failed);
+                }
             }
         }
+        let why = late.last().map(|failed| failed.code.to_string());
+        self.lines = self.lines.saturating_sub(late.len() as u64);
         self.tell(why.as_deref());
-        orders
+        late.into_iter().map(|failed| failed.order).collect()
     }
 
     /// As in `to`.
@@ -293,11 +266,19 @@ impl KafkaOutput {
         format!("kafka:{}", self.name)
     }
 
-    /// Whether the brokers answer now; makes the topic if it is not there.
+    /// Whether the brokers answer now; makes the topic if it is not there, and the client anew if it has given up for
+    /// ever.
     pub(crate) fn ask(&mut self) -> Result<(), StageError> {
         let asked = admin::ensure(&self.config, &self.name);
         self.tell(asked.as_ref().err().map(|e| e.text.as_str()));
         self.anew |= asked?.made;
+        if let Some((code, why)) = self.producer.client().fatal_error() {
+            tracing::warn!("kafka:{}: the client has given up and is made anew: {code}: {why}", self.name);
+            // Nobody waits any more for what it still had; but it is not durable, and must not be counted.
+            self.settle();
+            self.producer = producer(&self.config, &self.name, ANSWER_MS)?;
+            self.sent = 0;
+        }
         self.reports().link.forgive();
         Ok(())
     }
@@ -335,7 +316,7 @@ impl KafkaOutput {
         Ok(())
     }
 
-    /// Sends again what was not taken, each one alone if it may have been the company that was too large.
+    /// Sends again what was not taken.
     fn again(&mut self, failed: Vec<Failed>) -> Result<(), StageError> {
         let codes: BTreeSet<String> = failed.iter().map(|f| f.code.to_string()).collect();
         let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
@@ -345,20 +326,32 @@ impl KafkaOutput {
         } else if failed.iter().any(|f| !will_never(f.code)) {
             std::thread::sleep(AGAIN);
         }
-        for Failed { order, key, line, code } in failed {
-            self.send(key.as_deref(), &line, order)?;
-            if !will_never(code) {
-                continue;
-            }
-            let begun = Instant::now();
-            while !self.reports().wait(self.sent, LOOK) {
-                self.stay(begun)?;
-            }
-            let (never, others): (Vec<_>, Vec<_>) = self.reports().take().into_iter().partition(|f| will_never(f.code));
-            never.into_iter().for_each(|f| self.refuse(f.line, f.code));
+        let (large, others): (Vec<_>, Vec<_>) = failed.into_iter().partition(|f| will_never(f.code));
+        for failed in large {
+            let others = self.alone(&failed)?;
             self.reports().put_back(others);
         }
+        for Failed { order, key, line, .. } in others {
+            self.send(key.as_deref(), &line, order)?;
+        }
         Ok(())
+    }
+
+    /// Sends a line again that was refused for its size, while nothing else is on its way: it may have been its company
+    /// that was too large. Refused again it is given up; what was not taken for another reason comes back.
+    fn alone(&mut self, failed: &Failed) -> Result<Vec<Failed>, StageError> {
+        let begun = Instant::now();
+        self.send(failed.key.as_deref(), &failed.line, failed.order)?;
+        while !self.reports().wait(self.sent, LOOK) {
+            // A source waits no longer than the client does, and that is told by a report.
+            if self.signals.is_some() {
+                self.stay(begun)?;
+            }
+        }
+        let (never, others): (Vec<_>, Vec<_>) = self.reports().take().into_iter().partition(|f| will_never(f.code));
+        self.lines = self.lines.saturating_sub(never.len() as u64);
+        never.into_iter().for_each(|f| self.refuse(f.line, f.code));
+        Ok(others)
     }
 
     /// The topic is not there: makes it, and lets the brokers tell one another.
@@ -372,8 +365,6 @@ impl KafkaOutput {
 
     fn refuse(&mut self, line: Vec<u8>, code: RDKafkaErrorCode) {
         let text = format!("{} does not take the line of {} bytes: {code}", self.topic, line.len());
-        tracing::error!("kafka:{}: {text}", self.name);
-        self.lines = self.lines.saturating_sub(1);
         self.refused.push((line, text));
     }
 
@@ -389,6 +380,35 @@ impl KafkaOutput {
             None => tracing::info!("kafka:{} takes lines again", self.name),
         }
     }
+}
+
+/// A client that writes; `timeout_ms` is how long it tries with a line, 0: for ever.
+fn producer(config: &Config, name: &str, timeout_ms: &str) -> Result<ThreadedProducer<Reports>, StageError> {
+    let kafka = super::settings(config)?;
+    let mut common = client::common(kafka)?;
+    common
+        .set("compression.type", "zstd")
+        .set("linger.ms", "2")
+        // As the clients in Java do it: the same key is in the same partition, whoever wrote it.
+        .set("partitioner", "murmur2_random")
+        .set("queue.buffering.max.kbytes", QUEUE_KIB)
+        // A topic that is not there is made, and need not be waited for.
+        .set("topic.metadata.propagation.max.ms", "5000");
+    let most = MESSAGE_MAX.to_string();
+    let own = [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("message.max.bytes", most.as_str()),
+        ("message.timeout.ms", timeout_ms),
+    ];
+    let reports = Reports {
+        link: Link::new(&format!("kafka:{name}"), kafka),
+        done: AtomicU64::new(0),
+        wanted: AtomicU64::new(u64::MAX),
+        failed: Mutex::new(Vec::new()),
+        bell: Condvar::new(),
+    };
+    client::finish(common, kafka, &own)?.create_with_context(reports).map_err(|e| StageError::usage(client::wrong(&e)))
 }
 
 /// Whether no later try can help, alone or in company.

@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use registry::db::{Db, Schema};
 
-use super::told::{Complaints, refused_error};
+use super::told::Complaints;
 use super::{Job, Loop, share};
 use crate::config::{Place, StageKind};
 use crate::fs::{Fs, Guard, RealFs};
-use crate::input::{Input, parse_start};
-use crate::kafka::{KafkaInput, KafkaOutput, Reader};
+use crate::input::{Input, Reader, parse_start};
+use crate::kafka::{KafkaInput, KafkaOutput};
 use crate::out::Out;
 use crate::output::Output;
-use crate::refused::Refused;
 use crate::stage::{Context, Stage};
 use crate::watch::Watch;
 use crate::{StageError, state};
@@ -38,16 +37,10 @@ impl Loop {
                 )?)),
             });
         }
-        let mut complaints = Complaints::new(match &job.state {
-            None => None,
-            Some(_) => {
-                let of = job.instance.map_or_else(|| job.name.clone(), |instance| format!("{}-{instance}", job.name));
-                let path = job.config.data.join("refused").join(format!("{of}.ndjson"));
-                let recorded = Complaints::recorded(&db, job.instance)?;
-                Some(Refused::open(&fs, &path, recorded).map_err(|e| refused_error(&e))?)
-            }
-        });
-        complaints.instance = job.instance;
+        let complaints = match &job.state {
+            None => Complaints::logged(),
+            Some(_) => Complaints::open(&fs, &job.config, &db, &job.name, job.instance)?,
+        };
         let mut inputs = Vec::new();
         for place in &job.from {
             let follows = share::follows(&mut inputs, &job, place);
@@ -110,8 +103,7 @@ fn open_state(fs: &Arc<dyn Fs>, job: &Job, schemas: &[Schema]) -> Result<(Option
     };
     // Several instances share the state of a database, and each partition is fenced.
     let guard = state::lock(fs, &instance_lock(&lock, instance), wait, &stop)?;
-    let db = Db::open(home, schemas).map_err(|e| StageError::of(home, e))?;
-    Ok((Some(guard), db))
+    Ok((Some(guard), state::share(home, schemas, instance, wait, &stop)?))
 }
 
 /// What only this instance of this machine has: `state/sift-2.lock` beside `state/sift.lock`.

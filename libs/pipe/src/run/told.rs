@@ -1,18 +1,21 @@
 //! What became of the lines of a batch: counted in the transaction, and who was refused is logged and kept.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::db::Tx;
+use registry::db::{Db, Tx};
 
+use crate::config::{Config, process_name};
+use crate::fs::Fs;
 use crate::out::{Complaint, Later, Out, Verdicts};
-use crate::output::Output;
 use crate::refused::Refused;
 use crate::topic::Mark;
 use crate::{Metrics, StageError, state};
 
 /// Complaints about refused lines that are logged each second; all are counted and kept.
 const COMPLAINTS_LOGGED: usize = 20;
+
 /// The name under which the length of the refused lines is recorded; no topic can be called so.
 fn refused_name(instance: Option<u32>) -> String {
     instance.map_or_else(|| "(refused)".to_owned(), |instance| format!("(refused-{instance})"))
@@ -53,24 +56,34 @@ pub(super) fn measure(out: &Out, metrics: &Metrics) {
 }
 
 /// Where refused lines go.
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     /// Between pipes they are only logged, all of them.
     kept: Option<Refused>,
     /// Of which of several instances.
-    pub(super) instance: Option<u32>,
+    instance: Option<u32>,
     /// There was one.
     pub(super) any: bool,
     logged: (Instant, usize),
 }
 
 impl Complaints {
-    pub(super) fn new(kept: Option<Refused>) -> Self {
-        Self { kept, instance: None, any: false, logged: (Instant::now(), 0) }
+    /// Of a stage between pipes: they are only logged.
+    pub(crate) fn logged() -> Self {
+        Self { kept: None, instance: None, any: false, logged: (Instant::now(), 0) }
     }
 
-    /// The recorded length of the file.
-    pub(super) fn recorded(db: &registry::db::Db, instance: Option<u32>) -> Result<Option<u64>, StageError> {
-        Ok(state::output(db, &refused_name(instance))?.map(|mark| mark.offset))
+    /// Of a stage with this state: they are kept in `refused/STAGE.ndjson`, cut to what the state has recorded.
+    pub(crate) fn open(
+        fs: &Arc<dyn Fs>,
+        config: &Config,
+        db: &Db,
+        stage: &str,
+        instance: Option<u32>,
+    ) -> Result<Self, StageError> {
+        let path = config.data.join("refused").join(format!("{}.ndjson", process_name(stage, instance)));
+        let recorded = state::output(db, &refused_name(instance))?.map(|mark| mark.offset);
+        let kept = Refused::open(fs, &path, recorded).map_err(|e| refused_error(&e))?;
+        Ok(Self { kept: Some(kept), instance, ..Self::logged() })
     }
 
     /// Logs and keeps what a batch from this input refused.
@@ -97,24 +110,23 @@ impl Complaints {
     }
 
     /// Keeps what an output will never take: it was given all the same, so no sum of the stage's changes.
-    pub(super) fn not_taken(
+    pub(crate) fn not_taken(
         &mut self,
-        output: &Output,
+        output: &str,
         lines: Vec<(Vec<u8>, String)>,
         tx: &mut Tx<'_>,
     ) -> Result<(), StageError> {
         if lines.is_empty() {
             return Ok(());
         }
-        let name = output.name();
-        state::count(tx, "not taken", &name, lines.len() as u64)?;
+        state::count(tx, "not taken", output, lines.len() as u64)?;
         let complaint = |(line, text)| Complaint { stage: None, number: 0, reason: "not_taken", text, line };
         let all: Vec<Complaint> = lines.into_iter().map(complaint).collect();
-        self.tell(&name, &all, tx)
+        self.tell(output, &all, tx)
     }
 
     /// Puts a file that is full aside.
-    pub(super) fn look_after(&mut self, db: &mut registry::db::Db) -> Result<(), StageError> {
+    pub(crate) fn look_after(&mut self, db: &mut Db) -> Result<(), StageError> {
         let Some(kept) = self.kept.as_mut().filter(|kept| kept.is_full()) else { return Ok(()) };
         kept.rotate().map_err(|e| refused_error(&e))?;
         let mut tx = db.begin()?;
@@ -129,7 +141,7 @@ impl Complaints {
     }
 }
 
-pub(super) fn refused_error(e: &io::Error) -> StageError {
+fn refused_error(e: &io::Error) -> StageError {
     let text = format!("refused lines: {e}");
     match e.kind() {
         // A full disk passes: the supervisor starts the stage again, with growing pauses.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use event::LINE_MAX;
+use event::{LINE_MAX, Time};
 
 use crate::fs::Fs;
 
@@ -144,6 +144,20 @@ impl TopicReader {
     pub fn seek(&mut self, mark: Mark) {
         self.at = mark;
         self.segment = None;
+    }
+
+    /// Goes to the first segment that may hold lines received since then; of the lines that are committed now, the offsets
+    /// there and at the end.
+    pub(crate) fn seek_since(&mut self, since: Option<Time>) -> Result<(u64, u64), Error> {
+        let Some(head) = self.head()?.cloned() else { return Ok((self.at.offset, self.at.offset)) };
+        if let Some(since) = since {
+            let files = segment::list(self.fs.as_ref(), &self.dir)?;
+            let young = segment::since(&files, head.first.offset, since.ms());
+            // Nobody asks for the numbers of lines here, and to count them would be to read them.
+            let offset = young.map_or(head.end.offset, |first| first.min(head.end.offset));
+            self.seek(Mark { offset, line: 0 });
+        }
+        Ok((self.at.offset, head.end.offset))
     }
 
     /// After the last line read.

@@ -26,7 +26,7 @@ pub(super) const MARGIN_MS: i64 = 3_600_000;
 
 /// A segment file as the folder lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// Offset of its first byte in the topic.
     pub first: u64,
     /// Compressed.
@@ -49,7 +49,7 @@ pub(super) struct Segment {
 }
 
 /// The path of a segment.
-pub(super) fn path(dir: &Path, first: u64, packed: bool) -> PathBuf {
+pub(crate) fn path(dir: &Path, first: u64, packed: bool) -> PathBuf {
     dir.join(format!("{first:0DIGITS$}{}", if packed { PACKED } else { PLAIN }))
 }
 
@@ -73,7 +73,7 @@ pub(super) fn since(files: &[Listed], first: u64, since_ms: i64) -> Option<u64> 
 
 /// The segment files of a topic by first offset, the plain one of two before the compressed one; none if there is no
 /// such folder.
-pub(super) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<Listed>, Error> {
+pub(crate) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<Listed>, Error> {
     let entries = match fs.list(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(Error::io(dir, "list"))?,

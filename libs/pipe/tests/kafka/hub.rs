@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use registry::db::{Db, Schema, Tx};
+use registry::db::{Db, Home, Schema, Tx};
 
 const SEEN: Schema =
     Schema { name: "seen", migrations: &["CREATE TABLE seen (line TEXT PRIMARY KEY, n BIGINT NOT NULL)"] };
@@ -175,6 +175,12 @@ impl Hub {
         rows.iter().map(|row| (row.text(0).to_owned(), row.int(1))).collect()
     }
 
+    /// The state of a source, which is there before it opens what it writes to.
+    pub fn source(&self) -> Home {
+        std::fs::create_dir_all(self.config.data.join("state")).unwrap();
+        self.config.homes().state("receive")
+    }
+
     pub fn state(&self) -> PathBuf {
         self.config.data.join("state/counts.db")
     }
@@ -275,7 +281,8 @@ fn as_a_process() {
     let mut job = job(&load(Path::new(&dir)), "in");
     job.instance = (instance > 0).then_some(instance);
     job.signals = Signals::listen().unwrap();
-    let turn = Duration::from_millis(20);
+    let turn = std::env::var("TEST_PAUSE_MS").map_or(20, |ms| ms.parse().unwrap());
+    let turn = Duration::from_millis(turn);
     let rests = std::env::var_os("TEST_RESTS").is_some();
     let (pause, rest) = if rests { (Duration::ZERO, turn) } else { (turn, Duration::ZERO) };
     let exit = run(&mut Counts { pause, rest }, job);

@@ -1,9 +1,12 @@
 //! TLS and logins, on a broker that asks for both (`ZENTRAL_TEST_KAFKA_TLS` and what stands beside it).
 
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
 use base64::Engine as _;
 use pipe::Exit;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, wait_for};
 
 struct Broker {
     at: String,
@@ -94,4 +97,49 @@ fn a_login_or_an_authority_that_is_wrong_is_said_and_no_secret_is() {
     let hub = Hub::new(&broker.at, "ca", "tls = {}");
     let error = pipe::kafka::look(&hub.config, "in").unwrap_err();
     assert!(error.text.contains("TLS"), "{error}");
+}
+
+/// A certificate of its own authority for 127.0.0.1, good for so many days from now on, in `cert.pem` and `key.pem`.
+fn certify(dir: &std::path::Path, days: &str) {
+    std::fs::write(dir.join("ext"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n").unwrap();
+    for words in [
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=zentral-test -keyout key.pem -out asked.pem"
+            .to_owned(),
+        format!("x509 -req -in asked.pem -signkey key.pem -days {days} -extfile ext -out cert.pem"),
+    ] {
+        let out = Command::new("openssl").args(words.split(' ')).current_dir(dir).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+/// A server with that certificate: whoever takes it gets on to ask for Kafka, which it is not.
+fn server(dir: &std::path::Path) -> (Child, String) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let child = Command::new("openssl")
+        .args(["s_server", "-accept", &free, "-cert", "cert.pem", "-key", "key.pem", "-quiet", "-rev"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the server", 20, || TcpStream::connect(&free).is_ok());
+    (child, free)
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_said() {
+    for (days, expired) in [("-1", true), ("1", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        certify(dir.path(), days);
+        let (mut child, at) = server(dir.path());
+        let ca = dir.path().join("cert.pem");
+        let hub = Hub::new(&at, "expired", &format!("tls = {{ ca = \"{}\" }}", ca.display()));
+        let error = pipe::kafka::look(&hub.config, "in").unwrap_err();
+        assert_eq!(error.exit, Exit::Unreachable);
+        assert_eq!(error.text.contains("certificate"), expired, "{error}");
+        assert_eq!(hub.once("in"), Exit::Unreachable);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

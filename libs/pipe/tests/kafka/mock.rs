@@ -6,6 +6,7 @@ use pipe::config::Place;
 use pipe::topic::Class;
 use pipe::{Exit, Job, Metrics, Signals, Sink, run};
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::hub::{Counts, Hub, wait_for};
 
@@ -16,7 +17,7 @@ fn receive_says_busy_while_no_broker_answers_and_recovers() {
     let hub = Hub::new(&cluster.bootstrap_servers(), "busy", "");
     let metrics = Metrics::new("receive");
     let place = Place::Kafka("raw".into());
-    let sink = Sink::open(&place, &hub.config, None, metrics.clone(), |e| panic!("{e}")).unwrap();
+    let sink = Sink::open("receive", &place, &hub.config, None, metrics.clone(), |e| panic!("{e}")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let write = |n: usize| {
         let line = format!("{{\"source\":\"s\",\"n\":{n}}}\n").into_bytes();
@@ -38,6 +39,32 @@ fn receive_says_busy_while_no_broker_answers_and_recovers() {
     assert_eq!(write(4), Ok(()));
     let text = String::from_utf8(metrics.text()).unwrap();
     assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 0"), "{text}");
+}
+
+/// A client that may not write has given up for ever, and whoever gave it leave afterwards wants lines all the same.
+#[test]
+fn receive_recovers_from_what_its_client_never_would() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(&format!("t{}-fatal.raw", std::process::id()), 3, 1).unwrap();
+    let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3];
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &denied);
+    let hub = Hub::new(&cluster.bootstrap_servers(), "fatal", "");
+    let place = Place::Kafka("raw".into());
+    let home = hub.source();
+    let metrics = Metrics::new("receive");
+    let sink = Sink::open("receive", &place, &hub.config, Some(home.clone()), metrics, |e| panic!("{e}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let line = || b"{\"source\":\"s\"}\n".to_vec();
+    assert!(runtime.block_on(sink.write(line(), 1, Class::Source)).is_err(), "it may not write");
+    let mut tries = 0;
+    wait_for("leave to write", 60, || {
+        tries += 1;
+        runtime.block_on(sink.write(line(), 1, Class::Source)).is_ok()
+    });
+    assert!(tries > 1);
+    assert_eq!(hub.read("raw").len(), 1, "what was told busy was not written");
+    let db = registry::db::Db::open_read_only(&home).unwrap().unwrap();
+    assert_eq!(db.query("SELECT line FROM outputs WHERE topic = 'kafka:raw'", &[]).unwrap()[0].int(0), 1);
 }
 
 #[test]

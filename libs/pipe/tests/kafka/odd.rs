@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pipe::{Exit, Job, Signals, run};
+use pipe::config::Place;
+use pipe::topic::Class;
+use pipe::{Exit, Job, Metrics, Signals, Sink, run};
 
 use crate::hub::{Counts, Hub, broker, wait_for};
 
@@ -59,24 +61,63 @@ fn a_line_of_a_stranger_over_several_lines_is_one_and_one_that_is_too_long_is_re
     assert!(got.contains(&b"{  \"a\": 1 }".to_vec()) && got.contains(&b"after".to_vec()));
 }
 
+/// 40 lines; of one no compression makes less than 100 KB.
+fn lines_of_which_one_is_too_large() -> Vec<Vec<u8>> {
+    let mut state = 1u64;
+    let mut chance = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        b'#' + u8::try_from(state % 57).unwrap()
+    };
+    let noise = (0..150_000).map(|_| chance()).collect();
+    let small = |n: usize| format!("{n} {}", "-".repeat(900)).into_bytes();
+    (0..40).map(|n| if n == 20 { Vec::clone(&noise) } else { small(n) }).collect()
+}
+
+/// What a source was told is kept, is kept: on the topic, or among the refused lines.
+#[test]
+fn what_a_topic_does_not_take_from_a_source_is_kept_beside_it() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "smallraw", "");
+    hub.make("raw", "10000");
+    let lines = lines_of_which_one_is_too_large();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let home = hub.source();
+    // In company, then one by one; and a writer that begins anew goes on behind what was refused before.
+    for orders in [vec![lines.clone()], lines.iter().map(|line| vec![line.clone()]).collect()] {
+        let (place, metrics) = (Place::Kafka("raw".into()), Metrics::new("receive"));
+        let sink = Sink::open("receive", &place, &hub.config, Some(home.clone()), metrics, |e| panic!("{e}")).unwrap();
+        wait_for("room", 20, || sink.has_room(Class::Source));
+        for order in orders {
+            let text = order.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
+            assert_eq!(runtime.block_on(sink.write(text, order.len() as u64, Class::Source)), Ok(()));
+        }
+    }
+    let mut got: Vec<Vec<u8>> = hub.read("raw").into_iter().map(|(_, _, line)| line).collect();
+    let mut want: Vec<Vec<u8>> =
+        lines.iter().filter(|line| line.len() < 1000).flat_map(|l| [l.clone(), l.clone()]).collect();
+    got.sort();
+    want.sort();
+    assert!(got == want, "{} lines came, not {}", got.len(), want.len());
+    let refused = std::fs::read_to_string(hub.config.data.join("refused/receive.ndjson")).unwrap();
+    assert_eq!(refused.lines().count(), 2);
+    let kept = |entry: &str| pipe::refused_original(entry.as_bytes()).unwrap() == lines[20];
+    assert!(refused.lines().all(kept) && refused.contains("not_taken"), "{}", &refused[..200]);
+    // Both sums hold: what stands in the state is what lies in the topic.
+    let db = registry::db::Db::open_read_only(&home).unwrap().unwrap();
+    let written = db.query("SELECT line FROM outputs WHERE topic = 'kafka:raw'", &[]).unwrap()[0].int(0);
+    let not_taken = db.query("SELECT n FROM counters WHERE name = 'not taken'", &[]).unwrap()[0].int(0);
+    assert_eq!((written, not_taken), (78, 2));
+}
+
 #[test]
 fn what_a_topic_does_not_take_is_refused_and_the_stream_goes_on() {
     let Some(broker) = broker() else { return };
     let hub = Hub::new(&broker, "small", "");
     hub.make("in", "5242880");
     hub.make("out", "10000");
-    let lines = (0..40)
-        .map(|n| if n == 20 { format!("{n} {}", "z".repeat(200_000)) } else { format!("{n} {}", "-".repeat(900)) });
-    let mut state = 1u64;
-    let mut chance = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        b'!' + u8::try_from(state % 90).unwrap()
-    };
-    let noise: Vec<u8> = (0..150_000).map(|_| chance()).collect();
-    let lines = lines.map(|line| if line.starts_with("20 ") { noise.clone() } else { line.into_bytes() });
-    hub.write("in", lines.map(|line| ("one".to_owned(), line)));
+    hub.write("in", lines_of_which_one_is_too_large().into_iter().map(|line| ("one".to_owned(), line)));
     assert_eq!(hub.once("in"), Exit::Refused);
     assert_eq!(hub.read("out").len(), 39);
     let refused = std::fs::read_to_string(hub.config.data.join("refused/counts.ndjson")).unwrap();

@@ -1,7 +1,9 @@
 //! Several instances of a stage share the partitions of what they read, and one state.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use registry::db::Db;
 use rustix::process::Signal;
 
@@ -74,4 +76,92 @@ fn the_late_commit_of_one_that_slept_is_refused() {
         assert_eq!(process.end(), Some(0), "{}{}", hub.log(1), hub.log(2));
     }
     hub.assert_exact(LINES + 500);
+}
+
+/// Says so, whatever becomes of the test.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// How often the stage was given partitions.
+fn part(hub: &Hub) -> usize {
+    let log = hub.log(1);
+    log.matches("reads partitions [").count() - log.matches("reads partitions []").count()
+}
+
+/// A member that reads nothing comes and goes all the time, so that no batch ends in the assignment that it began in.
+#[test]
+fn a_rebalance_in_the_middle_of_every_batch_changes_nothing() {
+    const BATCHED: usize = 400;
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "restless", "properties = { \"session.timeout.ms\" = \"6000\" }");
+    hub.make("in", "5242880");
+    // About ten lines fill a batch.
+    hub.write(
+        "in",
+        (0..BATCHED).map(|n| (format!("k{}", n % 23), format!("line {n} {}", "x".repeat(400)).into_bytes())),
+    );
+    let mut stage = hub.process_with(1, &[("TEST_PAUSE_MS", "500")]);
+    wait_for("the first lines", 40, || !hub.seen().is_empty());
+    let done = AtomicBool::new(false);
+    let came = std::thread::scope(|scope| {
+        let guests = scope.spawn(|| {
+            let mut came = 0;
+            while !done.load(Ordering::Acquire) {
+                let guest: BaseConsumer = hub
+                    .client()
+                    .set("group.id", "zentral-counts")
+                    .set("partition.assignment.strategy", "cooperative-sticky")
+                    .set("enable.auto.commit", "false")
+                    .set("session.timeout.ms", "6000")
+                    .create()
+                    .unwrap();
+                guest.subscribe(&[&hub.topic("in")]).unwrap();
+                let begun = std::time::Instant::now();
+                while guest.assignment().unwrap().count() == 0 && begun.elapsed() < Duration::from_secs(10) {
+                    let _ = guest.poll(Duration::from_millis(20));
+                }
+                came += usize::from(guest.assignment().unwrap().count() > 0);
+                let before = part(&hub);
+                drop(guest);
+                // What it held is read on by the stage, for a batch.
+                while part(&hub) == before && !done.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            came
+        });
+        let over = Over(&done);
+        wait_for("all lines", 180, || hub.seen().len() == BATCHED);
+        drop(over);
+        guests.join().unwrap()
+    });
+    stage.signal(Signal::TERM);
+    assert_eq!(stage.end(), Some(0), "{}", hub.log(1));
+    hub.assert_exact(BATCHED);
+    assert!(came >= 5, "a guest came only {came} times");
+    let gave = hub.log(1).matches("gave away partitions").count();
+    assert!(gave >= came.saturating_sub(1), "{gave} of {came}");
+}
+
+#[test]
+fn a_second_process_of_the_same_instance_is_told() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "same", "");
+    hub.make("in", "5242880");
+    let mut first = hub.process(1);
+    wait_for("the first", 40, || hub.log(1).contains("reads partitions"));
+    let mut second = hub.process(1);
+    hub.write("in", (0..LINES / 9).map(line));
+    wait_for("the lines", 60, || hub.seen().len() == LINES / 9);
+    // A dying predecessor is waited for, and this one does not die.
+    assert_eq!(second.end(), Some(5), "{}", hub.log(1));
+    assert!(hub.log(1).contains("counts-1.lock: held by another process"), "{}", hub.log(1));
+    first.signal(Signal::TERM);
+    assert_eq!(first.end(), Some(0), "{}", hub.log(1));
+    hub.assert_exact(LINES / 9);
 }

@@ -37,6 +37,14 @@ impl Home {
         &self.name
     }
 
+    /// Whether the name can be read from the schema, or has to be written to it.
+    pub(super) fn is_plain(&self) -> bool {
+        match &self.kind {
+            Kind::File(_) => true,
+            Kind::Schema(_, schema) => !schema.starts_with(PREFIX) || plain_name(schema) == self.name,
+        }
+    }
+
     /// Whether it is the state that people, the console and actions write.
     pub fn is_registry(&self) -> bool {
         self.name == REGISTRY
@@ -114,9 +122,10 @@ impl Homes {
     /// The folder cannot be read, or the server does not answer.
     pub fn all(&self) -> Result<Vec<Home>, DbError> {
         let Some(server) = &self.server else { return self.all_files() };
-        let home = |schema: String| {
-            let name = schema.strip_prefix(PREFIX).unwrap_or(&schema).replace('_', "-");
-            Home::of(Kind::Schema(server.clone(), schema), &name)
+        let home = |(name_of, comment): (String, Option<String>)| {
+            // What somebody else wrote there is no name.
+            let name = comment.filter(|name| schema(name) == name_of).unwrap_or_else(|| plain_name(&name_of));
+            Home::of(Kind::Schema(server.clone(), name_of), &name)
         };
         Ok(postgres::schemas(server, PREFIX)?.into_iter().map(home).collect())
     }
@@ -142,6 +151,11 @@ impl Homes {
             Some(server) => Home::of(Kind::Schema(server.clone(), schema(name)), name),
         }
     }
+}
+
+/// The name that was made a schema, if it was not too long for one.
+fn plain_name(schema: &str) -> String {
+    schema.strip_prefix(PREFIX).unwrap_or(schema).replace('_', "-")
 }
 
 /// The schema of a state of this name. `-` is nothing that PostgreSQL takes in a name without quotes, and what is longer than it

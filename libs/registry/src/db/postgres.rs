@@ -8,6 +8,7 @@ mod server;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -32,6 +33,8 @@ pub(super) const WRITES: &str = "writes";
 pub(super) struct Postgres {
     server: Server,
     schema: String,
+    /// The name of the state, which its schema shows to whoever looks for states where it does not say it already.
+    name: Option<String>,
     read_only: bool,
     owned: Cell<bool>,
     session: RefCell<Option<Session>>,
@@ -52,9 +55,16 @@ impl Postgres {
     /// Connects. A schema that is not there is made, unless it is only to be read.
     pub(super) fn open(server: Server, schema: &str, read_only: bool) -> Result<Self, DbError> {
         let session = RefCell::new(None);
-        let db = Self { server, schema: schema.to_owned(), read_only, owned: Cell::new(false), session };
+        let (schema, owned) = (schema.to_owned(), Cell::new(false));
+        let db = Self { server, schema, name: None, read_only, owned, session };
         db.with(|_| Ok(()))?;
         Ok(db)
+    }
+
+    /// What [`Postgres::make`] writes to a schema whose name does not say which state it is.
+    pub(super) fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
     }
 
     /// Whether tables of ours are in the schema.
@@ -68,8 +78,13 @@ impl Postgres {
     pub(super) fn make(&self) -> Result<(), DbError> {
         if self.is_temporary() || !self.is_there()? {
             let mut script = String::new();
-            if !self.is_temporary() {
+            // Even with IF NOT EXISTS the server asks for leave to make schemas, which a stage's role does not have.
+            let known = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
+            if !self.is_temporary() && self.query(known, &[self.schema.as_str().into()])?.is_empty() {
                 script = format!("CREATE SCHEMA IF NOT EXISTS {};", self.schema);
+            }
+            if let Some(name) = &self.name {
+                let _ = write!(script, "COMMENT ON SCHEMA {} IS '{}';", self.schema, name.replace('\'', "''"));
             }
             script.push_str(&format!(
                 "CREATE TABLE IF NOT EXISTS schemas (name TEXT COLLATE \"C\" PRIMARY KEY, number BIGINT NOT NULL);
@@ -145,12 +160,38 @@ impl Postgres {
         Ok(session)
     }
 
+    /// Whether no instance has the state, nor will as long as this connection lives.
+    pub(super) fn is_alone(&self) -> Result<bool, DbError> {
+        self.with(|session| session.lock("pg_try_advisory_lock", key("share", &self.schema)))
+    }
+
     /// The state's lock, as long as this connection lives: false if another has it.
     pub(super) fn own(&self) -> Result<bool, DbError> {
-        let sql = "SELECT pg_try_advisory_lock($1)";
-        let got = self.query(sql, &[key("own", &self.schema).into()])?.first().is_some_and(|row| row.int(0) == 1);
+        let got = self.with(|session| session.lock("pg_try_advisory_lock", key("own", &self.schema)))?;
         self.owned.set(self.owned.get() || got);
         Ok(got)
+    }
+
+    /// As [`Postgres::own`], of one of several: its number is its own, the rest is shared.
+    pub(super) fn own_as(&self, instance: u32) -> Result<bool, DbError> {
+        let number = key(&format!("instance {instance}"), &self.schema);
+        let got = self.with(|session| {
+            if !session.lock("pg_try_advisory_lock", number)? {
+                return Ok(false);
+            }
+            if session.lock("pg_try_advisory_lock_shared", key("share", &self.schema))? {
+                return Ok(true);
+            }
+            session.batch(&format!("SELECT pg_advisory_unlock({number})")).map(|()| false)
+        })?;
+        self.owned.set(self.owned.get() || got);
+        Ok(got)
+    }
+
+    pub(super) fn disown(&self) -> Result<(), DbError> {
+        self.query("SELECT pg_advisory_unlock($1)", &[key("own", &self.schema).into()])?;
+        self.owned.set(false);
+        Ok(())
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -197,6 +238,12 @@ impl Session {
     fn batch(&mut self, script: &str) -> Result<(), DbError> {
         let client = &self.client;
         block::wait(STATEMENT_LIMIT, async { client.batch_execute(script).await.map_err(|e| told(&e)) })
+    }
+
+    /// Takes an advisory lock, if nobody else has it.
+    fn lock(&mut self, how: &str, key: i64) -> Result<bool, DbError> {
+        let rows = self.fetch(&format!("SELECT {how}({key})"))?;
+        Ok(rows.first().is_some_and(|row| row.int(0) == 1))
     }
 
     /// A script that begins a transaction, which is over if the script fails.
@@ -252,12 +299,13 @@ fn row(row: &tokio_postgres::Row) -> Result<Row, DbError> {
     (0..row.len()).map(value).collect::<Result<_, _>>().map(Row)
 }
 
-/// The schemas of this beginning that hold a state.
-pub(super) fn schemas(server: &Server, prefix: &str) -> Result<Vec<String>, DbError> {
+/// The schemas of this beginning that hold a state, each with what was written to it by [`Postgres::make`].
+pub(super) fn schemas(server: &Server, prefix: &str) -> Result<Vec<(String, Option<String>)>, DbError> {
     let db = Postgres::open(server.clone(), "pg_catalog", true)?;
-    let sql = "SELECT schemaname FROM pg_tables WHERE tablename = 'schemas' AND starts_with(schemaname, $1) \
-               ORDER BY schemaname";
-    Ok(db.query(sql, &[prefix.into()])?.iter().map(|row| row.text(0).to_owned()).collect())
+    let sql = "SELECT nspname, obj_description(n.oid, 'pg_namespace') FROM pg_tables JOIN pg_namespace n \
+               ON nspname = schemaname WHERE tablename = 'schemas' AND starts_with(nspname, $1) ORDER BY nspname";
+    let rows = db.query(sql, &[prefix.into()])?;
+    Ok(rows.iter().map(|row| (row.text(0).to_owned(), row.opt_text(1).map(str::to_owned))).collect())
 }
 
 /// Takes away all that is in a schema. The schema stays, with its owner and who may do what in it.

@@ -20,6 +20,8 @@ enum Fault {
     Cut,
     /// This status in place of the server.
     Status(u16),
+    /// The server gets it, and of every three documents one is told to be 429 and one 503.
+    Parts,
 }
 
 /// Stands before a server; requests with events meet these faults, one after the other, then none.
@@ -27,6 +29,8 @@ struct Proxy {
     address: String,
     faults: Arc<Mutex<Vec<Fault>>>,
     bulks: Arc<AtomicUsize>,
+    /// Whether nothing is answered.
+    down: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -37,13 +41,15 @@ impl Proxy {
         let bulks = Arc::new(AtomicUsize::new(0));
         let to = server.target.hosts[0].strip_prefix("http://").unwrap().to_owned();
         let (left, seen) = (faults.clone(), bulks.clone());
+        let down = Arc::new(AtomicBool::new(false));
+        let is_down = down.clone();
         std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            for client in listener.incoming().flatten().filter(|_| !is_down.load(Order::SeqCst)) {
                 let (to, left, seen) = (to.clone(), left.clone(), seen.clone());
                 std::thread::spawn(move || one(client, &to, &left, &seen));
             }
         });
-        Self { address, faults, bulks }
+        Self { address, faults, bulks, down }
     }
 }
 
@@ -80,7 +86,7 @@ fn one(mut client: TcpStream, to: &str, faults: &Mutex<Vec<Fault>>, bulks: &Atom
             client.write_all(answer.as_bytes()).ok()?;
             return None;
         }
-        Some(Fault::Cut) | None => {}
+        Some(Fault::Cut | Fault::Parts) | None => {}
     }
     let mut server = TcpStream::connect(to).ok()?;
     let head_text = String::from_utf8_lossy(&request[..head]).into_owned();
@@ -89,6 +95,20 @@ fn one(mut client: TcpStream, to: &str, faults: &Mutex<Vec<Fault>>, bulks: &Atom
     server.write_all(&request[head..]).ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
+    if matches!(fault, Some(Fault::Parts)) {
+        let documents = request[head..].iter().filter(|byte| **byte == b'\n').count() / 2;
+        let item = |i: usize| match i % 3 {
+            0 => r#"{"index":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}}"#,
+            1 => r#"{"index":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"red"}}}"#,
+            _ => r#"{"index":{"status":201}}"#,
+        };
+        let body = format!("{{\"items\":[{}]}}", (0..documents).map(item).collect::<Vec<_>>().join(","));
+        let told = format!(
+            "HTTP/1.1 200 X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        return client.write_all(told.as_bytes()).ok();
+    }
     let whole = if fault.is_some() { answer.len() * 2 / 3 } else { answer.len() };
     client.write_all(&answer[..whole]).ok()
 }
@@ -110,13 +130,15 @@ fn count(server: &Server) -> u64 {
 
 #[test]
 fn what_fails_is_sent_again_and_stands_once() {
-    use Fault::{Cut, Drop, Status};
-    for server in servers() {
+    use Fault::{Cut, Drop, Parts, Status};
+    for server in servers().chain(streams()) {
         let faults = [
             Drop,
             Cut,
             Status(429),
+            Parts,
             Status(503),
+            Parts,
             Status(502),
             Status(401),
             Status(413),
@@ -147,12 +169,69 @@ fn what_fails_is_sent_again_and_stands_once() {
     }
 }
 
+/// Minutes, shortened: whatever is asked, nobody answers. People see it, and it goes on by itself.
+#[test]
+fn a_cluster_that_is_down_is_waited_for_and_seen() {
+    for server in servers() {
+        let proxy = Proxy::before(&server, &[]);
+        let target = Target { hosts: vec![proxy.address.clone()], ..server.target.clone() };
+        let metrics = pipe::Metrics::new("elastic");
+        let waiting = |metrics: &pipe::Metrics| {
+            let shown = String::from_utf8(metrics.text()).unwrap();
+            shown.lines().any(|line| line.starts_with("zentral_store_waiting{") && line.ends_with(" 1"))
+        };
+        let mut cluster = server.store_at(&target);
+        let finder = cluster.finder().unwrap();
+        cluster.start(&Around { metrics: metrics.clone(), stop: Arc::new(|| false) });
+        // Before the template is there, and in the middle.
+        for round in 1..=2 {
+            proxy.down.store(true, Order::SeqCst);
+            let done = AtomicBool::new(false);
+            std::thread::scope(|threads| {
+                let storing = threads.spawn(|| {
+                    let verdicts = store(&mut cluster, &lines(round * 300));
+                    done.store(true, Order::SeqCst);
+                    verdicts
+                });
+                std::thread::sleep(Duration::from_secs(4));
+                assert!(!done.load(Order::SeqCst) && waiting(&metrics));
+                assert!(matches!(finder.count(&all("")), Err(SearchError::Io(_))), "a search says so at once");
+                proxy.down.store(false, Order::SeqCst);
+                assert!(storing.join().unwrap().iter().all(|v| *v == Verdict::Stored));
+            });
+            assert!(!waiting(&metrics));
+            assert_eq!(count(&server), round as u64 * 300);
+        }
+    }
+}
+
+/// What somebody wrote into the template is theirs; what it does not take is refused with the cluster's reason.
+#[test]
+fn a_template_changed_by_hand_costs_what_it_does_not_take() {
+    for server in servers() {
+        let mut cluster = server.store();
+        cluster.setup(None).unwrap();
+        let path = format!("/_index_template/{}", template::name(&server.names));
+        let mut body = template::template(&server.names, server.flavour, Shape::default());
+        body["template"]["mappings"]["properties"]["machine"]["properties"]["unit"] = json!({"type": "integer"});
+        server.json(Method::Put, &path, Some(&body));
+        let mut given = lines(500);
+        given[77] = event("odd", "2026-11-21T10:00:00.000Z", r#""machine":{"unit":"berlin"}"#);
+        let verdicts = store(&mut cluster, &given);
+        let refused: Vec<_> = verdicts.iter().enumerate().filter(|(_, v)| **v != Verdict::Stored).collect();
+        assert!(matches!(refused.as_slice(), [(77, Verdict::NotTaken(why))] if why.contains("unit")), "{refused:?}");
+        assert_eq!(count(&server), 499);
+        let left = server.json(Method::Get, &path, None).to_string();
+        assert!(left.contains("\"integer\""), "it is left as it is: {left}");
+    }
+}
+
 #[test]
 fn one_in_a_thousand_at_odds_with_a_mapping_is_refused_with_its_reason() {
     for server in servers() {
         let mapping = json!({"mappings": {"properties": {"machine": {"properties": {"unit": {"type": "integer"}}}}}});
         let mut cluster = server.store();
-        cluster.setup().unwrap();
+        cluster.setup(None).unwrap();
         // The template gives the rest of the index; this is what somebody did by hand.
         server.json(Method::Put, &format!("/{}", server.names.of(now())), Some(&mapping));
         let about = |i: usize, unit: &str| {
@@ -171,7 +250,7 @@ fn a_read_only_index_and_a_red_one_are_waited_for() {
     for server in servers() {
         let index = server.names.of(now());
         let mut cluster = server.store();
-        cluster.setup().unwrap();
+        cluster.setup(None).unwrap();
         let settings = |name: &str, value: Value| {
             server.json(Method::Put, &format!("/{index}/_settings"), Some(&json!({name: value})));
         };

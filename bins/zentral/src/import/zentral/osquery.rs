@@ -17,7 +17,10 @@ pub fn drafts(base: &Draft, body: &Spot<'_>, filters: &Filters, import: &mut Imp
     let osquery = body.get("osquery");
     let schedule = osquery.as_ref().and_then(|osquery| osquery.get("schedule"));
     if let Some(paths) = osquery.as_ref().and_then(|osquery| osquery.get("file_paths")).filter(|p| !p.is_empty()) {
-        import.refuse(&paths, "this version tells osquery of no paths to watch; left out");
+        import.refuse(
+            &paths,
+            "paths to watch are no probe's: they belong into `file_paths` of [source.osquery]; left out",
+        );
     }
     let list = schedule.clone().or(body.get("queries")).map(|list| list.items()).unwrap_or_default();
     let slug = base.name.to_ascii_lowercase().replace([' ', '.'], "-");

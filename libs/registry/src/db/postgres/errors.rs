@@ -19,11 +19,8 @@ pub(super) fn told(error: &Error) -> DbError {
         SqlState::READ_ONLY_SQL_TRANSACTION
         | SqlState::TOO_MANY_CONNECTIONS
         | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
-        | SqlState::IDLE_SESSION_TIMEOUT
-        | SqlState::ADMIN_SHUTDOWN
-        | SqlState::CRASH_SHUTDOWN
-        | SqlState::CANNOT_CONNECT_NOW
         | SqlState::OUT_OF_MEMORY => DbError::Unreachable(reason(error)),
+        // A connection that broke; a server that goes, starts or ends sessions.
         _ if code.code().starts_with("08") || code.code().starts_with("57P") => DbError::Unreachable(reason(error)),
         _ => DbError::Other(reason(error)),
     }

@@ -16,8 +16,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::errors::{reason, told};
 use super::{DbError, block};
 
-/// How long a connection may take to be there, login included.
+/// How long a connection to one host may take to be there, login and the question whether it takes writes included: one
+/// that takes connections and says nothing must not keep us from the next.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Hosts in one URL.
+const HOSTS_MAX: usize = 8;
 /// A connection on which nothing moved for so long is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// What was sent and not acknowledged for so long ends the connection.
@@ -35,7 +38,8 @@ struct Known {
 }
 
 struct Way {
-    config: Config,
+    /// One for each host of the URL, asked in their order.
+    hosts: Vec<Config>,
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -61,6 +65,10 @@ impl Server {
             return Err("no URL that begins with postgres://".into());
         }
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        if place.matches('@').count() > 1 || query.contains('@') {
+            // What comes after the first would be taken for a host, and told.
+            return Err("more than one `@`: in a name or a password it is written %40, and `?` %3F".into());
+        }
         let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -69,13 +77,17 @@ impl Server {
                 _ => rest.push(pair),
             }
         }
-        let mut config = Config::from_str(&format!("{place}?{}", rest.join("&")))
-            .map_err(|e| format!("no URL of a PostgreSQL database: {}", reason(&e)))?;
+        let read =
+            |text: &str| Config::from_str(text).map_err(|e| format!("no URL of a PostgreSQL database: {}", reason(&e)));
+        let config = read(&format!("{place}?{}", rest.join("&")))?;
         if config.get_hosts().is_empty() {
             return Err("the URL of the database names no host".into());
         }
         if config.get_dbname().is_none_or(str::is_empty) {
             return Err("the URL names no database".into());
+        }
+        if config.get_hosts().len() > HOSTS_MAX || !config.get_hostaddrs().is_empty() {
+            return Err(format!("a URL names up to {HOSTS_MAX} hosts, and no hostaddr"));
         }
         let secure = match mode {
             None => roots.is_some() || !config.get_hosts().iter().all(is_here),
@@ -83,15 +95,31 @@ impl Server {
             Some("require" | "verify-full") => true,
             Some(_) => return Err("sslmode must be disable, require or verify-full".into()),
         };
-        config
+        // All but where it is, to which each host is added.
+        let scheme = place.find("://").map_or(0, |at| at + 3);
+        let login = place.find('@').map_or(scheme, |at| at + 1);
+        let path = place.get(login..).and_then(|rest| rest.find('/')).map_or(place.len(), |at| login + at);
+        rest.retain(|pair| !matches!(pair.split_once('='), Some(("host" | "port", _))));
+        let parts = [place.get(..login), place.get(path..)].map(Option::unwrap_or_default).concat();
+        let mut login = read(&format!("{parts}?{}", rest.join("&")))?;
+        login
             .ssl_mode(if secure { SslMode::Require } else { SslMode::Disable })
             .application_name("zentral")
-            .connect_timeout(CONNECT_LIMIT)
             .keepalives_idle(KEEPALIVE)
             .tcp_user_timeout(SILENCE_MAX);
         let tls = if secure { Some(MakeRustlsConnect::new(tls(roots.as_deref())?)) } else { None };
         let label = label(&config);
-        Ok(Self(Arc::new(Known { way: Ok(Way { config, tls }), label })))
+        let hosts = config.get_hosts().iter().enumerate().map(|(i, host)| {
+            let mut one = login.clone();
+            match host {
+                Host::Tcp(name) => one.host(name),
+                Host::Unix(folder) => one.host_path(folder),
+            };
+            one.port(port(&config, i));
+            one
+        });
+        let hosts = hosts.collect();
+        Ok(Self(Arc::new(Known { way: Ok(Way { hosts, tls }), label })))
     }
 
     /// A server of which it is not known where it is: whoever needs it is told why.
@@ -102,26 +130,16 @@ impl Server {
     /// A new connection, which lives until the client is dropped.
     pub(super) fn connect(&self) -> Result<Client, DbError> {
         let way = self.0.way.as_ref().map_err(|why| DbError::Other(why.clone()))?;
-        let (config, tls) = (way.config.clone(), way.tls.clone());
-        let connected = block::handle()?.spawn(async move {
-            match tls {
-                None => config.connect(tokio_postgres::NoTls).await.map(|(client, connection)| {
-                    tokio::spawn(connection);
-                    client
-                }),
-                Some(tls) => config.connect(tls).await.map(|(client, connection)| {
-                    tokio::spawn(connection);
-                    client
-                }),
+        let mut failed = DbError::Other("the URL of the database names no host".into());
+        for config in &way.hosts {
+            match block::wait(CONNECT_LIMIT, connect(config, way.tls.clone())) {
+                Ok(client) => return Ok(client),
+                // What may pass is told, where one host is away and the other lets nobody in.
+                Err(why) if matches!(failed, DbError::Unreachable(_)) && !matches!(why, DbError::Unreachable(_)) => {}
+                Err(why) => failed = why,
             }
-        });
-        let connected = async {
-            match connected.await {
-                Ok(answer) => answer.map_err(|e| told(&e)),
-                Err(e) => Err(DbError::Other(e.to_string())),
-            }
-        };
-        block::wait(CONNECT_LIMIT * 2, connected).map_err(|e| match e {
+        }
+        Err(match failed {
             DbError::Unreachable(text) => DbError::Unreachable(format!("{self}: {text}")),
             DbError::Other(text) => DbError::Other(format!("{self}: {text}")),
             other => other,
@@ -138,6 +156,25 @@ impl Server {
     }
 }
 
+/// The port of a host, by its place in the URL.
+fn port(config: &Config, i: usize) -> u16 {
+    config.get_ports().get(i).or_else(|| config.get_ports().first()).copied().unwrap_or(5432)
+}
+
+async fn connect(config: &Config, tls: Option<MakeRustlsConnect>) -> Result<Client, DbError> {
+    let connected = match tls {
+        None => config.connect(tokio_postgres::NoTls).await.map(|(client, connection)| {
+            tokio::spawn(connection);
+            client
+        }),
+        Some(tls) => config.connect(tls).await.map(|(client, connection)| {
+            tokio::spawn(connection);
+            client
+        }),
+    };
+    connected.map_err(|e| told(&e))
+}
+
 fn is_here(host: &Host) -> bool {
     match host {
         Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
@@ -151,7 +188,7 @@ fn label(config: &Config) -> String {
         .iter()
         .enumerate()
         .map(|(i, host)| {
-            let port = config.get_ports().get(i).or_else(|| config.get_ports().first()).copied().unwrap_or(5432);
+            let port = port(config, i);
             match host {
                 Host::Tcp(name) => format!("{name}:{port}"),
                 Host::Unix(path) => format!("{}:{port}", path.display()),

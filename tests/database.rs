@@ -1,0 +1,190 @@
+//! The database of the state goes: it is killed, has no connection left, takes no writes, and another takes its place. Agents
+//! send all the while. Nothing that was answered 200 is lost, nothing is acted upon twice, what is wrong is shown, and all
+//! goes on by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::agent::{Agent, record};
+use support::database::{server, sql};
+use support::hub::{Hub, free_port, wait_for};
+use support::receiver::{Receiver, Reply};
+
+/// How long until all is well again: a stage that failed several times waits up to a minute.
+const WELL: u64 = 150;
+
+/// A server and one that follows it, of this test alone.
+struct Pair {
+    word: String,
+    first: String,
+    second: String,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let mut pair =
+            Self { word: format!("failover{}", std::process::id()), first: String::new(), second: String::new() };
+        pair.first = pair.service(&["start"], "postgres");
+        pair.second = pair.service(&["start"], "postgres-standby");
+        // What is committed is on both: without it a failover may lose what was acknowledged, whoever the client is.
+        sql(&pair.admin(&pair.first), "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        sql(&pair.admin(&pair.first), "SELECT pg_reload_conf()");
+        pair
+    }
+
+    /// `scripts/services` for one of them; its address.
+    fn service(&self, words: &[&str], kind: &str) -> String {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        let name = format!("{kind}@{}", self.word);
+        let out = Command::new(program).args(words).arg(&name).output().unwrap();
+        assert!(out.status.success(), "{words:?} {name}: {}", String::from_utf8_lossy(&out.stderr));
+        let said = String::from_utf8(out.stdout).unwrap();
+        said.lines().last().and_then(|line| line.split_once(' ')).map_or_else(String::new, |(_, at)| at.to_owned())
+    }
+
+    fn admin(&self, place: &str) -> String {
+        format!("postgres://postgres@{place}/postgres")
+    }
+
+    fn url(&self) -> String {
+        let Self { first, second, .. } = self;
+        format!("postgres://zentral@{first},{second}/zentral?target_session_attrs=read-write")
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for kind in ["postgres-standby", "postgres"] {
+            self.service(&["stop", "--wipe"], kind);
+        }
+    }
+}
+
+/// Sends one record after the other until it is told to stop, each until it was taken.
+fn send(mut agent: Agent, stop: &AtomicBool, taken: &AtomicUsize) {
+    let mut n = 0;
+    while !stop.load(Ordering::SeqCst) {
+        while !matches!(agent.log(&[record(n)]), Ok(true)) {
+            assert!(agent.node_key.is_some(), "the agent was told that it is not known");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        n += 1;
+        taken.store(n, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The numbers of the stored records, each as often as it is there.
+fn stored(hub: &Hub) -> Vec<u64> {
+    let found = String::from_utf8(hub.run(&["search", "*", "-n", "0"]).stdout).unwrap();
+    let events = found.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut all: Vec<u64> = events.filter_map(|event| event["payload"]["columns"]["n"].as_u64()).collect();
+    all.sort_unstable();
+    all
+}
+
+/// The reply to a request without TLS.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).ok()?;
+    Some(reply)
+}
+
+/// What is said of a hub whose database is away: by `zentral status`, and to Prometheus.
+fn shows(hub: &Hub, metrics: u16) -> bool {
+    let status = hub.run(&["status", "--json"]);
+    let said = String::from_utf8(status.stdout).unwrap();
+    let gauges = get(metrics, "/metrics");
+    status.status.code() == Some(1)
+        && said.contains("\"ok\":false")
+        && said.contains("postgres 127.0.0.1")
+        && gauges.is_some_and(|text| text.contains("\nzentral_database_up 0"))
+}
+
+#[test]
+fn a_database_that_goes_costs_nothing_but_time() {
+    if server().is_none() {
+        return;
+    }
+    let pair = Pair::start();
+    let receiver = Receiver::start(|_, _| Reply::Answer(200, "", "ok"));
+    let metrics = free_port();
+    let mut hub = Hub::new(&format!(
+        "\n[registry]\npostgres = {{ env = \"ZENTRAL_DATABASE_URL\" }}\n\
+         [action.hook]\nkind = \"http\"\nurl = \"http://127.0.0.1:{}/in\"\nbody = '{{n: .event.payload.columns.n}}'\n\
+         [probe.tenth]\nfilter = '.payload.name == \"t\" and .payload.columns.n % 10 == 0'\nact = [\"hook\"]\n",
+        receiver.port
+    ));
+    hub.edit(|text| text.replace("127.0.0.1:9473", &format!("127.0.0.1:{metrics}")));
+    hub.env("ZENTRAL_DATABASE_URL", &pair.url());
+    let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "GONE1");
+    hub.start();
+    hub.wait("the agent to enrol", 60, || agent.enrol().is_ok());
+
+    let (stop, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let log = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| send(agent, &stop, &taken));
+        let well = |what: &str| {
+            let before = taken.load(Ordering::SeqCst);
+            let begun = std::time::Instant::now();
+            let on = || taken.load(Ordering::SeqCst) > before + 20;
+            wait_for(what, Duration::from_secs(WELL), || hub.log(), || on() && hub.run(&["status"]).status.success());
+            log.lock().unwrap().push(format!("{what}: {} s", begun.elapsed().as_secs()));
+        };
+        let shown = |what: &str| wait_for(what, Duration::from_secs(60), || hub.log(), || shows(&hub, metrics));
+        let all_out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'zentral'";
+        well("begun");
+
+        pair.service(&["restart", "--kill"], "postgres");
+        well("after a crash");
+
+        let admin = pair.admin(&pair.first);
+        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT 0");
+        sql(&admin, all_out);
+        shown("no connection left");
+        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT -1");
+        well("with connections again");
+
+        sql(&admin, "ALTER DATABASE zentral SET default_transaction_read_only = on");
+        sql(&admin, all_out);
+        shown("no writes");
+        sql(&admin, "ALTER DATABASE zentral RESET default_transaction_read_only");
+        well("with writes again");
+
+        // The one that follows reads only, until it is told to take the other's place.
+        pair.service(&["stop", "--kill"], "postgres");
+        shown("only the one that follows");
+        assert_eq!(sql(&pair.admin(&pair.second), "SELECT pg_promote()"), "t");
+        well("after a failover");
+        stop.store(true, Ordering::SeqCst);
+    });
+    eprintln!("{}", log.lock().unwrap().join(", "));
+    let all: Vec<u64> = (0..taken.load(Ordering::SeqCst) as u64).collect();
+    hub.wait("all to be stored", 60, || stored(&hub).len() >= all.len());
+    assert_eq!(stored(&hub), all, "each once");
+    let acted = || {
+        let seen = receiver.seen.lock().unwrap();
+        let number = |body: &String| serde_json::from_str::<Value>(body).unwrap()["n"].as_u64().unwrap();
+        seen.taken.values().map(number).collect::<Vec<_>>()
+    };
+    hub.wait("all to be acted upon", 60, || acted().len() >= all.len().div_ceil(10));
+    let mut once = acted();
+    once.sort_unstable();
+    assert_eq!(once, all.iter().copied().step_by(10).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    hub.wait("all is well", 60, || hub.run(&["status"]).status.success());
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+}
