@@ -211,13 +211,14 @@ fn a_replica_that_slept_through_a_rebalance_changes_nothing() {
         let is_raw = |record: &Value| record["what"] == "reader" && record["topic"] == "raw";
         records(status).find(is_raw).unwrap()["read"].clone()
     };
-    sleepers.iter().for_each(|pid| assert!(signal(*pid, Signal::CONT)));
     // Either it hears first that it has lost its partitions, or its commit is refused and it is started again.
+    let asleep = up.log().len();
     let heard = |name: &str| {
-        let log = up.log();
-        let mut own = log.lines().filter(|line| line.contains(&format!("zentral {name}:")));
-        own.any(|line| line.contains("gave away partitions") || line.contains("is read by another instance now"))
+        let log = up.log().split_off(asleep);
+        let gave = |line: &str| line.contains(&format!("zentral {name}:")) && line.contains("gave away partitions");
+        log.lines().any(|line| gave(line) || line.contains(&format!("stage {name}: exit 4")))
     };
+    sleepers.iter().for_each(|pid| assert!(signal(*pid, Signal::CONT)));
     up.wait("both to hear of it", 60, || heard("normalize-1") && heard("filter-1"));
     up.wait("both to have a share again", 90, || names.iter().all(|name| up.pid(name).is_some()));
     up.wait("what their late lines gave is read", 60, || all_read(&up.status()));
