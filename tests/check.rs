@@ -357,3 +357,28 @@ fn refused_lines_have_no_time_to_ask_for() {
     assert_eq!(replay(&[]), (Some(0), "one\ntwo\nthree\n".to_owned()));
     assert_eq!(replay(&["--since", "1h"]), (Some(2), String::new()));
 }
+
+#[test]
+fn a_secret_for_brokers_that_is_not_there_is_a_finding_and_stops_no_filter() {
+    let dir = hub(r#"version = 1
+[kafka]
+brokers = ["127.0.0.1:9"]
+sasl = { mechanism = "PLAIN", user = "zentral", password = { env = "ZENTRAL_NOT_THERE" } }
+[probe.p]
+filter = '.type == "x"'
+"#);
+    let (found, _) = check(dir.path());
+    assert!(
+        found.len() == 1 && found[0].3 == "kafka: the environment variable ZENTRAL_NOT_THERE is not set",
+        "{found:?}"
+    );
+    let zentral = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
+        command.args(words).current_dir(dir.path()).env_remove("ZENTRAL_CONFIG").env_remove("ZENTRAL_DATA");
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    assert_eq!(zentral(&["filter", "-e", "true"]).status.code(), Some(0));
+    let out = zentral(&["filter", "-e", "true", "--from", "kafka:a", "--once"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("ZENTRAL_NOT_THERE is not set"), "{said}");
+}

@@ -59,6 +59,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 if args.online {
                     all.extend(online(&config, &act::texts_through(files.clone())));
                 }
+                all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
                 all.extend(pull::check_secrets(&config));
@@ -92,6 +93,12 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         complain(said.trim_end());
     }
     if wrong { Exit::No } else { Exit::Done }
+}
+
+/// A secret for the brokers that is not there.
+fn of_brokers(config: &Config, file: &std::path::Path) -> Option<Finding> {
+    let why = config.kafka.as_ref()?.missing()?;
+    Some(Finding::file(file, format!("kafka: {why}")))
 }
 
 /// What the other sides of actions say of their credentials.

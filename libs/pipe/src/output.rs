@@ -248,6 +248,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn is_kafka(&self) -> bool {
+        matches!(self, Self::Kafka(_))
+    }
+
     /// Bytes that are worth being appended while others come.
     pub(crate) fn held_max(&self) -> usize {
         match self {

@@ -90,11 +90,19 @@ impl Kafka {
         format!("{}{name}", self.prefix)
     }
 
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let login = self.sasl.iter().flat_map(|sasl| sasl.password.iter().chain(&sasl.token));
+        login.chain(self.properties.iter().map(|(_, secret)| secret))
+    }
+
     /// The environment variables that hold its secrets.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        let login = self.sasl.iter().flat_map(|sasl| sasl.password.iter().chain(&sasl.token));
-        let secrets = login.chain(self.properties.iter().map(|(_, secret)| secret));
-        secrets.filter_map(|secret| if let Secret::Env(name) = secret { Some(name.as_str()) } else { None })
+        self.secrets().filter_map(|secret| if let Secret::Env(name) = secret { Some(name.as_str()) } else { None })
+    }
+
+    /// A secret that is not there, and why. Whoever speaks to brokers ends with it; nobody else cares.
+    pub fn missing(&self) -> Option<String> {
+        self.secrets().find_map(|secret| secret.resolve().err())
     }
 
     pub(super) fn read(table: &mut Settings) -> Option<Self> {

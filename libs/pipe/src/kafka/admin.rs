@@ -17,6 +17,8 @@ use crate::topic::Start;
 
 /// How long one try may take.
 const STEP: Duration = Duration::from_millis(300);
+/// How long the client may take to tell why a question was not answered.
+const TELL: Duration = Duration::from_millis(50);
 
 /// A topic as the brokers have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,8 @@ impl<'a> Asker<'a> {
         loop {
             let answer = question(&self.consumer);
             // What goes wrong with the connection is told here, and here a token is asked for.
-            while let Some(told) = self.consumer.poll(Duration::ZERO) {
+            let patience = if answer.is_ok() { Duration::ZERO } else { TELL };
+            while let Some(told) = self.consumer.poll(patience) {
                 if let Err(e) = told {
                     tracing::trace!("{e}");
                 }
