@@ -47,12 +47,8 @@ fn command(dir: &Path, words: &[&str]) -> Command {
 }
 
 fn zentral(dir: &Path, words: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = command(dir, words)
-        .args(["--log", "warn"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command(dir, words).args(["--log", "warn"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
     let feeder = std::thread::spawn(move || stdin.write_all(&input));
     let out = child.wait_with_output().unwrap();

@@ -38,14 +38,7 @@ fn marker(record: &Value) -> String {
 }
 
 /// Sends until told to stop, then until everything it has was taken. Retries hold old and new lines.
-fn run_agent(
-    mut agent: Agent,
-    index: usize,
-    seed: u64,
-    slowly: Duration,
-    stop: &AtomicBool,
-    ledger: &Mutex<Ledger>,
-) {
+fn run_agent(mut agent: Agent, index: usize, seed: u64, slowly: Duration, stop: &AtomicBool, ledger: &Mutex<Ledger>) {
     let mut chance = Chance(seed ^ (index as u64 + 1).wrapping_mul(0x1234_5678_9abc_def1));
     let mut pending: Vec<Value> = Vec::new();
     let mut made = 0;
@@ -179,7 +172,10 @@ impl Fleet {
             let found = hub.run(&["search", "type:osquery_result", "-n", "0"]);
             for line in String::from_utf8(found.stdout).unwrap().lines() {
                 let event: Value = serde_json::from_str(line).unwrap();
-                events.entry(event["payload"]["columns"]["marker"].as_str().unwrap().to_owned()).or_default().push(event);
+                events
+                    .entry(event["payload"]["columns"]["marker"].as_str().unwrap().to_owned())
+                    .or_default()
+                    .push(event);
             }
             events
         };

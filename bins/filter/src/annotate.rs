@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{Mistaken, Time, json};
 use memchr::memmem::Finder;
-use pipe::config::Config;
 use pipe::cli::Process;
+use pipe::config::Config;
 use pipe::{Context, Exit, Line, Out, Preparation, Stage, StageError};
 use probe::{FilterSet, Found, Limits, Outcome, Why};
 use registry::db::{Schema, Tx};

@@ -453,7 +453,8 @@ mod tests {
         let mut tx = db.begin().unwrap();
         let (mut ours, mut others) = (Normalize::new(true), Normalize::new(true));
         let learn = |stage: &mut Normalize, tx: &mut Tx<'_>, received: &str, name: &str| {
-            let raw = Raw { received: received.parse().unwrap(), ..raw("enroll", &[], json!({"host_identifier": name})) };
+            let raw =
+                Raw { received: received.parse().unwrap(), ..raw("enroll", &[], json!({"host_identifier": name})) };
             let facts = sources::osquery::SOURCE.facts(&raw);
             stage.machines.as_mut().unwrap().learn(tx, &raw, "osquery", facts.as_ref()).unwrap();
         };
@@ -462,7 +463,10 @@ mod tests {
             let (known, mut buffer) = (&mut stage.machines, Vec::new());
             let add = |machine| complete(known.as_mut(), None, machine, tx);
             assert_eq!(stage.direct.write(line, &mut buffer, add, |_, _, _| false).unwrap(), Way::Written);
-            json::get(json::get(&buffer, "machine").unwrap(), "hostname").and_then(json::parse_str).unwrap().into_owned()
+            json::get(json::get(&buffer, "machine").unwrap(), "hostname")
+                .and_then(json::parse_str)
+                .unwrap()
+                .into_owned()
         };
         learn(&mut ours, &mut tx, "2026-01-06T08:00:00Z", "mac");
         assert_eq!(said(&mut ours, &mut tx), "mac");

@@ -70,10 +70,7 @@ fn several_instances_share_topics_of_kafka_and_one_state() {
         &format!("{base}[stage.index]\nrun = \"store\"\nkind = \"embedded\"\nfrom = \"kafka:e\"\nreplicas = 2\n"),
         &["the embedded store is an index on this machine"],
     );
-    check(
-        &format!("{base}[stage.act]\nfrom = \"kafka:e\"\nreplicas = 2\n"),
-        &["of `act` there is one"],
-    );
+    check(&format!("{base}[stage.act]\nfrom = \"kafka:e\"\nreplicas = 2\n"), &["of `act` there is one"]);
 }
 
 #[test]

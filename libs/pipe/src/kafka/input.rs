@@ -216,7 +216,9 @@ impl KafkaInput {
                 }
                 // It is taken up again at the next turn: meanwhile the end may be asked for. A state that was ours and is
                 // lost does not come back to this process.
-                Err(e) if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable && !db.is_lost() => {
+                Err(e)
+                    if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable && !db.is_lost() =>
+                {
                     tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
                     break;
                 }

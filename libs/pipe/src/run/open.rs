@@ -112,13 +112,7 @@ fn instance_lock(lock: &Path, instance: u32) -> PathBuf {
     lock.with_file_name(format!("{stem}-{instance}.lock"))
 }
 
-fn open_input(
-    fs: &Arc<dyn Fs>,
-    job: &Job,
-    db: &mut Db,
-    place: &Place,
-    follows: bool,
-) -> Result<Input, StageError> {
+fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place, follows: bool) -> Result<Input, StageError> {
     let start = job.start.as_deref().unwrap_or("first");
     let start = parse_start(start)
         .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
