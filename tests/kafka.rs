@@ -203,7 +203,14 @@ fn a_replica_that_slept_through_a_rebalance_changes_nothing() {
     let sleepers = ["normalize-1", "filter-1"].map(|name| up.pid(name).unwrap());
     // Some of this lies in their memory when they stop, or in their hands.
     up.give(&raw(LINES / 2..LINES));
+    let stopped = up.log().len();
     sleepers.iter().for_each(|pid| assert!(signal(*pid, Signal::STOP)));
+    let took_over = |name: &str| {
+        let log = up.log().split_off(stopped);
+        let mut own = log.lines().filter(|line| line.contains(&format!("zentral {name}:")));
+        own.any(|line| line.contains("reads partitions [") && !line.contains("reads partitions []"))
+    };
+    up.wait("the others to take over", 120, || took_over("normalize-2") && took_over("filter-2"));
     // If one sleeps in the middle of its turn, the server ends that after a minute.
     up.wait("the others to read everything", 150, || all_read(&up.status()));
     let before = up.status();
