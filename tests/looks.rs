@@ -1,5 +1,5 @@
 //! Who looks into topics without being a stage, and a pipeline that is only tried: on disk and in Kafka the same.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 mod support;
 
