@@ -44,9 +44,8 @@ fn a_pipeline_is_tried_without_its_brokers() {
 fn looks(place: &str, kafka: &str) -> Vec<(String, String)> {
     let dir = ran(place, kafka, &["normalize", "filter"]);
     let old = dir.path().join("old.toml");
-    let before = format!(
-        "version = 1\n[probe.usb]\nfilter = '.payload.name == \"usb_devices\" and .payload.columns.n > \"5\"'\n"
-    );
+    let before =
+        "version = 1\n[probe.usb]\nfilter = '.payload.name == \"usb_devices\" and .payload.columns.n > \"5\"'\n";
     std::fs::write(old, before).unwrap();
     let [raw_topic, events, annotated] = ["raw", "events", "annotated"].map(|name| format!("{place}:{name}"));
     let id = by_id(&zentral(dir.path(), &["cat", &annotated], b"")).into_keys().nth(700).unwrap();

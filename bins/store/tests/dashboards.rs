@@ -1,7 +1,7 @@
 //! `store setup`: what Kibana and OpenSearch Dashboards are sent, against a stand-in that refuses what they refuse. Neither
 //! can be had from a package registry, so none runs here; that each picture shows something is asked of real clusters, in
 //! `tests/dashboards.rs` of the root.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "tests may panic")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

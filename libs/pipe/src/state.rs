@@ -345,7 +345,7 @@ mod tests {
         assert!(moved(0, Some((20, 1)), 20, 2), "taken over where it stands");
         assert!(!moved(0, Some((20, 1)), 30, 1), "it is another's, though nothing was read since");
         assert!(moved(0, Some((20, 2)), 30, 2));
-        assert_eq!(held(&db, "kafka:raw").unwrap()[&0].1, Held { pos: 30, taken: 2 });
+        assert_eq!(held(&db, "kafka:raw").unwrap().get(&0).map(|(_, held)| *held), Some(Held { pos: 30, taken: 2 }));
         let positions = positions(&db, "kafka:raw").unwrap();
         assert_eq!(positions.into_iter().map(|(p, at)| (p, at.mark.offset)).collect::<Vec<_>>(), [(0, 30), (1, 5)]);
     }
