@@ -91,7 +91,6 @@ impl KafkaInput {
     }
 }
 
-#[expect(dead_code, reason = "made like the real one, and never used")]
 pub(crate) struct Message {
     pub(crate) offset: u64,
     pub(crate) line: Vec<u8>,
