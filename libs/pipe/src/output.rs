@@ -248,10 +248,6 @@ impl Output {
         }
     }
 
-    pub(crate) fn is_kafka(&self) -> bool {
-        matches!(self, Self::Kafka(_))
-    }
-
     /// Bytes that are worth being appended while others come.
     pub(crate) fn held_max(&self) -> usize {
         match self {

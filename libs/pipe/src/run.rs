@@ -29,10 +29,6 @@ use told::Complaints;
 /// The longest that batches are gathered for one commit.
 const COMMIT_TIME: Duration = Duration::from_millis(100);
 
-/// So many times the bytes that else share a commit where it waits for brokers, whose answer takes about as long for much
-/// as for little; what their client holds is bounded by itself.
-const BROKERS_SHARE: usize = 4;
-
 /// What a loop is to run on.
 pub struct Job {
     /// Name of the stage: of its metrics, its refused lines.
@@ -169,8 +165,7 @@ impl Loop {
         }
         // Between pipes we are prompt: what was given is flushed before the next block is taken.
         let prompt = name == "-" && self.out.outputs.iter().any(Output::is_pipe);
-        let much = if self.out.outputs.iter().any(Output::is_kafka) { BROKERS_SHARE } else { 1 };
-        let share = if prompt { 0 } else { stage.commit_bytes() * much };
+        let share = if prompt { 0 } else { stage.commit_bytes() };
         let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
         let mut tx = share::begin(&mut self.db, &self.job, stage, &mut self.changes_seen)?;
         if self.job.instance.is_some() && self.job.from.get(index) == Some(&Place::Changes) {
