@@ -83,13 +83,6 @@ mod tests {
 
     use super::*;
 
-    /// A server is not asked at every look whether somebody wrote.
-    fn rest() {
-        if registry::db::proof::is_on() {
-            std::thread::sleep(std::time::Duration::from_millis(25));
-        }
-    }
-
     const STATE: [Schema; 5] = [machines::SCHEMA, changes::OBEYED, munki::SCHEMA, santa::SCHEMA, pending::SCHEMA];
 
     #[test]
@@ -103,7 +96,7 @@ mod tests {
             known.enrol("osquery", claim, None, Reenrol::default(), &[key; 32], 1).unwrap();
         };
         let find = |(known, by_hand): &(Known, ByHand), key: u8| {
-            rest();
+            registry::db::proof::rest();
             by_hand.look(known).unwrap();
             let block = |m: machines::Machine| Machine { tags: by_hand.tags(m.key()), ..Machine::default() };
             known.by_key("osquery", &[key; 32], block).unwrap().map(|found| found.machine.tags.clone())
@@ -179,7 +172,7 @@ mod tests {
             }
             tx.commit().unwrap();
             let before = by_hand.rules();
-            rest();
+            registry::db::proof::rest();
             by_hand.look(&known).unwrap();
             let rules = by_hand.rules();
             assert_eq!(!Arc::ptr_eq(&before, &rules), again, "{what}");

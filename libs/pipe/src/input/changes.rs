@@ -75,17 +75,20 @@ mod tests {
             assert!(tags::add(&mut tx, "C02", tag, machine, Time::now()).unwrap());
             tx.commit().unwrap();
         };
-        let read = |input: &mut Input| match input.read(1 << 20).unwrap() {
-            Read::Lines { bytes, first, .. } => {
-                let tags = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|line| {
-                    let payload: serde_json::Value =
-                        serde_json::from_slice(event::json::get(line, "payload").unwrap()).unwrap();
-                    payload.get("tag").unwrap().as_str().unwrap().to_owned()
-                });
-                format!("{first}: {}", tags.collect::<Vec<_>>().join(" "))
+        let read = |input: &mut Input| {
+            registry::db::proof::rest();
+            match input.read(1 << 20).unwrap() {
+                Read::Lines { bytes, first, .. } => {
+                    let tags = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|line| {
+                        let payload: serde_json::Value =
+                            serde_json::from_slice(event::json::get(line, "payload").unwrap()).unwrap();
+                        payload.get("tag").unwrap().as_str().unwrap().to_owned()
+                    });
+                    format!("{first}: {}", tags.collect::<Vec<_>>().join(" "))
+                }
+                Read::End => "end".into(),
+                _ => "nothing".into(),
             }
-            Read::End => "end".into(),
-            _ => "nothing".into(),
         };
         let open = |at: Option<Position>| Input::changes((&file).into(), "registry:changes".into(), at);
         let mut input = open(None);

@@ -14,6 +14,13 @@ pub fn is_on() -> bool {
     server().is_some()
 }
 
+/// Waits until a server would be asked again whether somebody wrote; a file always is.
+pub fn rest() {
+    if is_on() {
+        std::thread::sleep(super::watch::ASKED_EVERY);
+    }
+}
+
 fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let make = || {

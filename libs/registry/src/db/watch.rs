@@ -7,7 +7,7 @@ use super::home::Kind;
 use super::{Db, DbError, Home};
 
 /// A server is asked no more often than this whether somebody wrote; a file always.
-const ASKED_EVERY: Duration = Duration::from_millis(20);
+pub(super) const ASKED_EVERY: Duration = Duration::from_millis(20);
 
 /// Another's state to look at, which may come later, and may be put back from a backup.
 #[derive(Debug)]
