@@ -116,7 +116,7 @@ impl Index {
     /// The same batch again changes nothing. A day whose files are damaged is moved aside and begun anew.
     pub fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, IndexError> {
         let mut verdicts = Vec::with_capacity(lines.len());
-        let mut days: BTreeMap<Day, Vec<(Head, Cow<'_, [u8]>)>> = BTreeMap::new();
+        let mut days: BTreeMap<Day, Vec<Judged<'_>>> = BTreeMap::new();
         for line in lines {
             verdicts.push(match judge(line, self.oldest(now), now) {
                 Ok((head, text)) => {
@@ -143,7 +143,7 @@ impl Index {
         oldest(self.keep, now)
     }
 
-    fn store_day(&mut self, day: Day, events: &[(Head, Cow<'_, [u8]>)], now: Time) -> Result<(), IndexError> {
+    fn store_day(&mut self, day: Day, events: &[Judged<'_>], now: Time) -> Result<(), IndexError> {
         let path = day.path(&self.dir);
         let Err(first) = self.try_day(day, events) else { return Ok(()) };
         self.open.retain(|d| d.day != day);
@@ -180,7 +180,7 @@ impl Index {
         Ok(())
     }
 
-    fn try_day(&mut self, day: Day, events: &[(Head, Cow<'_, [u8]>)]) -> tantivy::Result<()> {
+    fn try_day(&mut self, day: Day, events: &[Judged<'_>]) -> tantivy::Result<()> {
         self.with_day(day, |writer, builder| writer.store(builder, events))
     }
 
@@ -213,8 +213,11 @@ pub(crate) fn oldest(keep: Duration, now: Time) -> i64 {
     now.ms().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// An event's line in canonical form, and what the store must know of it.
+pub(crate) type Judged<'a> = (Head, Cow<'a, [u8]>);
+
 /// What a store must know of a line, whose canonical form is appended to `text`; or why it is not stored.
-pub(crate) fn judge(line: &[u8], oldest: i64, now: Time) -> Result<(Head, Cow<'_, [u8]>), Verdict> {
+pub(crate) fn judge(line: &[u8], oldest: i64, now: Time) -> Result<Judged<'_>, Verdict> {
     if line.len() > event::LINE_MAX {
         return Err(Verdict::Bad(format!("line of {} bytes", line.len())));
     }
@@ -265,7 +268,7 @@ impl DayWriter {
         Ok(Self { day, writer, names, told: false, known: known_ids(&index)? })
     }
 
-    fn store(&mut self, builder: &mut Builder, events: &[(Head, Cow<'_, [u8]>)]) -> tantivy::Result<()> {
+    fn store(&mut self, builder: &mut Builder, events: &[Judged<'_>]) -> tantivy::Result<()> {
         let fields = &SCHEMA.1;
         for (head, line) in events {
             if self.known.add(id_order(&head.id)) {
