@@ -275,7 +275,10 @@ impl KafkaInput {
             let mut tx = db.begin_beside()?;
             if self.record_of(partitions, &mut tx)? {
                 tx.commit()?;
-                self.committed();
+                // Of these alone: where another stands that was found again is not written yet.
+                for partition in partitions {
+                    self.parts.entry(*partition).and_modify(|part| part.recorded = Some(part.held()));
+                }
                 return Ok(());
             }
             // Whoever had one has committed a last batch of it meanwhile.
@@ -543,3 +546,7 @@ pub(super) fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>
     }
     chunk.push(b'\n');
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests;
