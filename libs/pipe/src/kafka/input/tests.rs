@@ -1,7 +1,9 @@
 //! What no broker can be made to decide at a given moment.
 
+use rdkafka::consumer::ConsumerContext as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaRespErr;
 use tempfile::TempDir;
 
 use super::*;
@@ -63,4 +65,16 @@ fn what_was_found_again_is_written_down_though_another_is_taken_over_first() {
     assert!(one.commits(0, 2), "nobody else reads it");
     let held = state::held(&one.db, "kafka:raw").unwrap();
     assert_eq!(held.get(&0).map(|(_, held)| held.pos), Some(2));
+}
+
+#[test]
+fn partitions_are_taken_over_in_their_order() {
+    let one = reading();
+    let mut list = TopicPartitionList::new();
+    for partition in [2, 0, 1] {
+        list.add_partition("t.raw", partition);
+    }
+    let what = RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    one.input.group.rebalance(one.input.client().unwrap(), what, &mut list);
+    assert_eq!(one.input.group.next(), Some(Change::Assigned(vec![0, 1, 2])));
 }
