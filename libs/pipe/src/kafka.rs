@@ -5,6 +5,7 @@ mod client;
 mod input;
 mod key;
 mod output;
+mod reading;
 mod view;
 
 use std::time::Duration;

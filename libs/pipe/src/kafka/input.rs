@@ -16,6 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use registry::db::{Db, Tx};
 
 use super::admin::Asker;
+use super::reading::{Kept, still_kept};
 use super::{admin, client};
 use crate::StageError;
 use crate::config::{Config, Kafka};
@@ -331,19 +332,20 @@ impl KafkaInput {
     /// A recorded position that the topic no longer has, or does not have yet.
     fn hold(&self, partition: i32, part: &mut Part, low: u64, high: u64) {
         let (name, at) = (&self.name, part.next());
-        if at > high {
-            tracing::error!(
-                "{name} partition {partition}: the position {at} lies beyond the end {high}: the topic was made anew, \
-                 and is read from its first line on"
-            );
-            part.position = position(low);
-        } else if at < low {
-            tracing::warn!(
-                "{name} partition {partition}: {} lines were passed over, they are no longer kept",
-                low - at
-            );
-            part.position.skipped += low - at;
-            part.move_to(low);
+        match still_kept(at, low, high) {
+            Kept::Next => {}
+            Kept::Gone(lines) => {
+                tracing::warn!("{name} partition {partition}: {lines} lines were passed over, they are no longer kept");
+                part.position.skipped += lines;
+                part.move_to(low);
+            }
+            Kept::Anew => {
+                tracing::error!(
+                    "{name} partition {partition}: the position {at} lies beyond the end {high}: the topic was made \
+                     anew, and is read from its first line on"
+                );
+                part.position = position(low);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::admin::Asker;
 use super::client::{self, Link};
 use super::input;
+use super::reading::{Kept, still_kept};
 use crate::StageError;
 use crate::config::Config;
 use crate::topic::Start;
@@ -52,6 +53,7 @@ struct Part {
     next: u64,
     end: u64,
     ended: bool,
+    /// Told so to the client, which keeps to it whatever it is assigned.
     paused: bool,
     waiting: VecDeque<Message>,
     /// Bytes that wait.
@@ -154,20 +156,32 @@ impl View {
         Ok(())
     }
 
-    /// Lines went, for they were old enough, before they were read.
+    /// The brokers have nothing where we stand: lines went, for they were old enough, before they were read, or all of
+    /// them with their topic. Who was paused is paused still.
     fn find_again(&mut self) -> Result<(), StageError> {
+        let name = &self.name;
         for (partition, part) in &mut self.parts {
             let ends = self.consumer.fetch_watermarks(&self.topic, *partition, super::ASK);
-            let (low, _) = ends.map_err(|e| StageError::unreachable(format!("{}: {e}", self.name)))?;
-            let low = u64::try_from(low).unwrap_or(0);
-            if part.next < low {
-                let (name, gone) = (&self.name, low - part.next);
-                tracing::warn!("{name} partition {partition}: {gone} lines were passed over, they are no longer kept");
-                self.done += gone;
-                part.next = low;
-                part.ended = low >= part.end;
+            let (low, high) = ends.map_err(|e| StageError::unreachable(format!("{name}: {e}")))?;
+            let (low, high) = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
+            match still_kept(part.next, low, high) {
+                Kept::Next => continue,
+                Kept::Gone(lines) => {
+                    tracing::warn!(
+                        "{name} partition {partition}: {lines} lines were passed over, they are no longer kept"
+                    );
+                }
+                Kept::Anew => {
+                    tracing::error!(
+                        "{name} partition {partition}: it ends at {high}, before line {}: the topic was made anew, and \
+                         is read from its first line on",
+                        part.next
+                    );
+                    part.end = high;
+                }
             }
-            part.paused = false;
+            part.next = low;
+            part.ended = low >= part.end;
         }
         self.assign()
     }

@@ -8,3 +8,4 @@ mod login;
 mod mock;
 mod odd;
 mod share;
+mod window;

@@ -1,0 +1,69 @@
+//! Who looks into a topic while it changes.
+
+use std::time::{Duration, Instant};
+
+use event::Time;
+use pipe::Window;
+use pipe::config::Place;
+
+use crate::hub::{Hub, broker};
+
+/// The first words of the lines that come before the end, or within these seconds to whoever follows.
+fn words(window: &mut Window, seconds: u64, enough: usize) -> Vec<String> {
+    let (begun, mut all) = (Instant::now(), Vec::new());
+    loop {
+        match window.read().unwrap() {
+            Some(lines) => {
+                let lines = lines.bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+                all.extend(lines.map(|l| String::from_utf8_lossy(l).split(' ').next().unwrap().to_owned()));
+            }
+            None if all.len() >= enough || begun.elapsed() >= Duration::from_secs(seconds) => return all,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// One partition is far ahead of another, which loses what comes next.
+#[test]
+fn a_partition_that_was_stopped_goes_on_after_another_lost_lines() {
+    const OLD: i64 = 800;
+    const NEW: i64 = 120;
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "window", "");
+    hub.make("in", "5242880");
+    let line = |word: &str, n: i64| format!("{word}{n} {}", "x".repeat(100_000)).into_bytes();
+    let now = Time::now().ms();
+    hub.write_to("in", 1, (0..OLD).map(|n| (now - 60_000 + n, line("old", n))));
+    hub.write_to("in", 0, (0..NEW).map(|n| (now + n, line("new", n))));
+    let mut window = Window::open(&hub.config, &Place::Kafka("in".into()), None, None, false).unwrap().unwrap();
+    assert_eq!(window.total(), (OLD + NEW).cast_unsigned());
+    // By then the new ones that may wait for the old ones do.
+    let mut before = 0;
+    while before < 200 {
+        before += window.read().unwrap().unwrap().bytes.iter().filter(|b| **b == b'\n').count();
+    }
+    hub.forget("in", 1, OLD - 5);
+    let rest = words(&mut window, 0, 0);
+    assert!(before + rest.len() < (OLD + NEW).try_into().unwrap(), "all were read before they went");
+    let new: Vec<_> = rest.iter().filter(|word| word.starts_with("new")).cloned().collect();
+    assert_eq!(new, (0..NEW).map(|n| format!("new{n}")).collect::<Vec<_>>());
+    assert!(rest.contains(&format!("old{}", OLD - 1)));
+    assert_eq!(window.done(), window.total());
+}
+
+#[test]
+fn who_follows_a_topic_that_was_made_anew_begins_at_its_first_line() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "anew", "");
+    let line = |n: usize| ("one".to_owned(), format!("line{n} ").into_bytes());
+    hub.make("in", "5242880");
+    hub.write("in", (0..10).map(line));
+    let mut window = Window::open(&hub.config, &Place::Kafka("in".into()), None, None, true).unwrap().unwrap();
+    assert_eq!(words(&mut window, 30, 10).len(), 10);
+    hub.delete("in");
+    std::thread::sleep(Duration::from_secs(1));
+    hub.make("in", "5242880");
+    hub.write("in", (20..25).map(line));
+    let got = words(&mut window, 60, 5);
+    assert_eq!(got, (20..25).map(|n| format!("line{n}")).collect::<Vec<_>>());
+}
