@@ -43,9 +43,8 @@ pub(crate) struct View {
     parts: BTreeMap<i32, Part>,
     /// What comes behind the ends is given, too.
     follows: bool,
-    /// Messages between starts and ends, and how many of them were passed.
+    /// Messages between starts and ends.
     total: u64,
-    done: u64,
 }
 
 #[derive(Default)]
@@ -77,7 +76,7 @@ impl View {
             .create_with_context(Link::new(&name, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let total = parts.values().map(|part| part.end - part.next).sum();
-        let view = Self { name, topic, consumer, parts, follows, total, done: 0 };
+        let view = Self { name, topic, consumer, parts, follows, total };
         view.assign()?;
         Ok(Some(view))
     }
@@ -89,7 +88,13 @@ impl View {
 
     /// How many of them were given or passed over.
     pub(crate) fn done(&self) -> u64 {
-        self.done.min(self.total)
+        self.total.saturating_sub(self.parts.values().map(Part::left).sum())
+    }
+
+    /// What is left is not asked for: the ends are where we are.
+    pub(crate) fn end_here(&mut self) {
+        self.total = self.done();
+        self.parts.values_mut().for_each(Part::end_here);
     }
 
     /// The next message and its partition; none: the ends are reached, or nothing is behind them now.
@@ -136,7 +141,6 @@ impl View {
         let part = self.parts.get_mut(&partition)?;
         let message = part.waiting.pop_front()?;
         part.bytes = part.bytes.saturating_sub(message.line.len());
-        self.done += 1;
         Some((partition, message))
     }
 
@@ -202,6 +206,18 @@ impl View {
 }
 
 impl Part {
+    /// Messages before the end that were neither given nor passed over.
+    fn left(&self) -> u64 {
+        let to_come = if self.ended { 0 } else { self.end.saturating_sub(self.next) };
+        to_come + self.waiting.len() as u64
+    }
+
+    fn end_here(&mut self) {
+        self.waiting.clear();
+        self.bytes = 0;
+        self.ended = true;
+    }
+
     fn take(&mut self, message: &BorrowedMessage<'_>, follows: bool) {
         let offset = u64::try_from(message.offset()).unwrap_or(0);
         self.ended |= offset + 1 >= self.end;

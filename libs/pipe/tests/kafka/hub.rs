@@ -137,7 +137,9 @@ impl Hub {
 
     /// Lines of a partition, each written at such a time (ms since 1970).
     pub fn write_to(&self, name: &str, partition: i32, lines: impl Iterator<Item = (i64, Vec<u8>)>) {
-        let (producer, topic): (BaseProducer, _) = (self.client().create().unwrap(), self.topic(name));
+        // A batch is what the broker measures.
+        let producer: BaseProducer = self.client().set("batch.size", "1000000").create().unwrap();
+        let topic = self.topic(name);
         for (at, line) in lines {
             let record = || BaseRecord::<(), [u8]>::to(&topic).partition(partition).timestamp(at).payload(&line);
             while producer.send(record()).is_err() {

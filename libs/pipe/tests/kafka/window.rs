@@ -52,6 +52,39 @@ fn a_partition_that_was_stopped_goes_on_after_another_lost_lines() {
 }
 
 #[test]
+fn what_is_passed_over_counts_as_looked_through() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "passed", "");
+    hub.make("in", "6000000");
+    let lines = [b"before".to_vec(), vec![b'x'; event::LINE_MAX + 1], b"after".to_vec()];
+    hub.write_to("in", 2, lines.into_iter().map(|line| (0, line)));
+    let mut window = Window::open(&hub.config, &Place::Kafka("in".into()), None, None, false).unwrap().unwrap();
+    assert_eq!((window.done(), window.total()), (0, 3));
+    assert_eq!(words(&mut window, 0, 0), ["before", "after"]);
+    assert_eq!((window.done(), window.total()), (3, 3));
+}
+
+/// Who reads to an end gives up behind so many, who follows never does.
+#[test]
+fn much_that_comes_later_is_the_end_but_for_who_follows() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "later", "");
+    hub.make("in", "5242880");
+    let (begun, now) = (Time::from_ms(1_800_000_000_000), Time::from_ms(1_800_000_060_000));
+    let line = |n: i64, received: Time, pad: usize| {
+        (n, format!("{{\"received\":\"{received}\",\"x\":\"{}\"}}", "x".repeat(pad)).into_bytes())
+    };
+    let late = (1..=18).map(|n| line(n, now, 4_000_000));
+    hub.write_to("in", 0, std::iter::once(line(0, begun, 0)).chain(late).chain([line(19, begun, 0)]));
+    for (follows, want) in [(false, 1), (true, 2)] {
+        let place = Place::Kafka("in".into());
+        let mut window = Window::open(&hub.config, &place, None, Some(begun), follows).unwrap().unwrap();
+        assert_eq!(words(&mut window, 30, want).len(), want, "follows: {follows}");
+        assert!(follows || window.done() == window.total());
+    }
+}
+
+#[test]
 fn who_follows_a_topic_that_was_made_anew_begins_at_its_first_line() {
     let Some(broker) = broker() else { return };
     let hub = Hub::new(&broker, "anew", "");
