@@ -13,6 +13,8 @@ USER = "zentral"
 # The request ApiVersions, version 0: key 18, version 0, correlation 1, no client (KIP-35). A broker answers it before any
 # login, and only once it serves.
 API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name: one whose certificate has expired serves all the same.
+NO_CHECK_TIME = 0x200000
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -128,13 +130,16 @@ class Kafka(Server):
 
 
 class KafkaTls(Kafka):
+    CAN_EXPIRE = True
     PORTS = ("main", "controller", "inside")
     LISTENERS = TLS
 
     def secrets(self):
         tls.certificates(self.folder / "tls")
-        both = self.folder / "tls/both.pem"
-        both.write_bytes((self.folder / "tls/server.key").read_bytes() + (self.folder / "tls/server.pem").read_bytes())
+        if self.expired:
+            tls.expired(self.folder / "tls")
+        both, certificate = self.folder / "tls/both.pem", "expired.pem" if self.expired else "server.pem"
+        both.write_bytes((self.folder / "tls/server.key").read_bytes() + (self.folder / "tls" / certificate).read_bytes())
         both.chmod(0o600)
 
     def password(self):
@@ -146,6 +151,7 @@ class KafkaTls(Kafka):
 
     def connected(self):
         trusted = ssl.create_default_context(cafile=self.folder / "tls/ca.pem")
+        trusted.verify_flags |= NO_CHECK_TIME
         return trusted.wrap_socket(super().connected(), server_hostname="127.0.0.1")
 
     def environment(self):

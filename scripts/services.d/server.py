@@ -52,11 +52,13 @@ class Server:
     PORTS = ("main",)
     STOP = signal.SIGTERM
     WHOLE_GROUP = True  # whether STOP goes to all its processes
+    CAN_EXPIRE = False  # whether it can be started with a certificate that has expired
 
     def __init__(self, name):
         self.name = name
         self.folder = home() / name
         self.data = self.folder / "data"
+        self.expired = False  # whether its certificate is to be one that has
         self.logged = 0  # where in the log this start begins
 
     def fetch(self):

@@ -6,6 +6,21 @@ from files import have, run
 # What a client checks is one of these.
 NAMES = "DNS:localhost,IP:127.0.0.1"
 DAYS = "30"
+# `openssl x509` dates nothing back before 3.4; `openssl ca` always did.
+BACK = """\
+[ca]
+default_ca = back
+[back]
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+default_startdate = 20200101000000Z
+default_enddate = 20200201000000Z
+[any]
+commonName = supplied
+"""
 
 
 def certificates(folder):
@@ -23,6 +38,17 @@ def certificates(folder):
         run([openssl, "x509", "-req", "-in", folder / "request", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial",
              "-days", DAYS, "-extfile", folder / "extensions", "-out", folder / ("%s.pem" % who)])
         (folder / ("%s.key" % who)).chmod(0o600)
+
+
+def expired(folder):
+    """expired.pem beside the others: the server's certificate as it would be if it had ended in February 2020."""
+    openssl = have("openssl", "openssl", "certificates are made with it")
+    (folder / "back").write_text(BACK)
+    (folder / "index").write_text("")
+    (folder / "extensions").write_text("basicConstraints=CA:FALSE\nsubjectAltName=%s\nextendedKeyUsage=serverAuth\n" % NAMES)
+    run([openssl, "req", "-new", "-key", "server.key", "-subj", "/CN=zentral-server", "-out", "request"], cwd=folder)
+    run([openssl, "ca", "-batch", "-notext", "-config", "back", "-cert", "ca.pem", "-keyfile", "ca.key", "-in", "request",
+         "-extfile", "extensions", "-out", "expired.pem"], cwd=folder)
 
 
 def password(folder):

@@ -232,7 +232,7 @@ impl Which {
 /// Whether an action was told of an incident before this row, or may have been.
 pub fn was_told(tx: &mut Tx<'_>, row: &Delivery) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM ledger WHERE incident = $1 AND incident <> '' AND action = $2 AND target = $3 AND id <> $4 \
-               AND (state = 'done' OR (state IN ('dead', 'trying') AND tries > 0)) LIMIT 1";
+               AND (state = 'done' OR (state IN ('dead', 'dropped', 'trying') AND tries > 0)) LIMIT 1";
     let values = [&row.incident, &row.action, &row.target, &row.id].map(|text| text.as_str().into());
     Ok(!tx.query(sql, &values)?.is_empty())
 }
@@ -269,13 +269,12 @@ pub fn next_of_incident(tx: &mut Tx<'_>, row: &Delivery) -> Result<Option<Place>
     Ok(tx.query(sql, &values)?.first().map(|row| (row.int(0), row.int(1))))
 }
 
-/// Ids of rows of one action that wait before the end of their incident and were never tried.
+/// Ids of rows of one action that wait before the end of their incident. What is being tried ends by itself.
 pub fn before_ends(tx: &mut Tx<'_>, action: &str, limit: usize) -> Result<Vec<String>, DbError> {
     let sql = "SELECT before.id FROM ledger AS last, ledger AS before WHERE last.state = 'pending' AND last.ends = 1 \
                AND last.action = $1 AND before.incident <> '' AND before.incident = last.incident \
                AND before.action = last.action AND before.target = last.target AND before.seq < last.seq \
-               AND before.ends = 0 AND before.tries = 0 AND before.state IN ('pending', 'trying') \
-               ORDER BY before.seq LIMIT $2";
+               AND before.ends = 0 AND before.state = 'pending' ORDER BY before.seq LIMIT $2";
     ids(tx, sql, &[action.into(), (limit as u64).into()])
 }
 

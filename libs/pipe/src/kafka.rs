@@ -2,6 +2,7 @@
 
 mod admin;
 mod client;
+mod dates;
 mod input;
 mod key;
 mod output;

@@ -91,6 +91,14 @@ impl Metrics {
         register(&self.registry, valid(made))
     }
 
+    /// This many lines of an input (`topic:raw`) went before their reader had read them.
+    pub(crate) fn passed_over(&self, input: &str, reader: &str, lines: u64) {
+        if lines > 0 {
+            let topic = input.split_once(':').map_or(input, |(_, topic)| topic);
+            self.skipped.with_label_values(&[topic, reader]).inc_by(lines);
+        }
+    }
+
     /// Lines that a later one of joined stages was given: `zentral_lines_in_total{stage="NAME: KIND"}`.
     pub(crate) fn later_in(&self, kind: &str) -> IntCounter {
         self.later_in.with_label_values(&[&joined(&self.name, kind)])

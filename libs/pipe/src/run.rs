@@ -178,8 +178,7 @@ impl Loop {
                 // If it is the end, the next look will tell.
                 Read::Nothing | Read::End => break,
                 Read::Skipped(lines) => {
-                    let topic = name.trim_start_matches("topic:");
-                    self.job.metrics.skipped.with_label_values(&[topic, &self.job.name]).inc_by(lines);
+                    self.job.metrics.passed_over(&name, &self.job.name, lines);
                     break;
                 }
                 Read::Lines { bytes, first, too_long } => {

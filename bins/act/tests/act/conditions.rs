@@ -7,7 +7,7 @@ use pipe::Exit;
 use registry::db::Db;
 use serde_json::{Value, json};
 
-use crate::fake::{Http, say, wait};
+use crate::fake::{Http, Say, say, wait};
 use crate::hub::{How, Hub, START, a_match, fresh, new_id};
 
 const BODY: &str = "body = '{id: .event.id, state, count, ids, title, text, ref: .ref, incident: .incident.status}'";
@@ -239,6 +239,33 @@ fn an_end_does_not_wait_for_what_the_brakes_hold() {
         .map(|(_, said)| said["error"].clone())
         .collect();
     assert_eq!(dropped, [json!("its incident is over")]);
+}
+
+/// Nor does what was tried before the lane stopped, of which nobody knows whether it was done: its receiver may have been
+/// told, and is told the end.
+#[test]
+fn an_end_does_not_wait_for_what_was_tried_before_the_brakes() {
+    for first in [Say::Hang, say(503, "")] {
+        let fake = Http::start(vec![first, say(200, "")]);
+        let hub = hub(&fake, "max = \"1/h\"", "until = \"false\"");
+        let of = |key: &str, line: String| line.replace("C02", key);
+        let line = |key: &str| of(key, titled(&fresh(&new_id(), &["a"]), key));
+        hub.feed(&[line("C1"), line("C2")]);
+        let stay = || How { stay: Arc::new(true.into()), ..How::default() };
+        let running = hub.start(stay());
+        wait("the brake", || hub.told().iter().any(|(kind, _)| kind == "action_stopped"));
+        fake.wait_for(1);
+        running.kill();
+        hub.feed(&[of("C1", closing(&titled(&fresh(&new_id(), &["a"]), "C1")))]);
+        let running = hub.start(stay());
+        fake.wait_for(2);
+        act::orders::give(&hub.registry(), "resume", &["a".to_owned()], hub.now()).unwrap();
+        fake.wait_for(3);
+        running.join();
+        assert_eq!(got(&fake, "title"), [json!("C1"), json!("Closed: C1"), json!("C2")]);
+        let dropped = hub.told().into_iter().find(|(kind, _)| kind == "action_dropped").unwrap().1;
+        assert_eq!(dropped["error"], "its incident is over");
+    }
 }
 
 #[test]

@@ -66,6 +66,14 @@ impl KafkaInput {
         match *self {}
     }
 
+    pub(crate) fn name(&self) -> String {
+        match *self {}
+    }
+
+    pub(crate) fn take_passed_over(&mut self) -> u64 {
+        match *self {}
+    }
+
     pub(crate) fn partitions(&self) -> Result<usize, StageError> {
         match *self {}
     }

@@ -8,6 +8,7 @@ use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::dates;
 use crate::StageError;
 use crate::config::{Kafka, Sasl, Secret};
 
@@ -132,7 +133,12 @@ impl Link {
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
                 self.refuse(format!("the login was refused: {reason}"));
             }
-            RDKafkaErrorCode::SSL => self.refuse(format!("TLS: {reason}")),
+            RDKafkaErrorCode::SSL if self.refused().is_none() => {
+                let why = dates::wrong(reason);
+                self.refuse(format!("TLS: {}", why.as_deref().unwrap_or(reason)));
+            }
+            // That is known; the same again comes with each try to connect.
+            RDKafkaErrorCode::SSL => {}
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => self.refuse(format!("not allowed: {reason}")),

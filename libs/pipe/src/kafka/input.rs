@@ -62,6 +62,8 @@ pub(crate) struct KafkaInput {
     once: bool,
     /// Lines given since the start: their numbers.
     given: u64,
+    /// Lines that went before they were read, and were not counted yet.
+    passed_over: u64,
     told: Option<Instant>,
     chunk: Vec<u8>,
     too_long: Vec<usize>,
@@ -168,6 +170,7 @@ impl KafkaInput {
             follows: reader.follows,
             once: reader.once,
             given: 0,
+            passed_over: 0,
             told: None,
             chunk: Vec::new(),
             too_long: Vec::new(),
@@ -195,7 +198,7 @@ impl KafkaInput {
             return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
         };
         let recorded = state::held(db, &self.name)?;
-        self.place(&partitions, &recorded, 0)?;
+        self.passed_over += self.place(&partitions, &recorded, 0)?;
         self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
     }
 
@@ -272,7 +275,7 @@ impl KafkaInput {
     fn take_over(&mut self, partitions: &[i32], db: &mut Db) -> Result<(), StageError> {
         for _ in 0..TRIES {
             let recorded = state::held(db, &self.name)?;
-            self.place(partitions, &recorded, 1)?;
+            let passed_over = self.place(partitions, &recorded, 1)?;
             let mut tx = db.begin_beside()?;
             if self.record_of(partitions, &mut tx)? {
                 tx.commit()?;
@@ -280,6 +283,7 @@ impl KafkaInput {
                 for partition in partitions {
                     self.parts.entry(*partition).and_modify(|part| part.recorded = Some(part.held()));
                 }
+                self.passed_over += passed_over;
                 return Ok(());
             }
             // Whoever had one has committed a last batch of it meanwhile.
@@ -298,12 +302,14 @@ impl KafkaInput {
     }
 
     /// Where we stand in these partitions: as recorded, else at the start. So many times `more` are they taken over by that.
+    /// Comes back: how many lines went before they were read.
     fn place(
         &mut self,
         partitions: &[i32],
         recorded: &BTreeMap<i32, (Position, Held)>,
         more: u64,
-    ) -> Result<(), StageError> {
+    ) -> Result<u64, StageError> {
+        let mut passed_over = 0;
         // A partition that came later is new from its first line, whatever the start was.
         let start = if recorded.is_empty() { self.start } else { Start::First };
         let config = self.config.clone();
@@ -322,22 +328,23 @@ impl KafkaInput {
                 stop_at: if self.once { high } else { u64::MAX },
                 ended: false,
             };
-            self.hold(partition, &mut part, low, high);
+            passed_over += self.hold(partition, &mut part, low, high);
             part.ended = part.next() >= part.stop_at;
             self.parts.insert(partition, part);
         }
-        Ok(())
+        Ok(passed_over)
     }
 
-    /// A recorded position that the topic no longer has, or does not have yet.
-    fn hold(&self, partition: i32, part: &mut Part, low: u64, high: u64) {
+    /// A recorded position that the topic no longer has, or does not have yet; how many lines are passed over by that.
+    fn hold(&self, partition: i32, part: &mut Part, low: u64, high: u64) -> u64 {
         let (name, at) = (&self.name, part.next());
         match still_kept(at, low, high) {
-            Kept::Next => {}
+            Kept::Next => 0,
             Kept::Gone(lines) => {
                 tracing::warn!("{name} partition {partition}: {lines} lines were passed over, they are no longer kept");
                 part.position.skipped += lines;
                 part.move_to(low);
+                lines
             }
             Kept::Anew => {
                 tracing::error!(
@@ -345,8 +352,19 @@ impl KafkaInput {
                      anew, and is read from its first line on"
                 );
                 part.position = position(low);
+                0
             }
         }
+    }
+
+    /// As in `from`.
+    pub(crate) fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// How many lines went before they were read, since the last time that this was asked.
+    pub(crate) fn take_passed_over(&mut self) -> u64 {
+        std::mem::take(&mut self.passed_over)
     }
 
     /// The brokers have nothing where we stand.
@@ -357,7 +375,7 @@ impl KafkaInput {
         for partition in &partitions {
             let (low, high) = asker.ends(*partition)?;
             let Some(mut part) = self.parts.get(partition).copied() else { continue };
-            self.hold(*partition, &mut part, low, high);
+            self.passed_over += self.hold(*partition, &mut part, low, high);
             self.parts.insert(*partition, part);
         }
         let list = self.list(&partitions)?;

@@ -63,6 +63,10 @@ pub(super) fn settle(
     if this.settle(&mut others, db)? && job.instance.is_some() {
         stage.others_wrote();
     }
+    others.push(this);
+    for input in others {
+        job.metrics.passed_over(&input.name(), &job.name, input.take_passed_over());
+    }
     Ok(())
 }
 

@@ -5,30 +5,35 @@ use pipe::Exit;
 
 use crate::hub::Hub;
 
-struct Broker {
-    at: String,
-    ca: String,
-    user: String,
-    password_file: String,
+pub struct Broker {
+    pub at: String,
+    pub ca: String,
+    pub user: String,
+    pub password_file: String,
 }
 
-fn broker() -> Option<Broker> {
-    let get = |name: &str| std::env::var(format!("ZENTRAL_TEST_KAFKA_TLS{name}")).ok();
-    let Some(at) = get("") else {
+pub fn broker() -> Option<Broker> {
+    let found = Broker::of(|name| std::env::var(format!("ZENTRAL_TEST_KAFKA_TLS{name}")).ok());
+    if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "ZENTRAL_TEST_KAFKA_TLS is not set");
         eprintln!("skipped: no Kafka with TLS (scripts/services start kafka-tls)");
-        return None;
-    };
-    let must = |name: &str| get(name).unwrap();
-    Some(Broker { at, ca: must("_CA"), user: must("_USER"), password_file: must("_PASSWORD_FILE") })
+    }
+    found
 }
 
 impl Broker {
+    /// By the variables of `scripts/services env`, of whose names these are the ends.
+    pub fn of(get: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let at = get("")?;
+        let must = |name: &str| get(name).unwrap();
+        Some(Self { at, ca: must("_CA"), user: must("_USER"), password_file: must("_PASSWORD_FILE") })
+    }
+
     fn tls(&self) -> String {
         format!("tls = {{ ca = \"{}\" }}\n", self.ca)
     }
 
-    fn hub(&self, name: &str, sasl: &str) -> Hub {
+    pub fn hub(&self, name: &str, sasl: &str) -> Hub {
         let mut hub = Hub::new(&self.at, name, &format!("{}sasl = {{ {sasl} }}", self.tls()));
         let password = std::fs::read_to_string(&self.password_file).unwrap().trim().to_owned();
         hub.login = vec![
@@ -41,7 +46,7 @@ impl Broker {
         hub
     }
 
-    fn user(&self, mechanism: &str) -> String {
+    pub fn user(&self, mechanism: &str) -> String {
         let Self { user, password_file, .. } = self;
         format!("mechanism = \"{mechanism}\", user = \"{user}\", password = {{ file = \"{password_file}\" }}")
     }
@@ -93,5 +98,8 @@ fn a_login_or_an_authority_that_is_wrong_is_said_and_no_secret_is() {
     // An authority that knows nothing of this broker: what the system believes.
     let hub = Hub::new(&broker.at, "ca", "tls = {}");
     let error = pipe::kafka::look(&hub.config, "in").unwrap_err();
-    assert!(error.text.contains("TLS"), "{error}");
+    let said =
+        error.text.contains(&format!("TLS: ssl://{}/", broker.at)) && error.text.contains("could not be verified");
+    assert!(said && !error.text.contains("expired"), "{error}");
+    assert_eq!(hub.once("in"), Exit::Unreachable);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::exit, reason = "tests may panic")]
 
 mod deaths;
+mod expired;
 mod hub;
 mod login;
 mod mock;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use pipe::config::Place;
 use pipe::topic::Class;
 use pipe::{Exit, Job, Metrics, Signals, Sink, run};
+use rdkafka::admin::AdminOptions;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::hub::{Counts, Hub, broker, wait_for};
 
@@ -148,6 +150,58 @@ fn a_topic_that_was_deleted_is_made_again_and_nothing_of_it_is_missed() {
     signals.stop();
     assert_eq!(stage.join().unwrap(), Exit::Done);
     hub.assert_exact(70);
+}
+
+/// Kafka lets go of lines whether or not they were read: that is seen in the metrics, and the sum holds.
+#[test]
+fn what_a_topic_let_go_of_before_it_was_read_is_counted() {
+    let Some(broker) = broker() else { return };
+    let hub = Hub::new(&broker, "retention", "");
+    hub.make("in", "5242880");
+    let lines = |from: usize| (from..from + 30).map(|n| (format!("k{n}"), format!("line {n}").into_bytes()));
+    let skipped = |metrics: &Metrics| {
+        let text = String::from_utf8(metrics.text()).unwrap();
+        let of = text.lines().find(|line| line.starts_with("zentral_topic_skipped_lines_total{"));
+        of.map(|line| {
+            assert!(line.contains("topic=\"in\"") && line.contains("reader=\"counts\""), "{line}");
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        })
+    };
+    // Of each partition all but the last line; how many those are.
+    let let_go = || {
+        let ends = pipe::kafka::ends(&hub.config, "in").unwrap();
+        let mut list = TopicPartitionList::new();
+        for (partition, _, high) in &ends {
+            let last = Offset::Offset(i64::try_from(*high).unwrap() - 1);
+            list.add_partition_offset(&hub.topic("in"), *partition, last).unwrap();
+        }
+        let (admin, runtime) = hub.admin();
+        runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+        let kept = pipe::kafka::ends(&hub.config, "in").unwrap();
+        assert!(kept.iter().all(|(_, low, high)| low + 1 == *high), "{kept:?}");
+    };
+    hub.write("in", lines(0));
+    let job = hub.job("in");
+    let metrics = job.metrics.clone();
+    assert_eq!(run(&mut Counts::default(), Job { once: true, ..job }), Exit::Done);
+    assert_eq!((hub.seen().len(), skipped(&metrics)), (30, None));
+    // Of 30 lines 3 are left: for one that reads to the end, then for a member of its group.
+    for (round, once) in [(1, true), (2, false)] {
+        hub.write("in", lines(30 * round));
+        let_go();
+        let signals = Signals::default();
+        let job = Job { once, signals: signals.clone(), ..hub.job("in") };
+        let metrics = job.metrics.clone();
+        let stage = std::thread::spawn(move || run(&mut Counts::default(), job));
+        wait_for("the lines that are left", 60, || hub.seen().len() == 30 + 3 * round);
+        signals.stop();
+        assert_eq!(stage.join().unwrap(), Exit::Done);
+        assert_eq!(skipped(&metrics), Some(27));
+    }
+    let db = registry::db::Db::open_read_only(&hub.state()).unwrap().unwrap();
+    let sql = "SELECT SUM(start_line + read_lines + skipped), SUM(pos), SUM(skipped) FROM positions";
+    let row = &db.query(sql, &[]).unwrap()[0];
+    assert_eq!((row.int(0), row.int(1), row.int(2)), (90, 90, 54));
 }
 
 #[test]
