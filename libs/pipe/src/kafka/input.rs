@@ -55,6 +55,8 @@ pub(crate) struct KafkaInput {
     group: Arc<Group>,
     start: Start,
     parts: BTreeMap<i32, Part>,
+    /// Partitions that the topic had at the start, ours and others.
+    many: usize,
     /// The partitions are those of a group, which changes.
     member: bool,
     /// They are those of another input.
@@ -70,21 +72,22 @@ pub(crate) struct KafkaInput {
 }
 
 /// Records where a new reader starts in each partition; whoever has started already stands where it stands. Makes the
-/// topic if it is not there.
-pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Start) -> Result<(), StageError> {
-    let found = admin::ensure(config, name)?;
-    let place = format!("kafka:{name}");
+/// topic if it is not there. Comes back: how many partitions it has.
+pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Start) -> Result<usize, StageError> {
+    let partitions = admin::ensure(config, name)?.partitions;
+    let (place, many) = (format!("kafka:{name}"), partitions.len());
     if !state::positions(db, &place)?.is_empty() {
-        return Ok(());
+        return Ok(many);
     }
     let asker = Asker::new(config, name)?;
     let mut tx = db.begin()?;
-    for partition in found.partitions {
-        let at = asker.start(partition, start)?;
+    for partition in partitions {
+        let at = asker.start(partition, asker.ends(partition)?, start)?;
         // If somebody else was faster, theirs holds.
         state::move_position(&mut tx, &place, partition, None, &position(at), 0)?;
     }
-    Ok(tx.commit()?)
+    tx.commit()?;
+    Ok(many)
 }
 
 /// How a client reads that says itself what is taken; with `ends` it is told where the partitions end.
@@ -148,9 +151,7 @@ impl KafkaInput {
     pub(crate) fn open(config: &Arc<Config>, name: &str, db: &mut Db, reader: &Reader<'_>) -> Result<Self, StageError> {
         let kafka = super::settings(config)?;
         let place = format!("kafka:{name}");
-        if reader.keeps {
-            record_start(config, name, db, reader.start)?;
-        }
+        let many = if reader.keeps { record_start(config, name, db, reader.start)? } else { 0 };
         let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { SHELL.to_owned() };
         let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
         let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
@@ -166,6 +167,7 @@ impl KafkaInput {
             consumer: Some(consumer),
             start: reader.start,
             parts: BTreeMap::new(),
+            many,
             member: reader.keeps && !reader.once && !reader.follows,
             follows: reader.follows,
             once: reader.once,
@@ -191,12 +193,16 @@ impl KafkaInput {
         self.consumer.as_ref().ok_or_else(|| StageError::state(format!("{}: is closed", self.name)))
     }
 
+    fn asker(&self) -> Result<Asker, StageError> {
+        Asker::new(&self.config, self.name.trim_start_matches("kafka:"))
+    }
+
     /// Without a group: all partitions that there are.
     fn take_all(&mut self, db: &Db) -> Result<(), StageError> {
-        let partitions = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?.partitions()?;
-        let Some(partitions) = partitions else {
+        let Some(partitions) = self.asker()?.partitions()? else {
             return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
         };
+        self.many = partitions.len();
         let recorded = state::held(db, &self.name)?;
         self.passed_over += self.place(&partitions, &recorded, 0)?;
         self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
@@ -312,14 +318,13 @@ impl KafkaInput {
         let mut passed_over = 0;
         // A partition that came later is new from its first line, whatever the start was.
         let start = if recorded.is_empty() { self.start } else { Start::First };
-        let config = self.config.clone();
-        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
+        let asker = self.asker()?;
         for &partition in partitions {
             let (low, high) = asker.ends(partition)?;
             let recorded = recorded.get(&partition).copied();
             let start_at = match recorded {
                 Some((position, _)) => position,
-                None => position(asker.start(partition, start)?),
+                None => position(asker.start(partition, (low, high), start)?),
             };
             let mut part = Part {
                 position: start_at,
@@ -370,8 +375,7 @@ impl KafkaInput {
     /// The brokers have nothing where we stand.
     fn find_again(&mut self) -> Result<(), StageError> {
         let partitions: Vec<i32> = self.parts.keys().copied().collect();
-        let config = self.config.clone();
-        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
+        let asker = self.asker()?;
         for partition in &partitions {
             let (low, high) = asker.ends(*partition)?;
             let Some(mut part) = self.parts.get(partition).copied() else { continue };
@@ -497,9 +501,8 @@ impl KafkaInput {
     }
 
     /// How many partitions the topic has; whoever shares them out has as many of each.
-    pub(crate) fn partitions(&self) -> Result<usize, StageError> {
-        let asker = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?;
-        Ok(asker.partitions()?.map_or(0, |partitions| partitions.len()))
+    pub(crate) fn partitions(&self) -> usize {
+        self.many
     }
 
     /// Lines behind the positions of our partitions; none: not known yet.

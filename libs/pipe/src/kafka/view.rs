@@ -69,7 +69,7 @@ impl View {
         let mut parts = BTreeMap::new();
         for partition in partitions {
             let (low, end) = asker.ends(partition)?;
-            let next = asker.start(partition, start)?.clamp(low, end);
+            let next = asker.start(partition, (low, end), start)?.clamp(low, end);
             parts.insert(partition, Part { next, end, ended: next >= end, ..Part::default() });
         }
         let consumer = input::settings(kafka, input::SHELL, "zentral", true)?

@@ -78,3 +78,10 @@ fn partitions_are_taken_over_in_their_order() {
     one.input.group.rebalance(one.input.client().unwrap(), what, &mut list);
     assert_eq!(one.input.group.next(), Some(Change::Assigned(vec![0, 1, 2])));
 }
+
+#[test]
+fn a_topic_that_lacks_a_partition_is_named() {
+    let mut one = reading();
+    let error = one.input.take_over(&[3], &mut one.db).unwrap_err();
+    assert_eq!(error.text, "kafka topic t.raw: it has no partition 3");
+}
