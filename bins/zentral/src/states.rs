@@ -222,7 +222,7 @@ impl Held {
                 return Ok((guard, None));
             }
             // What ended a moment ago may still be on its way out there.
-            Ok((guard, Some(state::open_alone(home, Some(GONE))?)))
+            Ok((guard, Some(state::open(home, &[], Some(GONE), &|| false)?)))
         };
         let mut names: Vec<&Home> = homes.iter().filter(|home| !home.is_registry()).collect();
         names.sort_by_key(|home| home.name().to_owned());

@@ -6,6 +6,7 @@ mod dates;
 mod input;
 mod key;
 mod output;
+mod reading;
 mod view;
 
 use std::time::Duration;

@@ -241,7 +241,12 @@ impl Writer {
                     return Ok((0..group.len()).collect());
                 }
                 for (number, order) in group.iter().enumerate() {
-                    kafka.append(&order.lines, number)?;
+                    if let Err(e) = kafka.append(&order.lines, number) {
+                        // All of them are told to come again. What is reported of these must not come when others have
+                        // their numbers.
+                        kafka.settle();
+                        return Err(e);
+                    }
                 }
                 failed = kafka.settle();
                 let taken = group.iter().enumerate().filter(|(number, _)| !failed.contains(number));

@@ -76,23 +76,50 @@ pub fn lock(
     }
 }
 
-/// Opens a state whose lock beside it was taken, and takes it on the server too, where it is on one: another host may
-/// have it. `wait` and `stop` as in [`lock`].
+/// Opens a state whose lock beside it was taken, for one alone: where it is on a server neither another host has it then
+/// nor instances of a stage ([`share`]), and none gets it meanwhile. `wait` and `stop` as in [`lock`].
 pub fn open(
     home: &Home,
     schemas: &[Schema],
     wait: Option<Duration>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Db, StageError> {
+    own(home, schemas, "held by another process, or by instances of a stage", wait, stop, Db::is_alone)
+}
+
+/// As [`open`], but instances may go on beside it: for whoever writes rows that none of them has yet. Tables of another
+/// version are not changed under them.
+pub fn open_beside(
+    home: &Home,
+    schemas: &[Schema],
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Db, StageError> {
+    let may = |db: &Db| Ok(db.is_up_to_date(schemas)? || db.is_alone()?);
+    own(home, schemas, "held by another process", wait, stop, may)
+}
+
+fn own(
+    home: &Home,
+    schemas: &[Schema],
+    held: &str,
+    wait: Option<Duration>,
+    stop: &dyn Fn() -> bool,
+    may: impl Fn(&Db) -> Result<bool, DbError>,
+) -> Result<Db, StageError> {
     let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
-    until(home, "held by another process", wait, stop, || db.own())?;
+    let mut owned = false;
+    until(home, held, wait, stop, || {
+        owned = owned || db.own()?;
+        Ok(owned && may(&db)?)
+    })?;
     // Not before: another version may work on its tables.
     db.bring_up_to_date(schemas).map_err(|e| StageError::of(home, e))?;
     Ok(db)
 }
 
-/// As [`open`], for one of several instances that share the state. Tables of another version are changed by one of them,
-/// while the others wait.
+/// As [`open`], for one of several instances that share the state, which nobody has alone then. Tables of another version
+/// are changed by one of them, while the others wait.
 pub fn share(
     home: &Home,
     schemas: &[Schema],
@@ -101,8 +128,7 @@ pub fn share(
     stop: &dyn Fn() -> bool,
 ) -> Result<Db, StageError> {
     let mut db = Db::open(home, &[]).map_err(|e| StageError::of(home, e))?;
-    let held =
-        format!("instance {instance} runs already, here or on another host, or another process changes its tables");
+    let held = format!("instance {instance} runs already, here or on another host, or another process has it alone");
     until(home, &held, wait, stop, || {
         if db.is_up_to_date(schemas)? {
             return db.own_as(instance);
@@ -138,15 +164,6 @@ fn until(
         std::thread::sleep(OWN_EVERY);
     }
     Ok(())
-}
-
-/// Takes a state for itself, and its instances' too: for work on the whole of it. `wait` as in [`lock`].
-pub fn open_alone(home: &Home, wait: Option<Duration>) -> Result<Db, StageError> {
-    let db = open(home, &[], wait, &|| false)?;
-    if !db.is_alone().map_err(|e| StageError::of(home, e))? {
-        return Err(StageError::state(format!("{home}: held by instances of a stage")));
-    }
-    Ok(db)
 }
 
 /// Whether every one of these inputs has a position, as far as can be seen without a lock.

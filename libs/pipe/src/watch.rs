@@ -97,22 +97,29 @@ mod tests {
             std::fs::write(dir.join("head.tmp"), "x").unwrap();
             std::fs::rename(dir.join("head.tmp"), dir.join("head")).unwrap();
         };
-        let rings = |dir: &std::path::Path, least: bool| {
+        let rings = |dir: &std::path::Path| {
             let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(if least { 20 } else { 0 }) {
+            while begun.elapsed() < Duration::from_secs(20) {
                 replace(dir);
                 if waker.wait(Duration::from_millis(50)) {
                     return true;
                 }
             }
-            replace(dir);
-            waker.wait(Duration::from_millis(10))
+            false
         };
-        assert!(rings(dir.path(), true));
+        assert!(rings(dir.path()));
         std::fs::create_dir(&late).unwrap();
-        assert!(rings(&late, true), "a folder that came later");
-        watch.worked(Duration::from_secs(60));
-        let rest = watch.0.rests_for();
-        assert!(rest > Duration::ZERO && rest <= PAUSE, "{rest:?}");
+        assert!(rings(&late), "a folder that came later");
+        // Nothing is on its way any more.
+        while waker.wait(Duration::from_millis(500)) {}
+        for took in [Duration::from_millis(5), Duration::from_secs(60)] {
+            let begun = Instant::now();
+            watch.worked(took);
+            replace(dir.path());
+            assert!(waker.wait(Duration::from_secs(20)));
+            // Its clock counts whole µs.
+            let rest = begun.elapsed() + Duration::from_micros(2);
+            assert!(rest >= PAUSE.min(took), "after {took:?} it was rung within {rest:?}");
+        }
     }
 }

@@ -30,7 +30,6 @@ pub struct Window {
     follows: bool,
     /// Bytes since the last line that was not too late.
     later: u64,
-    over: bool,
     lines: Vec<u8>,
     /// Where lines begin in `lines`, and where they lie; of lines that lie in a row on disk the first.
     begins: Vec<(usize, Spot)>,
@@ -111,7 +110,7 @@ impl Window {
 
     fn of(place: &Place, kind: Kind, (since, until): (Option<Time>, Option<Time>), follows: bool) -> Self {
         let (lines, begins) = (Vec::new(), Vec::new());
-        Self { name: place.to_string(), kind, since, until, follows, later: 0, over: false, lines, begins }
+        Self { name: place.to_string(), kind, since, until, follows, later: 0, lines, begins }
     }
 
     /// The next lines of the window; `None` at its end, or if there is nothing now for whoever follows. Lines that are
@@ -122,7 +121,7 @@ impl Window {
     pub fn read(&mut self) -> Result<Option<Lines<'_>>, StageError> {
         self.lines.clear();
         self.begins.clear();
-        while self.lines.is_empty() && !self.over {
+        while self.lines.is_empty() {
             if self.later > LATER_MAX && !self.follows {
                 tracing::warn!(
                     "{}: {} MiB of lines in a row came after the time that was asked for; what lies behind them was not \
@@ -130,11 +129,7 @@ impl Window {
                     self.name,
                     LATER_MAX >> 20
                 );
-                // Once is enough.
-                self.over = true;
-                if let Kind::Disk { reader, to, .. } = &mut self.kind {
-                    *to = reader.mark().offset;
-                }
+                self.end_here();
                 break;
             }
             let more = if matches!(self.kind, Kind::Kafka(_)) { self.messages()? } else { self.chunk()? };
@@ -144,6 +139,15 @@ impl Window {
         }
         let Self { lines, begins, .. } = self;
         Ok((!lines.is_empty()).then_some(Lines { bytes: lines, begins }))
+    }
+
+    /// The end of the window is where it is now.
+    fn end_here(&mut self) {
+        self.later = 0;
+        match &mut self.kind {
+            Kind::Disk { reader, to, .. } => *to = reader.mark().offset,
+            Kind::Kafka(view) => view.end_here(),
+        }
     }
 
     /// Takes the lines of a chunk on disk; false: there is none.
@@ -193,7 +197,7 @@ impl Window {
     fn messages(&mut self) -> Result<bool, StageError> {
         let Kind::Kafka(view) = &mut self.kind else { return Ok(false) };
         let mut any = false;
-        while self.lines.len() < CHUNK && self.later <= LATER_MAX {
+        while self.lines.len() < CHUNK && (self.follows || self.later <= LATER_MAX) {
             let Some((partition, message)) = view.next()? else { break };
             any = true;
             let spot = Spot { partition: Some(partition), offset: message.offset };
@@ -216,7 +220,6 @@ impl Window {
     /// How much of that was read.
     pub fn done(&self) -> u64 {
         match &self.kind {
-            _ if self.over => self.total(),
             Kind::Disk { reader, from, .. } => reader.mark().offset.saturating_sub(*from),
             Kind::Kafka(view) => view.done(),
         }

@@ -83,21 +83,21 @@ pub(crate) fn ensure(config: &Config, name: &str) -> Result<Found, StageError> {
 }
 
 /// Who asks about one topic, once.
-pub(super) struct Asker<'a> {
-    kafka: &'a Kafka,
+pub(super) struct Asker {
+    kafka: Kafka,
     topic: String,
     config: ClientConfig,
     consumer: BaseConsumer<Link>,
 }
 
-impl<'a> Asker<'a> {
-    pub(super) fn new(config: &'a Config, name: &str) -> Result<Self, StageError> {
+impl Asker {
+    pub(super) fn new(config: &Config, name: &str) -> Result<Self, StageError> {
         let kafka = super::settings(config)?;
         let config = client::finish(client::common(kafka)?, kafka, &[])?;
         let consumer = config
             .create_with_context(Link::new(&format!("kafka:{name}"), kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
-        Ok(Self { kafka, topic: kafka.topic(name), config, consumer })
+        Ok(Self { kafka: kafka.clone(), topic: kafka.topic(name), config, consumer })
     }
 
     /// Whoever makes topics is no consumer, and cannot ask for a new token.
@@ -145,13 +145,18 @@ impl<'a> Asker<'a> {
 
     /// Where a partition begins and ends now.
     pub(super) fn ends(&self, partition: i32) -> Result<(u64, u64), StageError> {
-        let (low, high) = self.ask(|consumer| consumer.fetch_watermarks(&self.topic, partition, STEP))?;
+        let (low, high) = match self.ask(|consumer| consumer.fetch_watermarks(&self.topic, partition, STEP)) {
+            // The client does not say it otherwise than that nobody answers.
+            Err(_) if self.partitions()?.is_some_and(|there| !there.contains(&partition)) => {
+                return Err(self.fail(format!("it has no partition {partition}")));
+            }
+            answer => answer?,
+        };
         Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)))
     }
 
-    /// Where a new reader starts in a partition.
-    pub(super) fn start(&self, partition: i32, start: Start) -> Result<u64, StageError> {
-        let (low, high) = self.ends(partition)?;
+    /// Where a new reader starts in a partition that begins and ends there.
+    pub(super) fn start(&self, partition: i32, (low, high): (u64, u64), start: Start) -> Result<u64, StageError> {
         match start {
             Start::First | Start::At(_) => Ok(low),
             Start::Last => Ok(high),

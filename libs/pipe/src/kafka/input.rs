@@ -16,6 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use registry::db::{Db, Tx};
 
 use super::admin::Asker;
+use super::reading::{Kept, still_kept};
 use super::{admin, client};
 use crate::StageError;
 use crate::config::{Config, Kafka};
@@ -54,6 +55,8 @@ pub(crate) struct KafkaInput {
     group: Arc<Group>,
     start: Start,
     parts: BTreeMap<i32, Part>,
+    /// Partitions that the topic had at the start, ours and others.
+    many: usize,
     /// The partitions are those of a group, which changes.
     member: bool,
     /// They are those of another input.
@@ -69,21 +72,22 @@ pub(crate) struct KafkaInput {
 }
 
 /// Records where a new reader starts in each partition; whoever has started already stands where it stands. Makes the
-/// topic if it is not there.
-pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Start) -> Result<(), StageError> {
-    let found = admin::ensure(config, name)?;
-    let place = format!("kafka:{name}");
+/// topic if it is not there. Comes back: how many partitions it has.
+pub(crate) fn record_start(config: &Config, name: &str, db: &mut Db, start: Start) -> Result<usize, StageError> {
+    let partitions = admin::ensure(config, name)?.partitions;
+    let (place, many) = (format!("kafka:{name}"), partitions.len());
     if !state::positions(db, &place)?.is_empty() {
-        return Ok(());
+        return Ok(many);
     }
     let asker = Asker::new(config, name)?;
     let mut tx = db.begin()?;
-    for partition in found.partitions {
-        let at = asker.start(partition, start)?;
+    for partition in partitions {
+        let at = asker.start(partition, asker.ends(partition)?, start)?;
         // If somebody else was faster, theirs holds.
         state::move_position(&mut tx, &place, partition, None, &position(at), 0)?;
     }
-    Ok(tx.commit()?)
+    tx.commit()?;
+    Ok(many)
 }
 
 /// How a client reads that says itself what is taken; with `ends` it is told where the partitions end.
@@ -147,9 +151,7 @@ impl KafkaInput {
     pub(crate) fn open(config: &Arc<Config>, name: &str, db: &mut Db, reader: &Reader<'_>) -> Result<Self, StageError> {
         let kafka = super::settings(config)?;
         let place = format!("kafka:{name}");
-        if reader.keeps {
-            record_start(config, name, db, reader.start)?;
-        }
+        let many = if reader.keeps { record_start(config, name, db, reader.start)? } else { 0 };
         let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { SHELL.to_owned() };
         let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
         let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
@@ -165,6 +167,7 @@ impl KafkaInput {
             consumer: Some(consumer),
             start: reader.start,
             parts: BTreeMap::new(),
+            many,
             member: reader.keeps && !reader.once && !reader.follows,
             follows: reader.follows,
             once: reader.once,
@@ -190,12 +193,16 @@ impl KafkaInput {
         self.consumer.as_ref().ok_or_else(|| StageError::state(format!("{}: is closed", self.name)))
     }
 
+    fn asker(&self) -> Result<Asker, StageError> {
+        Asker::new(&self.config, self.name.trim_start_matches("kafka:"))
+    }
+
     /// Without a group: all partitions that there are.
     fn take_all(&mut self, db: &Db) -> Result<(), StageError> {
-        let partitions = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?.partitions()?;
-        let Some(partitions) = partitions else {
+        let Some(partitions) = self.asker()?.partitions()? else {
             return Err(StageError::usage(format!("{}: the brokers have no topic {}", self.name, self.topic)));
         };
+        self.many = partitions.len();
         let recorded = state::held(db, &self.name)?;
         self.passed_over += self.place(&partitions, &recorded, 0)?;
         self.client()?.assign(&self.list(&partitions)?).map_err(|e| self.fail(&e))
@@ -278,7 +285,10 @@ impl KafkaInput {
             let mut tx = db.begin_beside()?;
             if self.record_of(partitions, &mut tx)? {
                 tx.commit()?;
-                self.committed();
+                // Of these alone: where another stands that was found again is not written yet.
+                for partition in partitions {
+                    self.parts.entry(*partition).and_modify(|part| part.recorded = Some(part.held()));
+                }
                 self.passed_over += passed_over;
                 return Ok(());
             }
@@ -308,14 +318,13 @@ impl KafkaInput {
         let mut passed_over = 0;
         // A partition that came later is new from its first line, whatever the start was.
         let start = if recorded.is_empty() { self.start } else { Start::First };
-        let config = self.config.clone();
-        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
+        let asker = self.asker()?;
         for &partition in partitions {
             let (low, high) = asker.ends(partition)?;
             let recorded = recorded.get(&partition).copied();
             let start_at = match recorded {
                 Some((position, _)) => position,
-                None => position(asker.start(partition, start)?),
+                None => position(asker.start(partition, (low, high), start)?),
             };
             let mut part = Part {
                 position: start_at,
@@ -334,20 +343,23 @@ impl KafkaInput {
     /// A recorded position that the topic no longer has, or does not have yet; how many lines are passed over by that.
     fn hold(&self, partition: i32, part: &mut Part, low: u64, high: u64) -> u64 {
         let (name, at) = (&self.name, part.next());
-        if at > high {
-            tracing::error!(
-                "{name} partition {partition}: the position {at} lies beyond the end {high}: the topic was made anew, \
-                 and is read from its first line on"
-            );
-            part.position = position(low);
-        } else if at < low {
-            let lines = low - at;
-            tracing::warn!("{name} partition {partition}: {lines} lines were passed over, they are no longer kept");
-            part.position.skipped += lines;
-            part.move_to(low);
-            return lines;
+        match still_kept(at, low, high) {
+            Kept::Next => 0,
+            Kept::Gone(lines) => {
+                tracing::warn!("{name} partition {partition}: {lines} lines were passed over, they are no longer kept");
+                part.position.skipped += lines;
+                part.move_to(low);
+                lines
+            }
+            Kept::Anew => {
+                tracing::error!(
+                    "{name} partition {partition}: the position {at} lies beyond the end {high}: the topic was made \
+                     anew, and is read from its first line on"
+                );
+                part.position = position(low);
+                0
+            }
         }
-        0
     }
 
     /// As in `from`.
@@ -363,8 +375,7 @@ impl KafkaInput {
     /// The brokers have nothing where we stand.
     fn find_again(&mut self) -> Result<(), StageError> {
         let partitions: Vec<i32> = self.parts.keys().copied().collect();
-        let config = self.config.clone();
-        let asker = Asker::new(&config, self.name.trim_start_matches("kafka:"))?;
+        let asker = self.asker()?;
         for partition in &partitions {
             let (low, high) = asker.ends(*partition)?;
             let Some(mut part) = self.parts.get(partition).copied() else { continue };
@@ -490,9 +501,8 @@ impl KafkaInput {
     }
 
     /// How many partitions the topic has; whoever shares them out has as many of each.
-    pub(crate) fn partitions(&self) -> Result<usize, StageError> {
-        let asker = Asker::new(&self.config, self.name.trim_start_matches("kafka:"))?;
-        Ok(asker.partitions()?.map_or(0, |partitions| partitions.len()))
+    pub(crate) fn partitions(&self) -> usize {
+        self.many
     }
 
     /// Lines behind the positions of our partitions; none: not known yet.
@@ -559,3 +569,7 @@ pub(super) fn put(payload: &[u8], chunk: &mut Vec<u8>, too_long: &mut Vec<usize>
     }
     chunk.push(b'\n');
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests;

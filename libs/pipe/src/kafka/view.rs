@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::admin::Asker;
 use super::client::{self, Link};
 use super::input;
+use super::reading::{Kept, still_kept};
 use crate::StageError;
 use crate::config::Config;
 use crate::topic::Start;
@@ -42,9 +43,8 @@ pub(crate) struct View {
     parts: BTreeMap<i32, Part>,
     /// What comes behind the ends is given, too.
     follows: bool,
-    /// Messages between starts and ends, and how many of them were passed.
+    /// Messages between starts and ends.
     total: u64,
-    done: u64,
 }
 
 #[derive(Default)]
@@ -52,6 +52,7 @@ struct Part {
     next: u64,
     end: u64,
     ended: bool,
+    /// Told so to the client, which keeps to it whatever it is assigned.
     paused: bool,
     waiting: VecDeque<Message>,
     /// Bytes that wait.
@@ -68,14 +69,14 @@ impl View {
         let mut parts = BTreeMap::new();
         for partition in partitions {
             let (low, end) = asker.ends(partition)?;
-            let next = asker.start(partition, start)?.clamp(low, end);
+            let next = asker.start(partition, (low, end), start)?.clamp(low, end);
             parts.insert(partition, Part { next, end, ended: next >= end, ..Part::default() });
         }
         let consumer = input::settings(kafka, input::SHELL, "zentral", true)?
             .create_with_context(Link::new(&name, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let total = parts.values().map(|part| part.end - part.next).sum();
-        let view = Self { name, topic, consumer, parts, follows, total, done: 0 };
+        let view = Self { name, topic, consumer, parts, follows, total };
         view.assign()?;
         Ok(Some(view))
     }
@@ -87,7 +88,13 @@ impl View {
 
     /// How many of them were given or passed over.
     pub(crate) fn done(&self) -> u64 {
-        self.done.min(self.total)
+        self.total.saturating_sub(self.parts.values().map(Part::left).sum())
+    }
+
+    /// What is left is not asked for: the ends are where we are.
+    pub(crate) fn end_here(&mut self) {
+        self.total = self.done();
+        self.parts.values_mut().for_each(Part::end_here);
     }
 
     /// The next message and its partition; none: the ends are reached, or nothing is behind them now.
@@ -134,7 +141,6 @@ impl View {
         let part = self.parts.get_mut(&partition)?;
         let message = part.waiting.pop_front()?;
         part.bytes = part.bytes.saturating_sub(message.line.len());
-        self.done += 1;
         Some((partition, message))
     }
 
@@ -154,20 +160,32 @@ impl View {
         Ok(())
     }
 
-    /// Lines went, for they were old enough, before they were read.
+    /// The brokers have nothing where we stand: lines went, for they were old enough, before they were read, or all of
+    /// them with their topic. Who was paused is paused still.
     fn find_again(&mut self) -> Result<(), StageError> {
+        let name = &self.name;
         for (partition, part) in &mut self.parts {
             let ends = self.consumer.fetch_watermarks(&self.topic, *partition, super::ASK);
-            let (low, _) = ends.map_err(|e| StageError::unreachable(format!("{}: {e}", self.name)))?;
-            let low = u64::try_from(low).unwrap_or(0);
-            if part.next < low {
-                let (name, gone) = (&self.name, low - part.next);
-                tracing::warn!("{name} partition {partition}: {gone} lines were passed over, they are no longer kept");
-                self.done += gone;
-                part.next = low;
-                part.ended = low >= part.end;
+            let (low, high) = ends.map_err(|e| StageError::unreachable(format!("{name}: {e}")))?;
+            let (low, high) = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
+            match still_kept(part.next, low, high) {
+                Kept::Next => continue,
+                Kept::Gone(lines) => {
+                    tracing::warn!(
+                        "{name} partition {partition}: {lines} lines were passed over, they are no longer kept"
+                    );
+                }
+                Kept::Anew => {
+                    tracing::error!(
+                        "{name} partition {partition}: it ends at {high}, before line {}: the topic was made anew, and \
+                         is read from its first line on",
+                        part.next
+                    );
+                    part.end = high;
+                }
             }
-            part.paused = false;
+            part.next = low;
+            part.ended = low >= part.end;
         }
         self.assign()
     }
@@ -188,6 +206,18 @@ impl View {
 }
 
 impl Part {
+    /// Messages before the end that were neither given nor passed over.
+    fn left(&self) -> u64 {
+        let to_come = if self.ended { 0 } else { self.end.saturating_sub(self.next) };
+        to_come + self.waiting.len() as u64
+    }
+
+    fn end_here(&mut self) {
+        self.waiting.clear();
+        self.bytes = 0;
+        self.ended = true;
+    }
+
     fn take(&mut self, message: &BorrowedMessage<'_>, follows: bool) {
         let offset = u64::try_from(message.offset()).unwrap_or(0);
         self.ended |= offset + 1 >= self.end;

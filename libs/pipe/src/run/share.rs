@@ -24,7 +24,7 @@ pub(super) fn check(inputs: &mut [Input], job: &Job) -> Result<(), StageError> {
     for input in inputs.iter_mut().filter(|_| job.instance.is_some()) {
         let name = input.name.clone();
         let Some(kafka) = input.as_kafka() else { continue };
-        let many = kafka.partitions()?;
+        let many = kafka.partitions();
         match &first {
             Some((other, of_other)) if *of_other != many => {
                 return Err(StageError::usage(format!(

@@ -30,7 +30,7 @@ pub fn record_start(
         Err(e) if e.exit == Exit::Done && known() => return Ok(()),
         other => other?,
     };
-    let mut db = match state::open(&home, &[state::SCHEMA], wait, &|| stop() || known()) {
+    let mut db = match state::open_beside(&home, &[state::SCHEMA], wait, &|| stop() || known()) {
         Err(e) if e.exit == Exit::Done && known() => return Ok(()),
         other => other?,
     };

@@ -135,6 +135,28 @@ impl Hub {
         producer.flush(Duration::from_secs(30)).unwrap();
     }
 
+    /// Lines of a partition, each written at such a time (ms since 1970).
+    pub fn write_to(&self, name: &str, partition: i32, lines: impl Iterator<Item = (i64, Vec<u8>)>) {
+        // A batch is what the broker measures.
+        let producer: BaseProducer = self.client().set("batch.size", "1000000").create().unwrap();
+        let topic = self.topic(name);
+        for (at, line) in lines {
+            let record = || BaseRecord::<(), [u8]>::to(&topic).partition(partition).timestamp(at).payload(&line);
+            while producer.send(record()).is_err() {
+                producer.poll(Duration::from_millis(50));
+            }
+        }
+        producer.flush(Duration::from_secs(60)).unwrap();
+    }
+
+    /// What a broker does with lines that are too old: those before this one of a partition go.
+    pub fn forget(&self, name: &str, partition: i32, before: i64) {
+        let (admin, runtime) = self.admin();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic(name), partition, Offset::Offset(before)).unwrap();
+        runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
     /// All messages of a topic, by partition, with their keys.
     pub fn read(&self, name: &str) -> Vec<(i32, Option<Vec<u8>>, Vec<u8>)> {
         let consumer: BaseConsumer = self.client().set("group.id", "t").create().unwrap();

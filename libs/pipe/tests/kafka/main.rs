@@ -9,3 +9,4 @@ mod login;
 mod mock;
 mod odd;
 mod share;
+mod window;

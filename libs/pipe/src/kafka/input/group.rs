@@ -111,7 +111,9 @@ impl ConsumerContext for Group {
             };
             return;
         }
-        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let mut partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        // Rows are always written in this order: of two that write the same ones, one waits for the other, never both.
+        partitions.sort_unstable();
         self.push(match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assigned(partitions),
             _ => Change::Revoked(partitions),
