@@ -8,8 +8,6 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,55 +17,32 @@ use support::agent::{Agent, record};
 use support::database::{server, sql};
 use support::hub::{Hub, free_port, wait_for};
 use support::receiver::{Receiver, Reply};
+use support::services::Own;
 
 /// How long until all is well again: a stage that failed several times waits up to a minute.
 const WELL: u64 = 150;
 
+const SERVERS: [&str; 2] = ["postgres", "postgres-standby"];
+
 /// A server and one that follows it, of this test alone.
-struct Pair {
-    word: String,
-    first: String,
-    second: String,
+fn pair() -> Own {
+    let [first, second] = SERVERS;
+    let mut own = Own::start(&[first], "failover");
+    own.add(&[second]);
+    // What is committed is on both: without it a failover may lose what was acknowledged, whoever the client is.
+    let admin = admin(&own, first);
+    sql(&admin, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    sql(&admin, "SELECT pg_reload_conf()");
+    own
 }
 
-impl Pair {
-    fn start() -> Self {
-        let mut pair =
-            Self { word: format!("failover{}", std::process::id()), first: String::new(), second: String::new() };
-        pair.first = pair.service(&["start"], "postgres");
-        pair.second = pair.service(&["start"], "postgres-standby");
-        // What is committed is on both: without it a failover may lose what was acknowledged, whoever the client is.
-        sql(&pair.admin(&pair.first), "ALTER SYSTEM SET synchronous_standby_names = '*'");
-        sql(&pair.admin(&pair.first), "SELECT pg_reload_conf()");
-        pair
-    }
-
-    /// `scripts/services` for one of them; its address.
-    fn service(&self, words: &[&str], kind: &str) -> String {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let name = format!("{kind}@{}", self.word);
-        let out = Command::new(program).args(words).arg(&name).output().unwrap();
-        assert!(out.status.success(), "{words:?} {name}: {}", String::from_utf8_lossy(&out.stderr));
-        let said = String::from_utf8(out.stdout).unwrap();
-        said.lines().last().and_then(|line| line.split_once(' ')).map_or_else(String::new, |(_, at)| at.to_owned())
-    }
-
-    fn admin(&self, place: &str) -> String {
-        format!("postgres://postgres@{place}/postgres")
-    }
-
-    fn url(&self) -> String {
-        let Self { first, second, .. } = self;
-        format!("postgres://zentral@{first},{second}/zentral?target_session_attrs=read-write")
-    }
+fn admin(own: &Own, kind: &str) -> String {
+    format!("postgres://postgres@{}/postgres", own.address(kind))
 }
 
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for kind in ["postgres-standby", "postgres"] {
-            self.service(&["stop", "--wipe"], kind);
-        }
-    }
+fn url(own: &Own) -> String {
+    let [first, second] = SERVERS.map(|kind| own.address(kind));
+    format!("postgres://zentral@{first},{second}/zentral?target_session_attrs=read-write")
 }
 
 /// Sends one record after the other until it is told to stop, each until it was taken.
@@ -119,7 +94,8 @@ fn a_database_that_goes_costs_nothing_but_time() {
     if server().is_none() {
         return;
     }
-    let pair = Pair::start();
+    let pair = pair();
+    let [first, second] = SERVERS;
     let receiver = Receiver::start(|_, _| Reply::Answer(200, "", "ok"));
     let metrics = free_port();
     let mut hub = Hub::new(&format!(
@@ -129,7 +105,7 @@ fn a_database_that_goes_costs_nothing_but_time() {
         receiver.port
     ));
     hub.edit(|text| text.replace("127.0.0.1:9473", &format!("127.0.0.1:{metrics}")));
-    hub.env("ZENTRAL_DATABASE_URL", &pair.url());
+    hub.env("ZENTRAL_DATABASE_URL", &url(&pair));
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "GONE1");
     hub.start();
     hub.wait("the agent to enrol", 60, || agent.enrol().is_ok());
@@ -149,26 +125,26 @@ fn a_database_that_goes_costs_nothing_but_time() {
         let all_out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'zentral'";
         well("begun");
 
-        pair.service(&["restart", "--kill"], "postgres");
+        pair.restart_killed(first).join().unwrap();
         well("after a crash");
 
-        let admin = pair.admin(&pair.first);
-        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT 0");
-        sql(&admin, all_out);
+        let primary = admin(&pair, first);
+        sql(&primary, "ALTER ROLE zentral CONNECTION LIMIT 0");
+        sql(&primary, all_out);
         shown("no connection left");
-        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT -1");
+        sql(&primary, "ALTER ROLE zentral CONNECTION LIMIT -1");
         well("with connections again");
 
-        sql(&admin, "ALTER DATABASE zentral SET default_transaction_read_only = on");
-        sql(&admin, all_out);
+        sql(&primary, "ALTER DATABASE zentral SET default_transaction_read_only = on");
+        sql(&primary, all_out);
         shown("no writes");
-        sql(&admin, "ALTER DATABASE zentral RESET default_transaction_read_only");
+        sql(&primary, "ALTER DATABASE zentral RESET default_transaction_read_only");
         well("with writes again");
 
         // The one that follows reads only, until it is told to take the other's place.
-        pair.service(&["stop", "--kill"], "postgres");
+        pair.kill(first);
         shown("only the one that follows");
-        assert_eq!(sql(&pair.admin(&pair.second), "SELECT pg_promote()"), "t");
+        assert_eq!(sql(&admin(&pair, second), "SELECT pg_promote()"), "t");
         well("after a failover");
         stop.store(true, Ordering::SeqCst);
     });

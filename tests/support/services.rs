@@ -27,18 +27,23 @@ impl Own {
         // Two runs at the same time have no server in common.
         let word = format!("{word}{}", std::process::id());
         let mut own = Self { word, names: Vec::new(), addresses: BTreeMap::new() };
-        let names: Vec<String> = kinds.iter().map(|kind| own.name(kind)).collect();
+        own.add(kinds);
+        own
+    }
+
+    /// Starts more of them, at once.
+    pub fn add(&mut self, kinds: &[&str]) {
+        let names: Vec<String> = kinds.iter().map(|kind| self.name(kind)).collect();
         // Before they are started: a server that does not come up has a folder all the same.
-        own.names.extend_from_slice(&names);
+        self.names.extend_from_slice(&names);
         let said = services("start", &names);
         for line in said.lines() {
             if let Some((name, address)) = line.split_once(' ')
-                && let Some(kind) = kinds.iter().find(|kind| own.name(kind) == name)
+                && let Some(kind) = kinds.iter().find(|kind| self.name(kind) == name)
             {
-                own.addresses.insert((*kind).to_owned(), address.to_owned());
+                self.addresses.insert((*kind).to_owned(), address.to_owned());
             }
         }
-        own
     }
 
     fn name(&self, kind: &str) -> String {
@@ -48,6 +53,11 @@ impl Own {
     /// HOST:PORT.
     pub fn address(&self, kind: &str) -> String {
         self.addresses[kind].clone()
+    }
+
+    /// SIGKILL to one.
+    pub fn kill(&self, kind: &str) {
+        services("stop", &["--kill".to_owned(), self.name(kind)]);
     }
 
     /// SIGKILL to one, which then starts again with what it had.
