@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::hub::{signal, wait_for};
+use support::services::address;
 
 const ZENTRAL: &str = env!("CARGO_BIN_EXE_zentral");
 
@@ -165,15 +166,7 @@ fn query(object: &Value) -> Value {
 fn every_picture_shows_something() {
     let servers: Vec<(&str, String)> = ["elasticsearch", "opensearch"]
         .into_iter()
-        .filter_map(|kind| {
-            let variable = format!("ZENTRAL_TEST_{}", kind.to_uppercase());
-            let found = std::env::var(&variable).ok();
-            if found.is_none() {
-                assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
-                eprintln!("skipped: {variable} is not set (scripts/services start {kind})");
-            }
-            Some((kind, found?))
-        })
+        .filter_map(|kind| Some((kind, address(&format!("ZENTRAL_TEST_{}", kind.to_uppercase()))?)))
         .collect();
     if servers.is_empty() {
         return;

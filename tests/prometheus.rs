@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::agent::{Agent, record};
 use support::hub::{Hub, free_port, signal, wait_for};
+use support::services::address;
 
 /// Lines that were passed over take a sealed segment, 64 MiB or an hour: only the query itself is tried.
 const NEVER: &str = "zentral_topic_skipped_lines_total";
@@ -60,16 +61,6 @@ const MACHINES: usize = 12;
 
 fn packaging(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)
-}
-
-/// A variable of `scripts/services env`.
-fn server(variable: &str) -> Option<String> {
-    let found = std::env::var(variable).ok();
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
-        eprintln!("skipped: {variable} is not set (scripts/services start prometheus)");
-    }
-    found
 }
 
 /// What a program says to this input; it must succeed.
@@ -204,7 +195,7 @@ fn queries(job: &str) -> Vec<(String, String)> {
 
 #[test]
 fn rules_are_right_and_tell_what_they_should() {
-    let Some(promtool) = server("ZENTRAL_TEST_PROMTOOL") else { return };
+    let Some(promtool) = address("ZENTRAL_TEST_PROMTOOL") else { return };
     says(&promtool, &["check", "rules", "zentral.rules.yml"], b"");
     says(&promtool, &["check", "config", "prometheus.yml"], b"");
     says(&promtool, &["test", "rules", "zentral.rules.test.yml"], b"");
@@ -222,8 +213,8 @@ fn rules_are_right_and_tell_what_they_should() {
 
 #[test]
 fn a_real_prometheus_answers_every_query_about_the_demo() {
-    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
-    let (folder, promtool) = (server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), server("ZENTRAL_TEST_PROMTOOL").unwrap());
+    let Some(prometheus) = address("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let (folder, promtool) = (address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), address("ZENTRAL_TEST_PROMTOOL").unwrap());
     let job = format!("zentral-{}", std::process::id());
     let demo = Demo::start(&prometheus, Path::new(&folder), &job);
 
@@ -297,8 +288,8 @@ fn asked(hub: &Hub, agent: &mut Agent) {
 
 #[test]
 fn what_goes_wrong_is_in_the_dashboards_and_alerts() {
-    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
-    let folder = server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap();
+    let Some(prometheus) = address("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let folder = address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap();
     let job = format!("zentral-ill-{}", std::process::id());
     let mut hub = Hub::new(TROUBLE);
     let metrics = format!("127.0.0.1:{}", free_port());

@@ -10,6 +10,7 @@ use crate::support::agent::{Agent, Client, record};
 use crate::support::database::{Database, server};
 use crate::support::hub::Hub;
 use crate::support::receiver::{Receiver, Reply};
+use crate::support::services::address;
 use crate::{secret, start};
 
 /// Records of before, of which every fifth is acted upon.
@@ -60,14 +61,8 @@ fn lag(hub: &Hub) -> u64 {
 
 #[test]
 fn from_one_machine_to_a_fleet() {
-    let places = ["ZENTRAL_TEST_KAFKA", "ZENTRAL_TEST_ELASTICSEARCH"].map(|name| std::env::var(name).ok());
-    let ([Some(kafka), Some(elasticsearch)], Some(server)) = (places, server()) else {
-        assert!(std::env::var_os("CI").is_none(), "ZENTRAL_TEST_KAFKA or ZENTRAL_TEST_ELASTICSEARCH is not set");
-        eprintln!(
-            "skipped: no Kafka, Elasticsearch or PostgreSQL (scripts/services start kafka elasticsearch postgres)"
-        );
-        return;
-    };
+    let servers = (address("ZENTRAL_TEST_KAFKA"), address("ZENTRAL_TEST_ELASTICSEARCH"), server());
+    let (Some(kafka), Some(elasticsearch), Some(server)) = servers else { return };
     let receiver = Receiver::start(|_, _| Reply::Answer(200, "", "ok"));
     let acted = || {
         let seen = receiver.seen.lock().unwrap();
