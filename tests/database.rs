@@ -6,8 +6,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +14,7 @@ use serde_json::Value;
 use support::agent::{Agent, record};
 use support::database::{server, sql};
 use support::hub::{Hub, free_port, wait_for};
+use support::plain::ask;
 use support::receiver::{Receiver, Reply};
 use support::services::Own;
 
@@ -68,25 +67,15 @@ fn stored(hub: &Hub) -> Vec<u64> {
     all
 }
 
-/// The reply to a request without TLS.
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).ok()?;
-    Some(reply)
-}
-
 /// What is said of a hub whose database is away: by `zentral status`, and to Prometheus.
 fn shows(hub: &Hub, metrics: u16) -> bool {
     let status = hub.run(&["status", "--json"]);
     let said = String::from_utf8(status.stdout).unwrap();
-    let gauges = get(metrics, "/metrics");
+    let gauges = ask(&format!("127.0.0.1:{metrics}"), "GET", "/metrics", b"");
     status.status.code() == Some(1)
         && said.contains("\"ok\":false")
         && said.contains("postgres 127.0.0.1")
-        && gauges.is_some_and(|text| text.contains("\nzentral_database_up 0"))
+        && gauges.is_ok_and(|(_, text)| String::from_utf8_lossy(&text).contains("\nzentral_database_up 0"))
 }
 
 #[test]

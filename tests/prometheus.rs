@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::agent::{Agent, record};
 use support::hub::{Hub, free_port, signal, wait_for};
+use support::plain::good;
 use support::services::address;
 
 /// Lines that were passed over take a sealed segment, 64 MiB or an hour: only the query itself is tried.
@@ -75,21 +76,8 @@ fn says(program: &str, words: &[&str], input: &[u8]) -> String {
     said
 }
 
-/// The body of an answer that must be good.
-fn ask(base: &str, method: &str, path: &str) -> Vec<u8> {
-    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
-    assert!(head.contains(" 200 "), "{path}: {head}\n{}", String::from_utf8_lossy(&all[end..]));
-    all.split_off(end + 4)
-}
-
 fn api(base: &str, path: &str) -> Value {
-    serde_json::from_slice::<Value>(&ask(base, "GET", path)).unwrap()["data"].take()
+    serde_json::from_slice::<Value>(&good(base, "GET", path, b"")).unwrap()["data"].take()
 }
 
 /// How many series a query gives; an error of it is one of the test.
@@ -110,7 +98,7 @@ impl Scraped {
         let text = json!([{"targets": [target], "labels": {"job": job}}]);
         std::fs::write(&told[0], text.to_string()).unwrap();
         std::fs::copy(packaging("prometheus/zentral.rules.yml"), &told[1]).unwrap();
-        ask(prometheus, "POST", "/-/reload");
+        good(prometheus, "POST", "/-/reload", b"");
         Self { told, prometheus: prometheus.to_owned() }
     }
 }
@@ -119,7 +107,7 @@ impl Drop for Scraped {
     fn drop(&mut self) {
         self.told.iter().for_each(|file| _ = std::fs::remove_file(file));
         if !std::thread::panicking() {
-            ask(&self.prometheus, "POST", "/-/reload");
+            good(&self.prometheus, "POST", "/-/reload", b"");
         }
     }
 }
@@ -227,7 +215,7 @@ fn a_real_prometheus_answers_every_query_about_the_demo() {
     all_answer(&prometheus, queries);
 
     // As it is served, by Prometheus' own judgement.
-    let served = ask(&demo.metrics, "GET", "/metrics");
+    let served = good(&demo.metrics, "GET", "/metrics", b"");
     says(&promtool, &["check", "metrics"], &served);
 
     // The rules run, and of a pipeline that is well nothing is told.
