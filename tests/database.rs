@@ -5,17 +5,15 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-use support::agent::{Agent, record};
+use support::agent::{self, Agent, record};
 use support::database::{server, sql};
 use support::hub::{Hub, free_port, wait_for};
 use support::plain::ask;
-use support::receiver::{Receiver, Reply};
+use support::receiver::{self, Receiver, Reply};
 use support::services::Own;
 
 /// How long until all is well again: a stage that failed several times waits up to a minute.
@@ -56,15 +54,6 @@ fn send(mut agent: Agent, stop: &AtomicBool, taken: &AtomicUsize) {
         taken.store(n, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// The numbers of the stored records, each as often as it is there.
-fn stored(hub: &Hub) -> Vec<u64> {
-    let found = String::from_utf8(hub.run(&["search", "*", "-n", "0"]).stdout).unwrap();
-    let events = found.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let mut all: Vec<u64> = events.filter_map(|event| event["payload"]["columns"]["n"].as_u64()).collect();
-    all.sort_unstable();
-    all
 }
 
 /// What is said of a hub whose database is away: by `zentral status`, and to Prometheus.
@@ -139,17 +128,13 @@ fn a_database_that_goes_costs_nothing_but_time() {
     });
     eprintln!("{}", log.lock().unwrap().join(", "));
     let all: Vec<u64> = (0..taken.load(Ordering::SeqCst) as u64).collect();
-    hub.wait("all to be stored", 60, || stored(&hub).len() >= all.len());
-    assert_eq!(stored(&hub), all, "each once");
-    let acted = || {
-        let seen = receiver.seen.lock().unwrap();
-        let number = |body: &String| serde_json::from_str::<Value>(body).unwrap()["n"].as_u64().unwrap();
-        seen.taken.values().map(number).collect::<Vec<_>>()
-    };
-    hub.wait("all to be acted upon", 60, || acted().len() >= all.len().div_ceil(10));
-    let mut once = acted();
-    once.sort_unstable();
-    assert_eq!(once, all.iter().copied().step_by(10).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    let stored = || agent::numbers(&hub.events("*"));
+    hub.wait("all to be stored", 60, || stored().len() >= all.len());
+    assert_eq!(stored(), all, "each once");
+    let tenths: Vec<u64> = all.iter().copied().step_by(10).collect();
+    let acted = || receiver::numbers(receiver.seen.lock().unwrap().taken.values());
+    hub.wait("all to be acted upon", 60, || acted().len() >= tenths.len());
+    assert_eq!(acted(), tenths, "each once");
     hub.wait("all is well", 60, || hub.run(&["status"]).status.success());
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }

@@ -202,7 +202,8 @@ fn rules_are_right_and_tell_what_they_should() {
 #[test]
 fn a_real_prometheus_answers_every_query_about_the_demo() {
     let Some(prometheus) = address("ZENTRAL_TEST_PROMETHEUS") else { return };
-    let (folder, promtool) = (address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), address("ZENTRAL_TEST_PROMTOOL").unwrap());
+    let (folder, promtool) =
+        (address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), address("ZENTRAL_TEST_PROMTOOL").unwrap());
     let job = format!("zentral-{}", std::process::id());
     let demo = Demo::start(&prometheus, Path::new(&folder), &job);
 
