@@ -441,3 +441,24 @@ fn online_the_clusters_behind_stores_are_asked() {
         assert!(said.contains(line), "{said}");
     }
 }
+
+#[test]
+fn online_brokers_that_do_not_answer_are_waited_for_once() {
+    if cfg!(not(feature = "kafka")) {
+        return;
+    }
+    let dir = hub(r#"version = 1
+[kafka]
+brokers = ["127.0.0.1:1"]
+[stage.told]
+run = ["true"]
+to = "kafka:told"
+[stage.one]
+run = "filter"
+from = "kafka:told"
+to = "kafka:one"
+"#);
+    let (code, found, _) = run(dir.path(), &["--online"]);
+    let found: Vec<String> = found.iter().map(|r| format!("{} {}", r["key"], r["text"])).collect();
+    assert!(code == Some(1) && found.len() == 1 && found[0].contains("no broker answers"), "{found:?}");
+}

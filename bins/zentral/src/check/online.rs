@@ -1,6 +1,9 @@
 //! `check --online`: whether the other sides answer and let us in. Nothing is changed there, and nobody is told.
 
+use std::collections::HashSet;
+
 use event::Time;
+use pipe::Exit;
 use pipe::config::{Config, Finding, StageConf, StageKind};
 use store::query::Query;
 use store::search::Scope;
@@ -30,15 +33,20 @@ pub fn look(config: &Config, texts: &act::Texts) -> Vec<Finding> {
     all
 }
 
-/// What the brokers say of the topics of Kafka.
+/// What the brokers say of the topics of Kafka: of each once, and nothing more once there is no answer.
 fn brokers(config: &Config) -> Vec<Finding> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for stage in &config.stages {
         for (key, place) in stage.from.iter().map(|place| ("from", place)).chain(stage.outputs().map(|p| ("to", p))) {
-            let Some(name) = place.kafka() else { continue };
+            let Some(name) = place.kafka().filter(|name| seen.insert(*name)) else { continue };
             let finding = |text: String| stage.settings.finding(key, format!("tried online: {place}: {text}"));
             match pipe::kafka::look(config, name) {
-                Err(e) => all.extend(finding(e.text)),
+                Err(e) => {
+                    all.extend(finding(e.text));
+                    if e.exit == Exit::Unreachable {
+                        return all;
+                    }
+                }
                 Ok(Some(found)) => all.extend(found.doubt().and_then(finding).map(Finding::warning)),
                 Ok(None) => tracing::info!("{place} is not there yet: it is made when a stage starts that uses it"),
             }
