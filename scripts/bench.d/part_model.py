@@ -187,6 +187,13 @@ def needs(found):
     head = [""] + ["{:,} hosts".format(hosts) for hosts in FLEETS]
     table("model: what a fleet needs (cores as this machine's, for the peak)", head, rows)
     write(head, rows, "a")
+    # Its instances take turns: no fleet has more of it than a core, whatever is beside it.
+    most = 1 / (of["events a host and second"] * found["CPU µs/event: normalize"] * busy)
+    if most < max(FLEETS):
+        line = "normalize: one core, whatever its replicas, is enough for %s hosts; more of them need more than one hub" % number(most)
+        say(line)
+        with open(WORK / "model.md", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
     print("as Markdown: %s" % (WORK / "model.md"))
 
 
