@@ -177,7 +177,10 @@ impl Forward {
         let shown: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = open.hidden.cut(shown);
         // However short it is.
-        let shown = open.token.as_ref().map_or_else(|| shown.clone(), |token| shown.replace(token.as_str(), "***"));
+        let shown = match &open.token {
+            Some(token) => shown.replace(token.as_str(), "***"),
+            None => shown,
+        };
         let shown: String = shown.chars().take(REASON_MAX).collect();
         if let Some(requests) = &self.watch.requests {
             requests.with_label_values(&[&status.to_string()]).inc();
@@ -216,6 +219,8 @@ fn compressed(body: &[u8]) -> Vec<u8> {
 fn open(to: &To) -> Result<Open, StageError> {
     let wrong = StageError::usage;
     let token = to.token.as_ref().map(Secret::resolve).transpose().map_err(|e| wrong(format!("token: {e}")))?;
+    // An empty one stands between any two letters of an answer.
+    let token = token.filter(|token| !token.is_empty());
     let address = to.url.resolve().map_err(|e| wrong(format!("url: {e}")))?;
     let address = remote::address(&address).map_err(|why| wrong(format!("url: {why}")))?;
     let bare = address.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
