@@ -45,8 +45,8 @@ pub struct To {
     pub body: Program,
     /// Whether an answer `{status, body}` says that the batch is there.
     pub ok: Program,
-    /// Whether it says that it may be there another time.
-    pub later: Program,
+    /// Whether it says that it may be there another time; none: the status does.
+    pub later: Option<Program>,
     /// Bytes of a body before it is compressed; one event alone may be longer.
     pub bytes: usize,
     /// Events in a batch.
@@ -193,14 +193,21 @@ impl Forward {
             Some(outputs.first().is_some_and(|first| !matches!(first.as_str(), "false" | "null")))
         };
         // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
-        let later = matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
+        let later = || self.to.later.as_ref().and_then(holds).unwrap_or_else(|| passes(status));
         let why = format!("the service answers {status}: {shown}");
-        Ok(match (holds(&self.to.ok).unwrap_or(false), holds(&self.to.later).unwrap_or(later)) {
-            (true, _) => Told::Good,
-            (false, true) => Told::Later(label(status), why),
-            (false, false) => Told::Never(why),
+        Ok(if holds(&self.to.ok).unwrap_or(false) {
+            Told::Good
+        } else if later() {
+            Told::Later(label(status), why)
+        } else {
+            Told::Never(why)
         })
     }
+}
+
+/// What may pass: a login that is being mended, a limit, a service in trouble.
+fn passes(status: u16) -> bool {
+    matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)
 }
 
 fn stopped() -> StageError {
