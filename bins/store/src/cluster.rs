@@ -1,6 +1,6 @@
 //! Elasticsearch and OpenSearch: the same calls to both, and the differences in one place ([`Flavour`]).
 //!
-//! [`document`] makes what is stored of an event, over the [`terms`] that [`compile`] searches; [`bulk`] sends it, [`find`]
+//! [`document`] makes what is stored of an event, over the [`terms`] that [`compile`] searches and [`list`] writes; [`bulk`] sends it, [`find`]
 //! answers questions, [`template`] is the mapping, [`keeper`] puts them together as a store. [`objects`] is what Kibana and
 //! OpenSearch Dashboards show, [`import`] brings it there, [`setup`] does both. [`stream`] is what a data stream needs besides.
 
@@ -11,6 +11,7 @@ pub mod document;
 pub mod find;
 pub mod import;
 pub mod keeper;
+pub mod list;
 pub mod names;
 pub mod objects;
 pub mod setup;

@@ -3,6 +3,7 @@
 
 pub mod preset;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use event::Time;
@@ -261,12 +262,11 @@ impl Store for Forward {
     }
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {
-        let mut texts: Vec<(usize, Vec<u8>)> = Vec::with_capacity(lines.len());
+        let mut texts: Vec<(usize, Cow<'_, [u8]>)> = Vec::with_capacity(lines.len());
         let mut verdicts = Vec::with_capacity(lines.len());
         for (place, line) in lines.iter().enumerate() {
-            let mut text = Vec::with_capacity(line.len());
-            verdicts.push(match judge(line, &mut text, oldest(self.keep, now), now) {
-                Ok(_) => {
+            verdicts.push(match judge(line, oldest(self.keep, now), now) {
+                Ok((_, text)) => {
                     texts.push((place, text));
                     Verdict::Stored
                 }
@@ -282,7 +282,7 @@ impl Store for Forward {
                 bytes <= self.to.bytes / 4 * 3
             });
             let (batch, left) = rest.split_at(fits.count().max(1));
-            self.send(batch.iter().map(|(place, text)| (*place, text.as_slice())).collect(), &mut verdicts)?;
+            self.send(batch.iter().map(|(place, text)| (*place, text.as_ref())).collect(), &mut verdicts)?;
             rest = left;
         }
         Ok(verdicts)

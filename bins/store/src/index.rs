@@ -7,6 +7,7 @@ mod known;
 pub(crate) mod scan;
 pub mod schema;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -115,23 +116,17 @@ impl Index {
     /// The same batch again changes nothing. A day whose files are damaged is moved aside and begun anew.
     pub fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, IndexError> {
         let mut verdicts = Vec::with_capacity(lines.len());
-        let mut text = Vec::with_capacity(lines.iter().map(|l| l.len()).sum());
-        let mut days: BTreeMap<Day, Vec<(Head, std::ops::Range<usize>)>> = BTreeMap::new();
+        let mut days: BTreeMap<Day, Vec<(Head, Cow<'_, [u8]>)>> = BTreeMap::new();
         for line in lines {
-            let start = text.len();
-            verdicts.push(match judge(line, &mut text, self.oldest(now), now) {
-                Ok(head) => {
-                    days.entry(Day::of(head.time)).or_default().push((head, start..text.len()));
+            verdicts.push(match judge(line, self.oldest(now), now) {
+                Ok((head, text)) => {
+                    days.entry(Day::of(head.time)).or_default().push((head, text));
                     Verdict::Stored
                 }
-                Err(verdict) => {
-                    text.truncate(start);
-                    verdict
-                }
+                Err(verdict) => verdict,
             });
         }
         for (day, events) in days {
-            let events: Vec<_> = events.iter().filter_map(|(head, at)| Some((head, text.get(at.clone())?))).collect();
             self.store_day(day, &events, now)?;
         }
         Ok(verdicts)
@@ -148,7 +143,7 @@ impl Index {
         oldest(self.keep, now)
     }
 
-    fn store_day(&mut self, day: Day, events: &[(&Head, &[u8])], now: Time) -> Result<(), IndexError> {
+    fn store_day(&mut self, day: Day, events: &[(Head, Cow<'_, [u8]>)], now: Time) -> Result<(), IndexError> {
         let path = day.path(&self.dir);
         let Err(first) = self.try_day(day, events) else { return Ok(()) };
         self.open.retain(|d| d.day != day);
@@ -185,7 +180,7 @@ impl Index {
         Ok(())
     }
 
-    fn try_day(&mut self, day: Day, events: &[(&Head, &[u8])]) -> tantivy::Result<()> {
+    fn try_day(&mut self, day: Day, events: &[(Head, Cow<'_, [u8]>)]) -> tantivy::Result<()> {
         self.with_day(day, |writer, builder| writer.store(builder, events))
     }
 
@@ -219,13 +214,19 @@ pub(crate) fn oldest(keep: Duration, now: Time) -> i64 {
 }
 
 /// What a store must know of a line, whose canonical form is appended to `text`; or why it is not stored.
-pub(crate) fn judge(line: &[u8], text: &mut Vec<u8>, oldest: i64, now: Time) -> Result<Head, Verdict> {
+pub(crate) fn judge(line: &[u8], oldest: i64, now: Time) -> Result<(Head, Cow<'_, [u8]>), Verdict> {
     if line.len() > event::LINE_MAX {
         return Err(Verdict::Bad(format!("line of {} bytes", line.len())));
     }
-    let start = text.len();
-    json::canonical(line, text).map_err(|e| Verdict::Bad(e.to_string()))?;
-    let head = Head::read(text.get(start..).unwrap_or_default()).map_err(Verdict::Bad)?;
+    let text = match json::is_canonical(line) {
+        true => Cow::Borrowed(line),
+        false => {
+            let mut text = Vec::with_capacity(line.len());
+            json::canonical(line, &mut text).map_err(|e| Verdict::Bad(e.to_string()))?;
+            Cow::Owned(text)
+        }
+    };
+    let head = Head::read(&text).map_err(Verdict::Bad)?;
     if Day::of(head.time).end() <= oldest {
         return Err(Verdict::TooOld);
     }
@@ -233,7 +234,7 @@ pub(crate) fn judge(line: &[u8], text: &mut Vec<u8>, oldest: i64, now: Time) -> 
     if head.time.ms() > now.ms().saturating_add(future) {
         return Err(Verdict::TooNew);
     }
-    Ok(head)
+    Ok((head, text))
 }
 
 impl DayWriter {
@@ -264,7 +265,7 @@ impl DayWriter {
         Ok(Self { day, writer, names, told: false, known: known_ids(&index)? })
     }
 
-    fn store(&mut self, builder: &mut Builder, events: &[(&Head, &[u8])]) -> tantivy::Result<()> {
+    fn store(&mut self, builder: &mut Builder, events: &[(Head, Cow<'_, [u8]>)]) -> tantivy::Result<()> {
         let fields = &SCHEMA.1;
         for (head, line) in events {
             if self.known.add(id_order(&head.id)) {

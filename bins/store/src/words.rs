@@ -54,14 +54,19 @@ impl TokenStream for Stream<'_> {
 /// The words of `text`, as the index holds them.
 pub fn of(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut at = 0;
+    each(text, |word| words.push(word.to_owned()));
+    words
+}
+
+/// Takes the words of `text`, one after the other.
+pub fn each(text: &str, mut take: impl FnMut(&str)) {
+    let (mut at, mut lower) = (0, String::new());
     while let Some(word) = next(text, at) {
-        let mut lower = String::new();
+        lower.clear();
         push_lower(text.get(word.from..word.to).unwrap_or_default(), &mut lower);
-        words.push(lower);
+        take(&lower);
         at = word.to;
     }
-    words
 }
 
 /// Whether the words of `value` hold `wanted` next to each other. `wanted` has at least one word.
@@ -72,7 +77,20 @@ pub fn contains(value: &str, wanted: &[String]) -> bool {
 
 /// The whole text as one word, in lower case: how fields of the envelope are compared.
 pub fn whole(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
+    let mut lower = String::new();
+    push_whole(text, &mut lower);
+    lower
+}
+
+/// Appends the same.
+pub fn push_whole(text: &str, out: &mut String) {
+    if text.is_ascii() {
+        let from = out.len();
+        out.push_str(text);
+        out.get_mut(from..).unwrap_or_default().make_ascii_lowercase();
+    } else {
+        out.extend(text.chars().flat_map(char::to_lowercase));
+    }
 }
 
 struct Span {
@@ -101,13 +119,7 @@ fn is_word(c: char) -> bool {
 }
 
 fn push_lower(word: &str, out: &mut String) {
-    let word = word.get(..word.floor_char_boundary(WORD_MAX)).unwrap_or(word);
-    if word.is_ascii() {
-        out.push_str(word);
-        out.make_ascii_lowercase();
-    } else {
-        out.extend(word.chars().flat_map(char::to_lowercase));
-    }
+    push_whole(word.get(..word.floor_char_boundary(WORD_MAX)).unwrap_or(word), out);
 }
 
 #[cfg(test)]

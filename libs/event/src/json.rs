@@ -53,6 +53,12 @@ pub fn is_canonical(text: &[u8]) -> bool {
 /// Appends `s` as a JSON string, quotes included, escaping no more than JSON demands.
 pub fn write_str(s: &str, out: &mut Vec<u8>) {
     out.push(b'"');
+    write_inside(s, out);
+    out.push(b'"');
+}
+
+/// Appends `s` as a piece of a JSON string: what stands between the quotes.
+pub fn write_inside(s: &str, out: &mut Vec<u8>) {
     let mut rest = s.as_bytes();
     loop {
         let (run, special) = rest.split_at(plain(rest));
@@ -61,7 +67,6 @@ pub fn write_str(s: &str, out: &mut Vec<u8>) {
         escape(*byte, out);
         rest = tail;
     }
-    out.push(b'"');
 }
 
 /// The string that a JSON string text (with its quotes) stands for.

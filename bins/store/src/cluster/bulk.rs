@@ -18,6 +18,8 @@ use crate::stores::Around;
 
 /// Bytes of one request; a document that is longer goes alone.
 pub const REQUEST: usize = 5 << 20;
+/// Most documents end so soon after that.
+const ROOM: usize = 64 << 10;
 /// The first pause.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -29,13 +31,49 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// Waiting is said again so often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// One document: the line that says what to do with it, and itself, each with its newline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// Its place among the lines of the batch.
-    pub place: usize,
-    /// Both lines.
-    pub bytes: Bytes,
+/// Documents that are sent together: each the line that says what to do with it, and itself, both with their newlines.
+#[derive(Debug, Default)]
+pub struct Request {
+    bytes: Vec<u8>,
+    /// The place of each among the lines of the batch, and where it ends; it begins where the one before ends.
+    items: Vec<(usize, usize)>,
+}
+
+impl Request {
+    /// One document more, of the line at this place of the batch.
+    pub fn add(&mut self, place: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(REQUEST + ROOM);
+        }
+        write(&mut self.bytes);
+        self.items.push((place, self.bytes.len()));
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// What is sent of a request: all of it, or what has to be sent again.
+struct Sent {
+    body: Bytes,
+    /// Pieces of the body, one a document, with its place.
+    items: Vec<(usize, Bytes)>,
+}
+
+impl From<Request> for Sent {
+    fn from(request: Request) -> Self {
+        let (body, mut from) = (Bytes::from(request.bytes), 0);
+        let piece = |(place, end)| (place, body.slice(std::mem::replace(&mut from, end)..end));
+        Self { items: request.items.into_iter().map(piece).collect(), body }
+    }
+}
+
+impl From<Vec<(usize, Bytes)>> for Sent {
+    fn from(items: Vec<(usize, Bytes)>) -> Self {
+        Self { body: items.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect(), items }
+    }
 }
 
 /// What became of a document.
@@ -154,26 +192,18 @@ impl Patience {
 }
 
 /// Sends documents until each is stored or refused; what became of each by its place.
-pub async fn store(client: &Elasticsearch, watch: &Watch, items: Vec<Item>) -> Result<Vec<(usize, Done)>, Stopped> {
-    let mut done = Vec::with_capacity(items.len());
+pub async fn store(client: &Elasticsearch, watch: &Watch, request: Request) -> Result<Vec<(usize, Done)>, Stopped> {
+    let mut done = Vec::with_capacity(request.items.len());
     let mut patience = Patience::new(watch);
     // A stack of requests: one that is too large is cut in two.
-    let mut requests = vec![items];
-    while let Some(items) = requests.pop() {
-        let body: Bytes = match items.as_slice() {
-            [] => continue,
-            [only] => only.bytes.clone(),
-            several => several
-                .iter()
-                .fold(Vec::new(), |mut body, item| {
-                    body.extend_from_slice(&item.bytes);
-                    body
-                })
-                .into(),
-        };
+    let mut requests = vec![Sent::from(request)];
+    while let Some(Sent { body, items }) = requests.pop() {
+        if items.is_empty() {
+            continue;
+        }
         let sent = match (watch.stop)() && patience.said.is_some() {
             true => return Err(Stopped),
-            false => send(client, Method::Post, PATH, Some(body), TIMEOUT).await,
+            false => send(client, Method::Post, PATH, Some(body.clone()), TIMEOUT).await,
         };
         if let Some(requests) = &watch.requests {
             let status = sent.as_ref().map_or_else(|_| "none".into(), |reply| reply.status.to_string());
@@ -183,16 +213,16 @@ pub async fn store(client: &Elasticsearch, watch: &Watch, items: Vec<Item>) -> R
             Ok(reply) => {
                 let Some(verdicts) = verdicts(&reply, items.len()) else {
                     patience.wait("lost", "its answer is not about what was sent").await?;
-                    requests.push(items);
+                    requests.push(Sent { body, items });
                     continue;
                 };
                 let (mut again, mut why) = (Vec::new(), None);
-                for (item, verdict) in items.into_iter().zip(verdicts) {
+                for ((place, bytes), verdict) in items.into_iter().zip(verdicts) {
                     match verdict {
-                        Verdict::Done(it) => done.push((item.place, it)),
+                        Verdict::Done(it) => done.push((place, it)),
                         Verdict::Again(label, reason) => {
                             why.get_or_insert((label, reason));
-                            again.push(item);
+                            again.push((place, bytes));
                         }
                     }
                 }
@@ -200,23 +230,23 @@ pub async fn store(client: &Elasticsearch, watch: &Watch, items: Vec<Item>) -> R
                     None => patience.over(),
                     Some((label, reason)) => patience.wait(label, &reason).await?,
                 }
-                requests.push(again);
+                requests.push(again.into());
             }
             Err(Trouble::Refused(413, ..)) if items.len() > 1 => {
                 let mut items = items;
                 let second = items.split_off(items.len() / 2);
-                requests.extend([second, items]);
+                requests.extend([second.into(), items.into()]);
                 patience.over();
             }
             Err(Trouble::Refused(413, _, reason)) => {
                 let why = format!("longer than the cluster takes: {reason}");
-                done.extend(items.iter().map(|item| (item.place, Done::Refused(why.clone()))));
+                done.extend(items.iter().map(|(place, _)| (*place, Done::Refused(why.clone()))));
                 patience.over();
             }
             Err(trouble) => {
                 let label = trouble.label();
                 patience.wait(label, &trouble.to_string()).await?;
-                requests.push(items);
+                requests.push(Sent { body, items });
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use event::json;
 
+use super::list::List;
 use super::terms::Terms;
 use crate::index::Head;
 use crate::index::id_order;
@@ -62,7 +63,9 @@ pub const SHOWN_OF_PAYLOAD: [&str; 25] = [
 #[derive(Default)]
 pub struct Builder {
     terms: Terms,
-    words: Vec<String>,
+    words: List,
+    /// Memory for the words of one value.
+    text: String,
     shown: Vec<(String, String)>,
     of_payload: Vec<(String, String)>,
     /// Events of which not all found room.
@@ -103,15 +106,10 @@ impl Builder {
         out.extend_from_slice(
             format!(",\"zentral\":{{\"order\":\"{hi:016x}{lo:016x}\",\"bytes\":{}", line.len()).as_bytes(),
         );
-        let lists = [
-            ("words", &self.words),
-            ("terms", &self.terms.terms),
-            ("fields", &self.terms.fields),
-            ("values", &self.terms.values),
-        ];
-        for (key, list) in lists {
-            write_list(key, list.iter().map(String::as_str), out);
-        }
+        self.words.write("words", out);
+        self.terms.terms.write("terms", out);
+        self.terms.fields.write("fields", out);
+        self.terms.values.write("values", out);
         out.extend_from_slice(b",\"line\":");
         json::write_str(&String::from_utf8_lossy(line), out);
         out.extend_from_slice(b"}}\n");
@@ -124,9 +122,10 @@ impl Builder {
             Leaf::Bool(true) => "true",
             Leaf::Bool(false) => "false",
         };
-        let words = words::of(text);
-        if !words.is_empty() {
-            self.words.push(words.join("\n"));
+        self.text.clear();
+        words::each(text, |word| self.text.extend([word, "\n"]));
+        if let Some(words) = self.text.strip_suffix('\n') {
+            self.words.push(&[words]);
         }
         let Some(value) = self.terms.leaf(name, leaf) else { return };
         let rest = name.strip_prefix(key).unwrap_or_default().strip_prefix('.').unwrap_or_default();

@@ -1,17 +1,17 @@
 //! A cluster as a store: documents into the index of their day, or into a data stream; retention by deleting indices.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use elasticsearch::http::Method;
 use event::{Time, json};
 use pipe::{Exit, StageError};
 use tokio::task::JoinSet;
 
 use super::Flavour;
-use super::bulk::{Done, Item, Patience, REQUEST, Stopped, Watch, store};
+use super::bulk::{Done, Patience, REQUEST, Request, Stopped, Watch, store};
 use super::connection::{Connection, Target, Trouble};
 use super::document::Builder;
 use super::find::Find;
@@ -26,6 +26,8 @@ use crate::stores::{Around, Store};
 
 /// Requests under way at once: one is written while the other is answered, and the next is made meanwhile.
 const AT_ONCE: usize = 2;
+/// Bytes that each request of a large batch should have.
+const SHARE: usize = REQUEST / 2;
 /// Events of forgotten machines that are deleted with one request.
 const FORGET: usize = 1000;
 
@@ -40,6 +42,8 @@ pub struct Cluster {
     watch: Watch,
     template: bool,
     pages: Pages,
+    /// How many bytes became of one byte of the last batch.
+    swell: usize,
 }
 
 impl Cluster {
@@ -56,6 +60,7 @@ impl Cluster {
             watch: Watch::default(),
             template: false,
             pages: Pages::default(),
+            swell: 1,
         }
     }
 
@@ -119,7 +124,7 @@ impl Cluster {
     }
 
     /// Sends documents as they are made, some requests at a time.
-    fn send(&mut self, lines: &[(usize, Head, Bytes)]) -> Result<Vec<(usize, Done)>, StageError> {
+    fn send(&mut self, lines: &[(usize, Head, Cow<'_, [u8]>)]) -> Result<Vec<(usize, Done)>, StageError> {
         let (client, runtime) = self.connection.get()?.clone();
         let mut under_way = JoinSet::new();
         let mut done = Vec::with_capacity(lines.len());
@@ -128,18 +133,22 @@ impl Cluster {
             Ok::<(), StageError>(())
         };
         let mut rest = lines.iter().peekable();
+        let all: usize = lines.iter().map(|(.., line)| line.len()).sum();
+        let share = self.share(all);
+        let mut made = 0;
         while rest.peek().is_some() {
-            let (mut request, mut size) = (Vec::new(), 0);
-            while let Some((place, head, line)) = rest.peek() {
-                let mut bytes = action(&self.names, head);
-                self.builder.document(head, line, &mut bytes);
-                size += bytes.len();
-                request.push(Item { place: *place, bytes: bytes.into() });
-                rest.next();
-                if size >= REQUEST {
-                    break;
-                }
+            let (mut request, mut taken) = (Request::default(), 0);
+            while taken < share
+                && request.bytes() < REQUEST
+                && let Some((place, head, line)) = rest.next()
+            {
+                taken += line.len();
+                request.add(*place, |bytes| {
+                    action(&self.names, head, bytes);
+                    self.builder.document(head, line, bytes);
+                });
             }
+            made += request.bytes();
             // The next one is made while as many as may be are under way: the cluster never waits for it.
             if under_way.len() >= AT_ONCE
                 && let Some(told) = runtime.block_on(under_way.join_next())
@@ -152,17 +161,31 @@ impl Cluster {
         while let Some(told) = runtime.block_on(under_way.join_next()) {
             collect(told)?;
         }
+        self.swell = made.checked_div(all).unwrap_or(0).max(1);
         Ok(done)
+    }
+
+    /// Bytes of lines for one request of a batch that has so many: they are of one size and end together, so that the last
+    /// one is not waited for alone while half of the cluster rests.
+    fn share(&self, all: usize) -> usize {
+        let requests = all.saturating_mul(self.swell).div_ceil(SHARE);
+        if requests < 2 { all } else { all.div_ceil(requests.next_multiple_of(AT_ONCE)) }
     }
 }
 
 /// The line before a document: into which index, by which id. A data stream takes nothing but `create`.
-fn action(names: &Names, head: &Head) -> Vec<u8> {
+fn action(names: &Names, head: &Head, out: &mut Vec<u8>) {
     let what = if names.is_stream() { "create" } else { "index" };
-    let mut line = format!("{{\"{what}\":{{\"_index\":\"{}\",\"_id\":", names.of(head.time)).into_bytes();
-    json::write_str(&head.id, &mut line);
-    line.extend_from_slice(b"}}\n");
-    line
+    order(what, &names.of(head.time), &head.id, out);
+}
+
+/// What to do with which document.
+fn order(what: &str, index: &str, id: &str, out: &mut Vec<u8>) {
+    for piece in ["{\"", what, "\":{\"_index\":\"", index, "\",\"_id\":"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    json::write_str(id, out);
+    out.extend_from_slice(b"}}\n");
 }
 
 fn stopped(_: Stopped) -> StageError {
@@ -177,15 +200,14 @@ impl Store for Cluster {
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {
         let mut verdicts = Vec::with_capacity(lines.len());
-        let mut wanted: Vec<(usize, Head, Bytes)> = Vec::with_capacity(lines.len());
+        let mut wanted: Vec<(usize, Head, Cow<'_, [u8]>)> = Vec::with_capacity(lines.len());
         // The last one with an id and a day wins, whichever request is done first.
         let mut last: HashMap<(String, Day), usize> = HashMap::new();
         let mut same: Vec<(usize, usize)> = Vec::new();
         for (place, line) in lines.iter().enumerate() {
-            let mut text = Vec::with_capacity(line.len());
-            match judge(line, &mut text, oldest(self.keep, now), now) {
+            match judge(line, oldest(self.keep, now), now) {
                 Err(verdict) => verdicts.push(verdict),
-                Ok(head) => {
+                Ok((head, text)) => {
                     verdicts.push(Verdict::Stored);
                     // A data stream's index does not go by days.
                     let day = if self.names.is_stream() { Time::default() } else { head.time };
@@ -193,11 +215,11 @@ impl Store for Cluster {
                     match last.get(&key).and_then(|at| Some((*at, wanted.get_mut(*at)?))) {
                         Some((_, earlier)) => {
                             same.push((earlier.0, place));
-                            *earlier = (place, head, text.into());
+                            *earlier = (place, head, text);
                         }
                         None => {
                             last.insert(key, wanted.len());
-                            wanted.push((place, head, text.into()));
+                            wanted.push((place, head, text));
                         }
                     }
                 }
@@ -242,15 +264,12 @@ impl Store for Cluster {
             if places.is_empty() {
                 return Ok(());
             }
-            let deletion = |(place, (index, id)): (usize, (String, String))| {
-                let mut bytes = format!("{{\"delete\":{{\"_index\":\"{index}\",\"_id\":").into_bytes();
-                json::write_str(&id, &mut bytes);
-                bytes.extend_from_slice(b"}}\n");
-                Item { place, bytes: bytes.into() }
-            };
-            let items = places.into_iter().enumerate().map(deletion).collect();
+            let mut request = Request::default();
+            for (place, (index, id)) in places.iter().enumerate() {
+                request.add(place, |bytes| order("delete", index, id, bytes));
+            }
             let (client, runtime) = self.connection.get()?;
-            let done = runtime.block_on(store(client, &self.watch, items)).map_err(stopped)?;
+            let done = runtime.block_on(store(client, &self.watch, request)).map_err(stopped)?;
             if let Some((_, Done::Refused(why))) = done.into_iter().find(|(_, done)| *done != Done::Stored) {
                 return Err(StageError::unreachable(format!("the cluster does not delete an event: {why}")));
             }

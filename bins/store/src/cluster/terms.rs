@@ -8,7 +8,9 @@
 //! constants. Names hold no control characters (such have no column in the embedded index either).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
+use super::list::List;
 use crate::index::document::{NAME_MAX, Stored, VALUE_MAX, read_number};
 use crate::index::id_order;
 use crate::index::scan::Leaf;
@@ -69,14 +71,15 @@ pub const BYTES_MAX: usize = 16 << 20;
 #[derive(Default)]
 pub struct Terms {
     /// The terms, without repeats where that is cheap.
-    pub terms: Vec<String>,
+    pub terms: List,
     /// Words by field: a text a value, its words a line each.
-    pub fields: Vec<String>,
+    pub fields: List,
     /// `NAME␁VALUE`, for counting.
-    pub values: Vec<String>,
-    bytes: usize,
-    known: std::collections::HashSet<String>,
-    lower: String,
+    pub values: List,
+    /// Names that something is in; with a dot behind, those that something is below.
+    known: HashSet<String>,
+    /// Memory for the text at hand.
+    text: String,
 }
 
 impl Terms {
@@ -86,12 +89,11 @@ impl Terms {
         self.fields.clear();
         self.values.clear();
         self.known.clear();
-        self.bytes = 0;
     }
 
     /// Whether there was no room for some.
     pub fn full(&self) -> bool {
-        self.bytes > BYTES_MAX
+        self.terms.bytes() + self.fields.bytes() + self.values.bytes() > BYTES_MAX
     }
 
     /// Takes a leaf; what its value looks like to people, cut to [`VALUE_MAX`], comes back if it has a column.
@@ -111,9 +113,9 @@ impl Terms {
                     };
                     self.key(name, text);
                     self.number(name, number);
-                    self.push(&[name, "\u{1}j", &shown]);
+                    self.terms.push(&[name, "\u{1}j", &shown]);
                     self.words(name, WORD_OF_JSON, &shown);
-                    self.value(name, &shown);
+                    self.values.push(&[name, "\u{1}", &shown]);
                     return Some(shown.into());
                 }
                 None => text,
@@ -125,14 +127,15 @@ impl Terms {
         let text = text.get(..text.floor_char_boundary(VALUE_MAX)).unwrap_or(text);
         self.key(name, text);
         self.text(name, text);
-        self.value(name, text);
+        self.values.push(&[name, "\u{1}", text]);
         Some(text.into())
     }
 
     fn key(&mut self, name: &str, text: &str) {
         if is_key(name) {
-            let text = words::whole(text);
-            self.push(&[name, "\u{1}k", &text]);
+            let text = self.lower(text);
+            self.terms.push(&[name, "\u{1}k", &text]);
+            self.text = text;
         }
     }
 
@@ -146,22 +149,20 @@ impl Terms {
             (None, Some(_)) => LIKE_TIME,
             (Some(_), Some(_)) => LIKE_BOTH,
         };
-        let mut lower = std::mem::take(&mut self.lower);
-        lower.clear();
-        lower.extend(text.chars().flat_map(char::to_lowercase));
-        self.push(&[name, "\u{1}", kind.encode_utf8(&mut [0; 4]), &lower]);
-        self.lower = lower;
+        let lower = self.lower(text);
+        self.terms.push(&[name, "\u{1}", kind.encode_utf8(&mut [0; 4]), &lower]);
+        self.text = lower;
         if let Some(number) = number {
             self.number(name, number);
         }
         if let Some(version) = version {
             let kind = if version.len() > 2 { "\u{1}V" } else { "\u{1}W" };
-            self.push(&[name, kind, &parts(&version)]);
+            self.terms.push(&[name, kind, &parts(&version)]);
         }
         if let Some((first, last)) = time
             && let Some(length) = LENGTHS.iter().position(|l| *l == last - first + 1)
         {
-            self.push(&[name, "\u{1}T", letter(length).encode_utf8(&mut [0; 4]), &int(first.into())]);
+            self.terms.push(&[name, "\u{1}T", letter(length).encode_utf8(&mut [0; 4]), &int(first.into())]);
         }
         if !is_key(name) {
             self.words(name, if number.is_some() { WORD_OF_NUMBER } else { WORD }, text);
@@ -170,53 +171,48 @@ impl Terms {
 
     fn number(&mut self, name: &str, number: Number) {
         match number {
-            Number::Int(n) => self.push(&[name, "\u{1}i", &int(n)]),
-            Number::Float(n) => self.push(&[name, "\u{1}f", &float(n)]),
+            Number::Int(n) => self.terms.push(&[name, "\u{1}i", &int(n)]),
+            Number::Float(n) => self.terms.push(&[name, "\u{1}f", &float(n)]),
         }
     }
 
     fn words(&mut self, name: &str, kind: char, text: &str) {
-        let mut field = String::new();
-        let name = short(name);
-        for word in words::of(text) {
-            field.extend([&*name, "\u{1}"]);
-            field.push(kind);
-            field.extend([word.as_str(), "\n"]);
-        }
+        let (name, field) = (short(name), &mut self.text);
+        field.clear();
+        words::each(text, |word| field.extend([&*name, "\u{1}", kind.encode_utf8(&mut [0; 4]), word, "\n"]));
         if !field.is_empty() {
-            self.bytes += field.len();
-            self.fields.push(field);
+            self.fields.push(&[field]);
         }
     }
 
-    fn value(&mut self, name: &str, text: &str) {
-        let value = [name, "\u{1}", text].concat();
-        self.bytes += value.len();
-        self.values.push(value);
+    /// The text in lower case, in memory that is to be given back.
+    fn lower(&mut self, text: &str) -> String {
+        let mut lower = std::mem::take(&mut self.text);
+        lower.clear();
+        words::push_whole(text, &mut lower);
+        lower
     }
 
     /// This name and every one that it is below.
     fn exists(&mut self, name: &str) {
-        if !self.known.insert(name.to_owned()) {
+        if !self.learn(name) {
             return;
         }
-        self.push(&[name, "\u{1}"]);
-        self.push(&[name]);
+        self.terms.push(&[name, "\u{1}"]);
+        self.terms.push(&[name]);
         let mut rest = name;
         while let Some((above, _)) = rest.rsplit_once('.') {
-            let above_known = [above, "."].concat();
-            if !self.known.insert(above_known) {
+            if !self.learn(rest.get(..=above.len()).unwrap_or_default()) {
                 break;
             }
-            self.push(&[above]);
+            self.terms.push(&[above]);
             rest = above;
         }
     }
 
-    fn push(&mut self, pieces: &[&str]) {
-        let term = pieces.concat();
-        self.bytes += term.len();
-        self.terms.push(term);
+    /// Whether it was not known yet.
+    fn learn(&mut self, name: &str) -> bool {
+        !self.known.contains(name) && self.known.insert(name.to_owned())
     }
 }
 
@@ -287,9 +283,16 @@ mod tests {
         terms.leaf("payload.a.v", &Leaf::Text("15.3.2".into()));
         terms.leaf("payload.a.n", &Leaf::Number("1.50"));
         terms.leaf("tags", &Leaf::Text("VIP".into()));
-        let shown: Vec<String> = terms.terms.iter().map(|t| t.replace(SEP, "|")).collect();
+        let read = |list: &List| {
+            let mut out = b"{\"v\":1".to_vec();
+            list.write("list", &mut out);
+            out.push(b'}');
+            let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            let texts = read.get("list").unwrap().as_array().unwrap().iter();
+            texts.map(|text| text.as_str().unwrap().replace(SEP, "|")).collect::<Vec<_>>()
+        };
         assert_eq!(
-            shown,
+            read(&terms.terms),
             [
                 "payload.a.v|",
                 "payload.a.v",
@@ -307,7 +310,7 @@ mod tests {
                 "tags|pvip",
             ]
         );
-        assert_eq!(terms.values.len(), 3);
+        assert_eq!(read(&terms.values), ["payload.a.v|15.3.2", "payload.a.n|1.5", "tags|VIP"]);
         for name in ["a\u{1}b", "a\nb", &"x".repeat(NAME_MAX + 1)] {
             assert!(terms.leaf(name, &Leaf::Bool(true)).is_none());
         }

@@ -231,8 +231,7 @@ fn what_comes_again_first_after_a_start_is_there_once() {
     let mut builder = Builder::default();
     let put = |writer: &mut DayWriter, builder: &mut Builder, ids: &[&str]| {
         let lines: Vec<Vec<u8>> = ids.iter().map(|id| line(id, "2026-11-21T19:00:00Z")).collect();
-        let heads: Vec<Head> = lines.iter().map(|line| Head::read(line).unwrap()).collect();
-        let events: Vec<_> = heads.iter().zip(&lines).map(|(head, line)| (head, line.as_slice())).collect();
+        let events: Vec<_> = lines.iter().map(|line| (Head::read(line).unwrap(), Cow::from(line))).collect();
         writer.store(builder, &events).unwrap();
     };
     let mut writer = DayWriter::open(dir.path(), day).unwrap();

@@ -337,7 +337,10 @@ pub(super) fn escape(byte: u8, out: &mut Vec<u8>) {
         b'\n' => out.extend_from_slice(b"\\n"),
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
-        0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        0..0x20 => {
+            let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' - 10 + n };
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+        }
         plain => out.push(plain),
     }
 }
