@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 /// Exit code and records of `check`, and what it says for people.
@@ -383,4 +384,81 @@ filter = '.type == "x"'
     let out = zentral(&["filter", "-e", "true", "--from", "kafka:a", "--once"]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.code() == Some(2) && said.contains("ZENTRAL_NOT_THERE is not set"), "{said}");
+}
+
+/// A cluster that answers every request alike; its address.
+fn cluster(status: &'static str, body: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (mut got, mut part) = (Vec::new(), [0; 4096]);
+            // The last of a search for everything, which has no other such end.
+            while !got.ends_with(b"}") {
+                let Some(n) = stream.read(&mut part).ok().filter(|n| *n > 0) else { break };
+                got.extend_from_slice(&part[..n]);
+            }
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n");
+            let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn online_the_clusters_behind_stores_are_asked() {
+    let good =
+        cluster("200 OK", r#"{"timed_out":false,"_shards":{"failed":0},"hits":{"total":{"value":0},"hits":[]}}"#);
+    let closed =
+        r#"{"error":{"type":"security_exception","reason":"missing authentication credentials"},"status":401}"#;
+    let closed = cluster("401 Unauthorized", closed);
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let store = |name: &str, kind: &str, at: &str| {
+        format!("[stage.{name}]\nrun = \"store\"\nkind = \"{kind}\"\nfrom = \"topic:told\"\n{at}\n")
+    };
+    let hosts = |at: &str| format!("hosts = [\"{at}\"]");
+    let dir = hub(&[
+        "version = 1\n[stage.told]\nrun = [\"true\"]\nto = \"topic:told\"\n".to_owned(),
+        store("index", "embedded", ""),
+        store("good", "elasticsearch", &format!("{}\nsearch = true", hosts(&good))),
+        store("closed", "opensearch", &hosts(&closed)),
+        store("nobody", "elasticsearch", &hosts(&nobody)),
+        store("sent", "http", &format!("url = \"{nobody}/in\"")),
+    ]
+    .concat());
+    let (code, found, _) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "nobody is asked: {found:?}");
+    let (code, found, said) = run(dir.path(), &["--online"]);
+    let found: Vec<String> = found.iter().map(|r| format!("{} {}", r["key"], r["text"])).collect();
+    assert_eq!((code, found.len()), (Some(1), 2), "{found:?}");
+    assert!(found[0].contains("closed") && found[0].contains("missing authentication credentials"), "{found:?}");
+    assert!(found[1].contains("nobody") && found[1].contains("refused"), "{found:?}");
+    for line in ["store good: the cluster answers and lets us in", "store sent: there is nothing to try"] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn online_brokers_that_do_not_answer_are_waited_for_once() {
+    if cfg!(not(feature = "kafka")) {
+        return;
+    }
+    let dir = hub(r#"version = 1
+[kafka]
+brokers = ["127.0.0.1:1"]
+[stage.told]
+run = ["true"]
+to = "kafka:told"
+[stage.one]
+run = "filter"
+from = "kafka:told"
+to = "kafka:one"
+"#);
+    let (code, found, _) = run(dir.path(), &["--online"]);
+    let found: Vec<String> = found.iter().map(|r| format!("{} {}", r["key"], r["text"])).collect();
+    assert!(code == Some(1) && found.len() == 1 && found[0].contains("no broker answers"), "{found:?}");
 }

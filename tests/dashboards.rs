@@ -5,49 +5,22 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::hub::{signal, wait_for};
+use support::plain::good;
+use support::services::address;
 
 const ZENTRAL: &str = env!("CARGO_BIN_EXE_zentral");
 
 /// The answer of a cluster, which must be good.
 fn ask(base: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
-    let mut stream = TcpStream::connect(base.trim_end_matches('/').strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let body = body.map(Value::to_string).unwrap_or_default();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
-    let body_of = all.split_off(end + 4);
-    let told = if head.to_lowercase().contains("transfer-encoding: chunked") { joined(&body_of) } else { body_of };
-    let text = String::from_utf8_lossy(&told).into_owned();
-    assert!(head.contains(" 200 "), "{method} {path} {body}: {head}\n{text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// A body that came in pieces, each after its length: so Elasticsearch answers searches, even to HTTP/1.0.
-fn joined(mut rest: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    while let Some(at) = rest.windows(2).position(|w| w == b"\r\n") {
-        let n = usize::from_str_radix(std::str::from_utf8(&rest[..at]).unwrap(), 16).unwrap();
-        all.extend_from_slice(&rest[at + 2..at + 2 + n]);
-        rest = &rest[at + 4 + n..];
-    }
-    all
+    serde_json::from_slice(&good(base, method, path, body.as_bytes())).unwrap()
 }
 
 /// What the demo made of its agents, until it acted.
@@ -165,15 +138,7 @@ fn query(object: &Value) -> Value {
 fn every_picture_shows_something() {
     let servers: Vec<(&str, String)> = ["elasticsearch", "opensearch"]
         .into_iter()
-        .filter_map(|kind| {
-            let variable = format!("ZENTRAL_TEST_{}", kind.to_uppercase());
-            let found = std::env::var(&variable).ok();
-            if found.is_none() {
-                assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
-                eprintln!("skipped: {variable} is not set (scripts/services start {kind})");
-            }
-            Some((kind, found?))
-        })
+        .filter_map(|kind| Some((kind, address(&format!("ZENTRAL_TEST_{}", kind.to_uppercase()))?)))
         .collect();
     if servers.is_empty() {
         return;

@@ -5,70 +5,42 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
-use support::agent::{Agent, record};
+use support::agent::{self, Agent, record};
 use support::database::{server, sql};
 use support::hub::{Hub, free_port, signal, wait_for};
-use support::receiver::{Receiver, Reply};
+use support::plain::ask;
+use support::receiver::{self, Receiver, Reply};
 use support::services::Own;
 
 /// How long until all is well again: a stage that failed several times waits up to a minute.
 const WELL: u64 = 150;
 
+const SERVERS: [&str; 2] = ["postgres", "postgres-standby"];
+
 /// A server and one that follows it, of this test alone.
-struct Pair {
-    word: String,
-    first: String,
-    second: String,
+fn pair() -> Own {
+    let [first, second] = SERVERS;
+    let mut own = Own::start(&[first], "failover");
+    own.add(&[second]);
+    // What is committed is on both: without it a failover may lose what was acknowledged, whoever the client is.
+    let admin = admin(&own, first);
+    sql(&admin, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    sql(&admin, "SELECT pg_reload_conf()");
+    own
 }
 
-impl Pair {
-    fn start() -> Self {
-        let mut pair =
-            Self { word: format!("failover{}", std::process::id()), first: String::new(), second: String::new() };
-        pair.first = pair.service(&["start"], "postgres");
-        pair.second = pair.service(&["start"], "postgres-standby");
-        // What is committed is on both: without it a failover may lose what was acknowledged, whoever the client is.
-        sql(&pair.admin(&pair.first), "ALTER SYSTEM SET synchronous_standby_names = '*'");
-        sql(&pair.admin(&pair.first), "SELECT pg_reload_conf()");
-        pair
-    }
-
-    /// `scripts/services` for one of them; its address.
-    fn service(&self, words: &[&str], kind: &str) -> String {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let name = format!("{kind}@{}", self.word);
-        let out = Command::new(program).args(words).arg(&name).output().unwrap();
-        assert!(out.status.success(), "{words:?} {name}: {}", String::from_utf8_lossy(&out.stderr));
-        let said = String::from_utf8(out.stdout).unwrap();
-        said.lines().last().and_then(|line| line.split_once(' ')).map_or_else(String::new, |(_, at)| at.to_owned())
-    }
-
-    fn admin(&self, place: &str) -> String {
-        format!("postgres://postgres@{place}/postgres")
-    }
-
-    fn url(&self) -> String {
-        let Self { first, second, .. } = self;
-        format!("postgres://zentral@{first},{second}/zentral?target_session_attrs=read-write")
-    }
+fn admin(own: &Own, kind: &str) -> String {
+    format!("postgres://postgres@{}/postgres", own.address(kind))
 }
 
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for kind in ["postgres-standby", "postgres"] {
-            self.service(&["stop", "--wipe"], kind);
-        }
-    }
+fn url(own: &Own) -> String {
+    let [first, second] = SERVERS.map(|kind| own.address(kind));
+    format!("postgres://zentral@{first},{second}/zentral?target_session_attrs=read-write")
 }
 
 /// No record takes so long, whatever happens to the database.
@@ -100,34 +72,15 @@ fn send(mut agent: Agent, stop: &AtomicBool, taken: &AtomicUsize) {
     }
 }
 
-/// The numbers of the stored records, each as often as it is there.
-fn stored(hub: &Hub) -> Vec<u64> {
-    let found = String::from_utf8(hub.run(&["search", "*", "-n", "0"]).stdout).unwrap();
-    let events = found.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let mut all: Vec<u64> = events.filter_map(|event| event["payload"]["columns"]["n"].as_u64()).collect();
-    all.sort_unstable();
-    all
-}
-
-/// The reply to a request without TLS.
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).ok()?;
-    Some(reply)
-}
-
 /// What is said of a hub whose database is away: by `zentral status`, and to Prometheus.
 fn shows(hub: &Hub, metrics: u16) -> bool {
     let status = hub.run(&["status", "--json"]);
     let said = String::from_utf8(status.stdout).unwrap();
-    let gauges = get(metrics, "/metrics");
+    let gauges = ask(&format!("127.0.0.1:{metrics}"), "GET", "/metrics", b"");
     status.status.code() == Some(1)
         && said.contains("\"ok\":false")
         && said.contains("postgres 127.0.0.1")
-        && gauges.is_some_and(|text| text.contains("\nzentral_database_up 0"))
+        && gauges.is_ok_and(|(_, text)| String::from_utf8_lossy(&text).contains("\nzentral_database_up 0"))
 }
 
 /// What is stored and acted upon of a hub whose stages are in this database. Each tenth record is acted upon.
@@ -146,17 +99,13 @@ fn hub_on(url: &str, receiver: &Receiver, metrics: u16) -> Hub {
 /// All that was taken is stored once, and was acted upon once.
 fn assert_each_once(hub: &Hub, receiver: &Receiver, taken: usize) {
     let all: Vec<u64> = (0..taken as u64).collect();
-    hub.wait("all to be stored", 60, || stored(hub).len() >= all.len());
-    assert_eq!(stored(hub), all, "each once");
-    let acted = || {
-        let seen = receiver.seen.lock().unwrap();
-        let number = |body: &String| serde_json::from_str::<Value>(body).unwrap()["n"].as_u64().unwrap();
-        seen.taken.values().map(number).collect::<Vec<_>>()
-    };
-    hub.wait("all to be acted upon", 60, || acted().len() >= all.len().div_ceil(10));
-    let mut once = acted();
-    once.sort_unstable();
-    assert_eq!(once, all.iter().copied().step_by(10).collect::<Vec<_>>());
+    let stored = || agent::numbers(&hub.events("*"));
+    hub.wait("all to be stored", 60, || stored().len() >= all.len());
+    assert_eq!(stored(), all, "each once");
+    let tenths: Vec<u64> = all.iter().copied().step_by(10).collect();
+    let acted = || receiver::numbers(receiver.seen.lock().unwrap().taken.values());
+    hub.wait("all to be acted upon", 60, || acted().len() >= tenths.len());
+    assert_eq!(acted(), tenths, "each once");
     hub.wait("all is well", 60, || hub.run(&["status"]).status.success());
 }
 
@@ -165,10 +114,11 @@ fn a_database_that_goes_costs_nothing_but_time() {
     if server().is_none() {
         return;
     }
-    let pair = Pair::start();
+    let pair = pair();
+    let [first, second] = SERVERS;
     let receiver = Receiver::start(|_, _| Reply::Answer(200, "", "ok"));
     let metrics = free_port();
-    let mut hub = hub_on(&pair.url(), &receiver, metrics);
+    let mut hub = hub_on(&url(&pair), &receiver, metrics);
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "GONE1");
     hub.start();
     hub.wait("the agent to enrol", 60, || agent.enrol().is_ok());
@@ -189,26 +139,26 @@ fn a_database_that_goes_costs_nothing_but_time() {
         let all_out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'zentral'";
         well("begun");
 
-        pair.service(&["restart", "--kill"], "postgres");
+        pair.restart_killed(first).join().unwrap();
         well("after a crash");
 
-        let admin = pair.admin(&pair.first);
-        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT 0");
-        sql(&admin, all_out);
+        let primary = admin(&pair, first);
+        sql(&primary, "ALTER ROLE zentral CONNECTION LIMIT 0");
+        sql(&primary, all_out);
         shown("no connection left");
-        sql(&admin, "ALTER ROLE zentral CONNECTION LIMIT -1");
+        sql(&primary, "ALTER ROLE zentral CONNECTION LIMIT -1");
         well("with connections again");
 
-        sql(&admin, "ALTER DATABASE zentral SET default_transaction_read_only = on");
-        sql(&admin, all_out);
+        sql(&primary, "ALTER DATABASE zentral SET default_transaction_read_only = on");
+        sql(&primary, all_out);
         shown("no writes");
-        sql(&admin, "ALTER DATABASE zentral RESET default_transaction_read_only");
+        sql(&primary, "ALTER DATABASE zentral RESET default_transaction_read_only");
         well("with writes again");
 
         // The one that follows reads only, until it is told to take the other's place.
-        pair.service(&["stop", "--kill"], "postgres");
+        pair.kill(first);
         shown("only the one that follows");
-        assert_eq!(sql(&pair.admin(&pair.second), "SELECT pg_promote()"), "t");
+        assert_eq!(sql(&admin(&pair, second), "SELECT pg_promote()"), "t");
         well("after a failover");
     });
     eprintln!("{}", log.lock().unwrap().join(", "));

@@ -4,14 +4,13 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use support::hub::{Hub, free_port, signal, wait_for};
+use support::plain::ask;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -108,12 +107,7 @@ fn configured(toml: &str) -> (Hub, String) {
 }
 
 fn ready(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut answer = String::new();
-    let asked =
-        stream.write_all(b"GET /ready HTTP/1.0\r\nHost: x\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
-    asked.is_ok() && answer.starts_with("HTTP/1.0 200")
+    ask(&format!("127.0.0.1:{port}"), "GET", "/ready", b"").is_ok_and(|(status, _)| status == 200)
 }
 
 #[test]

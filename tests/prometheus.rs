@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::agent::{Agent, record};
 use support::hub::{Hub, free_port, signal, wait_for};
+use support::plain::good;
+use support::services::address;
 
 /// Lines that were passed over take a sealed segment, 64 MiB or an hour: only the query itself is tried.
 const NEVER: &str = "zentral_topic_skipped_lines_total";
@@ -62,16 +64,6 @@ fn packaging(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)
 }
 
-/// A variable of `scripts/services env`.
-fn server(variable: &str) -> Option<String> {
-    let found = std::env::var(variable).ok();
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
-        eprintln!("skipped: {variable} is not set (scripts/services start prometheus)");
-    }
-    found
-}
-
 /// What a program says to this input; it must succeed.
 fn says(program: &str, words: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(program);
@@ -84,21 +76,8 @@ fn says(program: &str, words: &[&str], input: &[u8]) -> String {
     said
 }
 
-/// The body of an answer that must be good.
-fn ask(base: &str, method: &str, path: &str) -> Vec<u8> {
-    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
-    assert!(head.contains(" 200 "), "{path}: {head}\n{}", String::from_utf8_lossy(&all[end..]));
-    all.split_off(end + 4)
-}
-
 fn api(base: &str, path: &str) -> Value {
-    serde_json::from_slice::<Value>(&ask(base, "GET", path)).unwrap()["data"].take()
+    serde_json::from_slice::<Value>(&good(base, "GET", path, b"")).unwrap()["data"].take()
 }
 
 /// How many series a query gives; an error of it is one of the test.
@@ -119,7 +98,7 @@ impl Scraped {
         let text = json!([{"targets": [target], "labels": {"job": job}}]);
         std::fs::write(&told[0], text.to_string()).unwrap();
         std::fs::copy(packaging("prometheus/zentral.rules.yml"), &told[1]).unwrap();
-        ask(prometheus, "POST", "/-/reload");
+        good(prometheus, "POST", "/-/reload", b"");
         Self { told, prometheus: prometheus.to_owned() }
     }
 }
@@ -128,7 +107,7 @@ impl Drop for Scraped {
     fn drop(&mut self) {
         self.told.iter().for_each(|file| _ = std::fs::remove_file(file));
         if !std::thread::panicking() {
-            ask(&self.prometheus, "POST", "/-/reload");
+            good(&self.prometheus, "POST", "/-/reload", b"");
         }
     }
 }
@@ -204,7 +183,7 @@ fn queries(job: &str) -> Vec<(String, String)> {
 
 #[test]
 fn rules_are_right_and_tell_what_they_should() {
-    let Some(promtool) = server("ZENTRAL_TEST_PROMTOOL") else { return };
+    let Some(promtool) = address("ZENTRAL_TEST_PROMTOOL") else { return };
     says(&promtool, &["check", "rules", "zentral.rules.yml"], b"");
     says(&promtool, &["check", "config", "prometheus.yml"], b"");
     says(&promtool, &["test", "rules", "zentral.rules.test.yml"], b"");
@@ -222,8 +201,9 @@ fn rules_are_right_and_tell_what_they_should() {
 
 #[test]
 fn a_real_prometheus_answers_every_query_about_the_demo() {
-    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
-    let (folder, promtool) = (server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), server("ZENTRAL_TEST_PROMTOOL").unwrap());
+    let Some(prometheus) = address("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let (folder, promtool) =
+        (address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap(), address("ZENTRAL_TEST_PROMTOOL").unwrap());
     let job = format!("zentral-{}", std::process::id());
     let demo = Demo::start(&prometheus, Path::new(&folder), &job);
 
@@ -236,7 +216,7 @@ fn a_real_prometheus_answers_every_query_about_the_demo() {
     all_answer(&prometheus, queries);
 
     // As it is served, by Prometheus' own judgement.
-    let served = ask(&demo.metrics, "GET", "/metrics");
+    let served = good(&demo.metrics, "GET", "/metrics", b"");
     says(&promtool, &["check", "metrics"], &served);
 
     // The rules run, and of a pipeline that is well nothing is told.
@@ -297,8 +277,8 @@ fn asked(hub: &Hub, agent: &mut Agent) {
 
 #[test]
 fn what_goes_wrong_is_in_the_dashboards_and_alerts() {
-    let Some(prometheus) = server("ZENTRAL_TEST_PROMETHEUS") else { return };
-    let folder = server("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap();
+    let Some(prometheus) = address("ZENTRAL_TEST_PROMETHEUS") else { return };
+    let folder = address("ZENTRAL_TEST_PROMETHEUS_DIR").unwrap();
     let job = format!("zentral-ill-{}", std::process::id());
     let mut hub = Hub::new(TROUBLE);
     let metrics = format!("127.0.0.1:{}", free_port());

@@ -1,4 +1,4 @@
-//! `scripts/`: what is written for bash is sound.
+//! `scripts/`: what is written for bash is sound, and what ends servers ends those that are named.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 use std::path::{Path, PathBuf};
@@ -33,4 +33,15 @@ fn fakes_says_what_it_does() {
     let out = Command::new(script).arg("--help").output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success() && text.contains("scripts/fakes NAME [PORT]"), "{text}");
+}
+
+/// A test whose servers did not start once killed everybody's.
+#[test]
+fn services_kills_nobody_who_is_not_named() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::new(script).args(["stop", "--kill", "--wipe"]).env("ZENTRAL_SERVICES", dir.path()).output();
+    let out = out.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("--kill takes names"), "{said}");
 }

@@ -7,51 +7,18 @@ import re
 import shutil
 import threading
 import time
-import urllib.parse
 
 from corpus import event_corpus, raw_corpus
 from hub import free_port, hub
-from measure import ONE_PROBE, WORK, Cost, Missing, example, measure, median, number, program, ratio, rounds, say, table
+from measure import ONE_PROBE, WORK, Cost, measure, median, number, program, ratio, rounds, say, table
 from demand import demand
 from part_pipeline import feed_topic, run_until_stored
+from servers import Cluster, Servers
 
 INDEX = "bench"
 # As many requests are under way at once as the store has (`AT_ONCE` in bins/store/src/cluster/keeper.rs).
 AT_ONCE = 2
 PATTERN = INDEX + "-%Y.%m.%d"
-
-
-class Cluster:
-    """The server that `scripts/services env` names."""
-
-    def __init__(self):
-        self.url = os.environ.get("ZENTRAL_TEST_ELASTICSEARCH")
-        if not self.url:
-            raise Missing('no server: scripts/services start elasticsearch; eval "$(scripts/services env)"')
-        self.url = self.url.rstrip("/")
-        self.address = urllib.parse.urlsplit(self.url).netloc
-
-    def ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection(self.address, timeout=120)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        reply = connection.getresponse()
-        text = reply.read()
-        connection.close()
-        if reply.status not in (200, 404):
-            raise RuntimeError("%s %s: %s %s" % (method, path, reply.status, text[:500]))
-        return json.loads(text)
-
-    def clear(self):
-        """No index is left, and nothing of the last round is still being merged."""
-        for row in self.ask("GET", "/_cat/indices/%s-*?format=json&h=index" % INDEX):
-            self.ask("DELETE", "/" + row["index"])
-        self.ask("GET", "/_cluster/health?wait_for_no_initializing_shards=true&timeout=60s")
-
-    def holds(self, lines):
-        self.ask("POST", "/%s-*/_refresh" % INDEX)
-        count = self.ask("GET", "/%s-*/_count" % INDEX)["count"]
-        if count != lines:
-            raise RuntimeError("%s events are stored of %s" % (count, lines))
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
@@ -84,13 +51,6 @@ def store(url):
             "--set", "keep=36500d", "--set", "shards=1", "--set", "copies=0"]
 
 
-def feed(events, data):
-    """Events where `filter` would put them."""
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True)
-    measure([[example("hop"), "--data", data, "--to", "topic:events"]], stdin=events)
-
-
 def from_topic(url, data):
     return measure([[*store(url), "--data", data, "--from", "topic:events", "--as", "bench", "--once"]])
 
@@ -100,7 +60,7 @@ def recorded(events, data):
     Recorder.requests = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    feed(events, data)
+    feed_topic(events, data, "events")
     from_topic("http://127.0.0.1:%d" % server.server_port, data)
     server.shutdown()
     return Recorder.requests
@@ -136,15 +96,19 @@ def load(cluster, requests):
 
 
 def part_elastic(size):
-    cluster, events, data = Cluster(), event_corpus(size.chain), WORK / "elastic-data"
+    with Servers("elasticsearch") as servers:
+        against(size, Cluster(servers, INDEX))
+
+
+def against(size, cluster):
+    events, data = event_corpus(size.chain), WORK / "elastic-data"
     # The template is written by whoever comes first, and stays for all.
-    cluster.clear()
     measure([["head", "-n", "1", events], store(cluster.url)])
     requests = recorded(events, data)
     sent = sum(len(body) for body in requests)
 
     def timed(run):
-        feed(events, data)
+        feed_topic(events, data, "events")
         cluster.clear()
         cost = run()
         cluster.holds(size.chain)
@@ -177,8 +141,6 @@ def part_elastic(size):
     wall = median([c.wall for c in through])
     rows.append(["raw -> stored (normalize, filter, store, under `up`)", number(size.chain / wall), "",
                  number(median([c.cpu for c in through]) / size.chain * 1e6), "%.0f" % max(c.rss for c in through)])
-    cluster.clear()
-    cluster.ask("DELETE", "/_index_template/%s-events" % INDEX)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(data, ignore_errors=True)
     table("elastic: %s events, %s requests of %.1f MB, %d at once, %d cores with the server on them"

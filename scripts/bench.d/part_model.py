@@ -3,12 +3,11 @@ import json
 import math
 import os
 import shutil
-import urllib.request
 
 from corpus import Corpus, raw_corpus
 from hub import Server, free_port, hub, load
 from measure import WORK, Missing, measure, number, program, say, table
-from servers import Pipeline, Servers
+from servers import Cluster, Pipeline, Servers
 
 FLEETS = (50_000, 500_000)
 DAY = 86_400
@@ -73,10 +72,9 @@ def stages(size, servers, name):
         found["CPU µs/event: " + kind] = of_servers[kind] / lines * 1e6
     for topic in TOPICS:
         found["bytes/event: kafka, " + topic] = folder_size(servers.folder("kafka") / "data", "%s.%s-*" % (name, topic)) / lines
-    stored, length = index_size(servers, name)
-    if stored != lines:
-        raise RuntimeError("%d events are stored of %d" % (stored, lines))
-    found["bytes/event: elasticsearch"] = length / lines
+    cluster = Cluster(servers, name)
+    cluster.holds(lines)
+    found["bytes/event: elasticsearch"] = cluster.bytes() / lines
     machines = len({json.loads(line)["machine"]["serial_number"] for line in open(raw, encoding="utf-8")})
     found["bytes/host: postgres"] = (database_size(servers, pipeline) - empty) / machines
     pipeline.end()
@@ -140,18 +138,6 @@ def folder_size(folder, pattern):
     return sum(file.stat().st_size for file in folder.glob(pattern + "/*.log"))
 
 
-def index_size(servers, name):
-    """Events and bytes of the daily indices, without copies."""
-    def ask(method, path):
-        with urllib.request.urlopen(urllib.request.Request("http://%s%s" % (servers["elasticsearch"], path), method=method), timeout=300) as answer:
-            return json.load(answer)
-
-    ask("POST", "/%s-*/_flush?force=true" % name)
-    ask("POST", "/%s-*/_refresh" % name)
-    found = ask("GET", "/%s-*/_stats/docs,store" % name)["_all"]["primaries"]
-    return found["docs"]["count"], found["store"]["size_in_bytes"]
-
-
 def inputs(found):
     rows = [[what, number(value), "measured"] for what, value in found.items()]
     rows += [[what, number(value), "assumed" + (": " + why if why else "")] for what, (value, why) in ASSUMED.items()]
@@ -187,6 +173,13 @@ def needs(found):
     head = [""] + ["{:,} hosts".format(hosts) for hosts in FLEETS]
     table("model: what a fleet needs (cores as this machine's, for the peak)", head, rows)
     write(head, rows, "a")
+    # Its instances take turns: no fleet has more of it than a core, whatever is beside it.
+    most = 1 / (of["events a host and second"] * found["CPU µs/event: normalize"] * busy)
+    if most < max(FLEETS):
+        line = "normalize: one core, whatever its replicas, is enough for %s hosts; more of them need more than one hub" % number(most)
+        say(line)
+        with open(WORK / "model.md", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
     print("as Markdown: %s" % (WORK / "model.md"))
 
 

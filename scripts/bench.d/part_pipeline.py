@@ -11,11 +11,11 @@ from hub import free_port, hub, metric, metrics_port, stages_of, written
 from measure import LOG_WAIT, ONE_PROBE, WORK, Cost, Missing, ended, example, measure, median, number, program, reap, say, status_of, table
 
 
-def feed_topic(raw, data):
-    """Puts raw lines where `receive` would."""
+def feed_topic(lines, data, topic="raw"):
+    """Puts lines where `receive` would, or whoever writes that topic; nothing else is there."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
-    measure([[example("hop"), "--data", data, "--to", "topic:raw"]], stdin=raw)
+    measure([[example("hop"), "--data", data, "--to", "topic:" + topic]], stdin=lines)
 
 
 def part_pipeline(size):

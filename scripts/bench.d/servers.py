@@ -1,4 +1,6 @@
 """Real servers for the bench, with data and ports of their own (`scripts/services start KIND@bench`), and a pipeline on them."""
+import http.client
+import json
 import os
 import pathlib
 import re
@@ -60,7 +62,6 @@ class Servers:
                 total += sum(map(int, fields[11:13]))
         return total / TICK
 
-
     def database(self, name):
         """A new database; its URL."""
         self.sql("postgres", "CREATE DATABASE %s" % name)
@@ -72,6 +73,43 @@ class Servers:
             raise Missing("psql is not installed (postgresql-client)")
         made = subprocess.run(["psql", "-Atq", "postgres://zentral@%s/%s" % (self["postgres"], name), "-c", statement], capture_output=True, text=True, check=True)
         return made.stdout.strip()
+
+
+class Cluster:
+    """The Elasticsearch of these servers, and the daily indices there whose names begin so."""
+
+    def __init__(self, servers, name):
+        self.address, self.name = servers["elasticsearch"], name
+        self.url = "http://" + self.address
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection(self.address, timeout=300)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        text = reply.read()
+        connection.close()
+        if reply.status != 200:
+            raise RuntimeError("%s %s: %s %s" % (method, path, reply.status, text[:500]))
+        return json.loads(text)
+
+    def clear(self):
+        """No index is left, and nothing of the last round is still being merged."""
+        for row in self.ask("GET", "/_cat/indices/%s-*?format=json&h=index" % self.name):
+            self.ask("DELETE", "/" + row["index"])
+        self.ask("GET", "/_cluster/health?wait_for_no_initializing_shards=true&timeout=60s")
+
+    def holds(self, lines):
+        """Refuses to go on with fewer events, or more."""
+        self.ask("POST", "/%s-*/_refresh" % self.name)
+        count = self.ask("GET", "/%s-*/_count" % self.name)["count"]
+        if count != lines:
+            raise RuntimeError("%s events are stored of %s" % (count, lines))
+
+    def bytes(self):
+        """Of the indices, without copies."""
+        self.ask("POST", "/%s-*/_flush?force=true" % self.name)
+        self.ask("POST", "/%s-*/_refresh" % self.name)
+        return self.ask("GET", "/%s-*/_stats/store" % self.name)["_all"]["primaries"]["store"]["size_in_bytes"]
 
 
 PIPELINE = """\

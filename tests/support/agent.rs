@@ -109,6 +109,13 @@ pub fn record(n: usize) -> Value {
     json!({"name": "t", "hostIdentifier": "h", "unixTime": now, "counter": 3, "action": "added", "columns": {"n": n}})
 }
 
+/// The numbers of the records among these events, sorted, each as often as it is there.
+pub fn numbers<'a>(events: impl IntoIterator<Item = &'a Value>) -> Vec<u64> {
+    let mut all: Vec<u64> = events.into_iter().filter_map(|event| event["payload"]["columns"]["n"].as_u64()).collect();
+    all.sort_unstable();
+    all
+}
+
 /// An enrolled machine.
 pub struct Agent {
     pub client: Client,

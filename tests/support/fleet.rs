@@ -169,9 +169,7 @@ impl Fleet {
 
         let stored = || -> HashMap<String, Vec<Value>> {
             let mut events: HashMap<String, Vec<Value>> = HashMap::new();
-            let found = hub.run(&["search", "type:osquery_result", "-n", "0"]);
-            for line in String::from_utf8(found.stdout).unwrap().lines() {
-                let event: Value = serde_json::from_str(line).unwrap();
+            for event in hub.events("type:osquery_result") {
                 events
                     .entry(event["payload"]["columns"]["marker"].as_str().unwrap().to_owned())
                     .or_default()

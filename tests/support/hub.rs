@@ -85,6 +85,12 @@ impl Hub {
         out
     }
 
+    /// The stored events that a query finds, newest first; none while nobody answers.
+    pub fn events(&self, query: &str) -> Vec<serde_json::Value> {
+        let found = String::from_utf8(self.run(&["search", query, "-n", "0"]).stdout).unwrap();
+        found.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Writes pipeline.toml anew.
     pub fn edit(&self, change: impl Fn(String) -> String) {
         let file = self.path("pipeline.toml");

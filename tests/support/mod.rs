@@ -8,6 +8,7 @@ pub mod database;
 pub mod fleet;
 pub mod hub;
 pub mod lines;
+pub mod plain;
 pub mod receiver;
 pub mod recorded;
 pub mod services;

@@ -32,6 +32,14 @@ pub struct Receiver {
     pub seen: Arc<Mutex<Seen>>,
 }
 
+/// The number in each of these bodies, `{"n": n}`, sorted.
+pub fn numbers<'a>(bodies: impl IntoIterator<Item = &'a String>) -> Vec<u64> {
+    let number = |body: &String| serde_json::from_str::<serde_json::Value>(body).unwrap()["n"].as_u64().unwrap();
+    let mut all: Vec<u64> = bodies.into_iter().map(number).collect();
+    all.sort_unstable();
+    all
+}
+
 impl Receiver {
     pub fn start(script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -17,6 +17,8 @@ pub fn address(variable: &str) -> Option<String> {
 /// Servers of a test that kills them: `KIND@WORD` of scripts/services. Wiped when it ends.
 pub struct Own {
     word: String,
+    /// Of all that were to be started, whether or not they came up.
+    names: Vec<String>,
     addresses: BTreeMap<String, String>,
 }
 
@@ -24,19 +26,24 @@ impl Own {
     pub fn start(kinds: &[&str], word: &str) -> Self {
         // Two runs at the same time have no server in common.
         let word = format!("{word}{}", std::process::id());
-        let mut own = Self { word, addresses: BTreeMap::new() };
-        let names: Vec<String> = kinds.iter().map(|kind| own.name(kind)).collect();
-        let out = services("start").args(&names).output().unwrap();
-        let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+        let mut own = Self { word, names: Vec::new(), addresses: BTreeMap::new() };
+        own.add(kinds);
+        own
+    }
+
+    /// Starts more of them, at once.
+    pub fn add(&mut self, kinds: &[&str]) {
+        let names: Vec<String> = kinds.iter().map(|kind| self.name(kind)).collect();
+        // Before they are started: a server that does not come up has a folder all the same.
+        self.names.extend_from_slice(&names);
+        let said = services("start", &names);
         for line in said.lines() {
             if let Some((name, address)) = line.split_once(' ')
-                && let Some(kind) = kinds.iter().find(|kind| own.name(kind) == name)
+                && let Some(kind) = kinds.iter().find(|kind| self.name(kind) == name)
             {
-                own.addresses.insert((*kind).to_owned(), address.to_owned());
+                self.addresses.insert((*kind).to_owned(), address.to_owned());
             }
         }
-        own
     }
 
     fn name(&self, kind: &str) -> String {
@@ -48,26 +55,34 @@ impl Own {
         self.addresses[kind].clone()
     }
 
+    /// SIGKILL to one.
+    pub fn kill(&self, kind: &str) {
+        services("stop", &["--kill".to_owned(), self.name(kind)]);
+    }
+
     /// SIGKILL to one, which then starts again with what it had.
     pub fn restart_killed(&self, kind: &str) -> JoinHandle<()> {
-        let mut command = services("restart");
-        command.args(["--kill", &self.name(kind)]);
-        std::thread::spawn(move || {
-            let out = command.output().unwrap();
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        })
+        let words = ["--kill".to_owned(), self.name(kind)];
+        std::thread::spawn(move || _ = services("restart", &words))
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let names: Vec<String> = self.addresses.keys().map(|kind| self.name(kind)).collect();
-        let _ = services("stop").args(["--kill", "--wipe"]).args(names).output();
+        let _ = command("stop").args(["--kill", "--wipe"]).args(&self.names).output();
     }
 }
 
-fn services(what: &str) -> Command {
+fn command(what: &str) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services"));
     command.arg(what);
     command
+}
+
+/// What it prints; it must succeed.
+fn services(what: &str, words: &[String]) -> String {
+    let out = command(what).args(words).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{what} {words:?}: {said}{}", String::from_utf8_lossy(&out.stderr));
+    said
 }

@@ -46,8 +46,8 @@ pub struct To {
     pub body: Program,
     /// Whether an answer `{status, body}` says that the batch is there.
     pub ok: Program,
-    /// Whether it says that it may be there another time.
-    pub later: Program,
+    /// Whether it says that it may be there another time; none: the status does.
+    pub later: Option<Program>,
     /// Bytes of a body before it is compressed; one event alone may be longer.
     pub bytes: usize,
     /// Events in a batch.
@@ -178,7 +178,10 @@ impl Forward {
         let shown: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = open.hidden.cut(shown);
         // However short it is.
-        let shown = open.token.as_ref().map_or_else(|| shown.clone(), |token| shown.replace(token.as_str(), "***"));
+        let shown = match &open.token {
+            Some(token) => shown.replace(token.as_str(), "***"),
+            None => shown,
+        };
         let shown: String = shown.chars().take(REASON_MAX).collect();
         if let Some(requests) = &self.watch.requests {
             requests.with_label_values(&[&status.to_string()]).inc();
@@ -191,14 +194,21 @@ impl Forward {
             Some(outputs.first().is_some_and(|first| !matches!(first.as_str(), "false" | "null")))
         };
         // A program fails on answers that it was not written for, such as a proxy's page: the status says enough.
-        let later = matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
+        let later = || self.to.later.as_ref().and_then(holds).unwrap_or_else(|| passes(status));
         let why = format!("the service answers {status}: {shown}");
-        Ok(match (holds(&self.to.ok).unwrap_or(false), holds(&self.to.later).unwrap_or(later)) {
-            (true, _) => Told::Good,
-            (false, true) => Told::Later(label(status), why),
-            (false, false) => Told::Never(why),
+        Ok(if holds(&self.to.ok).unwrap_or(false) {
+            Told::Good
+        } else if later() {
+            Told::Later(label(status), why)
+        } else {
+            Told::Never(why)
         })
     }
+}
+
+/// What may pass: a login that is being mended, a limit, a service in trouble.
+fn passes(status: u16) -> bool {
+    matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)
 }
 
 fn stopped() -> StageError {
@@ -217,6 +227,8 @@ fn compressed(body: &[u8]) -> Vec<u8> {
 fn open(to: &To) -> Result<Open, StageError> {
     let wrong = StageError::usage;
     let token = to.token.as_ref().map(Secret::resolve).transpose().map_err(|e| wrong(format!("token: {e}")))?;
+    // An empty one stands between any two letters of an answer.
+    let token = token.filter(|token| !token.is_empty());
     let address = to.url.resolve().map_err(|e| wrong(format!("url: {e}")))?;
     let address = remote::address(&address).map_err(|why| wrong(format!("url: {why}")))?;
     let bare = address.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));

@@ -2,6 +2,7 @@
 
 mod agent;
 mod doubtful;
+mod online;
 mod slow;
 mod sql;
 
@@ -27,7 +28,8 @@ pub struct Args {
     /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
-    /// Try the credentials of all actions, without telling anybody
+    /// Ask the database, the brokers, the clusters behind stores, and the services of actions whether they answer and let us
+    /// in, without telling anybody
     #[arg(long)]
     pub online: bool,
     /// Play an osquery agent that nobody knows against this URL, through whatever stands before the hub
@@ -57,7 +59,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 all.extend(args.agent.iter().flat_map(|url| agent::look(&config, url, args.ca.as_deref())));
                 all.extend(act::check(&config, &act::texts_through(files.clone()), true));
                 if args.online {
-                    all.extend(online(&config, &act::texts_through(files.clone())));
+                    all.extend(online::look(&config, &act::texts_through(files.clone())));
                 }
                 all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
@@ -99,44 +101,6 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 fn of_brokers(config: &Config, file: &std::path::Path) -> Option<Finding> {
     let why = config.kafka.as_ref()?.missing()?;
     Some(Finding::file(file, format!("kafka: {why}")))
-}
-
-/// What the other sides of actions say of their credentials.
-fn online(config: &Config, texts: &act::Texts) -> Vec<Finding> {
-    let mut all = Vec::new();
-    if let (Some(server), Some(file)) = (&config.server, &config.file) {
-        match server.try_out() {
-            Ok(()) => tracing::info!("{server}: it lets us in"),
-            Err(why) => all.push(Finding::file(file, format!("registry.postgres: tried online: {why}"))),
-        }
-    }
-    for (name, tried) in act::check_online(config, texts) {
-        let Some(settings) = config.actions.get(&name) else { continue };
-        match tried {
-            Some(Ok(())) => tracing::info!("action {name}: its credentials are taken"),
-            Some(Err(why)) => all.extend(settings.finding("kind", format!("tried online: {why}"))),
-            None => tracing::info!("action {name}: there is nothing to try without telling somebody"),
-        }
-    }
-    all.extend(brokers(config));
-    all
-}
-
-/// What the brokers say of the topics of Kafka.
-fn brokers(config: &Config) -> Vec<Finding> {
-    let mut all = Vec::new();
-    for stage in &config.stages {
-        for (key, place) in stage.from.iter().map(|place| ("from", place)).chain(stage.outputs().map(|p| ("to", p))) {
-            let Some(name) = place.kafka() else { continue };
-            let finding = |text: String| stage.settings.finding(key, format!("tried online: {place}: {text}"));
-            match pipe::kafka::look(config, name) {
-                Err(e) => all.extend(finding(e.text)),
-                Ok(Some(found)) => all.extend(found.doubt().and_then(finding).map(Finding::warning)),
-                Ok(None) => tracing::info!("{place} is not there yet: it is made when a stage starts that uses it"),
-            }
-        }
-    }
-    all
 }
 
 fn line(f: &Finding) -> String {

@@ -23,9 +23,6 @@ ok    = '.status >= 200 and .status < 300'
 bytes = "1 MiB"
 lines = 1000
 "#;
-/// What passes, unless a preset or the table says otherwise: a login that is being mended, a limit, a service in trouble.
-const LATER: &str =
-    ".status == 401 or .status == 403 or .status == 408 or .status == 425 or .status == 429 or .status >= 500";
 /// Bytes of a body, at most: its events are read as one text, which may be no longer than a line.
 const BYTES_MAX: u64 = event::LINE_MAX as u64;
 
@@ -40,14 +37,9 @@ struct Preset {
     token: bool,
     body: String,
     ok: String,
-    #[serde(default = "later")]
-    later: String,
+    later: Option<String>,
     bytes: String,
     lines: usize,
-}
-
-fn later() -> String {
-    LATER.to_owned()
 }
 
 /// Reads the keys of a store that sends on; what is wrong is said through the settings.
@@ -88,12 +80,13 @@ pub fn read(settings: &mut Settings) -> Option<To> {
         settings.fail("lines", "a number from 1 to 100000");
     }
     let gzip = settings.bool("gzip").unwrap_or(true);
-    let mut program = |key: &str, of_preset: &str| -> Option<Program> {
-        let source = settings.str(key).unwrap_or_else(|| of_preset.to_owned());
+    let mut program = |key: &str, of_preset: Option<String>| -> Option<Program> {
+        let source = settings.str(key).or(of_preset)?;
         let compiled = probe::compile(&source, key, &NoModules);
         compiled.map_err(|e| settings.fail(key, e.to_string())).ok()
     };
-    let (body, ok, later) = (program("body", &preset.body), program("ok", &preset.ok), program("later", &preset.later));
+    let (body, ok) = (program("body", Some(preset.body)), program("ok", Some(preset.ok)));
+    let later = program("later", preset.later);
     Some(To {
         url: url?,
         path: preset.path,
@@ -101,7 +94,7 @@ pub fn read(settings: &mut Settings) -> Option<To> {
         token,
         body: body?,
         ok: ok?,
-        later: later?,
+        later,
         bytes: usize::try_from(bytes).ok()?,
         lines: lines?,
         gzip,

@@ -250,6 +250,11 @@ fn secrets_are_told_to_nobody_and_a_store_that_waits_stops() {
         matches!(&verdicts[0], Verdict::NotTaken(why) if why.contains("400") && !why.contains(TOKEN)),
         "{verdicts:?}"
     );
+    // No token is no secret.
+    let mut none = store(&[("url", &fake.url), ("token", "")]).unwrap();
+    fake.trouble.lock().unwrap().push(400);
+    let verdicts = send(&mut none, &events(1));
+    assert!(matches!(&verdicts[0], Verdict::NotTaken(why) if why.contains("answers 400: no, 1111")), "{verdicts:?}");
     // The address of a collector is its secret.
     let collector = self::fake(sumo);
     let url = format!("{}/receiver/v1/http/{TOKEN}", collector.url);
