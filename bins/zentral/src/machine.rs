@@ -1,7 +1,6 @@
 //! `zentral machine`: what is known of machines, the tags that people give them, what is ordered of them, and how one is
 //! forgotten.
 
-mod known;
 mod print;
 
 use std::io::IsTerminal as _;
@@ -11,10 +10,9 @@ use pipe::cli::{Global, complain};
 use pipe::config::{Config, Place, StageKind, is_name};
 use pipe::{Exit, StageError};
 use registry::db::{Db, DbError, Tx};
+use registry::known::{Found, Known, Unread};
 use registry::{changes, enrolments, made_rules, tags};
 use serde_json::{Map, Value, json};
-
-use known::Known;
 
 /// What is asked of `machine`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -108,8 +106,24 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     crate::finish(done.unwrap_or_else(|e| Err(StageError::state(format!("cannot start a thread: {e}")))))
 }
 
+fn everything(config: &Config) -> Result<Known, StageError> {
+    Known::open(&config.homes(), &|unit| config.unit_tags(unit)).map_err(unread)
+}
+
+fn unread(why: Unread) -> StageError {
+    StageError::of(&why.home, why.error)
+}
+
+fn find(known: &Known, name: &str) -> Result<Option<String>, StageError> {
+    match known.find(name) {
+        Found::None => Ok(None),
+        Found::One(key) => Ok(Some(key)),
+        Found::Several(a, b) => Err(StageError::usage(format!("several machines are called `{name}`: {a}, {b}"))),
+    }
+}
+
 fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
-    let known = Known::open(config)?;
+    let known = everything(config)?;
     let modules = |path: &str| config.module(path);
     let compile = |text: &String| {
         probe::compile(text, "--where", &modules).map_err(|e| StageError::usage(format!("\n{}", e.render())))
@@ -121,7 +135,7 @@ fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
         let line = known.line(key);
         if let Some(program) = &program {
             let mut whole = line.clone();
-            whole.extend(known.parts(key)?);
+            whole.extend(known.parts(key).map_err(unread)?);
             let text = Value::Object(whole).to_string();
             let Ok(whole) = probe::parse(text.as_bytes()) else { continue };
             let decision = program.decide(&whole, Time::now().ms(), &probe::Limits::default());
@@ -136,12 +150,12 @@ fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
 }
 
 fn show(config: &Config, key: &str, json: bool) -> Result<Exit, StageError> {
-    let known = Known::open(config)?;
-    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let known = everything(config)?;
+    let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
     let mut whole = known.line(&key);
-    whole.extend(known.waits(&key)?);
-    whole.extend(known.parts(&key)?);
-    whole.insert("history".into(), known.history(&key)?);
+    whole.extend(known.waits(&key).map_err(unread)?);
+    whole.extend(known.parts(&key).map_err(unread)?);
+    whole.insert("history".into(), known.history(&key).map_err(unread)?);
     let text = if json || !std::io::stdout().is_terminal() {
         Value::Object(whole).to_string() + "\n"
     } else {
@@ -156,8 +170,8 @@ fn tag(config: &Config, args: &TagArgs) -> Result<Exit, StageError> {
     if let Some(odd) = add.iter().copied().chain(args.remove.iter().map(String::as_str)).find(|tag| !is_name(tag)) {
         return Err(StageError::usage(format!("`{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
     }
-    let known = Known::open(config)?;
-    let Some(key) = known.find(&args.key)? else { return Ok(unknown(&args.key)) };
+    let known = everything(config)?;
+    let Some(key) = find(&known, &args.key)? else { return Ok(unknown(&args.key)) };
     let machine = known.block(&key);
     change(config, |tx, now| {
         for tag in &add {
@@ -168,15 +182,15 @@ fn tag(config: &Config, args: &TagArgs) -> Result<Exit, StageError> {
         }
         Ok(())
     })?;
-    let line = Known::open(config)?.line(&key);
+    let line = everything(config)?.line(&key);
     let line: Map<String, Value> = line.into_iter().filter(|(key, _)| matches!(key.as_str(), "key" | "tags")).collect();
     pipe::write_stdout(format!("{}\n", Value::Object(line)).as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
 }
 
 fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> {
-    let known = Known::open(config)?;
-    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let known = everything(config)?;
+    let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
     if !known.has_source(&key, sources::santa::NAME) {
         complain(&format!("no Santa of the machine `{key}` has synced yet"));
         return Ok(Exit::No);
@@ -193,9 +207,9 @@ fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> 
 }
 
 fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, StageError> {
-    let known = Known::open(config)?;
-    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
-    let mut waits = known.pending(&key)?;
+    let known = everything(config)?;
+    let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
+    let mut waits = known.pending(&key).map_err(unread)?;
     waits.retain(|one| one.approved.is_none() && hardware.is_none_or(|own| own == one.hardware));
     let one = match waits.as_slice() {
         [] => {
@@ -217,8 +231,8 @@ fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, S
 }
 
 fn forget(config: &Config, key: &str) -> Result<Exit, StageError> {
-    let known = Known::open(config)?;
-    let Some(key) = known.find(key)? else { return Ok(unknown(key)) };
+    let known = everything(config)?;
+    let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
     let machine = Machine { tags: Vec::new(), ..known.block(&key) };
     change(config, |tx, now| {
         tags::forget(tx, &key)?;

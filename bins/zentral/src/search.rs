@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 
 use event::printable;
 use pipe::cli::{Global, complain};
-use pipe::config::{Config, StageKind};
+use pipe::config::Config;
 use pipe::{Exit, StageError};
 use serde_json::{Value, json};
 use store::client::{Client, ClientError, Counts, Question, SkippedDay};
@@ -49,10 +49,8 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 
 /// Who answers: the store with `search = true`, else the only one.
 pub fn client(config: &Config) -> Result<Client, StageError> {
-    let stores: Vec<_> = config.stages.iter().filter(|s| s.runs(StageKind::Store)).collect();
-    let marked = stores.iter().find(|s| s.settings.clone().bool("search") == Some(true));
-    let only = if stores.len() == 1 { stores.first() } else { None };
-    let chosen = marked.or(only).ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
+    let chosen = config.searched();
+    let chosen = chosen.ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
     Ok(Client::of(Some(&config.socket(&chosen.first())), store::finder(&chosen.settings, config)?))
 }
 

@@ -36,6 +36,9 @@ pub const TAGGED: &str = "machine_tag";
 /// The type of the event by which a rule of Santa's comes or goes that no file holds.
 pub const RULE_CHANGED: &str = "santa_rule_update";
 
+/// The type of the event that says who changed who may use the console, or signed in to it.
+pub const AUDIT: &str = "audit";
+
 /// Says that something was changed about a machine. `machine`: what is known of it.
 pub fn say(tx: &mut Tx<'_>, type_: &str, machine: Machine, payload: &Value, now: Time) -> Result<(), DbError> {
     say_for(tx, type_, machine, payload, now, None)
@@ -73,7 +76,7 @@ pub fn say_of(
         time: now,
         received: now,
         source: "zentral".to_owned(),
-        tags: vec!["inventory".to_owned()],
+        tags: vec![if type_ == AUDIT { AUDIT } else { "inventory" }.to_owned()],
         machine,
         request: None,
         objects: Vec::new(),

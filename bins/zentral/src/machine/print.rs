@@ -2,24 +2,8 @@
 
 use event::printable;
 use pipe::StageError;
+use registry::known::csv::{self, text};
 use serde_json::{Map, Value};
-
-/// The columns for spreadsheets.
-const COLUMNS: [&str; 13] = [
-    "key",
-    "serial_number",
-    "hardware_uuid",
-    "hostname",
-    "platform",
-    "os_version",
-    "unit",
-    "tags",
-    "groups",
-    "user",
-    "sources",
-    "first_seen",
-    "last_seen",
-];
 
 /// Prints machines, one after the other.
 pub enum Printer {
@@ -35,7 +19,7 @@ impl Printer {
     /// Begins.
     pub fn new(csv: bool, table: bool) -> Result<Self, StageError> {
         let (printer, head) = match (csv, table) {
-            (true, _) => (Self::Csv, COLUMNS.join(",") + "\r\n"),
+            (true, _) => (Self::Csv, csv::head()),
             (_, true) => {
                 (Self::Table, row(["KEY", "HOST NAME", "PLATFORM", "OS", "UNIT", "LAST SEEN", "SOURCES", "TAGS"]))
             }
@@ -50,7 +34,7 @@ impl Printer {
         let of = |key: &str| line.get(key).map(text).unwrap_or_default();
         put(&match self {
             Self::Json => format!("{}\n", Value::Object(line.clone())),
-            Self::Csv => COLUMNS.map(|key| cell(&of(key))).join(",") + "\r\n",
+            Self::Csv => csv::row(line),
             Self::Table => {
                 let seen: String = of("last_seen").chars().take(19).collect();
                 let columns = ["key", "hostname", "platform", "os_version", "unit"].map(of);
@@ -63,24 +47,6 @@ impl Printer {
 
 fn put(text: &str) -> Result<(), StageError> {
     if text.is_empty() { Ok(()) } else { pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error) }
-}
-
-/// Lists stand as words in one cell.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(" "),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-/// A cell: quoted where it must be. What a spreadsheet would take for a formula is text: names of machines come from
-/// outside.
-fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 fn row(columns: [&str; 8]) -> String {
@@ -145,18 +111,5 @@ mod tests {
         let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
         let want = [vec!["compliance", "FAILED"], vec!["disk", "FAILED", "(2026-01-06T08:00:00.000Z)"]];
         assert_eq!(lines, want);
-    }
-
-    #[test]
-    fn cells_are_text_and_nothing_else() {
-        for (text, want) in [
-            ("mac", "mac"),
-            ("Ada's \"Mac\", old", "\"Ada's \"\"Mac\"\", old\""),
-            ("=cmd|' /c calc'!A0", "'=cmd|' /c calc'!A0"),
-            ("-1", "'-1"),
-            ("a\nb", "\"a\nb\""),
-        ] {
-            assert_eq!(cell(text), want);
-        }
     }
 }

@@ -182,6 +182,19 @@ impl Config {
         table.strings("include").iter().map(|pattern| base.join(pattern)).collect()
     }
 
+    /// The tags that all machines of a unit have.
+    pub fn unit_tags(&self, unit: &str) -> Vec<String> {
+        self.units.get(unit).map(|unit| unit.tags.clone()).unwrap_or_default()
+    }
+
+    /// The store that answers for all: the one with `search = true`, else the only one.
+    pub fn searched(&self) -> Option<&StageConf> {
+        let stores: Vec<_> = self.stages.iter().filter(|s| s.runs(StageKind::Store)).collect();
+        let marked = stores.iter().find(|s| s.settings.clone().bool("search") == Some(true));
+        let only = if stores.len() == 1 { stores.first() } else { None };
+        marked.or(only).copied()
+    }
+
     /// The stage of this name.
     pub fn stage(&self, name: &str) -> Option<&StageConf> {
         self.stages.iter().find(|s| s.name == name)

@@ -1,21 +1,24 @@
 //! What the state of the hub knows of machines: who may speak (`receive.db`), the inventory (`normalize.db`), tags by hand
 //! (`registry.db`). Read only, beside a running `up` or without one.
 
+pub mod csv;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Machine, Time};
-use pipe::StageError;
-use pipe::config::Config;
-use registry::db::{Db, DbError, Home, Schema, has_schema};
-use registry::pending::{self, Pending};
-use registry::{inventory, machines, results, santa, tags};
 use serde_json::{Map, Value, json};
+
+use crate::db::{Db, DbError, Home, Homes, Schema, has_schema};
+use crate::pending::{self, Pending};
+use crate::{inventory, machines, results, santa, tags};
 
 /// All machines.
 pub struct Known {
     machines: BTreeMap<String, One>,
     inventory: Option<Db>,
     receive: Option<Db>,
+    normalize: Home,
+    receiving: Home,
 }
 
 /// One machine.
@@ -26,26 +29,52 @@ struct One {
     sources: BTreeMap<String, (Time, Time)>,
 }
 
+/// The state that cannot be read, and why.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which one.
+    pub home: Home,
+    /// Why.
+    pub error: DbError,
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.home, self.error)
+    }
+}
+
+/// Whom a name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody.
+    None,
+    /// The machine of this key.
+    One(String),
+    /// Several; the keys of two.
+    Several(String, String),
+}
+
 impl Known {
-    /// As it is now.
-    pub fn open(config: &Config) -> Result<Self, StageError> {
-        let homes = config.homes();
+    /// As it is now. `unit_tags` are the tags that the machines of a unit have by the configuration.
+    pub fn open(homes: &Homes, unit_tags: &dyn Fn(&str) -> Vec<String>) -> Result<Self, Unread> {
+        let (normalize, receive, registry) = (homes.state("normalize"), homes.state("receive"), homes.registry());
         let mut all: BTreeMap<String, One> = BTreeMap::new();
-        let inventory = look(&homes.state("normalize"), &inventory::SCHEMA)?;
+        let inventory = look(&normalize, &inventory::SCHEMA)?;
         if let Some(db) = &inventory {
-            for (key, block) in read(inventory::blocks(&mut &*db))? {
+            for (key, block) in inventory::blocks(&mut &*db).map_err(of(&normalize))? {
                 all.entry(key).or_default().block = block;
             }
-            for (key, tags) in read(results::all_tags(db))? {
+            for (key, tags) in results::all_tags(db).map_err(of(&normalize))? {
                 all.entry(key).or_default().block.tags.extend(tags);
             }
-            for s in read(inventory::sightings(&mut &*db, None))? {
+            for s in inventory::sightings(&mut &*db, None).map_err(of(&normalize))? {
                 all.entry(s.machine).or_default().sources.insert(s.source, (s.first, s.seen));
             }
         }
-        let receive = look(&homes.state("receive"), &machines::SCHEMA)?;
-        if let Some(db) = &receive {
-            for listed in read(machines::list(db))? {
+        let enrolled = look(&receive, &machines::SCHEMA)?;
+        if let Some(db) = &enrolled {
+            for listed in machines::list(db).map_err(of(&receive))? {
                 let one = all.entry(listed.machine.key().to_owned()).or_default();
                 let (enrolled, heard) = (Time::from_ms(listed.enrolled), Time::from_ms(listed.last_seen));
                 let seen = one.sources.entry(listed.source).or_insert((enrolled, heard));
@@ -53,8 +82,8 @@ impl Known {
                 fill(&mut one.block, listed.machine);
             }
         }
-        if let Some(db) = look(&config.registry(), &tags::SCHEMA)? {
-            for (key, tags) in read(tags::all(&db))? {
+        if let Some(db) = look(&registry, &tags::SCHEMA)? {
+            for (key, tags) in tags::all(&db).map_err(of(&registry))? {
                 // Tags of a machine that nobody knows yet wait for it.
                 if let Some(one) = all.get_mut(&key) {
                     one.block.tags.extend(tags);
@@ -62,15 +91,15 @@ impl Known {
             }
         }
         for (key, one) in &mut all {
-            let unit = one.block.unit.as_ref().and_then(|unit| config.units.get(unit));
-            one.block.tags.extend(unit.iter().flat_map(|unit| unit.tags.clone()));
+            let unit = one.block.unit.as_deref();
+            one.block.tags.extend(unit.map(unit_tags).unwrap_or_default());
             one.block.tags.sort();
             one.block.tags.dedup();
             if one.block.key().is_none() {
                 one.block.serial_number = Some(key.clone());
             }
         }
-        Ok(Self { machines: all, inventory, receive })
+        Ok(Self { machines: all, inventory, receive: enrolled, normalize, receiving: receive })
     }
 
     /// The keys of all.
@@ -78,19 +107,27 @@ impl Known {
         self.machines.keys()
     }
 
+    /// All of them: the key, what is said of it in its events, and when it was seen last.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &Machine, Option<Time>)> {
+        self.machines.iter().map(|(key, one)| {
+            let seen = one.sources.values().map(|(_, last)| *last).max();
+            (key.as_str(), &one.block, seen)
+        })
+    }
+
     /// The key of the machine that is called so: by its key, else by its hardware UUID or host name if only one has it.
-    pub fn find(&self, name: &str) -> Result<Option<String>, StageError> {
+    pub fn find(&self, name: &str) -> Found {
         if self.machines.contains_key(name) {
-            return Ok(Some(name.to_owned()));
+            return Found::One(name.to_owned());
         }
         let is = |value: &Option<String>| value.as_ref().is_some_and(|value| value.eq_ignore_ascii_case(name));
         let called =
             |one: &One| is(&one.block.serial_number) || is(&one.block.hardware_uuid) || is(&one.block.hostname);
         let found: Vec<&String> = self.machines.iter().filter(|(_, one)| called(one)).map(|(key, _)| key).collect();
         match found.as_slice() {
-            [] => Ok(None),
-            [key] => Ok(Some((*key).clone())),
-            [a, b, ..] => Err(StageError::usage(format!("several machines are called `{name}`: {a}, {b}"))),
+            [] => Found::None,
+            [key] => Found::One((*key).clone()),
+            [a, b, ..] => Found::Several((*a).clone(), (*b).clone()),
         }
     }
 
@@ -99,16 +136,23 @@ impl Known {
         self.machines.get(key).is_some_and(|one| one.sources.contains_key(source))
     }
 
+    /// The sources that know it.
+    pub fn sources(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.machines.get(key).into_iter().flat_map(|one| one.sources.keys().map(String::as_str))
+    }
+
     /// The enrolments as this machine that wait for somebody's leave, or have it and have not come again.
-    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, StageError> {
-        self.receive.as_ref().map_or(Ok(Vec::new()), |db| read(pending::of(db, key)))
+    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, Unread> {
+        self.receive.as_ref().map_or(Ok(Vec::new()), |db| pending::of(db, key)).map_err(of(&self.receiving))
     }
 
     /// What was ordered of it and is not done, and what waits for an order.
-    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, StageError> {
+    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, Unread> {
         let mut waits = Map::new();
         if let Some(db) = &self.receive {
-            waits.extend(read(santa::ordered(db, key))?.map(|kind| ("sync".to_owned(), kind.into())));
+            waits.extend(
+                santa::ordered(db, key).map_err(of(&self.receiving))?.map(|kind| ("sync".to_owned(), kind.into())),
+            );
         }
         let told = |one: Pending| {
             json!({"source": one.source, "hardware": one.hardware, "why": one.why, "first": one.first, "last": one.last,
@@ -145,7 +189,11 @@ impl Known {
     }
 
     /// What its sources tell: of each field who told it, of each source when, and all things by kind.
-    pub fn parts(&self, key: &str) -> Result<Map<String, Value>, StageError> {
+    pub fn parts(&self, key: &str) -> Result<Map<String, Value>, Unread> {
+        self.told(key).map_err(of(&self.normalize))
+    }
+
+    fn told(&self, key: &str) -> Result<Map<String, Value>, DbError> {
         let mut parts = Map::new();
         let seen = self.machines.get(key).map(|one| &one.sources);
         let mut seen: BTreeMap<String, Value> = seen
@@ -157,20 +205,20 @@ impl Known {
             parts.insert("seen".into(), json!(seen));
             return Ok(parts);
         };
-        for kept in read(inventory::snapshots(&mut &*db, key))? {
+        for kept in inventory::snapshots(&mut &*db, key)? {
             if let Some(Value::Object(of)) = seen.get_mut(&kept.snapshot.source) {
                 of.insert("taken".into(), json!(kept.snapshot.taken));
                 of.insert("counts".into(), json!(kept.snapshot.counts()));
             }
         }
-        if read(has_schema(db, &results::SCHEMA))? {
-            let checks = read(results::checks(&mut &*db, key))?;
+        if has_schema(db, &results::SCHEMA)? {
+            let checks = results::checks(&mut &*db, key)?;
             let one = |check: &results::Check| json!({"check": check.name, "status": check.status.word(), "time": check.at.taken});
-            let whole = read(results::compliance(&mut &*db, key))?;
+            let whole = results::compliance(&mut &*db, key)?;
             parts.insert("compliance".into(), json!(whole.map(results::Status::word)));
             parts.insert("checks".into(), checks.iter().map(one).collect());
         }
-        let merged = read(inventory::merged(&mut &*db, key))?;
+        let merged = inventory::merged(&mut &*db, key)?;
         let things: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.objects)).collect();
         let told: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.sources)).collect();
         parts.insert("seen".into(), json!(seen));
@@ -181,9 +229,9 @@ impl Known {
     }
 
     /// What changed on it in the last 30 days, oldest first.
-    pub fn history(&self, key: &str) -> Result<Value, StageError> {
+    pub fn history(&self, key: &str) -> Result<Value, Unread> {
         let Some(db) = &self.inventory else { return Ok(json!([])) };
-        let past = read(inventory::past(&mut &*db, key))?;
+        let past = inventory::past(&mut &*db, key).map_err(of(&self.normalize))?;
         let one = |past: &inventory::Past| json!({"source": past.source, "taken": past.taken, "received": past.received, "changes": past.changes});
         Ok(past.iter().map(one).collect())
     }
@@ -207,12 +255,11 @@ fn fill(block: &mut Machine, enrolled: machines::Machine) {
 }
 
 /// A state file with these tables; none if it is not there, or of an older version.
-fn look(home: &Home, schema: &Schema) -> Result<Option<Db>, StageError> {
-    let fail = |e| StageError::of(home, e);
-    let Some(db) = Db::open_read_only(home).map_err(fail)? else { return Ok(None) };
-    Ok(has_schema(&db, schema).map_err(fail)?.then_some(db))
+fn look(home: &Home, schema: &Schema) -> Result<Option<Db>, Unread> {
+    let Some(db) = Db::open_read_only(home).map_err(of(home))? else { return Ok(None) };
+    Ok(has_schema(&db, schema).map_err(of(home))?.then_some(db))
 }
 
-fn read<T>(result: Result<T, DbError>) -> Result<T, StageError> {
-    result.map_err(|e| StageError::state(format!("state: {e}")))
+fn of(home: &Home) -> impl Fn(DbError) -> Unread + '_ {
+    |error| Unread { home: home.clone(), error }
 }
