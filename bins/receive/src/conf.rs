@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pipe::Proxies;
 use pipe::config::{Config, Finding, Settings};
 use registry::pending::Reenrol;
 
 pub use munki::Munki;
 
-use crate::proxies::Proxies;
 use crate::store;
 
 pub use hooks::{Callers, Hooks};

@@ -16,7 +16,6 @@ mod hub;
 mod known;
 mod made;
 mod meters;
-mod proxies;
 mod queries;
 mod request;
 mod serve;
