@@ -26,6 +26,9 @@ const QUESTION_MAX: usize = 64 << 10;
 /// * `/count?…&every=1h` → `{"count":N,"every":"1h","buckets":[{"time":T,"count":N}…],"skipped":[…]}`
 /// * `/event/ID` → the event
 ///
+/// With `units=a,b` only events of machines in these units are there, in every answer (the console asks so for whoever
+/// is kept to some).
+///
 /// `since` and `until` are ages (`7d`) or times (`2026-11-21`), both included. A question that is wrong gets 400 with
 /// `{"error":…}`, and `column` and `caret` if it is the query that is wrong; one that asks for too much 422; one that
 /// takes too long 503.
@@ -33,7 +36,10 @@ pub fn answer(search: &dyn Finder, path: &str, question: &str) -> Option<Answer>
     let made = match path {
         "/search" => Question::read(question).and_then(|q| page(search, &q)),
         "/count" => Question::read(question).and_then(|q| count(search, &q)),
-        _ => event(search, &decode(path.strip_prefix("/event/")?)),
+        _ => {
+            let id = decode(path.strip_prefix("/event/")?);
+            Question::read(question).and_then(|q| event(search, &id, &q))
+        }
     };
     Some(made.unwrap_or_else(|refusal| (refusal.status, "application/json", refusal.body)))
 }
@@ -80,6 +86,7 @@ struct Question {
     after: Option<Cursor>,
     by: Option<String>,
     every: Option<(String, Duration)>,
+    units: Option<Vec<String>>,
 }
 
 impl Question {
@@ -99,13 +106,16 @@ impl Question {
             after: None,
             by: None,
             every: None,
+            units: None,
         };
+        let mut units = Vec::new();
         for pair in text.split('&').filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value);
             let wrong = |what: &str| Refusal::new(400, &format!("{key}: `{value}` is {what}"));
             match key {
                 "q" => read.scope.query = query::parse(&value)?,
+                "units" => units = value.split(',').map(str::to_owned).collect(),
                 _ if value.is_empty() => {}
                 "since" => read.scope.since = Some(moment(&value, now, false).ok_or_else(|| wrong(NO_TIME))?),
                 "until" => read.scope.until = Some(moment(&value, now, true).ok_or_else(|| wrong(NO_TIME))?),
@@ -120,7 +130,27 @@ impl Question {
                 _ => return Err(Refusal::new(400, &format!("no such parameter: {key}"))),
             }
         }
+        if !units.is_empty() {
+            read.scope.query = within(read.scope.query, &units);
+            read.units = Some(units);
+        }
         Ok(read)
+    }
+}
+
+/// The query, of machines of these units.
+fn within(query: query::Query, units: &[String]) -> query::Query {
+    use query::Query;
+    let of = |unit: &String| Query::Match { field: Some("machine.unit".to_owned()), text: unit.clone() };
+    let mut units: Vec<Query> = units.iter().map(of).collect();
+    let units = if units.len() == 1 { units.remove(0) } else { Query::Or(units) };
+    match query {
+        Query::All => units,
+        Query::And(mut all) => {
+            all.push(units);
+            Query::And(all)
+        }
+        other => Query::And(vec![other, units]),
     }
 }
 
@@ -205,8 +235,14 @@ fn finish(mut body: Vec<u8>, skipped: &[Skipped]) -> Result<Answer, Refusal> {
     Ok((200, "application/json", body))
 }
 
-fn event(search: &dyn Finder, id: &str) -> Result<Answer, Refusal> {
-    match search.event(id)? {
+fn event(search: &dyn Finder, id: &str, question: &Question) -> Result<Answer, Refusal> {
+    let may_be_seen = |line: &Vec<u8>| {
+        let Some(units) = &question.units else { return true };
+        let event: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+        let unit = event.as_ref().and_then(|event| event.pointer("/machine/unit")?.as_str());
+        unit.is_some_and(|unit| units.iter().any(|one| one == unit))
+    };
+    match search.event(id)?.filter(may_be_seen) {
         Some(mut line) => {
             line.push(b'\n');
             Ok((200, "application/json", line))
@@ -250,7 +286,10 @@ mod tests {
         let mut index = Index::new(dir.path(), Duration::from_secs(86_400));
         let now: Time = "2026-11-21T20:00:00Z".parse().unwrap();
         let lines: Vec<String> = (0..5)
-            .map(|i| format!(r#"{{"id":"n{i}","type":"t{}","time":"2026-11-21T1{i}:00:00.000Z","received":"2026-11-21T19:00:00.000Z","payload":{{"a b":"{i} \"x\""}}}}"#, i % 2))
+            .map(|i| {
+                let machine = if i == 3 { r#""machine":{"unit":"berlin"},"# } else { "" };
+                format!(r#"{{"id":"n{i}","type":"t{}","time":"2026-11-21T1{i}:00:00.000Z","received":"2026-11-21T19:00:00.000Z",{machine}"payload":{{"a b":"{i} \"x\""}}}}"#, i % 2)
+            })
             .collect();
         index.store(&lines.iter().map(|l| l.as_bytes()).collect::<Vec<_>>(), now).unwrap();
         let search = Search::new(dir.path());
@@ -294,6 +333,19 @@ mod tests {
             ("/count", "every=1ms", 400, "no duration"),
             ("/count", "by=id", 422, "over time"),
             ("/count", "every=1s", 422, "steps of time"),
+        ] {
+            check(path, question, status, expected);
+        }
+        for (path, question, status, expected) in [
+            ("/count", "units=rome", 200, r#"{"count":0,"#),
+            ("/count", "units=berlin", 200, r#"{"count":1,"#),
+            ("/count", "units=rome,berlin&q=type:t1", 200, r#"{"count":1,"#),
+            ("/count", "units=berlin&q=type:t0", 200, r#"{"count":0,"#),
+            ("/count", "units=berlin&q=type:t0+OR+type:t1", 200, r#"{"count":1,"#),
+            ("/count", "units=berlin&q=x)+OR+(*", 400, "error"),
+            ("/event/n3", "units=berlin", 200, r#"{"id":"n3","#),
+            ("/event/n3", "units=rome", 404, "no such event"),
+            ("/event/n2", "units=berlin", 404, "no such event"),
         ] {
             check(path, question, status, expected);
         }

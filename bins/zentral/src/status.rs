@@ -10,7 +10,7 @@ pub mod table;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, render};
 use pipe::{Exit, StageError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::up::{self, shown};
 pub use gauges::gauges;
@@ -55,14 +55,29 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
         text.push_str(&if ill.is_empty() { "all is well\n".to_owned() } else { format!("{}\n", ill.join("\n")) });
         text
     } else {
-        let mut records = health.records(up.as_ref());
-        records.extend(report::records(&sums));
+        let mut records = all(&sums, &health, up.as_ref());
+        let verdict = records.pop();
         records.extend(probes.iter().flat_map(Probes::records));
-        records.push(("health", json!({"ok": ill.is_empty(), "why": ill})));
+        records.extend(verdict);
         table::lines(&records)
     };
     pipe::write_stdout(text.as_bytes()).map_err(crate::stdout_error)?;
     Ok(if ill.is_empty() { Exit::Done } else { Exit::No })
+}
+
+/// The records for the console, which may not be wrong for want of a database: what cannot be told is said among them.
+pub fn told(config: &Config, up: &up::shown::Up) -> Vec<u8> {
+    let (sums, health) = known(config, Some(up))
+        .unwrap_or_else(|e| (Sums::default(), Health::without_state(config, Some(up), Some(e.to_string()))));
+    json!({"records": table::tagged(&all(&sums, &health, Some(up)))}).to_string().into_bytes()
+}
+
+fn all(sums: &Sums, health: &Health, up: Option<&up::shown::Up>) -> Vec<(&'static str, Value)> {
+    let ill = ill(sums, health);
+    let mut records = health.records(up);
+    records.extend(report::records(sums));
+    records.push(("health", json!({"ok": ill.is_empty(), "why": ill})));
+    records
 }
 
 /// The sums and what else is known. Where the database does not answer, that is what there is to say, beside how the

@@ -58,15 +58,20 @@ pub fn size(bytes: u64) -> String {
 
 /// Records as lines, each with what it is about.
 pub fn lines(records: &[(&str, Value)]) -> String {
-    let line = |(what, value): &(&str, Value)| {
+    tagged(records).iter().map(|record| format!("{record}\n")).collect()
+}
+
+/// Records, each with what it is about.
+pub fn tagged(records: &[(&str, Value)]) -> Vec<Value> {
+    let record = |(what, value): &(&str, Value)| {
         let mut all = serde_json::Map::new();
         all.insert("what".into(), (*what).into());
         if let Value::Object(object) = value {
             all.extend(object.clone());
         }
-        format!("{}\n", Value::Object(all))
+        Value::Object(all)
     };
-    records.iter().map(line).collect()
+    records.iter().map(record).collect()
 }
 
 /// Whether a person reads stdout.

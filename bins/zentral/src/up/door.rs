@@ -19,6 +19,8 @@ const STAGE_TIMEOUT: Duration = Duration::from_secs(3);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How old what `status` found may be.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How old what the console is told may be: a person who looks again wants to see what has changed.
+const TELL_AGAIN: Duration = Duration::from_secs(2);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; version=0.0.4";
 
@@ -30,6 +32,8 @@ struct Picture {
     config: Option<Arc<Config>>,
     /// What `status` found last, and when.
     found: Arc<Mutex<Option<(Instant, String)>>>,
+    /// What it told the console last, and when.
+    told: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
 }
 
 /// The supervisor's side of it.
@@ -102,7 +106,12 @@ impl Door {
 
 fn look(picture: &Mutex<Picture>) -> Picture {
     let picture = picture.lock().unwrap_or_else(PoisonError::into_inner);
-    Picture { up: picture.up.clone(), config: picture.config.clone(), found: picture.found.clone() }
+    Picture {
+        up: picture.up.clone(),
+        config: picture.config.clone(),
+        found: picture.found.clone(),
+        told: picture.told.clone(),
+    }
 }
 
 /// On the socket, which only this user can open.
@@ -113,9 +122,22 @@ fn private(picture: &Picture, ask: &Ask) -> Option<Answer> {
             Some((200, JSON, serde_json::to_vec(up).ok()?))
         }
         "/metrics" => Some((200, TEXT, metrics(picture))),
+        "/report" => Some((200, JSON, report(picture)?)),
         "/ready" => Some(health(picture)),
         _ => None,
     }
+}
+
+/// What `zentral status --json` prints, for the console: `{"records":[…]}`.
+fn report(picture: &Picture) -> Option<Vec<u8>> {
+    let (up, config) = (picture.up.as_ref()?, picture.config.as_ref()?);
+    let mut told = picture.told.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, text)) = told.as_ref().filter(|(at, _)| at.elapsed() < TELL_AGAIN) {
+        return Some(text.clone());
+    }
+    let text = status::told(config, up);
+    *told = Some((Instant::now(), text.clone()));
+    Some(text)
 }
 
 /// On the address of the metrics.
