@@ -35,7 +35,11 @@ impl Hub {
         let folder = hub.dir.path().to_str().unwrap().to_owned();
         hub.ok(&["init", &folder, "--listen", &listen, "--url", &url]);
         let file = hub.dir.path().join("pipeline.toml");
-        let text = std::fs::read_to_string(&file).unwrap() + more;
+        // What flows does not need anybody to look: who wants a console appends one, on a port of its own.
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (before, rest) = text.split_once("[stage.console]\n").unwrap();
+        let (_, after) = rest.split_once("\n\n").unwrap();
+        let text = format!("{before}{after}{more}");
         std::fs::write(file, text).unwrap();
         hub
     }
@@ -116,9 +120,19 @@ impl Hub {
         self.up = Some(self.command(&["up"]).stderr(log).stdout(Stdio::null()).spawn().unwrap());
     }
 
-    /// A secret for osquery agents.
+    /// A secret for osquery agents of the only unit.
     pub fn secret(&self) -> String {
-        let made: serde_json::Value = serde_json::from_str(&self.ok(&["enrol", "new", "--source", "osquery"])).unwrap();
+        self.made(&[])
+    }
+
+    /// A secret for osquery agents of this unit.
+    pub fn secret_of(&self, unit: &str) -> String {
+        self.made(&["--unit", unit])
+    }
+
+    fn made(&self, more: &[&str]) -> String {
+        let made = self.ok(&[&["enrol", "new", "--source", "osquery"], more].concat());
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
         made["secret"].as_str().unwrap().to_owned()
     }
 

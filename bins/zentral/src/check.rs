@@ -147,6 +147,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
                 }
                 StageKind::Act => stage.settings.clone().finish(),
                 StageKind::Store => store::check(&shared, stage),
+                StageKind::Console => console::check(stage),
             });
         }
     }

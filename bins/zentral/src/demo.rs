@@ -144,6 +144,8 @@ impl Stage {
         let way = self.hub.ready(&self.scratch).await?;
         screen.line(&format!("agents    https://{} (TLS by an authority of its own)", way.host()));
         screen.line(&format!("metrics   http://{}/metrics", self.scratch.metrics));
+        self.hub.console(&self.scratch).await?;
+        screen.line(&format!("console   {} (choose a password; you are the admin `demo`)", self.scratch.link()?));
         screen.heading("Agents enrol and send; these matter to a probe, and somebody is told:");
         let secrets = self.scratch.secrets()?;
         let mut agents = JoinSet::new();

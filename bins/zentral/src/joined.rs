@@ -37,8 +37,11 @@ fn stage(process: &Process, kind: StageKind) -> Result<Box<dyn Stage>, StageErro
     match kind {
         StageKind::Normalize => Ok(Box::new(normalize::Normalize::new(true))),
         StageKind::Filter => Ok(Box::new(filter::Annotate::for_stage(process)?)),
-        StageKind::Receive | StageKind::Pull | StageKind::Act | StageKind::Store | StageKind::Foreign => {
-            Err(StageError::usage(format!("`{}` cannot be joined", kind.word())))
-        }
+        StageKind::Receive
+        | StageKind::Pull
+        | StageKind::Act
+        | StageKind::Store
+        | StageKind::Console
+        | StageKind::Foreign => Err(StageError::usage(format!("`{}` cannot be joined", kind.word()))),
     }
 }

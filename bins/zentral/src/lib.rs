@@ -28,7 +28,9 @@ mod states;
 mod status;
 mod template;
 mod test;
+mod token;
 mod up;
+mod user;
 mod verify;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -88,6 +90,18 @@ enum Command {
     Machine {
         #[command(subcommand)]
         what: machine::Args,
+    },
+    /// Show machines and events in a browser
+    Console(console::Args),
+    /// Who may use the console
+    User {
+        #[command(subcommand)]
+        what: user::Args,
+    },
+    /// Tokens by which programs ask the console
+    Token {
+        #[command(subcommand)]
+        what: token::Args,
     },
     /// Ask osquery agents now
     Query(query::Args),
@@ -154,6 +168,9 @@ pub fn main() -> Exit {
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
         Command::Machine { what } => machine::run(global, what),
+        Command::Console(args) => console::run(global, args),
+        Command::User { what } => user::run(global, what),
+        Command::Token { what } => token::run(global, what),
         Command::Query(args) => query::run(global, args),
         Command::Jamf { what } => jamf::run(global, what),
         Command::Demo(args) => demo::run(global, args),

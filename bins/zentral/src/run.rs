@@ -75,5 +75,6 @@ fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
         StageKind::Foreign => foreign::run(global, &stage),
         StageKind::Act => act::run(global, &act::Args { stage, ..Default::default() }),
         StageKind::Store => store::run(global, &store::Args { stage, ..Default::default() }),
+        StageKind::Console => console::run(global, &console::Args { stage, ..Default::default() }),
     }
 }

@@ -10,7 +10,7 @@ use pipe::config::Config;
 use pipe::fs::{Guard, RealFs};
 use pipe::{Exit, StageError, state};
 use registry::db::{self, Copied, Db, Home, Homes, Schema};
-use registry::{changes, enrolments, folder, live, made_rules, server_key, tags};
+use registry::{changes, enrolments, folder, live, made_rules, server_key, tags, users};
 use serde_json::json;
 
 /// Subcommands of `state`.
@@ -69,8 +69,15 @@ pub fn run(global: &Global, what: &State) -> Exit {
 const GONE: Duration = Duration::from_secs(3);
 
 /// What the registry holds.
-const REGISTRY: [Schema; 6] =
-    [enrolments::SCHEMA, enrolments::CERTIFICATES, tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA, live::QUERIES];
+const REGISTRY: [Schema; 7] = [
+    enrolments::SCHEMA,
+    enrolments::CERTIFICATES,
+    tags::SCHEMA,
+    changes::SCHEMA,
+    made_rules::SCHEMA,
+    live::QUERIES,
+    users::SCHEMA,
+];
 
 /// Every schema that a state may hold: tables are made by their migrations.
 fn schemas() -> Vec<Schema> {

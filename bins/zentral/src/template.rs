@@ -7,6 +7,8 @@ pub const SHIPPED: &str = include_str!("../../../pipeline.toml");
 pub const URL: &str = "url     = \"https://localhost:8443\"";
 /// Where `receive` listens.
 pub const LISTEN: &str = "listen = \"127.0.0.1:8443\"";
+/// Where the console is.
+pub const CONSOLE: &str = "listen = \"127.0.0.1:8080\"";
 /// Where the metrics are.
 pub const METRICS: &str = "listen = \"127.0.0.1:9473\"";
 /// The probes.
@@ -35,10 +37,11 @@ mod tests {
             (URL, "url = \"u\""),
             (LISTEN, "listen = \"l\""),
             (METRICS, "listen = \"m\""),
+            (CONSOLE, "listen = \"c\""),
             (INCLUDE, "include = []"),
         ]);
         let text = text.unwrap();
-        assert!(["\"u\"", "\"l\"", "\"m\"", "include = []"].iter().all(|part| text.contains(part)));
+        assert!(["\"u\"", "\"l\"", "\"m\"", "\"c\"", "include = []"].iter().all(|part| text.contains(part)));
         assert!(with(&[("listen", "x")]).is_err(), "twice is not once");
     }
 }

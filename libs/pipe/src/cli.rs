@@ -186,7 +186,9 @@ impl Process {
         } else {
             let place = |text: &String| Place::parse(text).map_err(StageError::usage);
             from = args.from.iter().map(place).collect::<Result<_, _>>()?;
-            if from.is_empty() && !kinds.iter().any(|kind| matches!(kind, StageKind::Receive | StageKind::Pull)) {
+            if from.is_empty()
+                && !kinds.iter().any(|kind| matches!(kind, StageKind::Receive | StageKind::Pull | StageKind::Console))
+            {
                 from.push(Place::Standard);
             }
             let output = |text: &String| Place::output(text).map_err(StageError::usage);

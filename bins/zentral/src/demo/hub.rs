@@ -79,6 +79,19 @@ impl Hub {
         Err(format!("the hub is not ready after {} s: {why}", START_WAIT.as_secs()))
     }
 
+    /// Waits until the console listens.
+    pub async fn console(&mut self, scratch: &Scratch) -> Result<(), String> {
+        let (begun, address) = (Instant::now(), scratch.config.data.join("run/console.addr"));
+        while !address.exists() {
+            self.runs()?;
+            if begun.elapsed() > START_WAIT {
+                return Err(format!("the console does not listen after {} s", START_WAIT.as_secs()));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// Tells it to finish, and waits. An end that is not 0 is an error.
     pub async fn stop(mut self) -> Result<(), String> {
         self.signal(Signal::TERM);

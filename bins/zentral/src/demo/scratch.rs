@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use event::Time;
 use pipe::config::Config;
+use registry::users::{self, By, Role};
 
 use super::{filters, promises};
-use crate::{ca, enrol, template};
+use crate::{ca, enrol, template, user};
 
 /// The units of the demo's machines; `default` comes with the pipeline.
 pub const UNITS: [&str; 2] = ["default", "workshop"];
@@ -52,6 +53,7 @@ impl Scratch {
             (template::URL, &url),
             (template::LISTEN, &format!("listen = \"{hub}\"")),
             (template::METRICS, &format!("listen = \"{metrics}\"")),
+            (template::CONSOLE, "listen = \"127.0.0.1:0\""),
         ])?;
         text.push_str(&addition(smtp));
         text.push_str(promises::ACTIONS);
@@ -89,6 +91,16 @@ impl Scratch {
     /// Where `up` writes what it has to say.
     pub fn log(&self) -> PathBuf {
         self.dir.path().join("up.log")
+    }
+
+    /// The link by which whoever watches chooses a password for the console, once it listens.
+    pub fn link(&self) -> Result<String, String> {
+        let (by, name) = (By::command_line(), "demo");
+        let secret = user::change(&self.config, name, |tx, now| {
+            users::add(tx, name, Role::Admin, &[], &by, now)?;
+            users::links::make(tx, name, &by, now)
+        });
+        Ok(user::link(&self.config, &secret.map_err(|e| e.text)?))
     }
 
     /// A secret for machines of each unit.

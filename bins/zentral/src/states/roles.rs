@@ -5,23 +5,35 @@ use std::fmt::Write as _;
 
 use pipe::StageError;
 use pipe::config::{Config, StageKind};
-use registry::db::{Db, DbError, REGISTRY, schema};
+use registry::db::{Db, DbError, REGISTRY, Tx, schema};
 
 /// Tables of the registry that `act` writes: what its actions do, and what they say about it.
 const ACT_WRITES: [&str; 7] =
     ["machine_tags", "live_queries", "made_rules", "made_rules_moved", "orders", "changes", "writes"];
 
-/// The schemas of the stages, which are the names of their roles, and whether actions run in them.
-fn stages(config: &Config) -> BTreeMap<String, bool> {
-    let mut names = BTreeMap::new();
+/// Tables of the registry that only the command line and the console read and write: they hold hashes of passwords.
+const USERS: [&str; 5] = ["users", "user_links", "user_sessions", "api_tokens", "login_tries"];
+
+/// The role that reads all states, for every stage.
+const READER: &str = "zentral_reader";
+
+/// The schemas of the stages, which are the names of their roles, and the tables of the registry that they write.
+fn stages(config: &Config) -> BTreeMap<String, Vec<&'static str>> {
+    let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for stage in &config.stages {
-        *names.entry(schema(config.state_name(stage))).or_default() |= stage.runs(StageKind::Act);
+        let writes = names.entry(schema(config.state_name(stage))).or_default();
+        if stage.runs(StageKind::Act) {
+            writes.extend(ACT_WRITES);
+        }
+        if stage.runs(StageKind::Console) {
+            writes.extend(USERS.iter().chain(&["changes", "writes"]));
+        }
     }
     names
 }
 
-/// Lets the role of `act` write its part of the registry, whose tables were just made. Nothing where there is no such
-/// role: one that owns everything needs no leave.
+/// Lets the roles of `act` and the console write their parts of the registry, whose tables were just made. Nothing where
+/// there is no such role: one that owns everything needs no leave.
 pub(super) fn grant(config: &Config) -> Result<(), StageError> {
     let home = config.registry();
     let fail = |e: DbError| StageError::of(&home, e);
@@ -30,22 +42,35 @@ pub(super) fn grant(config: &Config) -> Result<(), StageError> {
     }
     let mut db = Db::open(&home, &[]).map_err(fail)?;
     let mut tx = db.begin().map_err(fail)?;
-    for role in stages(config).into_iter().filter_map(|(role, acts)| acts.then_some(role)) {
-        if tx.query("SELECT 1 FROM pg_roles WHERE rolname = $1", &[role.as_str().into()]).map_err(fail)?.is_empty() {
+    if is_role(&mut tx, READER).map_err(fail)? {
+        for table in USERS {
+            change(&mut tx, table, &format!("REVOKE SELECT ON {{}} FROM {READER}")).map_err(fail)?;
+        }
+    }
+    for (role, tables) in stages(config) {
+        if tables.is_empty() || !is_role(&mut tx, &role).map_err(fail)? {
             continue;
         }
-        for table in ACT_WRITES {
-            let table = format!("{}.{table}", schema(REGISTRY));
-            if !tx
-                .query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", &[table.as_str().into()])
-                .map_err(fail)?
-                .is_empty()
-            {
-                tx.execute(&format!("GRANT INSERT, UPDATE, DELETE ON {table} TO {role}"), &[]).map_err(fail)?;
-            }
+        for table in tables {
+            let leave =
+                if USERS.contains(&table) { "SELECT, INSERT, UPDATE, DELETE" } else { "INSERT, UPDATE, DELETE" };
+            change(&mut tx, table, &format!("GRANT {leave} ON {{}} TO {role}")).map_err(fail)?;
         }
     }
     tx.commit().map_err(fail)
+}
+
+fn is_role(tx: &mut Tx<'_>, name: &str) -> Result<bool, DbError> {
+    Ok(!tx.query("SELECT 1 FROM pg_roles WHERE rolname = $1", &[name.into()])?.is_empty())
+}
+
+/// Says this of a table of the registry, if it is there; `{}` stands for its name.
+fn change(tx: &mut Tx<'_>, table: &str, sql: &str) -> Result<(), DbError> {
+    let table = format!("{}.{table}", schema(REGISTRY));
+    if !tx.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", &[table.as_str().into()])?.is_empty() {
+        tx.execute(&sql.replace("{}", &table), &[])?;
+    }
+    Ok(())
 }
 
 /// To be run by `psql` as a role that may make roles, and schemas in this database. The role `zentral` is that of the

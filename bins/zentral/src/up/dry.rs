@@ -41,7 +41,8 @@ pub fn run(global: &Global, mut source: Source, args: &Args) -> Result<Exit, Sta
     let Loaded { mut config, files } = loaded;
     config.keep_to_files().map_err(StageError::usage)?;
     // The files stand for all sources: nobody else is asked.
-    config.stages.retain(|stage| !stage.runs(StageKind::Pull) && !stage.runs(StageKind::Foreign));
+    let asked = [StageKind::Pull, StageKind::Foreign, StageKind::Console];
+    config.stages.retain(|stage| !asked.into_iter().any(|kind| stage.runs(kind)));
     let _lock = home::open(&data)?;
     let copies = Copies::of(&data);
     let copied = copies.make(&files).and_then(|copy| copies.switch(&copy));

@@ -75,7 +75,7 @@ fn brokers(config: &Config) -> Vec<Finding> {
 fn replicas(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     for stage in config.stages.iter().filter(|stage| stage.replicas > 1) {
-        let alone = [StageKind::Receive, StageKind::Pull, StageKind::Act, StageKind::Foreign];
+        let alone = [StageKind::Receive, StageKind::Pull, StageKind::Act, StageKind::Foreign, StageKind::Console];
         let text = if let Some(kind) = alone.into_iter().find(|kind| stage.runs(*kind)) {
             format!("of `{}` there is one: only what reads topics is shared out", kind.word())
         } else if let Some(place) = stage.from.iter().chain(stage.outputs()).find(|place| !is_shared(stage, place)) {

@@ -41,6 +41,7 @@ fn next(before: &[StageKind], word: &str) -> Result<StageKind, String> {
         StageKind::Pull => return apart("it waits for other servers"),
         StageKind::Act => return apart("its queue is state of its own, and it would hold up the stages before it"),
         StageKind::Store => return apart("its commits would hold up the stages before it"),
+        StageKind::Console => return apart("it answers people, and no line passes it"),
         // No word stands for a foreign program.
         StageKind::Foreign | StageKind::Normalize | StageKind::Filter => {}
     }

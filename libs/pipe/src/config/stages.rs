@@ -27,19 +27,22 @@ pub enum StageKind {
     Act,
     /// Keeps everything searchable.
     Store,
+    /// Shows people what there is. No line passes it.
+    Console,
     /// A program of the user's own: `run` is a list, no word.
     Foreign,
 }
 
 impl StageKind {
     /// All of them, by the word that `run` takes.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("receive", Self::Receive),
         ("pull", Self::Pull),
         ("normalize", Self::Normalize),
         ("filter", Self::Filter),
         ("act", Self::Act),
         ("store", Self::Store),
+        ("console", Self::Console),
     ];
 
     /// How long its outputs still take lines when room gets scarce (design § 3).
@@ -47,7 +50,7 @@ impl StageKind {
         match self {
             Self::Receive | Self::Pull | Self::Foreign => Class::Source,
             Self::Act => Class::Outcome,
-            Self::Normalize | Self::Filter | Self::Store => Class::Between,
+            Self::Normalize | Self::Filter | Self::Store | Self::Console => Class::Between,
         }
     }
 
@@ -300,13 +303,19 @@ impl StageConf {
         if runs(StageKind::Receive) && !from.is_empty() {
             table.fail("from", "receive listens and reads no topic");
         }
-        if ![StageKind::Receive, StageKind::Pull, StageKind::Foreign].into_iter().any(runs) && from.is_empty() {
+        for (key, places) in [("from", &from), ("to", &to)] {
+            if runs(StageKind::Console) && !places.is_empty() {
+                table.fail(key, "no line passes the console: it asks the store and the state");
+            }
+        }
+        let sourceless = [StageKind::Receive, StageKind::Pull, StageKind::Foreign, StageKind::Console];
+        if !sourceless.into_iter().any(runs) && from.is_empty() {
             table.fail("", "needs the key `from`");
         }
         if runs(StageKind::Store) && !to.is_empty() {
             table.fail("to", "a store writes no topic");
         }
-        if ![StageKind::Act, StageKind::Store].into_iter().any(runs) && to.is_empty() {
+        if ![StageKind::Act, StageKind::Store, StageKind::Console].into_iter().any(runs) && to.is_empty() {
             table.fail("", "needs the key `to`");
         }
         if !runs(StageKind::Filter) && !matches.is_empty() {

@@ -1,0 +1,129 @@
+//! What every page may ask: the configuration in force, the registry, the machines.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use event::Time;
+use pipe::config::Config;
+use registry::db::{Db, DbError, Tx};
+use registry::known::{Known, Unread};
+use registry::users;
+use rustls::ServerConfig;
+
+use crate::conf::Conf;
+
+/// How old what is known of machines may be: reading all of a large fleet takes as long as many pages.
+const KNOWN_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a registry that could not be opened is left alone.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// The connection to the registry, while it holds; else when and why it could not be opened.
+#[derive(Default)]
+struct Registry {
+    db: Option<Db>,
+    failed: Option<(Instant, String)>,
+}
+
+/// What a reload changes.
+#[derive(Debug)]
+pub struct Live {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The table of the console.
+    pub conf: Conf,
+    /// Certificate and key, if it speaks TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// All of it.
+pub struct App {
+    live: RwLock<Arc<Live>>,
+    registry: Mutex<Registry>,
+    known: Mutex<Option<(Instant, Known)>>,
+    hashing: Mutex<()>,
+}
+
+impl App {
+    pub fn new(live: Live) -> Self {
+        let (registry, known, hashing) = (Mutex::default(), Mutex::new(None), Mutex::new(()));
+        Self { live: RwLock::new(Arc::new(live)), registry, known, hashing }
+    }
+
+    /// What holds now.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a new configuration over; what was opened by the old one is opened anew.
+    pub fn change(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        *held(&self.registry) = Registry::default();
+        *held(&self.known) = None;
+    }
+
+    /// Reads the registry, which is made if it is not there: the console may be the first to start.
+    pub fn registry<T>(&self, read: impl FnOnce(&Db) -> Result<T, DbError>) -> Result<T, DbError> {
+        self.opened(|db| read(db))
+    }
+
+    /// Changes the registry: all of it, or nothing.
+    pub fn write<T, E: From<DbError>>(&self, change: impl FnOnce(&mut Tx<'_>, Time) -> Result<T, E>) -> Result<T, E> {
+        self.opened(|db| {
+            let mut tx = db.begin()?;
+            let made = change(&mut tx, Time::now())?;
+            tx.commit()?;
+            Ok(made)
+        })
+    }
+
+    fn opened<T, E: From<DbError>>(&self, with: impl FnOnce(&mut Db) -> Result<T, E>) -> Result<T, E> {
+        let mut kept = held(&self.registry);
+        let mut db = match kept.db.take() {
+            Some(db) => db,
+            None => {
+                // Opening waits for a server that does not answer: not all who ask meanwhile wait in turn.
+                if let Some((_, why)) = kept.failed.as_ref().filter(|(at, _)| at.elapsed() < OPEN_AGAIN) {
+                    return Err(DbError::Unreachable(why.clone()).into());
+                }
+                self.open().inspect_err(|e| kept.failed = Some((Instant::now(), e.to_string())))?
+            }
+        };
+        // One that failed is not kept: the next request opens another.
+        let made = with(&mut db)?;
+        kept.db = Some(db);
+        Ok(made)
+    }
+
+    fn open(&self) -> Result<Db, DbError> {
+        let config = self.live().config.clone();
+        let fail = |e: std::io::Error| DbError::Other(format!("{}: {e}", config.data.display()));
+        registry::folder::make_private(&config.data).map_err(fail)?;
+        Db::open(config.registry(), users::SCHEMAS)
+    }
+
+    /// Looks at the machines, as they were 5 s ago at most.
+    pub fn machines<T>(&self, look: impl FnOnce(&Known) -> Result<T, Unread>) -> Result<T, Unread> {
+        let mut kept = held(&self.known);
+        let young = kept.take().filter(|(at, _)| at.elapsed() < KNOWN_AGAIN);
+        let (at, known) = match young {
+            Some(known) => known,
+            None => {
+                let config = self.live().config.clone();
+                (Instant::now(), Known::open(&config.homes(), &|unit| config.unit_tags(unit))?)
+            }
+        };
+        let seen = look(&known)?;
+        *kept = Some((at, known));
+        Ok(seen)
+    }
+
+    /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.
+    pub fn hashing(&self) -> MutexGuard<'_, ()> {
+        held(&self.hashing)
+    }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

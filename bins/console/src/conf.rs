@@ -1,0 +1,174 @@
+//! `[stage.console]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use hyper::Uri;
+use pipe::Proxies;
+use pipe::config::{Config, Finding, Settings, StageKind};
+
+/// Where it listens if nobody says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Conf {
+    /// Address to listen on; port 0: any free one.
+    pub listen: Option<SocketAddr>,
+    /// Where people reach it, if a proxy stands before it or it has a name: `https://console.example.com`.
+    pub url: Option<Url>,
+    /// Certificate chain and private key, PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Who may say for whom they speak.
+    pub proxies: Proxies,
+    /// Links beside a search: name and address, in which `{query}` stands for the query.
+    pub links: Vec<(String, String)>,
+}
+
+/// The address of the console for browsers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Whether it is `https`.
+    pub secure: bool,
+    /// Host and, if it is not the usual one, port.
+    pub host: String,
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}", if self.secure { "https" } else { "http" }, self.host)
+    }
+}
+
+impl Conf {
+    /// Reads the table.
+    pub fn read(table: Option<&Settings>) -> Result<Self, Vec<Finding>> {
+        let mut conf = Self { listen: Some(LISTEN), ..Self::default() };
+        let Some(mut table) = table.cloned() else { return Ok(conf) };
+        if let Some(text) = table.str("listen") {
+            match text.parse() {
+                Ok(address) => conf.listen = Some(address),
+                Err(_) => table.fail("listen", format!("`{text}` is no address such as 127.0.0.1:8080")),
+            }
+        }
+        if let Some(text) = table.str("url") {
+            match url(&text) {
+                Some(url) => conf.url = Some(url),
+                None => table.fail("url", format!("`{text}` is no address such as https://console.example.com")),
+            }
+        }
+        if let Some(mut tls) = table.table("tls") {
+            let (cert, key) = (tls.path("cert"), tls.path("key"));
+            if cert.is_none() || key.is_none() {
+                tls.fail("", "needs the keys `cert` and `key`");
+            }
+            conf.tls = cert.zip(key);
+            table.absorb(tls);
+        }
+        match Proxies::parse(&table.strings("trusted_proxies")) {
+            Ok(proxies) => conf.proxies = proxies,
+            Err(why) => table.fail("trusted_proxies", why),
+        }
+        if let Some(mut links) = table.table("links") {
+            for name in links.keys() {
+                let Some(to) = links.str(&name) else { continue };
+                if !to.starts_with("https://") && !to.starts_with("http://") {
+                    links.fail(&name, "begins with https:// or http://");
+                }
+                conf.links.push((name, to));
+            }
+            table.absorb(links);
+        }
+        for (key, what) in [("oidc", "people sign in with a password"), ("edit", "files are edited by hand")] {
+            if table.has(key) {
+                table.fail(key, format!("not in this version: {what}"));
+            }
+        }
+        let open = conf.listen.is_some_and(|address| !address.ip().is_loopback());
+        let secure = conf.tls.is_some() || conf.url.as_ref().is_some_and(|url| url.secure);
+        if open && !secure {
+            table.fail(
+                "listen",
+                "passwords would cross the network in the clear: give `tls`, or the https `url` of a proxy",
+            );
+        }
+        let unknown =
+            |f: &Finding| !["oidc", "edit"].iter().any(|key| f.key.ends_with(key) && f.text.starts_with("unknown"));
+        let findings: Vec<Finding> = table.finish().into_iter().filter(unknown).collect();
+        if findings.is_empty() { Ok(conf) } else { Err(findings) }
+    }
+
+    /// Whether browsers speak TLS, with us or with a proxy: their cookies then never travel in the clear.
+    pub fn secure(&self) -> bool {
+        self.tls.is_some() || self.url.as_ref().is_some_and(|url| url.secure)
+    }
+}
+
+fn url(text: &str) -> Option<Url> {
+    let uri: Uri = text.parse().ok()?;
+    let secure = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    let bare = uri.path() == "/" && uri.query().is_none();
+    bare.then(|| Url { secure, host: authority.as_str().to_ascii_lowercase() })
+}
+
+/// See [`crate::address`].
+pub fn address(config: &Config) -> String {
+    let stage = config.stages.iter().find(|stage| stage.runs(StageKind::Console));
+    let conf = Conf::read(stage.map(|stage| &stage.settings)).unwrap_or_default();
+    if let Some(url) = conf.url {
+        return url.to_string();
+    }
+    let name = stage.map_or(StageKind::Console.word(), |stage| &stage.name);
+    let runs = std::fs::read_to_string(config.data.join("run").join(format!("{name}.addr"))).ok();
+    let listen = runs.and_then(|text| text.trim().parse().ok()).or(conf.listen).unwrap_or(LISTEN);
+    format!("{}://{listen}", if conf.tls.is_some() { "https" } else { "http" })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Conf, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        std::fs::write(&file, format!("version = 1\n[stage.console]\n{text}")).unwrap();
+        let config = Config::load(&file, None).unwrap().0;
+        Conf::read(config.stage("console").map(|stage| &stage.settings))
+            .map_err(|all| all.iter().map(|f| format!("{}: {}", f.key, f.text)).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn tables() {
+        let conf = read("").unwrap();
+        assert_eq!((conf.listen, conf.secure()), (Some(LISTEN), false));
+        let conf = read("listen = \"0.0.0.0:443\"\nurl = \"https://Hub.example.com:8443/\"\n").unwrap();
+        assert_eq!(
+            (conf.url.as_ref().unwrap().to_string(), conf.secure()),
+            ("https://hub.example.com:8443".into(), true)
+        );
+        let conf = read("listen = \"[::]:443\"\ntls = { cert = \"a.pem\", key = \"b.pem\" }\n").unwrap();
+        assert!(conf.secure() && conf.tls.unwrap().1.ends_with("b.pem"));
+        let conf = read("links = { Kibana = \"https://k.example.com/?q={query}\" }\n").unwrap();
+        assert_eq!(conf.links, [("Kibana".to_owned(), "https://k.example.com/?q={query}".to_owned())]);
+        for (text, says) in [
+            ("listen = \"0.0.0.0:80\"\n", "in the clear"),
+            ("listen = \"0.0.0.0:80\"\nurl = \"http://hub\"\n", "in the clear"),
+            ("listen = \"hub\"\n", "no address"),
+            ("url = \"https://a@b\"\n", "stage.console.url: `https://a@b` is no address"),
+            ("url = \"https://b/path\"\n", "no address"),
+            ("tls = { cert = \"a.pem\" }\n", "`cert` and `key`"),
+            ("links = { a = \"javascript:alert(1)\" }\n", "begins with https"),
+            ("oidc = { issuer = \"x\" }\n", "not in this version"),
+            ("lsten = \"x\"\n", "listen"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains(says), "{text}: {why}");
+        }
+    }
+}

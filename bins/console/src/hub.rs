@@ -1,0 +1,163 @@
+//! How the hub is: what `zentral status --json` prints, asked of a running `up` over its socket.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pipe::config::Config;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How long `up` may take to count everything.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The socket of `up`.
+const UP: &str = "up";
+
+/// All of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub up: Option<Up>,
+    pub stages: Vec<Stage>,
+    pub topics: Vec<Topic>,
+    pub readers: Vec<Reader>,
+    pub sums: Vec<Sum>,
+    pub incidents: Vec<Incident>,
+    pub stopped: Vec<Stopped>,
+    pub dead_letters: u64,
+    /// Whether all is well.
+    pub ok: bool,
+    /// What is not.
+    pub why: Vec<String>,
+}
+
+/// The supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Up {
+    pub pid: u32,
+    pub since: String,
+    pub config: String,
+}
+
+/// A stage.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    pub kind: String,
+    pub state: String,
+    pub restarts: u64,
+    #[serde(default)]
+    pub since: Option<String>,
+    #[serde(default)]
+    pub last_exit: Option<String>,
+}
+
+/// A topic.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Topic {
+    pub topic: String,
+    pub written: u64,
+    pub disk: u64,
+    pub full: bool,
+}
+
+/// A reader of a topic.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reader {
+    pub topic: String,
+    pub reader: String,
+    pub start: u64,
+    pub read: u64,
+    pub skipped: u64,
+    pub lag: u64,
+    pub ok: bool,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// The lines of a stage.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sum {
+    pub stage: String,
+    #[serde(rename = "in")]
+    pub taken: u64,
+    pub done: u64,
+    pub ignored: BTreeMap<String, u64>,
+    pub refused: BTreeMap<String, u64>,
+    pub ok: bool,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+impl Sum {
+    /// `reason 3, other 1`; empty: none.
+    pub fn reasons(counts: &BTreeMap<String, u64>) -> String {
+        counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// An incident that is open.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Incident {
+    pub id: String,
+    #[serde(default)]
+    pub severity: Option<String>,
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default)]
+    pub probe: Option<String>,
+    #[serde(default)]
+    pub count: Option<u64>,
+    #[serde(default)]
+    pub last: Option<String>,
+    #[serde(default)]
+    pub title: Option<String>,
+}
+
+/// An action that stopped at its brake.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stopped {
+    pub action: String,
+    pub why: String,
+}
+
+impl Report {
+    /// Asks. The error is what to tell a person.
+    pub fn ask(config: &Config) -> Result<Self, String> {
+        let answer = pipe::ops::get(&config.socket(UP), "/report", TIMEOUT);
+        let (status, body) = answer.map_err(|_| "No `zentral up` answers on this machine.".to_owned())?;
+        if status != 200 {
+            return Err(format!("`zentral up` answers {status}; it may just be starting."));
+        }
+        let told: Value = serde_json::from_slice(&body).map_err(|e| format!("`zentral up` answers no report: {e}"))?;
+        let mut report = Self::default();
+        for record in told.get("records").and_then(Value::as_array).into_iter().flatten() {
+            report.take(record.clone());
+        }
+        Ok(report)
+    }
+
+    /// Takes one record; one that this version does not know is not for it.
+    fn take(&mut self, record: Value) {
+        fn add<T: for<'d> Deserialize<'d>>(all: &mut Vec<T>, record: Value) {
+            match serde_json::from_value(record) {
+                Ok(one) => all.push(one),
+                Err(e) => tracing::debug!("a record of `up` is not understood: {e}"),
+            }
+        }
+        match record.get("what").and_then(Value::as_str).unwrap_or_default() {
+            "up" => self.up = serde_json::from_value(record).ok(),
+            "stage" => add(&mut self.stages, record),
+            "topic" => add(&mut self.topics, record),
+            "reader" => add(&mut self.readers, record),
+            "sum" => add(&mut self.sums, record),
+            "incident" => add(&mut self.incidents, record),
+            "stopped" => add(&mut self.stopped, record),
+            "dead" => self.dead_letters = record.get("dead_letters").and_then(Value::as_u64).unwrap_or_default(),
+            "health" => {
+                self.ok = record.get("ok").and_then(Value::as_bool).unwrap_or_default();
+                self.why =
+                    record.get("why").cloned().and_then(|why| serde_json::from_value(why).ok()).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+}

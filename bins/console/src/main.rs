@@ -1,0 +1,20 @@
+//! `console`: the stage alone, for hosts on which people look and nothing else runs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Shows machines and events to people, in a browser
+#[derive(Debug, Parser)]
+#[command(name = "console", version)]
+struct Cli {
+    #[command(flatten)]
+    global: pipe::cli::Global,
+    #[command(flatten)]
+    args: console::Args,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    console::run(&cli.global, &cli.args).into()
+}

@@ -1,0 +1,132 @@
+//! One event: its envelope, the things that it is about, the probes that matched, what the agent said.
+
+use askama::Template;
+use hyper::header::CONTENT_DISPOSITION;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Head;
+use crate::answer::{Answer, Wrong};
+use crate::app::App;
+use crate::ask::Asked;
+use crate::events::Events;
+use crate::text;
+
+/// Characters of the payload that a page shows; the whole of it is a file.
+const SHOWN_MAX: usize = 64 << 10;
+/// Things that a page links.
+const OBJECTS_MAX: usize = 50;
+
+/// A probe that matched.
+struct Probe {
+    name: String,
+    severity: String,
+    title: String,
+    act: String,
+}
+
+/// A word and where it leads.
+struct Link {
+    text: String,
+    to: String,
+}
+
+#[derive(Template, Serialize)]
+#[template(path = "event.html")]
+struct Event {
+    #[serde(skip)]
+    head: Head,
+    #[serde(flatten)]
+    event: Value,
+    #[serde(skip)]
+    id: String,
+    #[serde(skip)]
+    fields: Vec<(&'static str, String)>,
+    #[serde(skip)]
+    machine: Option<Link>,
+    #[serde(skip)]
+    cause: Option<Link>,
+    #[serde(skip)]
+    objects: Vec<Link>,
+    #[serde(skip)]
+    probes: Vec<Probe>,
+    #[serde(skip)]
+    payload: String,
+    #[serde(skip)]
+    cut: bool,
+    #[serde(skip)]
+    raw_link: String,
+}
+
+fn find(app: &App, asked: &Asked) -> Result<Vec<u8>, Wrong> {
+    let config = app.live().config.clone();
+    let found = Events::of(&config, asked.who.as_ref()).event(asked.part("id"))?;
+    found.ok_or_else(|| Wrong::not_found("event"))
+}
+
+/// The line as it is stored.
+pub fn raw(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    let line = find(app, asked)?;
+    Ok(Answer::file("application/json", line).header(CONTENT_DISPOSITION, "attachment; filename=\"event.json\""))
+}
+
+pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    let line = find(app, asked)?;
+    let event: Value =
+        serde_json::from_slice(&line).map_err(|e| Wrong::new(500, format!("The event cannot be read: {e}"), ""))?;
+    let at = |pointer: &str| text::at(&event, pointer).to_owned();
+    let tags = event.get("tags").map(text::value).unwrap_or_default();
+    let fields = [
+        ("Time", text::time(&at("/time"))),
+        ("Received", text::time(&at("/received"))),
+        ("Type", at("/type")),
+        ("Source", at("/source")),
+        ("Tags", tags),
+        ("Unit", at("/machine/unit")),
+        ("Platform", format!("{} {}", at("/machine/platform"), at("/machine/os_version")).trim().to_owned()),
+        ("User", at("/machine/user")),
+        ("Address", at("/request/ip")),
+        ("User agent", at("/request/user_agent")),
+    ];
+    let key = ["/machine/serial_number", "/machine/hardware_uuid", "/machine/hostname"].map(at);
+    let key = key.into_iter().find(|key| !key.is_empty());
+    let machine = key.map(|key| {
+        let name = if at("/machine/hostname").is_empty() { key.clone() } else { at("/machine/hostname") };
+        Link { text: text::short(&name), to: format!("/machines/{}", text::part(&key)) }
+    });
+    let cause = Some(at("/cause/event")).filter(|id| !id.is_empty());
+    let object = |value: &Value| {
+        let name = text::value(value);
+        let to = format!("/events?{}", text::query(&[("q", &text::is("objects", &name)), ("since", "30d")]));
+        Link { text: text::short(&name), to }
+    };
+    let array = |key: &str| event.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let probe = |probe: &Value| Probe {
+        name: text::at(probe, "/name").to_owned(),
+        severity: text::at(probe, "/severity").to_owned(),
+        title: text::short(text::at(probe, "/context/title")),
+        act: probe.get("act").map(text::value).unwrap_or_default(),
+    };
+    let payload =
+        event.get("payload").and_then(|payload| serde_json::to_string_pretty(payload).ok()).unwrap_or_default();
+    let shown: String = payload.chars().take(SHOWN_MAX).collect();
+    let id = at("/id");
+    let page = Event {
+        head: Head::new(asked, format!("{} {}", text::short(&at("/type")), text::time(&at("/time")))),
+        fields: fields
+            .into_iter()
+            .map(|(name, value)| (name, text::short(&value)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect(),
+        machine,
+        cause: cause.map(|id| Link { to: format!("/events/{}", text::part(&id)), text: id }),
+        objects: array("objects").iter().take(OBJECTS_MAX).map(object).collect(),
+        probes: array("probes").iter().map(probe).collect(),
+        cut: shown.len() < payload.len(),
+        payload: shown,
+        raw_link: format!("/events/{}/raw", text::part(&id)),
+        id,
+        event,
+    };
+    Answer::page(asked, &page)
+}

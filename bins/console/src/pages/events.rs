@@ -1,0 +1,207 @@
+//! Searching events: a query, a histogram, counts by a field, a page of lines.
+
+use askama::Template;
+use event::Time;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Head;
+use super::chart::{self, Bar, SPANS};
+use crate::answer::{Answer, Wrong};
+use crate::app::App;
+use crate::ask::Asked;
+use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
+use crate::text;
+
+/// Events on a page, if nobody says how many.
+const PAGE: u64 = 50;
+/// Events on a page at most.
+const PAGE_MAX: u64 = 500;
+/// Values that are counted.
+const VALUES_MAX: usize = 20;
+/// How far back a page looks, if nobody says.
+const SINCE: &str = "24h";
+/// By what events can be counted with a click; any other field can be typed.
+const FIELDS: [&str; 7] =
+    ["type", "source", "machine.hostname", "machine.unit", "machine.platform", "probes.name", "objects"];
+
+/// An event in a list.
+pub struct Line {
+    pub link: String,
+    pub time: String,
+    pub at: String,
+    pub type_: String,
+    pub machine: String,
+    pub machine_link: String,
+    pub probes: Vec<String>,
+    pub what: String,
+}
+
+/// Events as lines of a table.
+pub fn lines(events: &[Value]) -> Vec<Line> {
+    events.iter().map(line).collect()
+}
+
+fn line(event: &Value) -> Line {
+    let names = ["/machine/hostname", "/machine/serial_number", "/machine/hardware_uuid"];
+    let keys = ["/machine/serial_number", "/machine/hardware_uuid", "/machine/hostname"];
+    let first = |all: [&str; 3]| all.into_iter().map(|at| text::at(event, at)).find(|text| !text.is_empty());
+    let probes = event.get("probes").and_then(Value::as_array).into_iter().flatten();
+    Line {
+        link: format!("/events/{}", text::part(text::at(event, "/id"))),
+        at: text::at(event, "/time").to_owned(),
+        time: text::time(text::at(event, "/time")),
+        type_: text::short(text::at(event, "/type")),
+        machine: first(names).map(text::short).unwrap_or_default(),
+        machine_link: first(keys).map(|key| format!("/machines/{}", text::part(key))).unwrap_or_default(),
+        probes: probes.map(|probe| text::at(probe, "/name").to_owned()).collect(),
+        what: event.get("payload").map(|payload| text::short(&payload.to_string())).unwrap_or_default(),
+    }
+}
+
+/// A span of time to choose.
+struct Span {
+    word: String,
+    name: String,
+    here: bool,
+}
+
+/// A value of the field that is counted by.
+struct Count {
+    value: String,
+    count: String,
+    link: String,
+    percent: u64,
+}
+
+/// A link to another program that shows the same.
+struct Beyond {
+    name: String,
+    link: String,
+}
+
+#[derive(Template, Serialize)]
+#[template(path = "events.html")]
+struct Search {
+    #[serde(skip)]
+    head: Head,
+    query: String,
+    since: String,
+    until: String,
+    by: String,
+    count: u64,
+    /// By the values of the field.
+    values: Vec<ValueCount>,
+    /// Over time.
+    bars: Vec<Bar>,
+    #[serde(flatten)]
+    page: Page,
+    #[serde(skip)]
+    error: Option<String>,
+    #[serde(skip)]
+    caret: Option<String>,
+    #[serde(skip)]
+    lines: Vec<Line>,
+    #[serde(skip)]
+    counts: Vec<Count>,
+    #[serde(skip)]
+    spans: Vec<Span>,
+    #[serde(skip)]
+    fields: Vec<&'static str>,
+    #[serde(skip)]
+    next_link: String,
+    #[serde(skip)]
+    beyond: Vec<Beyond>,
+}
+
+impl Search {
+    fn total(&self) -> String {
+        text::number(self.count)
+    }
+}
+
+pub fn search(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    let live = app.live();
+    let events = Events::of(&live.config, asked.who.as_ref());
+    let (query, until) = (asked.word("q"), asked.word("until"));
+    let since = if asked.word("since").is_empty() { SINCE } else { asked.word("since") };
+    let by = if asked.word("by").is_empty() { "type" } else { asked.word("by") };
+    let question = Question { query, since, until };
+    let found = look(&events, &question, asked, by);
+    let (found, error) = match found {
+        Ok(found) => (found, None),
+        // A program hears it by the status, a person beside the form.
+        Err(why) if asked.json => return Err(why.into()),
+        Err(why) => (Looked::default(), Some(why)),
+    };
+    let words = [("q", query), ("since", since), ("until", until), ("by", by)];
+    let with = |more: &[(&str, &str)]| format!("/events?{}", text::query(&[&words[..], more].concat()));
+    let next = found.page.next.as_deref().unwrap_or_default();
+    let most = found.values.values.iter().map(|one| one.count).max().unwrap_or(1).max(1);
+    let count = |one: &ValueCount| {
+        let narrower = [query, &text::is(by, &one.value)].join(" ");
+        let link = format!(
+            "/events?{}",
+            text::query(&[("q", narrower.trim()), ("since", since), ("until", until), ("by", by)])
+        );
+        Count {
+            value: text::short(&one.value),
+            count: text::number(one.count),
+            link,
+            percent: (one.count * 100 / most).max(1),
+        }
+    };
+    let beyond =
+        |(name, to): &(String, String)| Beyond { name: name.clone(), link: to.replace("{query}", &text::part(query)) };
+    let status = match &error {
+        Some(why) => why.status(),
+        None => 200,
+    };
+    let page = Search {
+        head: Head::new(asked, "Events"),
+        query: query.to_owned(),
+        since: since.to_owned(),
+        until: until.to_owned(),
+        by: by.to_owned(),
+        count: found.values.count,
+        counts: found.values.values.iter().take(VALUES_MAX).map(count).collect(),
+        values: found.values.values,
+        bars: found.bars,
+        error: error.as_ref().map(|why| why.text().to_owned()),
+        caret: error.as_ref().and_then(|why| why.caret().map(str::to_owned)),
+        lines: lines(&found.page.events),
+        spans: spans(since),
+        fields: FIELDS.to_vec(),
+        next_link: if next.is_empty() { String::new() } else { with(&[("after", next)]) },
+        beyond: live.conf.links.iter().map(beyond).collect(),
+        page: found.page,
+    };
+    Ok(Answer::page(asked, &page)?.status(status))
+}
+
+/// The spans to choose from, and the time that was typed if it is none of them.
+fn spans(since: &str) -> Vec<Span> {
+    let span = |word: &str, name: &str| Span { word: word.to_owned(), name: name.to_owned(), here: word == since };
+    let known = SPANS.iter().any(|(word, ..)| *word == since);
+    let typed = (!known).then(|| span(since, &format!("since {}", text::short(since))));
+    SPANS.iter().map(|(word, _, name)| span(word, name)).chain(typed).collect()
+}
+
+#[derive(Default)]
+struct Looked {
+    page: Page,
+    values: Counts,
+    bars: Vec<Bar>,
+}
+
+fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -> Result<Looked, NoAnswer> {
+    let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, PAGE_MAX));
+    let page = events.page(question, n, asked.word("after"))?;
+    let values = events.by(question, by)?;
+    // Over a span of our own there are bars; a time that was typed may be of any length.
+    let bars = match SPANS.iter().find(|(word, ..)| *word == question.since && question.until.is_empty()) {
+        Some((span, step, _)) => chart::bars(&events.every(question, step)?, span, step, Time::now()),
+        None => Vec::new(),
+    };
+    Ok(Looked { page, values, bars })
+}

@@ -1,0 +1,106 @@
+//! All there is, in one table: the router is made of it, so nothing can be asked that does not stand here with the least
+//! role that may ask it.
+
+use registry::users::Role;
+
+use crate::answer::{Answer, Wrong};
+use crate::app::App;
+use crate::ask::Asked;
+use crate::pages::{assets, event, events, login, machine, machines, overview, status, tokens, users};
+
+/// What answers.
+pub type Page = fn(&App, &Asked) -> Result<Answer, Wrong>;
+
+/// How it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Looks; HEAD is answered alike.
+    Get,
+    /// Changes something.
+    Post,
+}
+
+/// A part of the console: what a token may be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// Files and signs of life; who asks is not looked up.
+    Files,
+    /// Signing in and out; no token is for it.
+    Door,
+    /// How the hub is.
+    Status,
+    /// Machines.
+    Machines,
+    /// Events.
+    Events,
+    /// Who may come in.
+    Users,
+}
+
+impl Area {
+    /// Those that are scopes of tokens.
+    pub const SCOPES: [Self; 4] = [Self::Status, Self::Machines, Self::Events, Self::Users];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Door => "door",
+            Self::Status => "status",
+            Self::Machines => "machines",
+            Self::Events => "events",
+            Self::Users => "users",
+        }
+    }
+}
+
+/// One way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    pub method: Method,
+    /// With the names of its variable parts in braces.
+    pub path: &'static str,
+    /// Who may ask at least; none: anybody, signed in or not.
+    pub least: Option<Role>,
+    pub area: Area,
+    pub page: Page,
+}
+
+const fn get(path: &'static str, least: Option<Role>, area: Area, page: Page) -> Route {
+    Route { method: Method::Get, path, least, area, page }
+}
+
+const fn post(path: &'static str, least: Option<Role>, area: Area, page: Page) -> Route {
+    Route { method: Method::Post, path, least, area, page }
+}
+
+const ANYBODY: Option<Role> = None;
+const VIEWER: Option<Role> = Some(Role::Viewer);
+const ADMIN: Option<Role> = Some(Role::Admin);
+
+/// All of them.
+pub static ROUTES: &[Route] = &[
+    get("/", VIEWER, Area::Status, overview::show),
+    get("/status", VIEWER, Area::Status, status::show),
+    get("/machines", VIEWER, Area::Machines, machines::list),
+    get("/machines.csv", VIEWER, Area::Machines, machines::csv),
+    get("/machines/{key}", VIEWER, Area::Machines, machine::show),
+    get("/events", VIEWER, Area::Events, events::search),
+    get("/events/{id}", VIEWER, Area::Events, event::show),
+    get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/users", ADMIN, Area::Users, users::list),
+    post("/users", ADMIN, Area::Users, users::add),
+    post("/users/{name}/role", ADMIN, Area::Users, users::role),
+    post("/users/{name}/link", ADMIN, Area::Users, users::link),
+    post("/users/{name}/remove", ADMIN, Area::Users, users::remove),
+    post("/tokens", ADMIN, Area::Users, tokens::make),
+    post("/tokens/{id}/revoke", ADMIN, Area::Users, tokens::revoke),
+    get("/login", ANYBODY, Area::Door, login::form),
+    post("/login", ANYBODY, Area::Door, login::enter),
+    get("/link/{secret}", ANYBODY, Area::Door, login::link),
+    post("/link/{secret}", ANYBODY, Area::Door, login::take),
+    post("/logout", VIEWER, Area::Door, login::leave),
+    post("/theme", ANYBODY, Area::Door, login::theme),
+    get("/assets/{name}", ANYBODY, Area::Files, assets::serve),
+    get("/healthz", ANYBODY, Area::Files, assets::health),
+];

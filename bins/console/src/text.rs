@@ -1,0 +1,79 @@
+//! Small words of pages: times, numbers, values, addresses. Nothing here is markup; the templates escape all of it.
+
+use serde_json::Value;
+
+/// Characters of a value that a table shows; the whole of it is one click away, or in the JSON.
+const CELL_MAX: usize = 120;
+
+/// `2026-11-23 12:50:00` of a time as events have it.
+pub fn time(text: &str) -> String {
+    text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect()
+}
+
+/// At most so many characters, with a sign where some are left out.
+pub fn short(text: &str) -> String {
+    let mut cut: String = text.chars().take(CELL_MAX).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+/// 1234567 as `1 234 567`, with spaces that do not break.
+pub fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{a0}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A value as people read it.
+pub fn value(value: &Value) -> String {
+    registry::known::csv::text(value)
+}
+
+/// A text at a path of an event; empty: it is not there.
+pub fn at<'v>(event: &'v Value, pointer: &str) -> &'v str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `key=value&…` of what is said.
+pub fn query(words: &[(&str, &str)]) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in words.iter().filter(|(_, value)| !value.is_empty()) {
+        out.append_pair(key, value);
+    }
+    out.finish()
+}
+
+/// A part of a path.
+pub fn part(text: &str) -> String {
+    // A `+` means a plus in a path.
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// `field:"value"` in the language of searches.
+pub fn is(field: &str, value: &str) -> String {
+    format!("{field}:\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        assert_eq!(time("2026-11-23T12:50:00.123Z"), "2026-11-23 12:50:00");
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1\u{a0}000", "1\u{a0}234\u{a0}567"]);
+        assert_eq!(short(&"é".repeat(121)).chars().count(), 121);
+        assert_eq!(short("a"), "a");
+        assert_eq!(query(&[("q", "a b&c"), ("n", ""), ("s", "é")]), "q=a+b%26c&s=%C3%A9");
+        assert_eq!(part("a b/../+\"<"), "a%20b%2F..%2F%2B%22%3C");
+        assert_eq!(is("machine.hostname", r#"a"b\"#), r#"machine.hostname:"a\"b\\""#);
+    }
+}
