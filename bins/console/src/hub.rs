@@ -22,6 +22,8 @@ pub struct Report {
     pub sums: Vec<Sum>,
     pub incidents: Vec<Incident>,
     pub stopped: Vec<Stopped>,
+    /// Stores that take no events now.
+    pub waiting: Vec<Waiting>,
     pub dead_letters: u64,
     /// Whether all is well.
     pub ok: bool,
@@ -112,6 +114,12 @@ pub struct Incident {
     pub title: Option<String>,
 }
 
+/// A store that takes no events now.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    pub stage: String,
+}
+
 /// An action that stopped at its brake.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Stopped {
@@ -151,6 +159,7 @@ impl Report {
             "sum" => add(&mut self.sums, record),
             "incident" => add(&mut self.incidents, record),
             "stopped" => add(&mut self.stopped, record),
+            "waiting" => add(&mut self.waiting, record),
             "dead" => self.dead_letters = record.get("dead_letters").and_then(Value::as_u64).unwrap_or_default(),
             "health" => {
                 self.ok = record.get("ok").and_then(Value::as_bool).unwrap_or_default();
