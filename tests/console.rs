@@ -24,7 +24,9 @@ fn hub(more: &str) -> (Hub, u16) {
 fn up(more: &str) -> (Hub, u16) {
     let (mut hub, port) = hub(more);
     hub.start();
-    hub.wait("the console", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    for port in [port, hub.port] {
+        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
     (hub, port)
 }
 
@@ -135,6 +137,7 @@ fn every_route_for_every_role() {
         }
     }
     assert_eq!(Browser::new(port).get("/nothing").status, 404);
+    assert_eq!(Browser::new(port).get("/machines/%FF").status, 400);
     let odd = Browser::new(port).send("DELETE", "/users", "", "");
     assert_eq!((odd.status, odd.header("allow")), (405, Some("GET, HEAD, POST")));
     assert_eq!(Browser::new(port).form("/login", "", &"a".repeat(100_000)).status, 413);
@@ -314,6 +317,71 @@ fn nothing_else_runs() {
     let css = ada.get("/assets/console.css");
     assert_eq!((css.status, css.header("content-type")), (200, Some("text/css; charset=utf-8")));
     assert_eq!(ada.get("/assets/..%2Fsecret.key").status, 404);
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+}
+
+#[test]
+fn a_registry_that_cannot_be_read() {
+    let (hub, port) = hub("");
+    std::fs::write(hub.path("data/registry.db"), "this is no database, and long enough to be read as one".repeat(100))
+        .unwrap();
+    let log = std::fs::File::create(hub.path("up.log")).unwrap();
+    let mut alone = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
+    hub.wait("the console", 30, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut browser = Browser::new(port);
+    assert_eq!(browser.get("/").status, 303);
+    // Whether a session holds cannot be told.
+    browser.cookies.insert("zentral_session".into(), "A".repeat(43));
+    for path in ["/", "/login", "/machines"] {
+        let page = browser.get(path);
+        assert!(page.status == 503 && page.body.contains("The registry does not answer"), "{path}: {}", page.body);
+    }
+    assert_eq!((browser.get("/healthz").status, browser.get("/assets/console.js").status), (200, 200));
+    assert_eq!(browser.get("/nothing").status, 404);
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+}
+
+#[test]
+fn behind_a_proxy_and_with_tls() {
+    let (hub, port) = hub("url = \"https://console.example.com\"\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    let log = std::fs::File::create(hub.path("up.log")).unwrap();
+    let mut alone = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
+    hub.wait("the console", 30, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let link = hub.ok(&["user", "add", "ada"]);
+    assert!(link.starts_with("https://console.example.com/link/"), "{link}");
+    let from =
+        |address: &str| format!("Host: console.example.com\r\nX-Forwarded-For: {address}\r\nAccept: text/html\r\n");
+    let mut browser = Browser::new(port);
+    let page = browser.send("GET", "/login", &from("203.0.113.9"), "");
+    let cookie = page.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-zentral_visit=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(page.header("strict-transport-security").is_some());
+    let csrf = page.csrf();
+    let mut guess = |n: usize, address: &str| {
+        let kind = "Content-Type: application/x-www-form-urlencoded\r\nOrigin: https://console.example.com\r\n";
+        let form = format!("csrf={csrf}&name=user{n}&password=x");
+        browser.send("POST", "/login", &format!("{}{kind}", from(address)), &form).status
+    };
+    for n in 0..10 {
+        assert_eq!(guess(n, "203.0.113.9"), 401);
+    }
+    assert_eq!(guess(10, "203.0.113.9"), 429, "an address, whatever the account");
+    assert_eq!(guess(11, "1.1.1.1, 203.0.113.9"), 429, "what a client writes before the proxy counts nothing");
+    assert_eq!(guess(12, "203.0.113.10"), 401, "another is not held up");
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+
+    hub.edit(|text| {
+        text.replace(
+            "url = \"https://console",
+            "tls = { cert = \"tls/hub.pem\", key = \"tls/hub.key\" }\nurl = \"https://console",
+        )
+    });
+    let mut alone = hub.command(&["run", "console"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut client = Client::new(&hub.ca(), port);
+    hub.wait("TLS", 30, || client.request("GET", "/healthz", "", b"").is_ok_and(|(status, _)| status == 200));
     alone.kill().unwrap();
     alone.wait().unwrap();
 }

@@ -98,6 +98,7 @@ impl Browser {
                 cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Lax") && cookie.contains("; Path=/"),
                 "{place}"
             );
+            assert_eq!(cookie.starts_with("__Host-"), cookie.ends_with("; Secure"), "{place}");
             let (name, rest) = cookie.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
             if value.is_empty() {

@@ -128,12 +128,11 @@ fn filters(wanted: &Wanted) -> Vec<(&str, &str)> {
     vec![("q", text), ("platform", platform), ("unit", unit), ("tag", tag), ("source", source)]
 }
 
+/// The query of a link: the filters of the page, and more.
+type With<'a> = &'a dyn Fn(&[(&str, &str)]) -> String;
+
 /// A click on the column that it is sorted by turns the order round.
-fn column(
-    wanted: &Wanted,
-    (word, name): (&'static str, &'static str),
-    with: &dyn Fn(&[(&str, &str)]) -> String,
-) -> Column {
+fn column(wanted: &Wanted, (word, name): (&'static str, &'static str), with: With<'_>) -> Column {
     let (sorted, next) = match (wanted.order == word, wanted.down) {
         (true, false) => ("ascending", format!("-{word}")),
         (true, true) => ("descending", word.to_owned()),

@@ -24,6 +24,9 @@ const TELL_AGAIN: Duration = Duration::from_secs(2);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; version=0.0.4";
 
+/// A report, and when it was made.
+type Told = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
+
 /// What the answering threads see.
 #[derive(Debug, Default)]
 struct Picture {
@@ -33,7 +36,7 @@ struct Picture {
     /// What `status` found last, and when.
     found: Arc<Mutex<Option<(Instant, String)>>>,
     /// What it told the console last, and when.
-    told: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
+    told: Told,
 }
 
 /// The supervisor's side of it.
@@ -284,7 +287,7 @@ mod tests {
         std::fs::write(&main, format!("version = 1\n[metrics]\nlisten = \"here:1\"\n{bearer}")).unwrap();
         let (config, _) = Config::load(&main, Some(dir.path())).expect("it is right");
         let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), refused: None, metrics: None, stages };
-        Picture { up: Some(up), config: Some(config.into()), found: Arc::default() }
+        Picture { up: Some(up), config: Some(config.into()), found: Arc::default(), told: Arc::default() }
     }
 
     #[test]

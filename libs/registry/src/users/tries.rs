@@ -38,7 +38,9 @@ pub fn forgive(tx: &mut Tx<'_>, account: &str) -> Result<(), DbError> {
 /// Writes down that somebody tried in vain, if there is such an account: what else was typed is nobody's business.
 pub fn failed(tx: &mut Tx<'_>, account: &str, ip: &str, now: Time) -> Result<(), DbError> {
     if tx.query("SELECT 1 FROM users WHERE name = $1", &[account.into()])?.is_empty() {
-        return Ok(());
+        // A write for a write: how long the answer takes does not tell which accounts there are.
+        let sql = "UPDATE login_tries SET at = at WHERE who = $1";
+        return tx.execute(sql, &[of_account(account).into()]).map(|_| ());
     }
     let by = By { who: "nobody".to_owned(), ip: Some(ip.to_owned()) };
     audit(tx, &by, "login_failed", json!({"user": account}), now)
