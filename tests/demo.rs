@@ -61,7 +61,7 @@ fn a_demo_that_is_killed_leaves_nothing_behind() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zentral"));
     command.arg("demo").env("TMPDIR", tmp.path()).current_dir(tmp.path());
     let mut demo = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait("five stages", || programs(tmp.path()).iter().filter(|line| line.contains("--stage ")).count() == 5);
+    wait("six stages", || programs(tmp.path()).iter().filter(|line| line.contains("--stage ")).count() == 6);
     demo.kill().unwrap();
     demo.wait().unwrap();
     wait("their end", || programs(tmp.path()).is_empty());

@@ -147,7 +147,7 @@ fn tokens_hold_until_they_end() {
     assert_eq!(tokens::find(&db, &secret, later(4)).unwrap(), Some(token.clone()));
     assert_eq!(tokens::find(&db, &secret, later(5)).unwrap(), None);
     assert_eq!(tokens::find(&db, &format!("{secret}x"), now()).unwrap(), None);
-    assert_eq!(tokens::list(&db).unwrap(), [token.clone()]);
+    assert_eq!(tokens::list(&db).unwrap(), std::slice::from_ref(&token));
     with(&mut db, |tx| {
         let admin = tokens::Wanted { role: Role::Admin, ..wanted(None) };
         assert!(matches!(tokens::make(tx, admin, &cli(), now()), Err(Refused::RestrictedAdmin)));
