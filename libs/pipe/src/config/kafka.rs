@@ -46,7 +46,7 @@ const OWN: [&str; 17] = [
 pub struct Kafka {
     /// Where to begin: `HOST:PORT`.
     pub brokers: Vec<String>,
-    /// What stands before the name of each topic.
+    /// What stands before the name of each topic and of each group.
     pub prefix: String,
     /// How the connection is protected, if it is.
     pub tls: Option<KafkaTls>,
@@ -88,6 +88,11 @@ impl Kafka {
     /// The name that a topic has on the brokers.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// The group of a stage. A hub with another prefix reads other topics, and what one of a group does, all of it wait for.
+    pub fn group(&self, stage: &str) -> String {
+        format!("{}zentral-{stage}", self.prefix)
     }
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {

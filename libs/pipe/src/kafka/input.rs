@@ -35,8 +35,8 @@ const FETCH_PARTITION_MAX: &str = "2097152";
 const SESSION_MS: &str = "30000";
 /// And one that has not asked for lines for so long: a batch may take its time.
 const POLL_MAX_MS: &str = "300000";
-/// The group of whoever is nobody's member: a client needs one.
-pub(super) const SHELL: &str = "zentral-shell";
+/// In place of a stage, of whoever is nobody's member: a client needs a group.
+pub(super) const SHELL: &str = "shell";
 /// How often the group is told where we are: only people and their tools want to know.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often a takeover is tried before others have their turn.
@@ -66,7 +66,9 @@ pub(crate) struct KafkaInput {
     given: u64,
     /// Lines that went before they were read, and were not counted yet.
     passed_over: u64,
+    /// When the group was last told where we are, and whether it has moved since.
     told: Option<Instant>,
+    untold: bool,
     chunk: Vec<u8>,
     too_long: Vec<usize>,
 }
@@ -152,7 +154,7 @@ impl KafkaInput {
         let kafka = super::settings(config)?;
         let place = format!("kafka:{name}");
         let many = if reader.keeps { record_start(config, name, db, reader.start)? } else { 0 };
-        let group = if reader.keeps { format!("zentral-{}", reader.stage) } else { SHELL.to_owned() };
+        let group = kafka.group(if reader.keeps { reader.stage } else { SHELL });
         let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
         let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
             .create_with_context(Group::new(&place, kafka))
@@ -174,6 +176,7 @@ impl KafkaInput {
             given: 0,
             passed_over: 0,
             told: None,
+            untold: false,
             chunk: Vec::new(),
             too_long: Vec::new(),
         };
@@ -429,6 +432,7 @@ impl KafkaInput {
             self.given += lines;
             return Ok(Read::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
         }
+        self.tell_now_and_then();
         let ended = self.once && self.parts.values().all(|part| part.ended);
         Ok(if ended { Read::End } else { Read::Nothing })
     }
@@ -475,8 +479,15 @@ impl KafkaInput {
         for part in self.parts.values_mut() {
             part.recorded = Some(part.held());
         }
-        if self.member && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            self.told = Some(Instant::now());
+        self.untold = self.member;
+        self.tell_now_and_then();
+    }
+
+    fn tell_now_and_then(&mut self) {
+        // What was read and is not committed yet is not told.
+        let settled = self.parts.values().all(|part| part.recorded == Some(part.held()));
+        if self.untold && settled && self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            (self.told, self.untold) = (Some(Instant::now()), false);
             self.tell();
         }
     }

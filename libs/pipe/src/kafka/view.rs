@@ -72,7 +72,7 @@ impl View {
             let next = asker.start(partition, (low, end), start)?.clamp(low, end);
             parts.insert(partition, Part { next, end, ended: next >= end, ..Part::default() });
         }
-        let consumer = input::settings(kafka, input::SHELL, "zentral", true)?
+        let consumer = input::settings(kafka, &kafka.group(input::SHELL), "zentral", true)?
             .create_with_context(Link::new(&name, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let total = parts.values().map(|part| part.end - part.next).sum();

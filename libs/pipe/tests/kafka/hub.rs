@@ -92,6 +92,11 @@ impl Hub {
         format!("{}{name}", self.prefix)
     }
 
+    /// Of the stage.
+    pub fn group(&self) -> String {
+        format!("{}zentral-counts", self.prefix)
+    }
+
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("message.max.bytes", "6000000");

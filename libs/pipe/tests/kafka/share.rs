@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use registry::db::Db;
 use rustix::process::Signal;
 
@@ -118,7 +119,7 @@ fn a_rebalance_in_the_middle_of_every_batch_changes_nothing() {
             while !done.load(Ordering::Acquire) {
                 let guest: BaseConsumer = hub
                     .client()
-                    .set("group.id", "zentral-counts")
+                    .set("group.id", hub.group())
                     .set("partition.assignment.strategy", "cooperative-sticky")
                     .set("enable.auto.commit", "false")
                     .set("session.timeout.ms", "6000")
@@ -169,4 +170,39 @@ fn a_second_process_of_the_same_instance_is_told() {
     first.signal(Signal::TERM);
     assert_eq!(first.end(), Some(0), "{}", hub.log(1));
     hub.assert_exact(LINES / 9);
+}
+
+/// Where the group of the hub's stage is known to stand, all partitions together, and how many members it has.
+fn of_group(hub: &Hub) -> (i64, usize) {
+    let looker: BaseConsumer = hub.client().set("group.id", hub.group()).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(&hub.topic("in"), 0, 2);
+    let known = looker.committed_offsets(list, Duration::from_secs(10)).unwrap();
+    let known = known.elements().iter().filter_map(|part| part.offset().to_raw()).filter(|at| *at >= 0).sum();
+    let groups = looker.fetch_group_list(Some(&hub.group()), Duration::from_secs(10)).unwrap();
+    (known, groups.groups().iter().map(|group| group.members().len()).sum())
+}
+
+#[test]
+fn two_hubs_on_one_cluster_are_two_groups() {
+    let Some(broker) = broker() else { return };
+    let (one, other) = (Hub::new(&broker, "one", ""), Hub::new(&broker, "other", ""));
+    let hubs = [(&one, 900), (&other, 90)];
+    let mut stages = Vec::new();
+    for (hub, lines) in hubs {
+        hub.make("in", "5242880");
+        hub.write("in", (0..lines).map(line));
+        stages.push(hub.process(0));
+        wait_for("its lines", 40, || hub.seen().len() == lines);
+    }
+    for (hub, lines) in hubs {
+        wait_for("what the group is told", 20, || of_group(hub) == (i64::try_from(lines).unwrap(), 1));
+    }
+    // Neither was disturbed by the other: a member that comes is a new turn for all.
+    let turns = |hub: &Hub| hub.log(0).matches("reads partitions").count();
+    assert_eq!((turns(&one), turns(&other)), (1, 1), "{}", one.log(0));
+    for stage in &mut stages {
+        stage.signal(Signal::TERM);
+        assert_eq!(stage.end(), Some(0), "{}{}", one.log(0), other.log(0));
+    }
 }
