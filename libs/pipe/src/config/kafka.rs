@@ -21,7 +21,7 @@ const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAUTHB
 const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// Properties of librdkafka that the promises of a stage stand on, or that would load a program.
-const OWN: [&str; 17] = [
+const OWN: [&str; 18] = [
     "acks",
     "allow.auto.create.topics",
     "auto.offset.reset",
@@ -32,6 +32,7 @@ const OWN: [&str; 17] = [
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
+    "group.instance.id",
     "message.max.bytes",
     "message.timeout.ms",
     "metadata.broker.list",

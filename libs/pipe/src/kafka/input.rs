@@ -116,6 +116,13 @@ pub(super) fn settings(kafka: &Kafka, group: &str, client: &str, ends: bool) -> 
     client::finish(common, kafka, &own)
 }
 
+/// The name by which the group knows a member again (KIP-345). Whoever was started again, or cut off for longer than its
+/// session, then has its partitions at once, where a stranger waits until the session of the one before it has ended. The
+/// lock of the state lets nobody else take the name.
+fn seat(topic: &str, instance: Option<u32>) -> String {
+    format!("{topic}-{}", instance.unwrap_or(1))
+}
+
 /// Of a reader that starts at this message.
 fn position(at: u64) -> Position {
     Position { mark: Mark { offset: at, line: at }, start_line: at, ..Position::default() }
@@ -156,9 +163,13 @@ impl KafkaInput {
         let many = if reader.keeps { record_start(config, name, db, reader.start)? } else { 0 };
         let group = kafka.group(if reader.keeps { reader.stage } else { SHELL });
         let client = reader.instance.map_or_else(|| "zentral".to_owned(), |instance| format!("{group}-{instance}"));
-        let mut consumer: BaseConsumer<Group> = settings(kafka, &group, &client, reader.once)?
-            .create_with_context(Group::new(&place, kafka))
-            .map_err(|e| StageError::usage(client::wrong(&e)))?;
+        let member = reader.keeps && !reader.once && !reader.follows;
+        let mut client = settings(kafka, &group, &client, reader.once)?;
+        if member {
+            client.set("group.instance.id", seat(name, reader.instance));
+        }
+        let mut consumer: BaseConsumer<Group> =
+            client.create_with_context(Group::new(&place, kafka)).map_err(|e| StageError::usage(client::wrong(&e)))?;
         let waker = reader.waker.clone();
         consumer.set_nonempty_callback(move || waker.ring());
         let mut input = Self {
@@ -170,7 +181,7 @@ impl KafkaInput {
             start: reader.start,
             parts: BTreeMap::new(),
             many,
-            member: reader.keeps && !reader.once && !reader.follows,
+            member,
             follows: reader.follows,
             once: reader.once,
             given: 0,
@@ -531,15 +542,15 @@ impl KafkaInput {
 }
 
 impl Drop for KafkaInput {
-    /// Leaves the group, so that others take over at once; where nobody answers they learn of it by themselves.
+    /// Tells the group where we are. Its place there is kept for as long as a session lasts.
     fn drop(&mut self) {
         if self.member && self.parts.values().all(|part| part.recorded == Some(part.held())) {
             self.tell();
         }
         self.group.close();
         let (Some(consumer), group) = (self.consumer.take(), self.group.clone()) else { return };
-        let (topic, (left, gone)) = (self.topic.clone(), channel());
-        let leave = move || {
+        let (topic, (ended, end)) = (self.topic.clone(), channel());
+        let close = move || {
             // librdkafka waits for what it was not answered yet.
             while let Some(change) = group.next() {
                 let mut list = TopicPartitionList::new();
@@ -557,10 +568,10 @@ impl Drop for KafkaInput {
                 group.done();
             }
             drop(consumer);
-            let _ = left.send(());
+            let _ = ended.send(());
         };
-        if std::thread::Builder::new().name("leave".into()).spawn(leave).is_ok() {
-            let _ = gone.recv_timeout(super::ASK);
+        if std::thread::Builder::new().name("close".into()).spawn(close).is_ok() {
+            let _ = end.recv_timeout(super::ASK);
         }
     }
 }

@@ -239,6 +239,12 @@ impl Hub {
         Process(child)
     }
 
+    /// How often an instance was given partitions.
+    pub fn shares(&self, instance: u32) -> usize {
+        let log = self.log(instance);
+        log.matches("reads partitions [").count() - log.matches("reads partitions []").count()
+    }
+
     pub fn log(&self, instance: u32) -> String {
         std::fs::read_to_string(self.dir.path().join(format!("log-{instance}"))).unwrap_or_default()
     }
