@@ -18,11 +18,11 @@ use registry::db::{Db, Tx};
 use super::admin::Asker;
 use super::reading::{Kept, still_kept};
 use super::{admin, client};
-use crate::StageError;
 use crate::config::{Config, Kafka};
 use crate::input::{Read, Reader};
 use crate::state::{self, Held, Position};
 use crate::topic::{Mark, Start};
+use crate::{Lasting, StageError};
 use group::{Change, Group};
 
 /// Bytes that are fetched ahead, at most (KiB).
@@ -69,6 +69,12 @@ pub(crate) struct KafkaInput {
     /// When the group was last told where we are, and whether it has moved since.
     told: Option<Instant>,
     untold: bool,
+    /// What was decided cannot be carried out yet.
+    late: Lasting,
+    /// The topic is not there.
+    missing: Lasting,
+    /// There is nothing for us to read.
+    idle: Lasting,
     chunk: Vec<u8>,
     too_long: Vec<usize>,
 }
@@ -188,6 +194,9 @@ impl KafkaInput {
             passed_over: 0,
             told: None,
             untold: false,
+            late: Lasting::new(),
+            missing: Lasting::new(),
+            idle: Lasting::new(),
             chunk: Vec::new(),
             too_long: Vec::new(),
         };
@@ -237,13 +246,18 @@ impl KafkaInput {
                 Ok(()) => {
                     came |= matches!(&change, Change::Assigned(partitions) if !partitions.is_empty());
                     self.group.done();
+                    if self.late.is_over() {
+                        tracing::info!("{}: its partitions are taken over", self.name);
+                    }
                 }
                 // It is taken up again at the next turn: meanwhile the end may be asked for. A state that was ours and is
                 // lost does not come back to this process.
                 Err(e)
                     if self.group.link.refused().is_none() && e.exit == crate::Exit::Unreachable && !db.is_lost() =>
                 {
-                    tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
+                    if self.late.goes_on() {
+                        tracing::warn!("{}: its partitions cannot be taken over yet: {e}", self.name);
+                    }
                     break;
                 }
                 Err(e) => return Err(e),
@@ -264,7 +278,13 @@ impl KafkaInput {
                 }
                 let list = self.list(partitions)?;
                 self.client()?.incremental_assign(&list).map_err(|e| self.fail(&e))?;
-                tracing::info!("{}: reads partitions {partitions:?}", self.name);
+                // Each member that comes or goes is a new turn for all.
+                tracing::debug!("{}: a new turn of the group: {partitions:?}", self.name);
+                if !partitions.is_empty() {
+                    tracing::info!("{}: reads partitions {partitions:?}", self.name);
+                } else if self.parts.is_empty() && self.idle.goes_on() {
+                    tracing::info!("{}: others have all partitions", self.name);
+                }
             }
             Change::Revoked(partitions) => {
                 for other in following {
@@ -440,6 +460,9 @@ impl KafkaInput {
         }
         if lines > 0 {
             self.group.link.up();
+            if self.missing.is_over() {
+                tracing::info!("{}: the topic is there again", self.name);
+            }
             self.given += lines;
             return Ok(Read::Lines { bytes: &self.chunk, first, too_long: &self.too_long });
         }
@@ -457,7 +480,9 @@ impl KafkaInput {
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
             ) => {
-                tracing::warn!("{}: the brokers have no topic {}; it is waited for", self.name, self.topic);
+                if self.missing.goes_on() {
+                    tracing::warn!("{}: the brokers have no topic {}; it is waited for", self.name, self.topic);
+                }
             }
             // The others are told by the connection.
             _ => tracing::debug!("{}: {error}", self.name),

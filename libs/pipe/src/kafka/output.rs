@@ -16,7 +16,7 @@ use super::client::{self, Link};
 use super::{MESSAGE_MAX, admin, key};
 use crate::config::Config;
 use crate::topic::Mark;
-use crate::{Exit, Metrics, Signals, StageError, state};
+use crate::{Exit, Lasting, Metrics, Signals, StageError, state};
 
 /// Bytes that wait in memory for the brokers, at most (KiB).
 const QUEUE_KIB: &str = "65536";
@@ -128,6 +128,10 @@ pub(crate) struct KafkaOutput {
     anew: bool,
     /// The topic takes nothing now, and that has been said.
     waiting: bool,
+    /// Lines are not taken at the first try.
+    failing: Lasting,
+    /// The topic cannot be made.
+    making: Lasting,
 }
 
 impl KafkaOutput {
@@ -163,6 +167,8 @@ impl KafkaOutput {
             refused,
             anew: false,
             waiting: false,
+            failing: Lasting::new(),
+            making: Lasting::new(),
         })
     }
 
@@ -231,6 +237,9 @@ impl KafkaOutput {
             let failed = self.reports().take();
             if failed.is_empty() {
                 self.tell(None);
+                if self.failing.is_over() {
+                    tracing::info!("kafka:{}: lines are taken again", self.name);
+                }
                 return Ok(());
             }
             self.again(failed)?;
@@ -318,9 +327,11 @@ impl KafkaOutput {
 
     /// Sends again what was not taken.
     fn again(&mut self, failed: Vec<Failed>) -> Result<(), StageError> {
-        let codes: BTreeSet<String> = failed.iter().map(|f| f.code.to_string()).collect();
-        let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
-        tracing::warn!("kafka:{}: {} lines were not taken: {codes}", self.name, failed.len());
+        if self.failing.goes_on() {
+            let codes: BTreeSet<String> = failed.iter().map(|f| f.code.to_string()).collect();
+            let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::warn!("kafka:{}: {} lines were not taken: {codes}", self.name, failed.len());
+        }
         if failed.iter().any(|f| is_missing(f.code)) {
             self.make_again();
         } else if failed.iter().any(|f| !will_never(f.code)) {
@@ -356,10 +367,8 @@ impl KafkaOutput {
 
     /// The topic is not there: makes it, and lets the brokers tell one another.
     fn make_again(&mut self) {
-        match admin::ensure(&self.config, &self.name) {
-            Ok(found) => self.anew |= found.made,
-            Err(e) => tracing::warn!("{e}"),
-        }
+        let made = admin::ensure(&self.config, &self.name);
+        self.anew |= self.making.tell(&self.place(), made).is_some_and(|found| found.made);
         std::thread::sleep(AGAIN);
     }
 

@@ -192,7 +192,7 @@ fn two_hubs_on_one_cluster_are_two_groups() {
         wait_for("what the group is told", 20, || of_group(hub) == (i64::try_from(lines).unwrap(), 1));
     }
     // Neither was disturbed by the other: a member that comes is a new turn for all.
-    let turns = |hub: &Hub| hub.log(0).matches("reads partitions").count();
+    let turns = |hub: &Hub| hub.log(0).matches("a new turn of the group").count();
     assert_eq!((turns(&one), turns(&other)), (1, 1), "{}", one.log(0));
     for stage in &mut stages {
         stage.signal(Signal::TERM);
