@@ -1,4 +1,5 @@
 //! What is seen of a hub while something that it needs is away.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 mod support;
 
