@@ -29,7 +29,7 @@ impl Address {
             None => (authority, ""),
         };
         if !is_host(host) || host.contains(':') && !host.starts_with('[') {
-            return Err(bad("names no host"));
+            return Err(bad("is no URL that names a host"));
         }
         let port = match port.strip_prefix(':') {
             None => None,

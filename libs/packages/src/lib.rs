@@ -7,137 +7,18 @@ mod address;
 mod authorities;
 mod contents;
 mod form;
+mod kinds;
 mod munki;
+mod order;
 mod osquery;
 mod profile;
 mod santa;
 
 pub use address::{Address, is_host};
-pub use authorities::Authorities;
+pub use kinds::{Agent, Format};
+pub use order::Request;
 
-use contents::Contents;
-
-/// Who speaks with the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agent {
-    /// osquery 5.
-    Osquery,
-    /// Munki 3 to 7.
-    Munki,
-    /// Santa, of today and of before 2025.
-    Santa,
-}
-
-impl Agent {
-    /// The agent of a source, if it is one that packages are made for.
-    pub fn of(source: &str) -> Option<Self> {
-        [Self::Osquery, Self::Munki, Self::Santa].into_iter().find(|agent| agent.name() == source)
-    }
-
-    /// Its source's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Osquery => "osquery",
-            Self::Munki => "munki",
-            Self::Santa => "santa",
-        }
-    }
-
-    /// The forms that its machines take. osquery reads its flags from a file only, so there is no profile for it; Munki
-    /// and Santa are of macOS.
-    pub fn formats(self) -> &'static [Format] {
-        use Format::{Deb, Mobileconfig, Pkg, Ps1, Rpm, Sh, Zip};
-        match self {
-            Self::Osquery => &[Pkg, Deb, Rpm, Sh, Ps1, Zip],
-            Self::Munki | Self::Santa => &[Pkg, Mobileconfig, Sh],
-        }
-    }
-}
-
-/// Form of a package.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Installer of macOS, flat and unsigned.
-    Pkg,
-    /// Debian, Ubuntu.
-    Deb,
-    /// Red Hat, Fedora, SUSE.
-    Rpm,
-    /// Shell script for Linux and macOS.
-    Sh,
-    /// PowerShell script for Windows, all in one file.
-    Ps1,
-    /// The same for Windows with its files beside it.
-    Zip,
-    /// Profile of macOS.
-    Mobileconfig,
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 7] = [Self::Pkg, Self::Deb, Self::Rpm, Self::Sh, Self::Ps1, Self::Zip, Self::Mobileconfig];
-
-    /// Its word on the command line, and the end of the file's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pkg => "pkg",
-            Self::Deb => "deb",
-            Self::Rpm => "rpm",
-            Self::Sh => "sh",
-            Self::Ps1 => "ps1",
-            Self::Zip => "zip",
-            Self::Mobileconfig => "mobileconfig",
-        }
-    }
-
-    /// What it is, in a few words.
-    pub fn about(self) -> &'static str {
-        match self {
-            Self::Pkg => "Installer of macOS, unsigned",
-            Self::Deb => "Debian, Ubuntu",
-            Self::Rpm => "Red Hat, Fedora, SUSE",
-            Self::Sh => "Shell script for Linux and macOS",
-            Self::Ps1 => "PowerShell script for Windows",
-            Self::Zip => "PowerShell script for Windows, its files beside it",
-            Self::Mobileconfig => "Profile of macOS",
-        }
-    }
-
-    /// Its media type.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Pkg => "application/octet-stream",
-            Self::Deb => "application/vnd.debian.binary-package",
-            Self::Rpm => "application/x-rpm",
-            Self::Sh => "text/x-shellscript; charset=utf-8",
-            Self::Ps1 => "text/plain; charset=utf-8",
-            Self::Zip => "application/zip",
-            Self::Mobileconfig => "application/x-apple-aspen-config",
-        }
-    }
-}
-
-/// All that goes into a package.
-#[derive(Clone, Copy)]
-pub struct Request<'a> {
-    /// Whose.
-    pub agent: Agent,
-    /// Where the hub is.
-    pub address: &'a Address,
-    /// Who vouches for the hub's certificate; none: whomever the machine believes.
-    pub authorities: Option<&'a Authorities>,
-    /// The enrolment's id: `[a-z0-9]+`.
-    pub enrolment: &'a str,
-    /// The enrolment's generation.
-    pub generation: i64,
-    /// When the enrolment was made, in seconds since 1970: the package's version, so that a later enrolment replaces an
-    /// earlier one, and the time of its files.
-    pub created: u32,
-    /// The unit of its machines: `[a-z0-9-]+`.
-    pub unit: &'a str,
-    /// What lets them in.
-    pub secret: &'a str,
-}
+use order::Order;
 
 /// A package.
 pub struct Package {
@@ -154,6 +35,12 @@ pub struct Package {
 pub enum Error {
     /// The agent's machines do not take this form.
     Form(Agent, Format),
+    /// Packages are made for no such source.
+    Source(String),
+    /// The URL is none that agents can use.
+    Url(String),
+    /// What is wrong with the file of authorities.
+    Authorities(String),
     /// This part of the request has letters that mean something to a shell, or is too long.
     Unfit(&'static str),
     /// What writes the form says no.
@@ -171,6 +58,8 @@ impl std::fmt::Display for Error {
                 };
                 write!(f, "there is no {} for {}: {why}; there is {}", format.name(), agent.name(), there.join(", "))
             }
+            Self::Source(source) => write!(f, "there is no package for {source}"),
+            Self::Url(why) | Self::Authorities(why) => f.write_str(why),
             Self::Unfit(what) => write!(f, "{what} does not fit into a package"),
             Self::Writer(why) => write!(f, "the package cannot be written: {why}"),
         }
@@ -181,47 +70,27 @@ impl std::error::Error for Error {}
 
 /// Builds it.
 pub fn build(request: &Request, format: Format) -> Result<Package, Error> {
-    check(request)?;
-    let contents = || -> Contents {
-        match request.agent {
-            Agent::Osquery => osquery::contents(request, format),
-            Agent::Munki => munki::contents(request),
-            Agent::Santa => santa::contents(request),
-        }
+    let order = &Order::of(request)?;
+    let agent = order.agent;
+    let contents = || match agent {
+        Agent::Osquery => osquery::contents(order, format),
+        Agent::Munki => munki::contents(order),
+        Agent::Santa => santa::contents(order),
     };
-    let bytes = match (format, request.agent) {
-        (other, agent) if !agent.formats().contains(&other) => return Err(Error::Form(agent, format)),
-        (Format::Pkg, _) => form::pkg::write(request, &contents())?,
-        (Format::Deb, _) => form::deb::write(request, &contents())?,
-        (Format::Rpm, _) => form::rpm::write(request, &contents())?,
-        (Format::Sh, Agent::Osquery) => osquery::script(request).into(),
-        (Format::Sh, Agent::Munki) => munki::script(request).into(),
-        (Format::Sh, Agent::Santa) => santa::script(request).into(),
-        (Format::Ps1, _) => osquery::windows(request).into(),
-        (Format::Zip, _) => form::zip::write(request, &osquery::windows_files(request))?,
-        (Format::Mobileconfig, Agent::Munki) => munki::profile(request).into(),
-        (Format::Mobileconfig, _) => santa::profile(request).into(),
+    let bytes = match (format, agent) {
+        _ if !agent.formats().contains(&format) => return Err(Error::Form(agent, format)),
+        (Format::Pkg, _) => form::pkg::write(order, &contents())?,
+        (Format::Deb, _) => form::deb::write(order, &contents())?,
+        (Format::Rpm, _) => form::rpm::write(order, &contents())?,
+        (Format::Sh, Agent::Osquery) => osquery::script(order).into(),
+        (Format::Sh, Agent::Munki) => munki::script(order).into(),
+        (Format::Sh, Agent::Santa) => santa::script(order).into(),
+        (Format::Ps1, _) => osquery::windows(order).into(),
+        (Format::Zip, _) => form::zip::write(order, &osquery::windows_files(order))?,
+        (Format::Mobileconfig, Agent::Munki) => munki::profile(order).into(),
+        (Format::Mobileconfig, _) => santa::profile(order).into(),
     };
-    let name = format!("zentral-{}-{}-{}.{}", request.agent.name(), request.unit, request.enrolment, format.name());
-    Ok(Package { name, content_type: format.content_type(), bytes })
-}
-
-/// What goes into scripts is checked letter by letter, wherever it comes from: nothing in it means anything to a shell,
-/// to PowerShell or in XML, least of all inside <<'…'. The address and the authorities are made of such letters.
-fn check(request: &Request) -> Result<(), Error> {
-    let plain = |text: &str, more: &[u8], max| {
-        (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
-    };
-    for (text, more, max, what) in [
-        (request.enrolment, &b""[..], 64, "the enrolment's id"),
-        (request.unit, b"-", 64, "the unit"),
-        (request.secret, b".-_", 256, "the secret"),
-    ] {
-        if !plain(text, more, max) {
-            return Err(Error::Unfit(what));
-        }
-    }
-    Ok(())
+    Ok(Package { name: order.file(format), content_type: format.content_type(), bytes })
 }
 
 /// A template with `@NAME@` replaced, in this order: what is put in may name what comes after it.
@@ -234,15 +103,15 @@ fn fill(template: &str, with: &[(&str, &str)]) -> String {
 }
 
 /// The same, and then what every template may name.
-fn fill_all(template: &str, request: &Request, with: &[(&str, &str)]) -> String {
-    let (agent, url) = (request.agent.name(), request.address.url());
+fn fill_all(template: &str, order: &Order, with: &[(&str, &str)]) -> String {
+    let (agent, url) = (order.agent.name(), order.address.url());
     let common = [
         ("@BASE@", url.as_str()),
         ("@URL@", &url),
         ("@IDENTIFIER@", &format!("io.zentral.enrol.{agent}")),
-        ("@ID@", request.enrolment),
-        ("@UNIT@", request.unit),
-        ("@SECRET@", request.secret),
+        ("@ID@", order.enrolment),
+        ("@UNIT@", order.unit),
+        ("@SECRET@", order.secret),
     ];
     fill(&fill(template, with), &common)
 }

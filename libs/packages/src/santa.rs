@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::contents::{Contents, File, Scripts};
-use crate::{Request, fill, fill_all, profile};
+use crate::{Order, fill, fill_all, profile};
 
 /// The preferences that Santa reads: since 2025, and before.
 const DOMAINS: [&str; 2] = ["com.northpolesec.santa", "com.google.santa"];
@@ -25,30 +25,30 @@ const PARTS: [(&str, &str); 6] = [
 ];
 
 /// The profile: where to sync, of today and of before 2025.
-pub fn profile(request: &Request) -> String {
-    let roots = request.authorities.map_or_else(String::new, |authorities| {
+pub fn profile(order: &Order) -> String {
+    let roots = order.authorities.as_ref().map_or_else(String::new, |authorities| {
         format!("\n\t\t\t<key>ServerAuthRootsData</key>\n\t\t\t<data>{}</data>", STANDARD.encode(authorities.pem()))
     });
     let payload = |domain: &str| {
         let template = fill(include_str!("santa/payload.xml"), &[("@DOMAIN@", domain)]);
-        profile::payload(request, &template, domain, &roots)
+        profile::payload(order, &template, domain, &roots)
     };
     let about = "Tells Santa which hub it syncs with.";
-    profile::write(request, IDENTIFIER, "Santa: sync with the hub", about, &DOMAINS.map(payload).concat())
+    profile::write(order, IDENTIFIER, "Santa: sync with the hub", about, &DOMAINS.map(payload).concat())
 }
 
 /// The script for macOS.
-pub fn script(request: &Request) -> String {
-    let profile = profile(request);
+pub fn script(order: &Order) -> String {
+    let profile = profile(order);
     let with = [&PARTS[..], &[("@PROFILE@\n", profile.as_str())]].concat();
-    fill_all(include_str!("santa/script.sh"), request, &with)
+    fill_all(include_str!("santa/script.sh"), order, &with)
 }
 
 /// What the installer lays down.
-pub fn contents(request: &Request) -> Contents {
-    let filled = |template: &str| fill_all(template, request, &PARTS);
+pub fn contents(order: &Order) -> Contents {
+    let filled = |template: &str| fill_all(template, order, &PARTS);
     let files = vec![
-        File::new(format!("{HOME}/{FILE}"), 0o600, profile(request)),
+        File::new(format!("{HOME}/{FILE}"), 0o600, profile(order)),
         File::new(format!("{HOME}/uninstall"), 0o700, filled(include_str!("santa/remove.sh"))),
     ];
     let before = Some(filled(include_str!("santa/before.sh")));

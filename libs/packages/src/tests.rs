@@ -5,31 +5,28 @@ use super::*;
 /// A certificate's frame; what is in it is of no matter here.
 const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIBAAECAwQFBgcICQ==\n-----END CERTIFICATE-----\n";
 
-fn with<T>(agent: Agent, test: impl FnOnce(Request) -> T) -> T {
-    let address = Address::parse("https://hub.example.com:8443/z").unwrap();
-    let authorities = Authorities::read(PEM.as_bytes()).unwrap();
-    test(Request {
-        agent,
-        address: &address,
-        authorities: Some(&authorities),
+fn request(agent: Agent) -> Request<'static> {
+    Request {
+        source: agent.name(),
+        url: "https://hub.example.com:8443/z",
+        authorities: Some(PEM.as_bytes()),
         enrolment: "0a1b2c3d4e",
         generation: 1,
-        created: 1_795_430_000,
+        created: 1_795_430_000_123,
         unit: "berlin",
         secret: "zs1.0a1b2c3d4e.1.AbC-_9",
-    })
+    }
 }
 
 #[test]
 fn each_agent_has_its_forms() {
     for agent in [Agent::Osquery, Agent::Munki, Agent::Santa] {
         for format in Format::ALL {
-            let made = with(agent, |request| build(&request, format));
-            match made {
+            match build(&request(agent), format) {
                 Ok(made) => {
                     assert!(agent.formats().contains(&format), "{agent:?} {format:?}");
                     assert_eq!(made.name, format!("zentral-{}-berlin-0a1b2c3d4e.{}", agent.name(), format.name()));
-                    let again = with(agent, |request| build(&request, format).unwrap().bytes);
+                    let again = build(&request(agent), format).unwrap().bytes;
                     assert!(made.bytes == again, "same input, same bytes: {agent:?} {format:?}");
                 }
                 Err(error) => {
@@ -41,7 +38,7 @@ fn each_agent_has_its_forms() {
         assert_eq!(Agent::of(agent.name()), Some(agent));
     }
     assert_eq!(Agent::of("jamf"), None);
-    let no = with(Agent::Osquery, |request| build(&request, Format::Mobileconfig).err()).unwrap().to_string();
+    let no = build(&request(Agent::Osquery), Format::Mobileconfig).err().unwrap().to_string();
     assert_eq!(
         no,
         "there is no mobileconfig for osquery: osquery reads no profile; there is pkg, deb, rpm, sh, ps1, zip"
@@ -51,30 +48,39 @@ fn each_agent_has_its_forms() {
 #[test]
 fn nothing_in_a_package_means_anything_to_a_shell() {
     for bad in ["", "a b", "a'b", "a\nb", "a$b", "é", "@URL@", &"a".repeat(300)] {
-        with(Agent::Osquery, |good| {
-            for (request, what) in [
-                (Request { enrolment: bad, ..good }, "the enrolment's id"),
-                (Request { unit: bad, ..good }, "the unit"),
-                (Request { secret: bad, ..good }, "the secret"),
-            ] {
-                assert_eq!(build(&request, Format::Sh).err(), Some(Error::Unfit(what)), "{bad:?}");
-            }
-        });
+        let good = request(Agent::Osquery);
+        for (request, what) in [
+            (Request { enrolment: bad, ..good }, "the enrolment's id"),
+            (Request { unit: bad, ..good }, "the unit"),
+            (Request { secret: bad, ..good }, "the secret"),
+        ] {
+            assert_eq!(build(&request, Format::Sh).err(), Some(Error::Unfit(what)), "{bad:?}");
+        }
+    }
+    for (change, wanted) in [
+        (Request { source: "jamf", ..request(Agent::Santa) }, "there is no package for jamf"),
+        (Request { url: "https://a'b", ..request(Agent::Santa) }, "`https://a'b` is no URL that names a host"),
+        (Request { authorities: Some(b"none"), ..request(Agent::Santa) }, "holds no certificate"),
+        (Request { created: -1_000, ..request(Agent::Santa) }, "the enrolment's time does not fit into a package"),
+    ] {
+        assert_eq!(build(&change, Format::Pkg).err().unwrap().to_string(), wanted);
     }
 }
 
 #[test]
 fn every_place_of_a_template_is_filled() {
     for agent in [Agent::Osquery, Agent::Munki, Agent::Santa] {
-        let contents = with(agent, |request| match agent {
-            Agent::Osquery => osquery::contents(&request, Format::Deb),
-            Agent::Munki => munki::contents(&request),
-            Agent::Santa => santa::contents(&request),
-        });
+        let request = request(agent);
+        let order = Order::of(&request).unwrap();
+        let contents = match agent {
+            Agent::Osquery => osquery::contents(&order, Format::Deb),
+            Agent::Munki => munki::contents(&order),
+            Agent::Santa => santa::contents(&order),
+        };
         let scripts = [contents.scripts.before, Some(contents.scripts.after), contents.scripts.removal];
         let files = contents.files.into_iter().map(|file| String::from_utf8(file.bytes).unwrap());
         let texts = [Format::Sh, Format::Ps1, Format::Mobileconfig].map(|format| {
-            let made = with(agent, |request| build(&request, format)).ok()?;
+            let made = build(&request, format).ok()?;
             Some(String::from_utf8(made.bytes).unwrap())
         });
         for text in files.chain(scripts.into_iter().flatten()).chain(texts.into_iter().flatten()) {

@@ -135,3 +135,25 @@ impl Blocks {
 fn words(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_cksum() {
+        for (text, wanted) in [("", 4_294_967_295), ("123456789", 930_766_865), (&*"a".repeat(300), 1_664_553_091)] {
+            assert_eq!(sum(text.as_bytes()), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_leaf_and_not_more() {
+        let path = |n: usize| Path { name: format!("f{n}"), parent: None, mode: 0o100_644, file: Some((0, sum(b""))) };
+        let many = |count| (0..count).map(path).collect::<Vec<_>>();
+        assert!(write(&many(LEAF_MAX), 1).is_ok());
+        let error = write(&many(LEAF_MAX + 1), 1).unwrap_err().to_string();
+        assert!(error.contains("257 paths, and one installer holds 256"), "{error}");
+    }
+}

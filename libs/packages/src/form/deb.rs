@@ -2,15 +2,15 @@
 
 use super::archive::{gzip, writer};
 use crate::contents::Contents;
-use crate::{Error, Request};
+use crate::{Error, Order};
 
 /// dpkg may install below another folder without changing its root (`--force-script-chrootless`), and says so.
 const BEGIN: &str = "#!/bin/sh\nset -eu\n\n";
 const ROOT: &str = "root=${DPKG_ROOT:-}\n\n";
 
 /// The package.
-pub fn write(request: &Request, contents: &Contents) -> Result<Vec<u8>, Error> {
-    let (agent, time) = (request.agent.name(), request.created);
+pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
+    let (agent, time) = (order.agent.name(), order.created);
     let mut data = Tar::new(time);
     data.add("./", 0o755, None)?;
     let mut bytes = 0;
@@ -25,9 +25,9 @@ pub fn write(request: &Request, contents: &Contents) -> Result<Vec<u8>, Error> {
          <packagers@example.org>\nInstalled-Size: {}\nRecommends: {agent}\nSection: admin\nPriority: optional\n\
          Description: makes {agent} speak to a hub for endpoint events\n The hub is {}\n (enrolment {}, unit {}).\n",
         bytes.div_ceil(1024),
-        request.address.url(),
-        request.enrolment,
-        request.unit
+        order.address.url(),
+        order.enrolment,
+        order.unit
     );
     let mut about = Tar::new(time);
     about.add("./", 0o755, None)?;

@@ -4,7 +4,7 @@
 use super::archive::{Cpio, gzip};
 use super::{bom, xar};
 use crate::contents::Contents;
-use crate::{Error, Request, fill_all};
+use crate::{Error, Order, fill_all};
 
 const FOLDER: u16 = 0o040_000;
 const FILE: u16 = 0o100_000;
@@ -13,8 +13,8 @@ const FILE: u16 = 0o100_000;
 const BEGIN: &str = "#!/bin/sh\nset -eu\n\nroot=${3:-/}\nroot=${root%/}\n\n";
 
 /// The package.
-pub fn write(request: &Request, contents: &Contents) -> Result<Vec<u8>, Error> {
-    let time = request.created;
+pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
+    let time = order.created;
     let mut payload = Cpio::new(time);
     payload.add(".", FOLDER | 0o755, None);
     let mut paths = vec![bom::Path { name: ".".into(), parent: None, mode: FOLDER | 0o755, file: None }];
@@ -40,7 +40,7 @@ pub fn write(request: &Request, contents: &Contents) -> Result<Vec<u8>, Error> {
     }
     let info = fill_all(
         include_str!("PackageInfo.xml"),
-        request,
+        order,
         &[
             ("@VERSION@", &format!("1.{time}")),
             ("@FILES@", &paths.len().to_string()),

@@ -4,24 +4,24 @@ use rpm::{BuildConfig, CompressionType, Dependency, FileOptions, PackageBuilder,
 
 use super::archive::writer;
 use crate::contents::Contents;
-use crate::{Error, Request};
+use crate::{Error, Order};
 
 /// rpm changes its root itself; ZENTRAL_ROOT is for tests.
 const BEGIN: &str = "set -eu\nroot=${ZENTRAL_ROOT:-}\n\n";
 
 /// The package; of the form that every rpm since 4.14 reads.
-pub fn write(request: &Request, contents: &Contents) -> Result<Vec<u8>, Error> {
-    let agent = request.agent.name();
-    let (name, version) = (format!("zentral-{agent}"), format!("1.{}", request.created));
+pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
+    let agent = order.agent.name();
+    let (name, version) = (format!("zentral-{agent}"), format!("1.{}", order.created));
     let summary = format!("Makes {agent} speak to a hub for endpoint events");
     let mut package = PackageBuilder::new(&name, &version, "Apache-2.0", "noarch", &summary);
     package
-        .using_config(BuildConfig::v4().compression(CompressionType::Gzip).source_date(request.created))
+        .using_config(BuildConfig::v4().compression(CompressionType::Gzip).source_date(order.created))
         .description(format!(
             "The hub is {}\n(enrolment {}, unit {}).",
-            request.address.url(),
-            request.enrolment,
-            request.unit
+            order.address.url(),
+            order.enrolment,
+            order.unit
         ))
         .recommends(Dependency::any(agent))
         .requires(Dependency::any(SHELL))

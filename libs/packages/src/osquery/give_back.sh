@@ -1,6 +1,6 @@
 # The flags of before; those that somebody else has written since then stay.
 give_back() {
-    if ours || { [ -L "$flags" ] && [ ! -e "$flags" ]; }; then
+    if ours; then
         rm -f "$flags"
         if [ -e "$flags.before-zentral" ]; then
             mv -f "$flags.before-zentral" "$flags"

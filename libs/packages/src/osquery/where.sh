@@ -11,4 +11,8 @@ Darwin) dir=/var/osquery ;;
 esac
 flags=$root$dir/osquery.flags
 
-ours() { [ -f "$flags" ] && [ "$(head -n 1 "$flags")" = "# zentral" ]; }
+# Flags that a package or a script of ours brought, whatever was done to them since.
+ours() {
+    [ "$(readlink "$flags" || :)" = zentral.flags ] ||
+        { [ -f "$flags" ] && [ "$(head -n 1 "$flags")" = "# zentral" ]; }
+}
