@@ -19,10 +19,8 @@ use crate::index::{Gone, Head, Verdict};
 use crate::search::{Finder, Search};
 use crate::stores::{Answers, Around, Store};
 
-/// Bytes of a batch, the most that a reader gives at once: a commit costs some milliseconds and a part of the index that
-/// has to be merged later.
-const BATCH: usize = event::LINE_MAX;
-/// A batch of fewer lines comes this long after the one before at the earliest, so that a trickle is gathered.
+/// A batch of fewer lines that is not full comes this long after the one before at the earliest, so that a trickle is
+/// gathered.
 const SMALL: usize = 1000;
 /// See [`SMALL`].
 const PAUSE: Duration = Duration::from_millis(200);
@@ -199,7 +197,10 @@ impl Stage for Keeper {
     }
 
     fn batch(&mut self, lines: &[Line<'_>], out: &mut Out, _: &mut Tx<'_>) -> Result<(), StageError> {
+        // Half of it is enough to be full: a line is read whole or not at all.
+        let full = lines.iter().map(|line| line.bytes.len() + 1).sum::<usize>() > self.store.batch_bytes() / 2;
         if lines.len() < SMALL
+            && !full
             && let Some(left) = self.stored.and_then(|at| PAUSE.checked_sub(at.elapsed()))
         {
             std::thread::sleep(left);
@@ -252,7 +253,7 @@ impl Stage for Keeper {
     }
 
     fn batch_bytes(&self) -> usize {
-        BATCH
+        self.store.batch_bytes()
     }
 }
 

@@ -56,11 +56,20 @@ pub struct Around {
     pub stop: Stop,
 }
 
+/// The most that a reader gives at once: a commit costs some milliseconds and a part of the index that has to be merged
+/// later.
+pub const BATCH: usize = event::LINE_MAX;
+
 /// Where events are kept and found.
 pub trait Store: Send {
     /// Once, before the first batch.
     fn start(&mut self, around: &Around) {
         let _ = around;
+    }
+
+    /// Bytes that a batch should have: what was begun and not ended is done again.
+    fn batch_bytes(&self) -> usize {
+        BATCH
     }
 
     /// Stores a batch durably; a verdict for each line, in order. The same batch again changes nothing.

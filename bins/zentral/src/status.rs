@@ -13,7 +13,7 @@ use pipe::{Exit, StageError};
 use serde_json::json;
 
 use crate::up::{self, shown};
-pub use gauges::gauges;
+pub use gauges::{LAG_LINES, gauges};
 use health::Health;
 use probes::Probes;
 pub use sums::{Sums, sums};

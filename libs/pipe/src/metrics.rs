@@ -1,9 +1,13 @@
 //! The metrics that every stage has, by one naming pattern (contract § 5).
 
+mod lag;
+
 use prometheus::{
     CounterVec, Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+pub use lag::Lag;
 
 /// Buckets for delays, in seconds.
 const DELAY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
@@ -28,10 +32,8 @@ pub struct Metrics {
     pub ignored: IntCounterVec,
     /// `zentral_topic_bytes{topic}`
     pub topic_bytes: IntGaugeVec,
-    /// `zentral_topic_lag_lines{topic,reader}`
-    pub lag_lines: IntGaugeVec,
-    /// `zentral_topic_lag_seconds{topic,reader}`: for how long the reader has not been at the end.
-    pub lag_seconds: IntGaugeVec,
+    /// How far its readers are behind.
+    pub lag: Lag,
     /// `zentral_topic_skipped_lines_total{topic,reader}`
     pub skipped: IntCounterVec,
     /// `zentral_topic_full{topic}`: 1 while a topic takes nothing more.
@@ -52,8 +54,7 @@ impl Metrics {
             refused: counters(&registry, "zentral_lines_refused_total", "Lines not understood.", &["reason"]),
             ignored: counters(&registry, "zentral_lines_ignored_total", "Lines that gave no output.", &["reason"]),
             topic_bytes: gauges(&registry, "zentral_topic_bytes", "Bytes of a topic on disk.", &["topic"]),
-            lag_lines: gauges(&registry, "zentral_topic_lag_lines", "Lines not read yet.", &["topic", "reader"]),
-            lag_seconds: gauges(&registry, "zentral_topic_lag_seconds", "Age of the lag.", &["topic", "reader"]),
+            lag: register(&registry, Lag::new()),
             skipped: counters(&registry, "zentral_topic_skipped_lines_total", "Passed over.", &["topic", "reader"]),
             topic_full: gauges(&registry, "zentral_topic_full", "1: takes nothing more.", &["topic"]),
             later_in: counters(&later, LINES_IN, "Lines read.", &["stage"]),

@@ -155,6 +155,7 @@ impl Loop {
     /// A commit of what there is to read from one input: one batch, or more if the stage lets them share it.
     fn batch(&mut self, stage: &mut dyn Stage, index: usize) -> Result<Step, StageError> {
         share::settle(stage, &mut self.inputs, index, &self.job, &mut self.db)?;
+        self.tell_lag(index);
         let Some(input) = self.inputs.get_mut(index) else { return Ok(Step::Nothing) };
         let name = input.name.clone();
         let mut read = input.read(stage.batch_bytes())?;

@@ -15,6 +15,9 @@ use super::{Health, Sums, sums};
 use crate::expiry;
 use crate::up::shown::Up;
 
+/// Of a stage that is busy with a batch nobody else knows what came meanwhile.
+pub const LAG_LINES: &str = "zentral_topic_lag_lines";
+
 /// The families as text. What cannot be read is left out, and said in the log: the rest still tells.
 pub fn gauges(config: &Config, up: &Up) -> String {
     let mut text = Text::default();
@@ -81,6 +84,14 @@ impl Text {
         self.family("zentral_topic_limit_bytes", "Bytes on disk at which a topic takes nothing more.");
         for topic in &sums.topics {
             self.line(&[("topic", &topic.topic)], topic.limit);
+        }
+        self.family(LAG_LINES, "Lines not read yet.");
+        // Without brokers the stages' own are the last that is known.
+        for topic in sums.topics.iter().filter(|_| sums.brokers.is_none()) {
+            for reader in &topic.readers {
+                let labels = [("topic", &*topic.topic), ("reader", &reader.reader), ("stage", &reader.reader)];
+                self.line(&labels, reader.lag);
+            }
         }
         self.family("zentral_sum_off", "1 while what a stage or a reader of a topic counted does not add up.");
         for topic in &sums.topics {

@@ -24,6 +24,8 @@ pub struct Health {
     /// Why nothing is known of states: the database does not answer.
     away: Option<String>,
     stages: Vec<Stage>,
+    /// Stores that take no events now.
+    waiting: Vec<String>,
     /// Filters that are switched off.
     pub(super) off: Vec<Off>,
     /// What is said of files that are not in force.
@@ -45,12 +47,16 @@ impl Health {
         };
         let processes =
             |stage: &StageConf| stage.instances().map(|n| known(stage, stage.process(n))).collect::<Vec<_>>();
-        let stages = config.stages.iter().flat_map(processes).collect();
+        let stages: Vec<Stage> = config.stages.iter().flat_map(processes).collect();
+        let stores = config.stages.iter().filter(|stage| stage.runs(StageKind::Store));
+        let stores = stores.flat_map(|stage| stage.instances().map(|n| stage.process(n)));
+        let running = |name: &String| stages.iter().any(|s| s.name == *name && s.state == State::Running);
+        let waiting = stores.filter(running).filter(|name| waits(config, name)).collect();
         let refused = up.and_then(|up| {
             let why = printable(up.refused.as_ref()?);
             Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
         });
-        Self { away, stages, refused, ..Self::default() }
+        Self { away, stages, waiting, refused, ..Self::default() }
     }
 
     /// The same, and what the states say.
@@ -122,6 +128,9 @@ impl Health {
             })
             .collect();
         text.push_str(&table(&["stage", "kind", "state", "pid", "restarts", "since", "next", "last end"], &rows));
+        for store in &self.waiting {
+            text.push_str(&format!("\n{store} waits: what keeps its events takes none now\n"));
+        }
         if self.dead > 0 {
             text.push_str(&format!("\n{} dead letters (`zentral act dead`)\n", self.dead));
         }
@@ -160,6 +169,7 @@ impl Health {
             all.push(("up", up));
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
+        all.extend(self.waiting.iter().map(|store| ("waiting", json!({"stage": store}))));
         if self.away.is_none() {
             all.push(("dead", json!({"dead_letters": self.dead})));
         }
@@ -185,6 +195,13 @@ fn alone(config: &Config, stage: &StageConf, name: String) -> Stage {
         next: None,
         last_exit: None,
     }
+}
+
+/// Whether the process of a store says that nothing can be stored now; the embedded one never does.
+fn waits(config: &Config, process: &str) -> bool {
+    let Ok((200, body)) = pipe::ops::get(&config.socket(process), "/metrics", TIMEOUT) else { return false };
+    let text = String::from_utf8_lossy(&body);
+    text.lines().any(|line| line.starts_with("zentral_store_waiting{") && line.ends_with(" 1"))
 }
 
 /// Filters that are off: the probe still has the text that was judged.

@@ -11,7 +11,8 @@ pub fn for_people(sums: &Sums) -> String {
     for t in &sums.topics {
         let tail = t.held_by.clone().filter(|_| t.readers.len() > 1).unwrap_or_default();
         let full = if t.full { "FULL" } else { "" };
-        let mut row = vec![t.topic.clone(), t.written.to_string(), t.gone.to_string(), size(t.disk), full.into()];
+        let [written, gone] = [t.written, t.gone].map(|n| n.map_or("?".to_owned(), |n| n.to_string()));
+        let mut row = vec![t.topic.clone(), written, gone, size(t.disk), full.into()];
         if t.readers.is_empty() {
             topics.push(row.clone());
         }

@@ -26,16 +26,16 @@ const READ_BYTES: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TopicSum {
     /// Its name.
     pub topic: String,
-    /// Lines ever written.
-    pub written: u64,
+    /// Lines ever written; none: its brokers do not tell.
+    pub written: Option<u64>,
     /// Bytes ever written.
     pub bytes: u64,
-    /// Lines before the first one kept.
-    pub gone: u64,
+    /// Lines before the first one kept; none: its brokers do not tell.
+    pub gone: Option<u64>,
     /// Bytes on disk.
     pub disk: u64,
     /// Bytes at which it is full.
@@ -44,7 +44,7 @@ pub struct TopicSum {
     pub full: bool,
     /// The reader that is furthest behind: nothing that it has not read goes.
     pub held_by: Option<String>,
-    /// Its readers.
+    /// Its readers, where it is known what there is to read.
     pub readers: Vec<ReaderSum>,
     /// Why what its writer says was written is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,12 +101,16 @@ pub struct Sums {
     pub topics: Vec<TopicSum>,
     /// Stages with input, in the order of the file; of joined stages each has its own.
     pub stages: Vec<StageSum>,
+    /// Why the brokers of Kafka tell nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brokers: Option<String>,
 }
 
 impl Sums {
     /// Whether every sum holds.
     pub fn ok(&self) -> bool {
-        self.topics.iter().all(|t| t.why.is_none() && t.readers.iter().all(|r| r.ok))
+        self.brokers.is_none()
+            && self.topics.iter().all(|t| t.why.is_none() && t.readers.iter().all(|r| r.ok))
             && self.stages.iter().all(|s| s.ok)
     }
 
@@ -127,7 +131,7 @@ impl Sums {
             readers.filter_map(|(t, r)| Some(format!("topic {}, reader {}: {}", t.topic, r.reader, r.why.as_ref()?)));
         let stages = self.stages.iter().filter_map(|s| Some(format!("stage {}: {}", s.stage, s.why.as_ref()?)));
         let topics = self.topics.iter().filter_map(|t| Some(format!("topic {}: {}", t.topic, t.why.as_ref()?)));
-        topics.chain(readers).chain(stages).collect()
+        self.brokers.iter().cloned().chain(topics).chain(readers).chain(stages).collect()
     }
 }
 
@@ -141,11 +145,11 @@ pub fn sums(config: &Config) -> Result<Sums, StageError> {
                 sums.topics.push(topic_sum(&fs, config, writer, name)?);
             }
             if let Some(name) = place.kafka() {
-                sums.topics.push(kafka::sum(config, Some(writer), name)?);
+                sums.topics.push(kafka::sum(config, Some(writer), name, &mut sums.brokers)?);
             }
         }
     }
-    sums.topics.extend(kafka::foreign(config)?);
+    sums.topics.extend(kafka::foreign(config, &mut sums.brokers)?);
     for stage in config.stages.iter().filter(|s| !s.runs(StageKind::Receive)) {
         let mut all = stage_sums(config, stage)?;
         for _ in 1..TRIES {
@@ -187,9 +191,9 @@ fn topic_sum(fs: &Arc<dyn Fs>, config: &Config, writer: &StageConf, name: &str) 
     };
     Ok(TopicSum {
         topic: name.to_owned(),
-        written: head.end.line,
+        written: Some(head.end.line),
         bytes: head.end.offset,
-        gone: head.first.line,
+        gone: Some(head.first.line),
         disk,
         limit: conf.limit,
         full: !room.allows(writer.class()),

@@ -178,7 +178,11 @@ fn metrics(picture: &Picture) -> Vec<u8> {
     all.drop(STAGE_UP); // of a stage that does not answer nobody else would say so
     all.add(&own(up));
     all.add(&machines(config));
-    all.add(&found(picture, up, config));
+    let found = found(picture, up, config);
+    if found.contains(&format!("\n{}{{", status::LAG_LINES)) {
+        all.drop(status::LAG_LINES);
+    }
+    all.add(&found);
     all.text()
 }
 

@@ -11,7 +11,7 @@ use crate::fs::{Fs as _, RealFs};
 use crate::output::Output;
 use crate::topic::{Class, Room};
 
-/// How often lags and room are measured.
+/// How often lags and room are measured at least.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 impl Loop {
@@ -29,7 +29,7 @@ impl Loop {
         if self.measured.is_none_or(|at| at.elapsed() > MEASURE_EVERY) {
             self.measured = Some(Instant::now());
             self.state_room = self.has_state_room();
-            self.measure();
+            (0..self.inputs.len()).for_each(|index| self.tell_lag(index));
         }
         Ok(room && self.state_room)
     }
@@ -47,20 +47,16 @@ impl Loop {
         room
     }
 
-    fn measure(&mut self) {
-        for (input, behind) in self.inputs.iter_mut().zip(&mut self.behind) {
-            let Some(lines) = input.lag() else { continue };
-            let at = input.line();
-            // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
-            if behind.is_none_or(|(line, _)| at >= line) {
-                *behind = (lines > 0).then(|| (at + lines, Instant::now()));
-            }
-            let topic = input.name.split_once(':').map_or(input.name.as_str(), |(_, topic)| topic);
-            let labels = [topic, &self.job.name];
-            let metrics = &self.job.metrics;
-            metrics.lag_lines.with_label_values(&labels).set(i64::try_from(lines).unwrap_or(i64::MAX));
-            let seconds = behind.map_or(0, |(_, since)| since.elapsed().as_secs());
-            metrics.lag_seconds.with_label_values(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    /// How many lines of an input wait, those of a batch that is begun now among them.
+    pub(super) fn tell_lag(&mut self, index: usize) {
+        let Some((input, behind)) = self.inputs.get_mut(index).zip(self.behind.get_mut(index)) else { return };
+        let Some(lines) = input.lag() else { return };
+        let at = input.line();
+        // The age of the oldest line known to wait: a reader that keeps up passes it within a look or two.
+        if behind.is_none_or(|(line, _)| at >= line) {
+            *behind = (lines > 0).then(|| (at + lines, Instant::now()));
         }
+        let topic = input.name.split_once(':').map_or(input.name.as_str(), |(_, topic)| topic);
+        self.job.metrics.lag.set(topic, &self.job.name, lines, behind.map(|(_, since)| since));
     }
 }

@@ -203,20 +203,25 @@ impl Postgres {
     /// A transaction that writes; a second writer of the schema waits until it is over, so that numbers that are given
     /// within it become visible in order.
     pub(super) fn begin(&self) -> Result<Open<'_>, DbError> {
-        self.with(|session| session.begin(&self.begin_sql()))?;
-        Ok(Open { db: self, wrote: false, over: false })
+        self.open_with(self.begin_sql())
     }
 
     /// The same beside other writers of the schema.
     pub(super) fn begin_beside(&self) -> Result<Open<'_>, DbError> {
-        self.with(|session| session.begin(BEGIN))?;
-        Ok(Open { db: self, wrote: false, over: false })
+        self.open_with(BEGIN.to_owned())
     }
 
-    /// A look at the whole as it is at one moment.
+    /// A look at the whole as it is at one moment: that of the first statement.
     pub(super) fn look(&self) -> Result<Open<'_>, DbError> {
-        self.with(|session| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
-        Ok(Open { db: self, wrote: false, over: false })
+        self.open_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned())
+    }
+
+    fn open_with(&self, begin: String) -> Result<Open<'_>, DbError> {
+        // What is done before the first statement is done by the owner, as far as is known here.
+        if self.is_lost() {
+            return Err(self.ended());
+        }
+        Ok(Open { db: self, now: Now::Before(begin), wrote: false })
     }
 
     fn begin_sql(&self) -> String {
@@ -328,11 +333,19 @@ fn key(what: &str, schema: &str) -> i64 {
     hash.iter().take(8).fold(0, |n: i64, byte| n.wrapping_shl(8) | i64::from(*byte))
 }
 
-/// A transaction under way.
+/// A transaction. The server hears of it with its first statement: whoever has outward work to do before that, such as
+/// sending a batch to a store that takes its time, keeps nobody waiting and is not cut off for doing nothing.
 pub(super) struct Open<'a> {
     db: &'a Postgres,
+    now: Now,
     wrote: bool,
-    over: bool,
+}
+
+enum Now {
+    /// What begins it.
+    Before(String),
+    Within,
+    Over,
 }
 
 impl std::fmt::Debug for Open<'_> {
@@ -342,14 +355,22 @@ impl std::fmt::Debug for Open<'_> {
 }
 
 impl Open<'_> {
+    fn within<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, DbError>) -> Result<T, DbError> {
+        if let Now::Before(script) = &self.now {
+            self.db.with(|session| session.begin(script))?;
+            self.now = Now::Within;
+        }
+        self.db.within(work)
+    }
+
     pub(super) fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DbError> {
         self.wrote = true;
-        self.db.within(|session| session.execute(sql, params))
+        self.within(|session| session.execute(sql, params))
     }
 
     pub(super) fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
         self.wrote |= !sql.trim_start().starts_with("SELECT");
-        self.db.within(|session| session.query(sql, params))
+        self.within(|session| session.query(sql, params))
     }
 
     /// Hands on one row after the other, some hundred fetched at a time.
@@ -358,21 +379,21 @@ impl Open<'_> {
         sql: &str,
         take: &mut dyn FnMut(Vec<Value>) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        self.db.within(|session| session.batch(&format!("DECLARE rows NO SCROLL CURSOR FOR {sql}")))?;
+        self.within(|session| session.batch(&format!("DECLARE rows NO SCROLL CURSOR FOR {sql}")))?;
         loop {
             // Not kept: the next cursor of this name has other columns.
-            let fetched = self.db.within(|session| session.fetch("FETCH 500 FROM rows"))?;
+            let fetched = self.within(|session| session.fetch("FETCH 500 FROM rows"))?;
             if fetched.is_empty() {
                 break;
             }
             fetched.into_iter().try_for_each(|row| take(row.0))?;
         }
-        self.db.within(|session| session.batch("CLOSE rows"))
+        self.within(|session| session.batch("CLOSE rows"))
     }
 
     pub(super) fn batch(&mut self, script: &str) -> Result<(), DbError> {
         self.wrote = true;
-        self.db.within(|session| session.batch(script))
+        self.within(|session| session.batch(script))
     }
 
     pub(super) fn commit(mut self) -> Result<(), DbError> {
@@ -381,15 +402,17 @@ impl Open<'_> {
             true => format!("UPDATE {WRITES} SET n = n + 1; COMMIT"),
             false => "COMMIT".to_owned(),
         };
-        self.db.within(|session| session.batch(&script))?;
-        self.over = true;
+        if matches!(self.now, Now::Within) {
+            self.within(|session| session.batch(&script))?;
+        }
+        self.now = Now::Over;
         Ok(())
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if !self.over && self.db.within(|session| session.batch("ROLLBACK")).is_err() {
+        if matches!(self.now, Now::Within) && self.db.within(|session| session.batch("ROLLBACK")).is_err() {
             *self.db.session.borrow_mut() = None;
         }
     }

@@ -218,8 +218,11 @@ fn one_owner_and_one_writer_at_a_time() {
     let home = homes(&url).state(&name("owner"));
     let (mut one, mut two) = (Db::open(&home, &[V1]).unwrap(), Db::open(&home, &[V1]).unwrap());
     assert!(one.own().unwrap() && !two.own().unwrap());
-    let tx = one.begin().unwrap();
-    let error = two.begin().unwrap_err();
+    let mut tx = one.begin().unwrap();
+    // It begins with its first statement: until then it holds nobody up.
+    put(&mut two, "early", 1).unwrap();
+    tx.query("SELECT 1", &[]).unwrap();
+    let error = put(&mut two, "a", 1).unwrap_err();
     assert!(matches!(error, DbError::Busy), "after 10 s: {error}");
     drop(tx);
     put(&mut two, "a", 1).unwrap();

@@ -1,16 +1,24 @@
 //! The same of topics of Kafka: what the brokers say of their partitions, against what the readers have recorded.
 
-use pipe::StageError;
+use std::collections::BTreeMap;
+
 use pipe::config::{Config, Place, StageConf};
 use pipe::state::{self, Position};
+use pipe::{Exit, StageError};
 
 use super::{ReaderSum, TopicSum, db};
 
 /// Where each partition begins and ends.
 type Ends = Vec<(i32, u64, u64)>;
 
-/// A topic of Kafka; brokers that do not answer are no reason to show nothing.
-pub(super) fn sum(config: &Config, writer: Option<&StageConf>, name: &str) -> Result<TopicSum, StageError> {
+/// A topic of Kafka; brokers that do not answer are no reason to show nothing. Why they do not is noted in `away`, and
+/// none of the other topics waits for them again.
+pub(super) fn sum(
+    config: &Config,
+    writer: Option<&StageConf>,
+    name: &str,
+    away: &mut Option<String>,
+) -> Result<TopicSum, StageError> {
     let place = Place::Kafka(name.to_owned());
     // Positions before ends: these can only be further on.
     let mut readers = Vec::new();
@@ -23,46 +31,39 @@ pub(super) fn sum(config: &Config, writer: Option<&StageConf>, name: &str) -> Re
         None => None,
     };
     let recorded = recorded.flatten().map_or(0, |mark| mark.line);
-    let ends = pipe::kafka::ends(config, name);
-    let all = ends.as_ref().map_or(&[][..], Vec::as_slice);
-    let (gone, written) = all.iter().fold((0, 0), |(gone, written), (_, low, high)| (gone + low, written + high));
-    let why = match &ends {
-        Err(e) => Some(e.to_string()),
-        // Lines that came twice are there twice, so there may be more than were recorded.
-        Ok(_) if written < recorded => Some(format!(
-            "{recorded} lines were acknowledged, {written} are there: it was made anew, or has lost lines"
-        )),
-        Ok(_) => None,
+    let unknown = |why| TopicSum { topic: name.to_owned(), why, ..TopicSum::default() };
+    if away.is_some() {
+        return Ok(unknown(None));
+    }
+    let ends = match pipe::kafka::ends(config, name) {
+        Ok(ends) => ends,
+        Err(e) if e.exit == Exit::Unreachable => {
+            *away = Some(e.to_string());
+            return Ok(unknown(None));
+        }
+        Err(e) => return Ok(unknown(Some(e.to_string()))),
     };
-    let known = ends.as_ref().ok();
-    let readers: Vec<ReaderSum> =
-        readers.into_iter().map(|(reader, positions)| reader_sum(reader, &positions, known)).collect();
-    Ok(TopicSum {
-        topic: name.to_owned(),
-        written,
-        bytes: 0,
-        gone,
-        disk: 0,
-        limit: 0,
-        full: false,
-        held_by: None,
-        readers,
-        why,
-    })
+    let (gone, written) = ends.iter().fold((0, 0), |(gone, written), (_, low, high)| (gone + low, written + high));
+    // Lines that came twice are there twice, so there may be more than were recorded.
+    let why = (written < recorded).then(|| {
+        format!("{recorded} lines were acknowledged, {written} are there: it was made anew, or has lost lines")
+    });
+    let readers = readers.into_iter().map(|(reader, positions)| reader_sum(reader, &positions, &ends)).collect();
+    Ok(TopicSum { written: Some(written), gone: Some(gone), readers, ..unknown(why) })
 }
 
 /// Topics that a stage reads and none writes: what others put there.
-pub(super) fn foreign(config: &Config) -> Result<Vec<TopicSum>, StageError> {
+pub(super) fn foreign(config: &Config, away: &mut Option<String>) -> Result<Vec<TopicSum>, StageError> {
     let written = |name: &str| config.stages.iter().flat_map(StageConf::outputs).any(|p| p.kafka() == Some(name));
     let mut names: Vec<&str> = config.stages.iter().flat_map(|s| &s.from).filter_map(Place::kafka).collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter(|name| !written(name)).map(|name| sum(config, None, name)).collect()
+    names.into_iter().filter(|name| !written(name)).map(|name| sum(config, None, name, away)).collect()
 }
 
-fn reader_sum(reader: String, positions: &std::collections::BTreeMap<i32, Position>, ends: Option<&Ends>) -> ReaderSum {
+fn reader_sum(reader: String, positions: &BTreeMap<i32, Position>, ends: &Ends) -> ReaderSum {
     let mut sum = ReaderSum { reader, ok: true, ..ReaderSum::default() };
-    for (partition, low, high) in ends.into_iter().flatten() {
+    for (partition, low, high) in ends {
         // One that has not started begins at the first line kept.
         let begin =
             Position { start_line: *low, mark: pipe::topic::Mark { offset: *low, line: *low }, ..Position::default() };
