@@ -7,6 +7,7 @@ is compared. Prints what is in them as JSON.
     read.py plist FILE
 """
 import base64
+import datetime
 import gzip
 import hashlib
 import json
@@ -46,7 +47,8 @@ def xar(data):
             assert about.find(kind).text == hashlib.sha1(raw).hexdigest(), "sum of a file"
         files[file.find("name").text] = raw
     assert end == len(heap), "nothing behind the files"
-    return files
+    made = datetime.datetime.fromisoformat(root.find("creation-time").text).replace(tzinfo=datetime.timezone.utc)
+    return files, int(made.timestamp())
 
 
 def cpio(data):
@@ -188,10 +190,11 @@ def listed(entries):
 
 def pkg(path, folder):
     with open(path, "rb") as file:
-        files = xar(file.read())
+        files, made = xar(file.read())
     assert list(files) == ["Bom", "PackageInfo", "Payload", "Scripts"], list(files)
     info = xml.fromstring(files["PackageInfo"])
     assert info.tag == "pkg-info" and info.get("format-version") == "2" and info.get("auth") == "root"
+    assert info.get("version") == f"1.{made}"
     payload = cpio(gzip.decompress(files["Payload"]))
     scripts = cpio(gzip.decompress(files["Scripts"]))
     # The bill says of each entry what the payload holds.
@@ -205,6 +208,7 @@ def pkg(path, folder):
             assert (said["size"], said["sum"]) == (len(entry["bytes"]), cksum(entry["bytes"])), entry["path"]
         if "/" in entry["path"]:
             assert entry["path"].rsplit("/", 1)[0] in bill, "a folder for each file"
+    assert {e["mtime"] for e in payload} == {made}
     assert len({e["inode"] for e in payload}) == len(payload), "no two entries are one file"
     assert int(info.find("payload").get("numberOfFiles")) == len(payload)
     named = {script.tag: script.get("file") for script in info.find("scripts")}

@@ -48,10 +48,11 @@ pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
             ("@SCRIPTS@\n", &named),
         ],
     );
-    xar::write(&[
+    let files: [(&str, &[u8]); 4] = [
         ("Bom", &bom::write(&paths, time)?),
         ("PackageInfo", info.as_bytes()),
         ("Payload", &gzip(&payload.finish())?),
         ("Scripts", &gzip(&scripts.finish())?),
-    ])
+    ];
+    xar::write(&files, time)
 }

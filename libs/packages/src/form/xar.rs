@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use jiff::Timestamp;
 use sha1::{Digest as _, Sha1};
 
 use super::archive::writer;
@@ -18,11 +19,12 @@ const SUM: usize = 20;
 /// SHA-1 in the head. It guards against accidents, here as in Apple's own packages.
 const SHA1: u32 = 1;
 
-/// An archive of these files, name and bytes, as root's.
-pub fn write(files: &[(&str, &[u8])]) -> Result<Vec<u8>, Error> {
-    let mut toc = String::from(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xar>\n <toc>\n  <checksum style=\"sha1\"><offset>0</offset>\
-         <size>20</size></checksum>\n",
+/// An archive of these files, name and bytes, as root's; `time` in seconds since 1970.
+pub fn write(files: &[(&str, &[u8])], time: u32) -> Result<Vec<u8>, Error> {
+    let made = Timestamp::from_second(time.into()).map_err(writer)?.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let mut toc = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xar>\n <toc>\n  <creation-time>{made}</creation-time>\n  \
+         <checksum style=\"sha1\"><offset>0</offset><size>{SUM}</size></checksum>\n",
     );
     let mut heap = Vec::new();
     for (i, (name, bytes)) in files.iter().enumerate() {
