@@ -56,10 +56,7 @@ impl Jail {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(if rustix::process::geteuid().is_root() { "chroot" } else { "unshare" });
-        if !rustix::process::geteuid().is_root() {
-            command.args(["-r", "chroot"]);
-        }
+        let mut command = as_root("chroot");
         command.arg(self.0.path()).args(["/bin/env", "-i", "PATH=/bin"]).args(words);
         command
     }
@@ -85,4 +82,14 @@ impl Jail {
         let _ = fs::remove_file(self.path("log"));
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// A command that may change its root: where we are not root, we are of a namespace of its own.
+pub fn as_root(program: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-r", program]);
+    command
 }

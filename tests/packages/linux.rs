@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::{enrolment, files, osqueryd_enrols, package, ran, read, started, text, tool};
+use crate::jail::as_root;
+use crate::{enrolment, files, mode, osqueryd_enrols, package, ran, read, started, text, tool};
 
 fn dpkg(root: &Path, args: &[&str], file: &Path) -> Output {
     for folder in ["var/lib/dpkg/updates", "var/lib/dpkg/info"] {
@@ -79,9 +80,9 @@ fn osquery_on_debian() {
 #[test]
 fn osquery_on_red_hat() {
     let hub = started("");
-    let rpm = package(&hub, &enrolment(&hub, "osquery").0, "rpm");
+    let file = package(&hub, &enrolment(&hub, "osquery").0, "rpm");
     let dir = tempfile::tempdir().unwrap();
-    let said = read("rpm", &rpm, Some(dir.path()));
+    let said = read("rpm", &file, Some(dir.path()));
     assert_eq!((&said["name"], &said["arch"]), (&"zentral-osquery".into(), &"noarch".into()));
     assert_eq!(said["recommends"], json!(["osquery"]));
     // 17: configuration that stays (RPMFILE_CONFIG, RPMFILE_NOREPLACE).
@@ -90,10 +91,23 @@ fn osquery_on_red_hat() {
         json!({ "path": format!("/etc/osquery/{name}"), "mode": mode, "flags": flags, "owner": "root:root" })
     });
     assert_eq!(said["files"], Value::from(wanted.to_vec()));
-    if let Some(out) = tool(Command::new("rpm").arg("-K").arg(&rpm), false) {
+    if let Some(out) = tool(Command::new("rpm").arg("-K").arg(&file), false) {
         assert!(ran(&out).contains("digests OK"), "{out:?}");
-        let listed = ran(&Command::new("rpm").args(["-qpc"]).arg(&rpm).output().unwrap());
+        let listed = ran(&Command::new("rpm").arg("-qpc").arg(&file).output().unwrap());
         assert!(listed.lines().any(|line| line == "/etc/osquery/zentral.flags"), "{listed}");
+        let root = dir.path().join("installed");
+        fs::create_dir_all(root.join("var/lib/rpm")).unwrap();
+        let rpm = |does: &[&str], what: &Path| {
+            let mut command = as_root("rpm");
+            command.args(does).arg("--root").arg(&root).args(["--dbpath", "/var/lib/rpm", "--nodeps"]).arg(what);
+            ran(&command.output().unwrap());
+        };
+        let name = Path::new("zentral-osquery");
+        rpm(&["-i", "--noscripts"], &file);
+        assert_eq!(mode(&root.join("etc/osquery/zentral.secret")), 0o600);
+        rpm(&["-V", "--nouser", "--nogroup"], name);
+        rpm(&["-e", "--noscripts"], name);
+        assert!(files(&root.join("etc")).is_empty());
     }
 
     let root = dir.path().join("root");
