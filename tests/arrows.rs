@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each package of the workspace may link of the others.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("event", &[]),
     ("registry", &["event"]),
     ("sources", &["event"]),
     ("probe", &["event"]),
     ("pipe", &["event", "registry"]),
     ("remote", &[]),
+    ("packages", &[]),
     ("receive", &["event", "registry", "sources", "pipe"]),
     ("pull", &["event", "registry", "sources", "remote", "pipe"]),
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
@@ -20,7 +21,20 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
     (
         "zentral",
-        &["event", "registry", "sources", "probe", "pipe", "receive", "pull", "normalize", "filter", "act", "store"],
+        &[
+            "event",
+            "registry",
+            "sources",
+            "probe",
+            "packages",
+            "pipe",
+            "receive",
+            "pull",
+            "normalize",
+            "filter",
+            "act",
+            "store",
+        ],
     ),
 ];
 
