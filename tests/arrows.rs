@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each package of the workspace may link of the others.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("event", &[]),
     ("registry", &["event"]),
     ("sources", &["event"]),
     ("probe", &["event"]),
     ("pipe", &["event", "registry"]),
     ("remote", &[]),
+    ("packages", &[]),
     ("receive", &["event", "registry", "sources", "pipe"]),
     ("pull", &["event", "registry", "sources", "remote", "pipe"]),
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
@@ -26,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "registry",
             "sources",
             "probe",
+            "packages",
             "pipe",
             "receive",
             "pull",

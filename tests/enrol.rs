@@ -85,7 +85,11 @@ fn made_listed_revoked() {
         (&["enrol", "new", "--tags", "A B"], "--tags"),
         (&["enrol", "revoke", "nobody"], "no enrolment `nobody`"),
         (&["enrol", "package", "nobody", "--format", "sh"], "no enrolment `nobody`"),
-        (&["enrol", "package", "nobody", "--format", "pkg"], "later version"),
+        (&["enrol", "package", "nobody", "--format", "pkg"], "no enrolment `nobody`"),
+        (
+            &["enrol", "package", "nobody", "--format", "exe"],
+            "[possible values: pkg, deb, rpm, sh, ps1, zip, mobileconfig]",
+        ),
     ] {
         hub.wrong(args, says);
     }
@@ -167,6 +171,15 @@ fn a_script_for_a_machine() {
     assert_eq!(before, (read("osquery.flags"), read("zentral.secret"), read("zentral-ca.pem")));
     assert_eq!(read("osquery.flags.before-zentral"), "--verbose\n");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "nothing else is left behind");
+
+    // Flags that came since then are kept, too; and what was there before comes back.
+    fs::write(dir.join("osquery.flags"), "--verbose=false\n").unwrap();
+    assert!(run(&file, root.path()).contains("kept in"));
+    assert_eq!(read("osquery.flags.before-zentral"), "--verbose=false\n");
+    let out = Command::new("sh").arg(&file).arg("--uninstall").env("ZENTRAL_ROOT", root.path()).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(read("osquery.flags"), "--verbose=false\n");
+    assert!(!dir.join("zentral.secret").exists() && !dir.join("zentral-ca.pem").exists());
 
     // A hub whose certificate everybody believes needs no authority of its own.
     fs::remove_file(hub.path().join("tls/ca.pem")).unwrap();

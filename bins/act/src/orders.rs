@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use pipe::Waker;
+use pipe::{Lasting, Waker};
 use registry::db::{Db, DbError, Home, Version, Watched};
 use registry::forgotten::{self, Forgotten};
 use registry::orders::Order;
@@ -58,33 +58,29 @@ impl Watch {
         });
         std::thread::Builder::new().name("orders".into()).spawn(move || {
             let mut look = Look { registry: Watched::new(&registry), version: None };
+            let (reconciling, sweeping, looking) = (Lasting::new(), Lasting::new(), Lasting::new());
             let mut looks = 0u32;
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 if looks.is_multiple_of(RECONCILE_EVERY)
                     && let Some(state) = &state
-                    && let Err(error) = crate::rules::reconcile(&registry, state, now())
                 {
-                    tracing::warn!("rules of incidents that are over: {error}");
+                    reconciling
+                        .tell("rules of incidents that are over", crate::rules::reconcile(&registry, state, now()));
                 }
                 looks = looks.wrapping_add(1);
-                if looks.is_multiple_of(SWEEP_EVERY)
-                    && let Err(error) = crate::rules::sweep(&registry, now())
-                {
-                    tracing::warn!("rules that have come to their end: {error}");
+                if looks.is_multiple_of(SWEEP_EVERY) {
+                    sweeping.tell("rules that have come to their end", crate::rules::sweep(&registry, now()));
                 }
-                match look.at_new(now()) {
-                    Ok(told) if told.orders.is_empty() && told.forgotten.is_empty() => {}
-                    Ok(told) => {
+                match looking.tell("orders", look.at_new(now())) {
+                    Some(told) if told.orders.is_empty() && told.forgotten.is_empty() => {}
+                    Some(told) => {
                         if to.send(told).is_err() {
                             return;
                         }
                         seen.store(true, Ordering::Release);
                         waker.ring();
                     }
-                    Err(error) => {
-                        tracing::warn!("orders: {error}");
-                        look.version = None;
-                    }
+                    None => look.version = None,
                 }
             }
         })?;

@@ -1,9 +1,8 @@
 //! Certificates for a hub that has none: an authority of its own and, signed by it, the hub's certificate.
 
-use std::net::IpAddr;
-
 use event::Time;
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use packages::is_host;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
@@ -81,18 +80,6 @@ pub fn names(host: &str) -> Vec<String> {
         }
     }
     names
-}
-
-/// Whether this is an address, or a name as it may stand in a URL and a certificate.
-pub fn is_host(text: &str) -> bool {
-    let label = |l: &str| {
-        (1..=63).contains(&l.len())
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    let address = text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    address || (text.len() <= 253 && text.split('.').all(label))
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use event::Time;
+use packages::Format;
 use pipe::cli::Global;
 use pipe::config::{Config, is_name, parse_duration};
 use pipe::{Exit, StageError};
@@ -71,28 +73,18 @@ pub struct PackageArgs {
     /// The enrolment
     pub id: String,
     /// Form of the package
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = formats())]
     pub format: Format,
     /// Write to this file [default: stdout, unless it is a terminal]
     #[arg(short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// Forms of a package.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// macOS installer
-    Pkg,
-    /// Debian, Ubuntu
-    Deb,
-    /// Red Hat, Fedora, SUSE
-    Rpm,
-    /// Shell script for Linux and macOS
-    Sh,
-    /// PowerShell script for Windows
-    Ps1,
-    /// Profile of macOS
-    Mobileconfig,
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let values = Format::ALL.map(|format| PossibleValue::new(format.name()).help(format.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| format!("there is no {name}"))
+    })
 }
 
 /// Does it.
@@ -260,10 +252,6 @@ fn unknown(id: &str) -> StageError {
 }
 
 fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
-    if args.format != Format::Sh {
-        let name = clap::ValueEnum::to_possible_value(&args.format).map_or(String::new(), |v| v.get_name().to_owned());
-        return Err(StageError::usage(format!("--format {name} arrives with a later version; this one makes sh")));
-    }
     if args.output.is_none() && std::io::stdout().is_terminal() {
         return Err(StageError::usage("the package holds a secret and does not go to a terminal; use -o FILE"));
     }
@@ -272,10 +260,10 @@ fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
         return Err(StageError::usage(format!("enrolment `{}` is revoked", found.id)));
     }
     let secret = key(config)?.secret(&found.id, found.generation);
-    let script = package::script(config, &found, &secret)?;
-    let Some(path) = &args.output else { return print(&script) };
+    let made = package::build(config, &found, &secret, args.format)?;
+    let Some(path) = &args.output else { return pipe::write_stdout(&made.bytes).map_err(crate::stdout_error) };
     let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
-    write_private(path, script.as_bytes()).map_err(fail)
+    write_private(path, &made.bytes).map_err(fail)
 }
 
 /// Writes a file that only this user can read, whatever lay there before: beside it, then in its place.

@@ -12,6 +12,7 @@ pub mod kafka;
 #[cfg(not(feature = "kafka"))]
 #[path = "kafka/absent.rs"]
 pub mod kafka;
+mod lasting;
 mod lean;
 pub mod log;
 pub mod metrics;
@@ -35,6 +36,7 @@ mod window;
 pub use chain::Chain;
 pub use exit::{Exit, StageError};
 pub use input::parse_start;
+pub use lasting::Lasting;
 pub use metrics::Metrics;
 pub use out::{Out, TooLong};
 pub use output::{TopicOutput, is_network};

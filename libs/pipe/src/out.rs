@@ -109,6 +109,18 @@ impl Out {
         sync(&mut self.outputs)
     }
 
+    /// Hands on what is held for brokers, whose clients send it meanwhile; whether there are any.
+    pub(crate) fn send_on(&mut self) -> bool {
+        let brokers = |(index, output): (usize, &Output)| output.is_kafka().then_some(index);
+        let brokers: Vec<usize> = self.outputs.iter().enumerate().filter_map(brokers).collect();
+        for index in &brokers {
+            if self.failed.is_none() {
+                self.failed = self.hand_on(*index).err();
+            }
+        }
+        !brokers.is_empty()
+    }
+
     fn hand_on(&mut self, index: usize) -> Result<(), StageError> {
         let (Some(buffer), Some(output)) = (self.buffers.get_mut(index), self.outputs.get_mut(index)) else {
             return Ok(());

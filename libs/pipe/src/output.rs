@@ -288,6 +288,11 @@ impl Output {
         }
     }
 
+    /// Whether brokers keep it.
+    pub(crate) fn is_kafka(&self) -> bool {
+        matches!(self, Self::Kafka(_))
+    }
+
     /// Whether somebody reads it at the other end.
     pub(crate) fn is_pipe(&self) -> bool {
         matches!(self, Self::Stdout)

@@ -29,6 +29,10 @@ use told::Complaints;
 /// The longest that batches are gathered for one commit.
 const COMMIT_TIME: Duration = Duration::from_millis(100);
 
+/// So long a commit to brokers waits for lines where none are there at this moment: their answers take longer, and what
+/// was read is on its way meanwhile.
+const MORE_FOR_BROKERS: Duration = Duration::from_millis(5);
+
 /// What a loop is to run on.
 pub struct Job {
     /// Name of the stage: of its metrics, its refused lines.
@@ -168,6 +172,7 @@ impl Loop {
         let prompt = name == "-" && self.out.outputs.iter().any(Output::is_pipe);
         let share = if prompt { 0 } else { stage.commit_bytes() };
         let (begun, mut taken, mut bytes_read) = (Instant::now(), 0, 0);
+        let mut heard = begun;
         let mut tx = share::begin(&mut self.db, &self.job, stage, &mut self.changes_seen)?;
         if self.job.instance.is_some() && self.job.from.get(index) == Some(&Place::Changes) {
             input.catch_up(&mut tx)?;
@@ -176,6 +181,9 @@ impl Loop {
         let mut step = Ok(Step::Worked);
         loop {
             match read {
+                Read::Nothing if share > 0 && heard.elapsed() < MORE_FOR_BROKERS && self.out.send_on() => {
+                    self.job.signals.waker.wait(MORE_FOR_BROKERS.saturating_sub(heard.elapsed()));
+                }
                 // If it is the end, the next look will tell.
                 Read::Nothing | Read::End => break,
                 Read::Skipped(lines) => {
@@ -187,6 +195,7 @@ impl Loop {
                     let lines = through(stage, index, (bytes, first, too_long), &mut self.out, &mut tx)?;
                     input.count(lines);
                     taken += lines;
+                    heard = Instant::now();
                 }
             }
             let enough = bytes_read >= share || begun.elapsed() >= COMMIT_TIME;

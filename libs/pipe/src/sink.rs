@@ -15,7 +15,7 @@ use crate::kafka::KafkaOutput;
 use crate::output::TopicOutput;
 use crate::run::told::Complaints;
 use crate::topic::{Class, Kept};
-use crate::{Metrics, StageError, state, stdio};
+use crate::{Lasting, Metrics, StageError, state, stdio};
 
 /// Requests that may wait for the next sync; more wait to be let in.
 const WAITING_MAX: usize = 4096;
@@ -94,7 +94,8 @@ impl Sink {
         };
         let changed = Changed::default();
         let lines = Vec::new();
-        let mut writer = Writer { target, room: room.clone(), changed: changed.clone(), metrics, lines };
+        let mut writer =
+            Writer { target, room: room.clone(), changed: changed.clone(), metrics, lines, trouble: Lasting::new() };
         writer.look_after()?;
         let thread = std::thread::Builder::new().name("sink".into());
         thread
@@ -163,6 +164,8 @@ struct Writer {
     changed: Changed,
     metrics: Metrics,
     lines: Vec<u8>,
+    /// There is no room, or nobody to ask.
+    trouble: Lasting,
 }
 
 impl Writer {
@@ -187,6 +190,9 @@ impl Writer {
             };
             match done {
                 Ok(failed) => {
+                    if failed.len() < group.len() && self.trouble.is_over() {
+                        tracing::info!("lines are taken again");
+                    }
                     if !failed.is_empty() {
                         self.close();
                     }
@@ -196,7 +202,9 @@ impl Writer {
                 }
                 // A full disk: these are told to come again, and room is looked for until there is some.
                 Err(e) if e.exit == crate::Exit::Unreachable => {
-                    tracing::warn!("{e}");
+                    if self.trouble.goes_on() {
+                        tracing::warn!("{e}");
+                    }
                     self.close();
                     group.drain(..).for_each(|order| {
                         let _ = order.done.send(false);

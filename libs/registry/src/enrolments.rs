@@ -41,6 +41,8 @@ pub struct Enrolment {
     pub tags: Vec<String>,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// When it was made, in ms since 1970.
+    pub created: i64,
     /// Whether its machines must show a client certificate.
     pub client_certificate: bool,
 }
@@ -178,7 +180,7 @@ pub fn make(db: &mut Db, wanted: Enrolment, now: i64) -> Result<Enrolment, DbErr
         tx.execute("INSERT INTO certified_enrolments (enrolment) VALUES ($1)", &[id.as_str().into()])?;
     }
     tx.commit()?;
-    Ok(Enrolment { id, generation: 1, revoked: false, ..wanted })
+    Ok(Enrolment { id, generation: 1, revoked: false, created: now, ..wanted })
 }
 
 /// Revokes it: its generation is raised, so that every copy of its secret is worthless. `false`: no such enrolment.
@@ -190,7 +192,7 @@ pub fn revoke(db: &mut Db, id: &str) -> Result<bool, DbError> {
     Ok(found)
 }
 
-const COLUMNS: &str = "SELECT id, unit, source, generation, quota, expires, tags, revoked FROM enrolments";
+const COLUMNS: &str = "SELECT id, unit, source, generation, quota, expires, tags, revoked, created FROM enrolments";
 
 /// One enrolment.
 pub fn get(db: &Db, id: &str) -> Result<Option<Enrolment>, DbError> {
@@ -222,6 +224,7 @@ fn read(row: &Row) -> Enrolment {
         expires: row.opt_int(5),
         tags: row.text(6).split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect(),
         revoked: row.int(7) != 0,
+        created: row.int(8),
         client_certificate: false,
     }
 }

@@ -9,7 +9,7 @@ use event::printable;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::Method;
-use pipe::config::{Config, Finding, StageKind};
+use pipe::config::{Config, Finding};
 use serde_json::{Value, json};
 
 use crate::demo::client::{Client, Way};
@@ -69,13 +69,8 @@ fn authorities(config: &Config, ca: Option<&Path>) -> Result<(PathBuf, String), 
     if let Some(path) = ca {
         return read(path).map_err(|e| format!("{}: {e}", path.display()));
     }
-    let receive = config.stages.iter().find(|stage| stage.runs(StageKind::Receive));
-    let own = receive.and_then(|stage| {
-        let mut tls = stage.settings.clone().table("tls")?;
-        Some(tls.path("cert")?.with_file_name("ca.pem"))
-    });
     let given = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let all = own.into_iter().chain(given).chain(BUNDLES.map(PathBuf::from));
+    let all = config.authority().into_iter().chain(given).chain(BUNDLES.map(PathBuf::from));
     let found = all.into_iter().find_map(|path| read(&path).ok());
     found.ok_or_else(|| "no authorities to trust were found: name a file with --ca".to_owned())
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use event::Time;
+use packages::Address;
 use pipe::StageError;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, StageKind, render};
 use registry::server_key;
 
-use super::{Args, Plan, parse_url};
+use super::{Args, Plan};
 use crate::ca;
 
 /// What is missing of the certificate, its key, the authority and the key of the data folder.
@@ -78,7 +79,7 @@ fn certificates(plan: &mut Plan, config: &Config, cert: PathBuf, key: PathBuf) -
         return Err(lonely(&authority, &why));
     }
     let host = match &config.url {
-        Some(url) => parse_url(url).map_err(StageError::usage)?.0,
+        Some(url) => Address::parse(url).map_err(StageError::usage)?.host,
         None => "localhost".to_owned(),
     };
     let made = ca::make(&ca::names(&host), Time::now()).map_err(StageError::state)?;

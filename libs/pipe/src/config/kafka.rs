@@ -21,7 +21,7 @@ const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAUTHB
 const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// Properties of librdkafka that the promises of a stage stand on, or that would load a program.
-const OWN: [&str; 17] = [
+const OWN: [&str; 18] = [
     "acks",
     "allow.auto.create.topics",
     "auto.offset.reset",
@@ -32,6 +32,7 @@ const OWN: [&str; 17] = [
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
+    "group.instance.id",
     "message.max.bytes",
     "message.timeout.ms",
     "metadata.broker.list",
@@ -46,7 +47,7 @@ const OWN: [&str; 17] = [
 pub struct Kafka {
     /// Where to begin: `HOST:PORT`.
     pub brokers: Vec<String>,
-    /// What stands before the name of each topic.
+    /// What stands before the name of each topic and of each group.
     pub prefix: String,
     /// How the connection is protected, if it is.
     pub tls: Option<KafkaTls>,
@@ -88,6 +89,11 @@ impl Kafka {
     /// The name that a topic has on the brokers.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// The group of a stage. A hub with another prefix reads other topics, and what one of a group does, all of it wait for.
+    pub fn group(&self, stage: &str) -> String {
+        format!("{}zentral-{stage}", self.prefix)
     }
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {

@@ -200,6 +200,13 @@ impl Config {
         self.stages.iter().find(|s| s.name == name)
     }
 
+    /// Where the authority of the hub's own certificate lies, if it has one: `ca.pem` beside what `receive` shows. No such
+    /// file: a certificate that everybody believes.
+    pub fn authority(&self) -> Option<PathBuf> {
+        let receive = self.stages.iter().find(|s| s.runs(StageKind::Receive))?;
+        Some(receive.settings.clone().table("tls")?.path("cert")?.with_file_name("ca.pem"))
+    }
+
     /// The stage that writes this topic.
     pub fn writer(&self, topic: &str) -> Option<&StageConf> {
         self.stages.iter().find(|s| s.writes().any(|t| t == topic))

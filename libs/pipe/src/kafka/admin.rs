@@ -122,7 +122,10 @@ impl Asker {
                 }
             }
             match (answer, self.consumer.context().refused()) {
-                (Ok(answer), _) => return Ok(answer),
+                (Ok(answer), _) => {
+                    self.consumer.context().up();
+                    return Ok(answer);
+                }
                 (Err(_), Some(refused)) => return Err(refused),
                 (Err(e), None) if begun.elapsed() >= ASK => return Err(self.fail(format!("no broker answers: {e}"))),
                 (Err(_), None) => {}

@@ -1,6 +1,5 @@
 //! How librdkafka is set up, and what it tells of the connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientConfig;
@@ -9,8 +8,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::dates;
-use crate::StageError;
 use crate::config::{Kafka, Sasl, Secret};
+use crate::{Lasting, StageError};
+
+/// That no broker answers, of all clients of this process: they ask the same ones, and many of them only once.
+static AWAY: Lasting = Lasting::new();
 
 /// How long a token is good that does not say so itself.
 const TOKEN_LIFE_MS: i64 = 5 * 60_000;
@@ -95,7 +97,6 @@ pub(super) struct Link {
     /// For the log: `kafka:raw`.
     name: String,
     token: Option<(Secret, String)>,
-    down: AtomicBool,
     refused: Mutex<Option<String>>,
 }
 
@@ -105,13 +106,13 @@ impl Link {
             let user = sasl.user.clone().unwrap_or_else(|| "zentral".to_owned());
             sasl.token.clone().map(|token| (token, user))
         });
-        Self { name: name.to_owned(), token, down: AtomicBool::new(false), refused: Mutex::new(None) }
+        Self { name: name.to_owned(), token, refused: Mutex::new(None) }
     }
 
     /// A broker has answered.
     pub(super) fn up(&self) {
-        if self.down.swap(false, Ordering::Relaxed) {
-            tracing::info!("{}: the brokers answer again", self.name);
+        if AWAY.is_over() {
+            tracing::info!("{}: the brokers of Kafka answer again", self.name);
         }
     }
 
@@ -143,8 +144,8 @@ impl Link {
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => self.refuse(format!("not allowed: {reason}")),
             RDKafkaErrorCode::AllBrokersDown => {
-                if !self.down.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("{}: no broker answers", self.name);
+                if AWAY.goes_on() {
+                    tracing::warn!("{}: no broker of Kafka answers", self.name);
                 }
             }
             _ => tracing::debug!("{}: {code}: {reason}", self.name),

@@ -13,8 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::admin::Asker;
 use super::client::{self, Link};
-use super::input;
-use super::reading::{Kept, still_kept};
+use super::reading::{self, Kept, still_kept};
 use crate::StageError;
 use crate::config::Config;
 use crate::topic::Start;
@@ -72,7 +71,7 @@ impl View {
             let next = asker.start(partition, (low, end), start)?.clamp(low, end);
             parts.insert(partition, Part { next, end, ended: next >= end, ..Part::default() });
         }
-        let consumer = input::settings(kafka, input::SHELL, "zentral", true)?
+        let consumer = reading::settings(kafka, &kafka.group(reading::SHELL), "zentral", true)?
             .create_with_context(Link::new(&name, kafka))
             .map_err(|e| StageError::usage(client::wrong(&e)))?;
         let total = parts.values().map(|part| part.end - part.next).sum();
@@ -228,7 +227,7 @@ impl Part {
         self.next = offset + 1;
         let written = message.timestamp().to_millis().unwrap_or(0);
         let (mut line, mut too_long) = (Vec::new(), Vec::new());
-        input::put(message.payload().unwrap_or_default(), &mut line, &mut too_long);
+        reading::put(message.payload().unwrap_or_default(), &mut line, &mut too_long);
         if let Some(length) = too_long.first() {
             let (topic, partition) = (message.topic(), message.partition());
             tracing::error!("{topic} partition {partition} at {offset}: a line of {length} bytes was passed over");

@@ -65,7 +65,7 @@ mod tests {
         metrics.lag.set("events", "store", 7, Some(since));
         metrics.lag.set("other", "store", 0, None);
         let text = String::from_utf8_lossy(&metrics.text()).into_owned();
-        let labels = |topic: &str| format!("{{reader=\"store\",stage=\"store\",topic=\"{topic}\"}}");
+        let labels = |topic: &str| format!("{{reader=\"store\",topic=\"{topic}\",stage=\"store\"}}");
         for line in [
             format!("zentral_topic_lag_lines{} 7", labels("events")),
             format!("zentral_topic_lag_seconds{} 9", labels("events")), // 90 or a little more

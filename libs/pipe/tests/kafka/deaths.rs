@@ -13,7 +13,7 @@ const DEATHS: usize = 12;
 #[test]
 fn after_any_death_nothing_is_missing_and_nothing_counted_twice() {
     let Some(broker) = broker() else { return };
-    let hub = Hub::new(&broker, "deaths", "properties = { \"session.timeout.ms\" = \"6000\" }");
+    let hub = Hub::new(&broker, "deaths", "");
     hub.make("in", "5242880");
     let line = |n: usize| (format!("k{}", n % 11), format!("line {n} {}", "x".repeat(n % 300)).into_bytes());
     hub.write("in", (0..LINES).map(line));

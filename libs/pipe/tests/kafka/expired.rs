@@ -1,6 +1,5 @@
 //! A broker whose certificate expires, and is renewed: a server of this test's own (scripts/services).
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pipe::config::Place;
@@ -9,40 +8,11 @@ use pipe::{Exit, Metrics, Sink};
 
 use crate::hub::wait_for;
 use crate::login::{Broker, broker};
+use crate::server::Server;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-
-struct Server {
-    name: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let name = format!("kafka-tls@expired{}", std::process::id());
-        services(&["start", &name]);
-        Self { name }
-    }
-
-    fn broker(&self) -> Broker {
-        let env = services(&["env", &self.name]);
-        let get = |name: &str| {
-            let begin = format!("export ZENTRAL_TEST_KAFKA_TLS{name}=");
-            env.lines().find_map(|line| line.strip_prefix(&begin)).map(str::to_owned)
-        };
-        Broker::of(get).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        services(&["stop", "--kill", "--wipe", &self.name]);
-    }
-}
-
-fn services(words: &[&str]) -> String {
-    let out = Command::new(format!("{ROOT}/scripts/services")).args(words).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
+/// The broker as it is reached now.
+fn reached(server: &Server) -> Broker {
+    Broker::of(|name| server.variable(&format!("ZENTRAL_TEST_KAFKA_TLS{name}"))).unwrap()
 }
 
 #[test]
@@ -51,8 +21,8 @@ fn a_certificate_that_expired_is_said_and_renewed_everything_goes_on() {
     if broker().is_none() {
         return;
     }
-    let server = Server::start();
-    let broker = server.broker();
+    let server = Server::start("kafka-tls", "expired");
+    let broker = reached(&server);
     let hub = broker.hub("expired", &broker.user("PLAIN"));
     for topic in ["in", "out", "raw"] {
         hub.make(topic, "5242880");
@@ -73,7 +43,7 @@ fn a_certificate_that_expired_is_said_and_renewed_everything_goes_on() {
     };
     assert!(write(1).0);
 
-    services(&["restart", "--expired", &server.name]);
+    server.restart(&["--expired"]);
     let expired =
         format!("TLS: the certificate of {} has expired: it was good until 2020-02-01T00:00:00.000Z", broker.at);
     // Who reads ends and says why; so does whoever starts, and whoever looks.
@@ -96,7 +66,7 @@ fn a_certificate_that_expired_is_said_and_renewed_everything_goes_on() {
     };
     assert!(full(1));
 
-    services(&["restart", &server.name]);
+    server.restart(&[]);
     wait_for("room again", 40, || sink.has_room(Class::Source));
     assert!(write(4).0);
     assert!(full(0));

@@ -7,7 +7,8 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use pipe::config::{Config, Place, StageKind};
-use pipe::{Exit, Job, Line, Metrics, Out, Signals, Stage, StageError, run};
+use pipe::topic::Class;
+use pipe::{Exit, Job, Line, Metrics, Out, Signals, Sink, Stage, StageError, run};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -90,6 +91,11 @@ impl Hub {
 
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// Of the stage.
+    pub fn group(&self) -> String {
+        format!("{}zentral-counts", self.prefix)
     }
 
     pub fn client(&self) -> ClientConfig {
@@ -234,6 +240,11 @@ impl Hub {
         Process(child)
     }
 
+    /// How often an instance was given partitions.
+    pub fn shares(&self, instance: u32) -> usize {
+        self.log(instance).matches("reads partitions [").count()
+    }
+
     pub fn log(&self, instance: u32) -> String {
         std::fs::read_to_string(self.dir.path().join(format!("log-{instance}"))).unwrap_or_default()
     }
@@ -293,12 +304,27 @@ pub fn wait_for(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Gives lines to the topic `raw` until it is stopped, as `receive` does, whether or not they are taken.
+fn source(config: &Arc<Config>, signals: &Signals) -> ! {
+    let (place, metrics) = (Place::Kafka("raw".into()), Metrics::new("receive"));
+    let sink = Sink::open("receive", &place, config, None, metrics, |e| panic!("{e}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    while !signals.stopping() {
+        let _ = runtime.block_on(sink.write(b"{\"source\":\"s\"}\n".to_vec(), 1, Class::Source));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::process::exit(0)
+}
+
 /// Not a test: what [`Hub::process`] starts.
 #[test]
 #[ignore = "started by others"]
 fn as_a_process() {
     let Some(dir) = std::env::var_os("TEST_STAGE_IN") else { return };
     pipe::log::init("counts", "debug", pipe::log::LogFormat::Text, Some(false));
+    if std::env::var_os("TEST_SOURCE").is_some() {
+        source(&load(Path::new(&dir)), &Signals::listen().unwrap());
+    }
     let instance = std::env::var("TEST_INSTANCE").unwrap().parse().unwrap();
     let mut job = job(&load(Path::new(&dir)), "in");
     job.instance = (instance > 0).then_some(instance);

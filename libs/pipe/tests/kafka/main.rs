@@ -2,11 +2,13 @@
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::exit, reason = "tests may panic")]
 
+mod again;
 mod deaths;
 mod expired;
 mod hub;
 mod login;
 mod mock;
 mod odd;
+mod server;
 mod share;
 mod window;

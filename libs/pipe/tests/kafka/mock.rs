@@ -7,6 +7,7 @@ use pipe::topic::Class;
 use pipe::{Exit, Job, Metrics, Signals, Sink, run};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rustix::process::Signal;
 
 use crate::hub::{Counts, Hub, wait_for};
 
@@ -39,6 +40,27 @@ fn receive_says_busy_while_no_broker_answers_and_recovers() {
     assert_eq!(write(4), Ok(()));
     let text = String::from_utf8(metrics.text()).unwrap();
     assert!(text.contains("zentral_topic_full{topic=\"raw\",stage=\"receive\"} 0"), "{text}");
+}
+
+#[test]
+fn that_no_broker_answers_is_said_once_and_that_they_do_again() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(&format!("t{}-said.raw", std::process::id()), 3, 1).unwrap();
+    let hub = Hub::new(&cluster.bootstrap_servers(), "said", "");
+    let mut source = hub.process_with(0, &[("TEST_SOURCE", "1")]);
+    wait_for("the first line", 40, || !hub.read("raw").is_empty());
+    cluster.broker_down(1).unwrap();
+    // It asks every three seconds, each time as a new client.
+    std::thread::sleep(Duration::from_secs(20));
+    cluster.broker_up(1).unwrap();
+    wait_for("the end of it", 40, || hub.log(0).contains("kafka:raw takes lines again"));
+    source.signal(Signal::TERM);
+    assert_eq!(source.end(), Some(0), "{}", hub.log(0));
+    let said = |words: &str| hub.log(0).lines().filter(|line| !line.contains("debug") && line.contains(words)).count();
+    for words in ["no broker of Kafka answers", "answer again", "takes nothing", "takes lines again"] {
+        assert_eq!(said(words), 1, "{words}: {}", hub.log(0));
+    }
+    assert_eq!(said("warning: "), 2, "{}", hub.log(0));
 }
 
 /// A client that may not write has given up for ever, and whoever gave it leave afterwards wants lines all the same.

@@ -26,6 +26,13 @@ pub(super) enum Change {
     Astray,
 }
 
+/// The name by which the group knows a member again (KIP-345). Whoever was started again, or cut off for longer than its
+/// session, then has its partitions at once, where a stranger waits until the session of the one before it has ended. The
+/// lock of the state lets nobody else take the name.
+pub(super) fn seat(topic: &str, instance: Option<u32>) -> String {
+    format!("{topic}-{}", instance.unwrap_or(1))
+}
+
 /// A member's view of its group.
 pub(super) struct Group {
     pub(super) link: Link,

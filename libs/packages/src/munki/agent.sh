@@ -31,10 +31,6 @@ trap end EXIT
 trap 'exit 0' HUP INT TERM
 work=$(mktemp -d "${TMPDIR:-/tmp}/zentral.XXXXXX") || give_up "no temporary folder"
 
-url=
-if [ -f "$home/hub" ]; then url=$(head -n 1 "$home/hub"); fi
-[ -n "$url" ] || give_up "no hub is configured"
-
 # json TEXT: the text as a JSON string.
 json() {
     printf '"'
@@ -58,6 +54,25 @@ value() {
     printf '%s\n' "$got"
 }
 
+# Who the hub is: a profile says it all, or what the package brought holds.
+profile="$root/Library/Managed Preferences/io.zentral.munki.plist"
+url=
+if [ -f "$profile" ]; then url=$(value "$profile" :Hub); fi
+if [ -n "$url" ]; then
+    secret=$(value "$profile" :Secret)
+    ca=$work/ca.pem
+    value "$profile" :Authorities >"$ca" || ca=
+else
+    if [ -f "$home/hub" ]; then url=$(head -n 1 "$home/hub"); fi
+    secret=
+    if [ -f "$home/secret" ]; then secret=$(cat "$home/secret"); fi
+    ca=
+    if [ -f "$home/ca.pem" ]; then ca=$home/ca.pem; fi
+fi
+[ -n "$url" ] || give_up "no hub is configured"
+# A token is of the hub that gave it.
+if [ "$(cat "$home/token-of" 2>/dev/null)" != "$url" ]; then rm -f "$home/token" "$home/job.plist"; fi
+
 # ask CALL BODY REPLY SECONDS [TOKEN]: posts a file; prints the status, 000 if there was no answer.
 ask() {
     gzip -c "$2" >"$work/packed" || return
@@ -68,7 +83,7 @@ ask() {
     set -- --silent --connect-timeout 5 --max-time "$4" --output "$3" --write-out '%{http_code}' \
         --header 'Content-Type: application/json' --header 'Content-Encoding: gzip' --user-agent zentral-munki/1 \
         --data-binary "@$work/packed" "$url/public/munki/$1/"
-    if [ -f "$home/ca.pem" ]; then set -- --cacert "$home/ca.pem" "$@"; fi
+    if [ -n "$ca" ]; then set -- --cacert "$ca" "$@"; fi
     curl --config - "$@" <"$work/headers" || :
 }
 
@@ -86,9 +101,9 @@ enrol() {
         token=$(cat "$home/token")
         [ -z "$token" ] || return 0
     fi
-    [ -f "$home/secret" ] || return 1
+    [ -n "$secret" ] || return 1
     {
-        printf '{"secret":%s,' "$(json "$(cat "$home/secret")")"
+        printf '{"secret":%s,' "$(json "$secret")"
         printf '"serial_number":%s,' "$(json "$serial")"
         printf '"uuid":%s}' "$(json "$(platform IOPlatformUUID)")"
     } >"$work/enrol"
@@ -100,6 +115,7 @@ enrol() {
     plutil -convert xml1 -o "$work/enrolled.plist" "$work/enrolled" || return 1
     token=$(value "$work/enrolled.plist" :token)
     [ -n "$token" ] || return 1
+    printf '%s\n' "$url" >"$home/token-of" || return 1
     printf '%s\n' "$token" >"$home/token.new" && mv -f "$home/token.new" "$home/token"
 }
 

@@ -1,0 +1,8 @@
+umask 077
+failed=0
+
+@WHERE@
+
+@PUT@
+
+@START@

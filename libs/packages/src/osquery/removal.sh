@@ -1,0 +1,5 @@
+@WHERE@
+
+@GIVE_BACK@
+
+give_back

@@ -1,0 +1,4 @@
+@WHERE@
+
+profile=$home/@FILE@
+@START@

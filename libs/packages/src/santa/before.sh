@@ -1,0 +1,5 @@
+PATH=$PATH:/usr/libexec
+
+say() { printf 'zentral: %s\n' "$*" >&2; }
+
+@CHECK@
