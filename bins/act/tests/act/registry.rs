@@ -83,7 +83,9 @@ fn a_registry_that_another_holds_is_waited_for() {
         let hub = hub(&row, "timeout = \"300ms\"");
         let mut db =
             Db::open(hub.registry(), &[tags::SCHEMA, changes::SCHEMA, live::QUERIES, made_rules::SCHEMA]).unwrap();
-        let held = db.begin().unwrap();
+        let mut held = db.begin().unwrap();
+        // A transaction begins with its first statement.
+        held.query("SELECT 1", &[]).unwrap();
         hub.feed(&[of("C001"), of("C002")]);
         let running = hub.start(How::default());
         wait("tries", || running.metric("zentral_actions_total{action=\"a\",outcome=\"later\"") >= 2.0);
