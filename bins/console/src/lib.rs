@@ -11,6 +11,8 @@ mod door;
 mod events;
 mod headers;
 mod hub;
+mod ledger;
+mod live;
 mod machines;
 mod pages;
 mod password;
