@@ -143,7 +143,7 @@ pub(crate) fn hash(text: &str) -> Vec<u8> {
 }
 
 /// Writes down who changed what.
-pub(crate) fn audit(tx: &mut Tx<'_>, by: &By, action: &str, what: Value, now: Time) -> Result<(), DbError> {
+pub fn audit(tx: &mut Tx<'_>, by: &By, action: &str, what: Value, now: Time) -> Result<(), DbError> {
     let mut payload = Map::new();
     payload.insert("action".into(), action.into());
     payload.insert("by".into(), by.who.as_str().into());
