@@ -197,7 +197,9 @@ impl Details<'_> {
         let mut waits = Map::new();
         if let Some(db) = &self.receive {
             waits.extend(
-                santa::ordered(db, key).map_err(of(&self.known.receiving))?.map(|kind| ("sync".to_owned(), kind.into())),
+                santa::ordered(db, key)
+                    .map_err(of(&self.known.receiving))?
+                    .map(|kind| ("sync".to_owned(), kind.into())),
             );
         }
         let told = |one: Pending| {

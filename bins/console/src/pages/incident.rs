@@ -203,9 +203,7 @@ mod tests {
 
     #[test]
     fn what_became_of_it_in_words() {
-        let event = |type_: &str, status: &str, by: &str, comment: &str| {
-            json!({"type": type_, "payload": {"status": status, "by": by, "comment": comment, "title": "t"}})
-        };
+        let event = |type_: &str, status: &str, by: &str, comment: &str| json!({"type": type_, "payload": {"status": status, "by": by, "comment": comment, "title": "t"}});
         let history = [
             event("incident_closed", "closed", "bob", "done"),
             event("action_done", "", "", ""),
