@@ -129,7 +129,11 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
 fn steps(history: &[Value]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut taken = false;
-    for event in history.iter().rev().filter(|event| text::at(event, "/type").starts_with("incident_")) {
+    let of = history.iter().rev().filter(|event| text::at(event, "/type").starts_with("incident_"));
+    let mut all: Vec<&Value> = of.collect();
+    // Orders that came within a second were carried out in the same millisecond; its end is the last of them.
+    all.sort_by_key(|event| (text::at(event, "/time"), text::at(event, "/type") == "incident_closed"));
+    for event in all {
         let payload = |key: &str| text::at(event, &format!("/payload/{key}"));
         let was = std::mem::replace(&mut taken, payload("status") == "taken");
         let (by, comment) = (payload("by"), payload("comment"));
@@ -205,9 +209,9 @@ mod tests {
     fn what_became_of_it_in_words() {
         let event = |type_: &str, status: &str, by: &str, comment: &str| json!({"type": type_, "payload": {"status": status, "by": by, "comment": comment, "title": "t"}});
         let history = [
+            event("incident_changed", "taken", "bob", ""),
             event("incident_closed", "closed", "bob", "done"),
             event("action_done", "", "", ""),
-            event("incident_changed", "taken", "bob", ""),
             event("incident_changed", "taken", "ada", "rebooted"),
             event("incident_changed", "taken", "ada", "on my way"),
             event("incident_changed", "open", "ada", "look"),
