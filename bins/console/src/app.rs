@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::config::Config;
-use registry::db::{Db, DbError, Tx};
+use registry::db::{Db, DbError, Schema, Tx};
 use registry::known::{Known, Unread};
 use registry::users;
+use registry::{enrolments, made_rules, tags};
 use rustls::ServerConfig;
 
 use crate::conf::Conf;
@@ -17,6 +18,9 @@ const KNOWN_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a registry that could not be opened is left alone.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// The tables of the registry that the console writes; it may be the first to make them.
+const TABLES: &[Schema] = &[enrolments::CERTIFICATES, tags::SCHEMA, made_rules::SCHEMA];
 
 /// The connection to the registry, while it holds; else when and why it could not be opened.
 #[derive(Default)]
@@ -99,7 +103,7 @@ impl App {
         let config = self.live().config.clone();
         let fail = |e: std::io::Error| DbError::Other(format!("{}: {e}", config.data.display()));
         registry::folder::make_private(&config.data).map_err(fail)?;
-        Db::open(config.registry(), users::SCHEMAS)
+        Db::open(config.registry(), &[users::SCHEMAS, TABLES].concat())
     }
 
     /// Looks at the machines, as they were 5 s ago at most.
@@ -116,6 +120,11 @@ impl App {
         let seen = look(&known)?;
         *kept = Some((at, known));
         Ok(seen)
+    }
+
+    /// Somebody changed something about a machine: the next look is not at what was.
+    pub fn look_anew(&self) {
+        *held(&self.known) = None;
     }
 
     /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod chart;
+pub mod enrol;
 pub mod event;
 pub mod events;
 pub mod login;
@@ -52,6 +53,7 @@ impl Head {
             ("/", "Overview", Role::Viewer),
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
+            ("/enrol", "Enrol", Role::Viewer),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),
         ];

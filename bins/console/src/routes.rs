@@ -6,7 +6,7 @@ use registry::users::Role;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
-use crate::pages::{assets, event, events, login, machine, machines, overview, status, tokens, users};
+use crate::pages::{assets, enrol, event, events, login, machine, machines, overview, status, tokens, users};
 
 /// What answers.
 pub type Page = fn(&App, &Asked) -> Result<Answer, Wrong>;
@@ -33,13 +33,15 @@ pub enum Area {
     Machines,
     /// Events.
     Events,
+    /// Enrolments and their packages.
+    Enrol,
     /// Who may come in.
     Users,
 }
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 4] = [Self::Status, Self::Machines, Self::Events, Self::Users];
+    pub const SCOPES: [Self; 5] = [Self::Status, Self::Machines, Self::Events, Self::Enrol, Self::Users];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Area {
             Self::Status => "status",
             Self::Machines => "machines",
             Self::Events => "events",
+            Self::Enrol => "enrol",
             Self::Users => "users",
         }
     }
@@ -76,6 +79,7 @@ const fn post(path: &'static str, least: Option<Role>, area: Area, page: Page) -
 
 const ANYBODY: Option<Role> = None;
 const VIEWER: Option<Role> = Some(Role::Viewer);
+const EDITOR: Option<Role> = Some(Role::Editor);
 const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// All of them.
@@ -85,9 +89,19 @@ pub static ROUTES: &[Route] = &[
     get("/machines", VIEWER, Area::Machines, machines::list),
     get("/machines.csv", VIEWER, Area::Machines, machines::csv),
     get("/machines/{key}", VIEWER, Area::Machines, machine::show),
+    post("/machines/{key}/tags", EDITOR, Area::Machines, machine::edit::tag),
+    post("/machines/{key}/sync", EDITOR, Area::Machines, machine::edit::sync),
+    post("/machines/{key}/approve", EDITOR, Area::Machines, machine::edit::approve),
+    get("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::ask),
+    post("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::forget),
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/enrol", VIEWER, Area::Enrol, enrol::list),
+    post("/enrol", EDITOR, Area::Enrol, enrol::make),
+    get("/enrol/{id}", VIEWER, Area::Enrol, enrol::one::show),
+    post("/enrol/{id}/package", EDITOR, Area::Enrol, enrol::one::package),
+    post("/enrol/{id}/revoke", EDITOR, Area::Enrol, enrol::one::revoke),
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),

@@ -165,6 +165,11 @@ impl Known {
         Ok(waits)
     }
 
+    /// What `state/receive.db` tells; none while there is no such state.
+    pub fn enrolled<T>(&self, look: impl FnOnce(&Db) -> Result<T, DbError>) -> Result<Option<T>, Unread> {
+        self.receive.as_ref().map(look).transpose().map_err(of(&self.receiving))
+    }
+
     /// Its block in events.
     pub fn block(&self, key: &str) -> Machine {
         self.machines.get(key).map(|one| one.block.clone()).unwrap_or_default()
