@@ -9,6 +9,7 @@ pub mod login;
 pub mod machine;
 pub mod machines;
 pub mod overview;
+pub mod sources;
 pub mod status;
 pub mod tokens;
 pub mod users;
@@ -53,6 +54,7 @@ impl Head {
             ("/", "Overview", Role::Viewer),
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
+            ("/sources", "Sources", Role::Viewer),
             ("/enrol", "Enrol", Role::Viewer),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),

@@ -6,7 +6,7 @@ use registry::users::Role;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
-use crate::pages::{assets, enrol, event, events, login, machine, machines, overview, status, tokens, users};
+use crate::pages::{assets, enrol, event, events, login, machine, machines, overview, sources, status, tokens, users};
 
 /// What answers.
 pub type Page = fn(&App, &Asked) -> Result<Answer, Wrong>;
@@ -33,6 +33,8 @@ pub enum Area {
     Machines,
     /// Events.
     Events,
+    /// Who speaks, and what each source knows.
+    Sources,
     /// Enrolments and their packages.
     Enrol,
     /// Who may come in.
@@ -41,7 +43,7 @@ pub enum Area {
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 5] = [Self::Status, Self::Machines, Self::Events, Self::Enrol, Self::Users];
+    pub const SCOPES: [Self; 6] = [Self::Status, Self::Machines, Self::Events, Self::Sources, Self::Enrol, Self::Users];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -51,6 +53,7 @@ impl Area {
             Self::Status => "status",
             Self::Machines => "machines",
             Self::Events => "events",
+            Self::Sources => "sources",
             Self::Enrol => "enrol",
             Self::Users => "users",
         }
@@ -97,6 +100,9 @@ pub static ROUTES: &[Route] = &[
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/sources", VIEWER, Area::Sources, sources::list),
+    get("/sources/{name}", VIEWER, Area::Sources, sources::show),
+    get("/sources/santa/try", VIEWER, Area::Sources, sources::trial::show),
     get("/enrol", VIEWER, Area::Enrol, enrol::list),
     post("/enrol", EDITOR, Area::Enrol, enrol::make),
     get("/enrol/{id}", VIEWER, Area::Enrol, enrol::one::show),

@@ -19,6 +19,7 @@ pub mod made_rules;
 pub mod munki;
 pub mod orders;
 pub mod pending;
+pub mod pulled;
 pub mod results;
 pub mod santa;
 pub mod server_key;

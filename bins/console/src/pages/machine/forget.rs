@@ -75,14 +75,14 @@ fn page(app: &App, asked: &Asked, done: bool) -> Result<(Seen, Forget), Wrong> {
         Ok((tags::of(db, &seen.key)?, rules))
     })?;
     let line = |place: &str, what: String| Line { place: place.to_owned(), what };
-    let mut goes = vec![
-        line(
-            "Its keys",
-            format!(
-                "{}: whatever it says is refused until it enrols again; its enrolments have room for one more",
-                known.sources.join(", ")
-            ),
-        ),
+    let (own, others): (Vec<String>, Vec<String>) =
+        known.sources.iter().cloned().partition(|source| enrol::sources().contains(&source.as_str()));
+    let mut goes = Vec::new();
+    if !own.is_empty() {
+        let what = "whatever it says is refused until it enrols again, and its enrolments have room for one more";
+        goes.push(line("Its keys", format!("{}: {what}", own.join(", "))));
+    }
+    goes.extend([
         line(
             "Inventory",
             format!("all fields, {} things, {} changes of the last 30 days", known.things, known.changes),
@@ -90,11 +90,15 @@ fn page(app: &App, asked: &Asked, done: bool) -> Result<(Seen, Forget), Wrong> {
         line("Tags by hand", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }),
         line("Rules of Santa that actions made for it", rules.to_string()),
         line("Deliveries and dead letters about it", "those that are not done are dropped".to_owned()),
-    ];
+    ]);
     let mut stays = vec![
         line("Topics", "their lines, until they are older than the topic keeps them".to_owned()),
         line("Audit", "that you forgot it, and when".to_owned()),
     ];
+    if !others.is_empty() {
+        let what = format!("{}: what they tell of it later makes it known again", others.join(", "));
+        stays.push(line("Servers and callers that know it", what));
+    }
     stores(&config, asked, &seen, &mut goes, &mut stays);
     let base = format!("/machines/{}", text::part(&seen.key));
     let name = seen.machine.hostname.clone().unwrap_or_else(|| seen.key.clone());
