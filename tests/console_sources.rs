@@ -201,6 +201,14 @@ fn santa_munki_and_jamf() {
         (&json!(0), &json!([0, 0, 0]), &json!([]))
     );
 
+    // What one of them is given.
+    let both: Value = serde_json::from_str(&hub.ok(&["token", "new", "both", "--scopes", "machines"])).unwrap();
+    let given = api(port, both["token"].as_str().unwrap(), "/machines/C02SANTA22").json()["given"].clone();
+    assert_eq!((&given["rules"], &given["made"]), (&json!([{"name": "browsers", "rules": 1}]), &json!([])), "{given}");
+    assert!(given["probes"].as_array().unwrap().iter().any(|one| one["name"] == "usb-device"), "{given}");
+    let page = vera.get("/machines/C02SANTA22").body;
+    assert!(page.contains("Probes that are about it") && page.contains("browsers"), "{page}");
+
     // Jamf: its webhooks, and that nobody asks it.
     let told = api(port, all, "/sources/jamf-prod").json();
     assert_eq!((&told["kind"], &told["pulled"]["stage"]), (&json!("jamf"), &Value::Null));

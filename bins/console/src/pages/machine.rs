@@ -2,6 +2,7 @@
 
 pub mod edit;
 pub mod forget;
+pub mod given;
 
 use std::collections::BTreeSet;
 
@@ -85,19 +86,17 @@ struct Machine {
     events_link: String,
     #[serde(skip)]
     forms: edit::Forms,
+    /// The probes, packs and rules whose scope holds it.
+    given: given::Given,
 }
 
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let (seen, (whole, santa, pending)) = edit::find(app, asked, |known, key| {
-        let mut whole = known.line(key);
-        whole.extend(known.waits(key)?);
-        whole.extend(known.parts(key)?);
-        whole.insert("history".into(), known.history(key)?);
         let (santa, pending) = edit::look(known, key)?;
-        Ok((whole, santa, pending))
+        Ok((known.whole(key)?, santa, pending))
     })?;
     let forms = edit::Forms::of(app, asked, &seen, santa, &pending)?;
-    let query = machine_query(&seen.machine);
+    let (given, query) = (given::of(app, &seen, santa)?, machine_query(&seen.machine));
     let (events, events_away) = if asked.json { (Vec::new(), None) } else { latest(app, asked, &query) };
     let name = seen.machine.hostname.clone().unwrap_or_else(|| seen.key.clone());
     let page = Machine {
@@ -113,6 +112,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         events,
         events_away,
         forms,
+        given,
     };
     Answer::page(asked, &page)
 }

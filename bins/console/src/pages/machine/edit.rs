@@ -105,7 +105,7 @@ impl Forms {
 
 /// Whether a source knows the machine whose syncs can be ordered, and what waits for leave.
 pub fn look(known: &Known, key: &str) -> Result<(bool, Vec<Pending>), Unread> {
-    Ok((known.has_source(key, SANTA), known.pending(key)?))
+    Ok((known.has_source(key, SANTA), known.details()?.pending(key)?))
 }
 
 fn words(asked: &Asked, field: &str) -> Result<Vec<String>, Wrong> {

@@ -56,9 +56,10 @@ struct Forget {
 }
 
 fn look(known: &Known, key: &str) -> Result<Goes, Unread> {
-    let parts = known.parts(key)?;
+    let details = known.details()?;
+    let parts = details.parts(key)?;
     let things = parts.get("parts").and_then(Value::as_object).into_iter().flatten();
-    let history = known.history(key)?;
+    let history = details.history(key)?;
     let of = |past: &Value| past.get("changes").and_then(Value::as_array).map_or(0, Vec::len);
     Ok(Goes {
         sources: known.sources(key).map(str::to_owned).collect(),

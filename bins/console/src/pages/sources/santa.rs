@@ -171,7 +171,8 @@ fn rule(mut table: Settings) -> Rule {
     Rule { rule_type: of("type"), identifier: of("id"), policy: of("policy"), about: of("description") }
 }
 
-fn made_rule(made: &MadeRule) -> Made {
+/// A rule that an action made, for a page.
+pub fn made_rule(made: &MadeRule) -> Made {
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     let rule = read(&made.rule);
     let of = |key: &str| text::short(text::at(&rule, key));
