@@ -12,7 +12,7 @@ import urllib.parse
 from corpus import Corpus, event_corpus
 from demand import demand
 from hub import free_port, hub, stages_of, wait_for_port
-from measure import WORK, Missing, example, number, program, say, status_of, table
+from measure import WORK, Missing, example, measure, number, program, say, status_of, table
 
 UNITS = ("berlin", "rome", "oslo")
 SYSTEMS = (("darwin", "macOS", "15"), ("ubuntu", "Ubuntu", "24"), ("windows", "Windows", "11"))
@@ -67,12 +67,12 @@ def events(count, out):
 
 
 def fed(command, write):
-    """Runs a command on what is written for it."""
-    child = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=WORK)
-    write(child.stdin)
-    child.stdin.close()
-    if child.wait() != 0:
-        raise RuntimeError("%s ended with %d" % (command, child.returncode))
+    """Runs a command on what is written for it; from a file, of which it reads much at a time."""
+    path = WORK / "console.ndjson"
+    with open(path, "wb") as out:
+        write(out)
+    measure([command], stdin=path)
+    path.unlink()
 
 
 class Person:
@@ -118,7 +118,7 @@ def part_console(size):
     port = free_port()
     file = folder / "pipeline.toml"
     if not (folder / "made").exists():
-        if shutil.disk_usage(WORK).free < 3_000 * count:
+        if shutil.disk_usage(WORK).free < 4_000 * count:
             raise Missing("there is no room for %d events" % count)
         hub(folder, free_port())
         file.write_text(file.read_text() + MORE)
