@@ -150,6 +150,23 @@ impl From<DbError> for Wrong {
     }
 }
 
+impl From<enrol::Refused> for Wrong {
+    fn from(why: enrol::Refused) -> Self {
+        use enrol::Refused;
+        match why {
+            Refused::Db(error) => error.into(),
+            Refused::Asked(..) => Self::new(400, why.to_string(), ""),
+            Refused::Unknown(_) => Self::new(404, why.to_string(), ""),
+            Refused::Revoked(_) => Self::new(409, why.to_string(), "Make another one."),
+            Refused::Config(_) => Self::new(409, why.to_string(), "Mend `pipeline.toml` on the machine of the hub."),
+            Refused::Key(why) => {
+                tracing::error!("{why}");
+                Self::new(503, "The key of the hub cannot be read.", "The log of the console says why.")
+            }
+        }
+    }
+}
+
 impl From<Unread> for Wrong {
     fn from(why: Unread) -> Self {
         tracing::warn!("{why}");

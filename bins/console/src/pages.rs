@@ -4,6 +4,7 @@ pub mod action;
 pub mod actions;
 pub mod assets;
 pub mod chart;
+pub mod enrol;
 pub mod event;
 pub mod events;
 pub mod incident;
@@ -14,6 +15,7 @@ pub mod machines;
 pub mod overview;
 pub mod queries;
 pub mod query;
+pub mod sources;
 pub mod status;
 pub mod tokens;
 pub mod users;
@@ -61,6 +63,8 @@ impl Head {
             ("/incidents", "Incidents", Role::Viewer),
             ("/actions", "Actions", Role::Viewer),
             ("/query", "Live query", Role::Editor),
+            ("/sources", "Sources", Role::Viewer),
+            ("/enrol", "Enrol", Role::Viewer),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),
         ];

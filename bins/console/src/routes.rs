@@ -7,8 +7,8 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, event, events, incident, incidents, login, machine, machines, overview, queries, query,
-    status, tokens, users,
+    action, actions, assets, enrol, event, events, incident, incidents, login, machine, machines, overview, queries,
+    query, sources, status, tokens, users,
 };
 
 /// What answers.
@@ -42,14 +42,27 @@ pub enum Area {
     Actions,
     /// Live queries.
     Query,
+    /// Who speaks, and what each source knows.
+    Sources,
+    /// Enrolments and their packages.
+    Enrol,
     /// Who may come in.
     Users,
 }
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 7] =
-        [Self::Status, Self::Machines, Self::Events, Self::Incidents, Self::Actions, Self::Query, Self::Users];
+    pub const SCOPES: [Self; 9] = [
+        Self::Status,
+        Self::Machines,
+        Self::Events,
+        Self::Incidents,
+        Self::Actions,
+        Self::Query,
+        Self::Sources,
+        Self::Enrol,
+        Self::Users,
+    ];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -62,6 +75,8 @@ impl Area {
             Self::Incidents => "incidents",
             Self::Actions => "actions",
             Self::Query => "query",
+            Self::Sources => "sources",
+            Self::Enrol => "enrol",
             Self::Users => "users",
         }
     }
@@ -99,6 +114,11 @@ pub static ROUTES: &[Route] = &[
     get("/machines", VIEWER, Area::Machines, machines::list),
     get("/machines.csv", VIEWER, Area::Machines, machines::csv),
     get("/machines/{key}", VIEWER, Area::Machines, machine::show),
+    post("/machines/{key}/tags", EDITOR, Area::Machines, machine::edit::tag),
+    post("/machines/{key}/sync", EDITOR, Area::Machines, machine::edit::sync),
+    post("/machines/{key}/approve", EDITOR, Area::Machines, machine::edit::approve),
+    get("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::ask),
+    post("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::forget),
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
@@ -119,6 +139,14 @@ pub static ROUTES: &[Route] = &[
     get("/query/{id}", EDITOR, Area::Query, query::show),
     get("/query/{id}/rows.csv", EDITOR, Area::Query, query::csv),
     post("/query/{id}/cancel", EDITOR, Area::Query, query::cancel),
+    get("/sources", VIEWER, Area::Sources, sources::list),
+    get("/sources/{name}", VIEWER, Area::Sources, sources::show),
+    get("/sources/santa/try", VIEWER, Area::Sources, sources::trial::show),
+    get("/enrol", VIEWER, Area::Enrol, enrol::list),
+    post("/enrol", EDITOR, Area::Enrol, enrol::make),
+    get("/enrol/{id}", VIEWER, Area::Enrol, enrol::one::show),
+    post("/enrol/{id}/package", EDITOR, Area::Enrol, enrol::one::package),
+    post("/enrol/{id}/revoke", EDITOR, Area::Enrol, enrol::one::revoke),
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),

@@ -61,12 +61,6 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     stage::run(global, args)
 }
 
-/// Whether agents are asked for certificates of their own.
-pub fn asks_for_certificates(config: &Config) -> bool {
-    let mut stages = config.stages.iter().filter(|s| s.runs(StageKind::Receive));
-    stages.any(|s| s.settings.clone().table("tls").is_some_and(|tls| tls.has("client_ca")))
-}
-
 /// Whether certificate and key of the configuration can be read and belong together. The files are no part of the
 /// configuration: this is for `check`, on the machine that they lie on.
 pub fn check_tls(config: &Config) -> Vec<Finding> {

@@ -14,8 +14,19 @@ const ACT_WRITES: [&str; 7] =
 /// Tables of the registry that only the command line and the console read and write: they hold hashes of passwords.
 const USERS: [&str; 5] = ["users", "user_links", "user_sessions", "api_tokens", "login_tries"];
 
-/// What the console writes besides: orders to `act`, live queries, and who gave and asked them.
-const CONSOLE_WRITES: [&str; 4] = ["orders", "live_queries", "changes", "writes"];
+/// Tables of the registry that the console writes for people, besides: enrolments, what they change about machines,
+/// orders to `act`, live queries, and who did so.
+const CONSOLE_WRITES: [&str; 9] = [
+    "enrolments",
+    "certified_enrolments",
+    "machine_tags",
+    "made_rules",
+    "made_rules_moved",
+    "orders",
+    "live_queries",
+    "changes",
+    "writes",
+];
 
 /// The role that reads all states, for every stage.
 const READER: &str = "zentral_reader";
