@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use registry::db::Db;
+use registry::ledger::{lanes, look};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::agent::Agent;
@@ -204,12 +205,8 @@ fn run(
         done
     });
     let db = hub.path("data/state/act.db");
-    let stopped = || {
-        let told = registry::ledger::look(&db).map(|db| db.map(|db| registry::ledger::lanes::stopped(&db)));
-        told.is_ok_and(|told| {
-            told.is_some_and(|told| told.is_ok_and(|all| all.iter().any(|(action, _)| action == "braked")))
-        })
-    };
+    let braked = |ledger| lanes::stopped(&ledger).is_ok_and(|all| all.iter().any(|(action, _)| action == "braked"));
+    let stopped = || look(&db).ok().flatten().is_some_and(braked);
     hub.wait("the brake", 60, stopped);
     let machines = |effects: &Effects| -> BTreeSet<String> {
         let machine =

@@ -69,8 +69,11 @@ pub fn whole(asked: &Asked) -> Result<(), Wrong> {
     }
 }
 
-/// All that is known: by name the lane, and who is muted until when.
-pub fn known(app: &App) -> Result<(BTreeMap<String, Lane>, BTreeMap<String, Time>), Wrong> {
+/// By name the lane, and by name until when an action or a probe is muted.
+pub type Known = (BTreeMap<String, Lane>, BTreeMap<String, Time>);
+
+/// All that is known.
+pub fn known(app: &App) -> Result<Known, Wrong> {
     let now = Time::now().ms();
     let (mut known, muted) = ledger::look(app, |db| Ok((lanes::all(db, now - SPAN_MS)?, lanes::mutes(db, now)?)))?;
     for name in app.live().config.actions.keys() {
