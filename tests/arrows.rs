@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
-    ("console", &["event", "registry", "pipe"]),
+    ("console", &["event", "registry", "probe", "pipe"]),
     (
         "zentral",
         &[

@@ -4,10 +4,14 @@ pub mod assets;
 pub mod chart;
 pub mod event;
 pub mod events;
+pub mod example;
 pub mod login;
 pub mod machine;
 pub mod machines;
 pub mod overview;
+pub mod play;
+pub mod probe;
+pub mod probes;
 pub mod status;
 pub mod tokens;
 pub mod users;
@@ -52,6 +56,7 @@ impl Head {
             ("/", "Overview", Role::Viewer),
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
+            ("/probes", "Probes", Role::Viewer),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),
         ];

@@ -6,7 +6,9 @@ use registry::users::Role;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
-use crate::pages::{assets, event, events, login, machine, machines, overview, status, tokens, users};
+use crate::pages::{
+    assets, event, events, example, login, machine, machines, overview, play, probe, probes, status, tokens, users,
+};
 
 /// What answers.
 pub type Page = fn(&App, &Asked) -> Result<Answer, Wrong>;
@@ -33,13 +35,15 @@ pub enum Area {
     Machines,
     /// Events.
     Events,
+    /// Probes and their filters.
+    Probes,
     /// Who may come in.
     Users,
 }
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 4] = [Self::Status, Self::Machines, Self::Events, Self::Users];
+    pub const SCOPES: [Self; 5] = [Self::Status, Self::Machines, Self::Events, Self::Probes, Self::Users];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -49,6 +53,7 @@ impl Area {
             Self::Status => "status",
             Self::Machines => "machines",
             Self::Events => "events",
+            Self::Probes => "probes",
             Self::Users => "users",
         }
     }
@@ -76,6 +81,7 @@ const fn post(path: &'static str, least: Option<Role>, area: Area, page: Page) -
 
 const ANYBODY: Option<Role> = None;
 const VIEWER: Option<Role> = Some(Role::Viewer);
+const EDITOR: Option<Role> = Some(Role::Editor);
 const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// All of them.
@@ -88,6 +94,16 @@ pub static ROUTES: &[Route] = &[
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/probes", VIEWER, Area::Probes, probes::list),
+    get("/probes/{name}", VIEWER, Area::Probes, probe::show),
+    get("/probes/{name}/edit", EDITOR, Area::Probes, play::form),
+    post("/probes/{name}/try", EDITOR, Area::Probes, play::tried),
+    post("/probes/{name}/save", EDITOR, Area::Probes, play::save),
+    get("/playground", EDITOR, Area::Probes, play::form),
+    post("/playground", EDITOR, Area::Probes, play::tried),
+    post("/playground/file", EDITOR, Area::Probes, play::file),
+    get("/examples", EDITOR, Area::Probes, example::form),
+    post("/examples", EDITOR, Area::Probes, example::add),
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),
