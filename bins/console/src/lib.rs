@@ -11,6 +11,7 @@ mod door;
 mod edit;
 mod events;
 mod examples;
+mod fleet;
 mod headers;
 mod hub;
 mod machines;

@@ -103,12 +103,11 @@ pub fn may_try(who: Option<&Who>) -> bool {
     who.is_some_and(|who| who.role >= registry::users::Role::Editor)
 }
 
+/// The query of a link: what narrows the list, and more.
+type With<'a> = &'a dyn Fn(&[(&str, &str)]) -> String;
+
 /// A click on the column that it is sorted by turns the order round; of figures the largest come first.
-fn column(
-    wanted: &Wanted,
-    (word, name): (&'static str, &'static str),
-    with: &dyn Fn(&[(&str, &str)]) -> String,
-) -> Column {
+fn column(wanted: &Wanted, (word, name): (&'static str, &'static str), with: With<'_>) -> Column {
     let (sorted, next) = match (wanted.order == word, wanted.down) {
         (true, false) => ("ascending", format!("-{word}")),
         (true, true) => ("descending", word.to_owned()),

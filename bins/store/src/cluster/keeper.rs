@@ -27,7 +27,7 @@ use crate::stores::{Around, Store};
 /// Requests under way at once: one is written while the other is answered, and the next is made meanwhile.
 const AT_ONCE: usize = 2;
 /// Bytes of a batch: at its beginning and at its end the cluster waits for us.
-const BATCH: usize = 16 << 20;
+const BATCH: usize = 64 << 20;
 /// Bytes that each request of a large batch should have.
 const SHARE: usize = REQUEST / 2;
 /// Events of forgotten machines that are deleted with one request.
