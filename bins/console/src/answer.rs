@@ -58,6 +58,11 @@ impl Answer {
         Self { status: 303, kind: "text/plain", body: Vec::new(), headers: vec![(LOCATION, path.to_owned())] }
     }
 
+    /// It is done: on to a page of ours; a program hears that it is.
+    pub fn done(asked: &Asked, path: &str) -> Self {
+        if asked.json { Self::file(JSON, b"{\"done\":true}\n".to_vec()) } else { Self::to(path) }
+    }
+
     /// With this status.
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;

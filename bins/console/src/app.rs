@@ -117,7 +117,7 @@ impl App {
         let config = self.live().config.clone();
         let fail = |e: std::io::Error| DbError::Other(format!("{}: {e}", config.data.display()));
         registry::folder::make_private(&config.data).map_err(fail)?;
-        Db::open(config.registry(), users::SCHEMAS)
+        Db::open(config.registry(), &[users::SCHEMAS, &[registry::live::QUERIES]].concat())
     }
 
     /// Looks at the machines, see [`Fleet::known`].

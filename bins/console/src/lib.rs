@@ -14,6 +14,8 @@ mod examples;
 mod fleet;
 mod headers;
 mod hub;
+mod ledger;
+mod live;
 mod machines;
 mod pages;
 mod password;

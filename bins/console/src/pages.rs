@@ -1,10 +1,14 @@
 //! The pages. Each is a struct that a template shows and that JSON tells; `head` is what surrounds all of them.
 
+pub mod action;
+pub mod actions;
 pub mod assets;
 pub mod chart;
 pub mod event;
 pub mod events;
 pub mod example;
+pub mod incident;
+pub mod incidents;
 pub mod login;
 pub mod machine;
 pub mod machines;
@@ -12,6 +16,8 @@ pub mod overview;
 pub mod play;
 pub mod probe;
 pub mod probes;
+pub mod queries;
+pub mod query;
 pub mod status;
 pub mod tokens;
 pub mod users;
@@ -57,6 +63,9 @@ impl Head {
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
             ("/probes", "Probes", Role::Viewer),
+            ("/incidents", "Incidents", Role::Viewer),
+            ("/actions", "Actions", Role::Viewer),
+            ("/query", "Live query", Role::Editor),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),
         ];
@@ -64,7 +73,9 @@ impl Head {
         let role = asked.who.as_ref().map(|who| who.role);
         let entry = |(to, name, least): (&'static str, &'static str, Role)| {
             let here = if to == "/" { path == "/" } else { path == to || path.starts_with(&format!("{to}/")) };
-            role.is_some_and(|role| role >= least).then_some(Entry { path: to, name, here })
+            // Actions tell of machines of all units.
+            let sees = to != "/actions" || asked.who.as_ref().is_some_and(|who| who.units.is_empty());
+            role.is_some_and(|role| role >= least && sees).then_some(Entry { path: to, name, here })
         };
         Self {
             title: title.into(),
@@ -79,4 +90,9 @@ impl Head {
             version: assets::version(),
         }
     }
+}
+
+/// Whether whoever asks may change what belongs to machines, incidents and actions.
+pub fn may_change(asked: &Asked) -> bool {
+    asked.who.as_ref().is_some_and(|who| who.role >= Role::Editor)
 }

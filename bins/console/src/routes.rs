@@ -7,7 +7,8 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    assets, event, events, example, login, machine, machines, overview, play, probe, probes, status, tokens, users,
+    action, actions, assets, event, events, example, incident, incidents, login, machine, machines, overview, play,
+    probe, probes, queries, query, status, tokens, users,
 };
 
 /// What answers.
@@ -37,13 +38,28 @@ pub enum Area {
     Events,
     /// Probes and their filters.
     Probes,
+    /// Incidents.
+    Incidents,
+    /// Actions.
+    Actions,
+    /// Live queries.
+    Query,
     /// Who may come in.
     Users,
 }
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 5] = [Self::Status, Self::Machines, Self::Events, Self::Probes, Self::Users];
+    pub const SCOPES: [Self; 8] = [
+        Self::Status,
+        Self::Machines,
+        Self::Events,
+        Self::Probes,
+        Self::Incidents,
+        Self::Actions,
+        Self::Query,
+        Self::Users,
+    ];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -54,6 +70,9 @@ impl Area {
             Self::Machines => "machines",
             Self::Events => "events",
             Self::Probes => "probes",
+            Self::Incidents => "incidents",
+            Self::Actions => "actions",
+            Self::Query => "query",
             Self::Users => "users",
         }
     }
@@ -104,6 +123,23 @@ pub static ROUTES: &[Route] = &[
     post("/playground/file", EDITOR, Area::Probes, play::file),
     get("/examples", EDITOR, Area::Probes, example::form),
     post("/examples", EDITOR, Area::Probes, example::add),
+    get("/incidents", VIEWER, Area::Incidents, incidents::list),
+    get("/incidents/{id}", VIEWER, Area::Incidents, incident::show),
+    post("/incidents/{id}/take", EDITOR, Area::Incidents, incident::take),
+    post("/incidents/{id}/comment", EDITOR, Area::Incidents, incident::comment),
+    post("/incidents/{id}/close", EDITOR, Area::Incidents, incident::close),
+    get("/actions", VIEWER, Area::Actions, actions::list),
+    get("/actions/{name}", VIEWER, Area::Actions, action::show),
+    post("/actions/{name}/mute", EDITOR, Area::Actions, action::mute),
+    post("/actions/{name}/resume", EDITOR, Area::Actions, action::resume),
+    post("/actions/{name}/try", EDITOR, Area::Actions, action::try_it),
+    post("/actions/{name}/retry", EDITOR, Area::Actions, action::retry),
+    post("/actions/{name}/drop", EDITOR, Area::Actions, action::forget),
+    get("/query", EDITOR, Area::Query, queries::form),
+    post("/query", EDITOR, Area::Query, queries::ask),
+    get("/query/{id}", EDITOR, Area::Query, query::show),
+    get("/query/{id}/rows.csv", EDITOR, Area::Query, query::csv),
+    post("/query/{id}/cancel", EDITOR, Area::Query, query::cancel),
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),

@@ -34,7 +34,7 @@ use pipe::config::{Config, Finding, StageKind};
 
 pub use conf::{check, check_secrets};
 pub use stage::SCHEMAS;
-pub use whom::Whom;
+pub use whom::machines;
 
 /// Flags of `receive`.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -14,7 +14,7 @@ use pipe::config::{Config, is_name, parse_duration};
 use pipe::{Exit, StageError};
 use registry::db::{Db, DbError};
 use registry::enrolments::{self, Enrolment, ServerKey};
-use registry::{live, server_key};
+use registry::{changes, live, server_key};
 use serde_json::json;
 
 /// What is asked of `enrol`.
@@ -114,7 +114,8 @@ fn state(error: DbError) -> StageError {
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
     registry::folder::make_private(&config.data).map_err(fail)?;
-    Db::open(config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES]).map_err(state)
+    Db::open(config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES, changes::SCHEMA])
+        .map_err(state)
 }
 
 fn key(config: &Config) -> Result<ServerKey, StageError> {

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod forgotten;
 pub mod inventory;
 pub mod known;
+pub mod ledger;
 pub mod live;
 pub mod machines;
 pub mod made_rules;

@@ -142,7 +142,7 @@ pub(crate) fn hash(text: &str) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).to_vec()
 }
 
-/// Writes down who changed what, as an event; `what` is an object.
+/// Writes down who changed what.
 pub fn audit(tx: &mut Tx<'_>, by: &By, action: &str, what: Value, now: Time) -> Result<(), DbError> {
     let mut payload = Map::new();
     payload.insert("action".into(), action.into());

@@ -14,6 +14,9 @@ const ACT_WRITES: [&str; 7] =
 /// Tables of the registry that only the command line and the console read and write: they hold hashes of passwords.
 const USERS: [&str; 5] = ["users", "user_links", "user_sessions", "api_tokens", "login_tries"];
 
+/// What the console writes besides: orders to `act`, live queries, and who gave and asked them.
+const CONSOLE_WRITES: [&str; 4] = ["orders", "live_queries", "changes", "writes"];
+
 /// The role that reads all states, for every stage.
 const READER: &str = "zentral_reader";
 
@@ -26,7 +29,7 @@ fn stages(config: &Config) -> BTreeMap<String, Vec<&'static str>> {
             writes.extend(ACT_WRITES);
         }
         if stage.runs(StageKind::Console) {
-            writes.extend(USERS.iter().chain(&["changes", "writes"]));
+            writes.extend(USERS.iter().chain(&CONSOLE_WRITES));
         }
     }
     names
