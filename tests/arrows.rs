@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
-    ("console", &["event", "registry", "enrol", "pipe"]),
+    ("console", &["event", "registry", "probe", "enrol", "pipe"]),
     (
         "zentral",
         &[

@@ -1,5 +1,6 @@
 //! What every page may ask: the configuration in force, the registry, the machines.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -44,12 +45,31 @@ pub struct App {
     registry: Mutex<Registry>,
     fleet: Arc<Fleet>,
     hashing: Mutex<()>,
+    writing: Mutex<()>,
+    playing: Mutex<BTreeSet<String>>,
+}
+
+/// Filters of people that run at the same time.
+const PLAYS_MAX: usize = 2;
+
+/// Leave to run a filter of one's own, until it is dropped.
+#[derive(Debug)]
+pub struct Playing<'a> {
+    all: &'a Mutex<BTreeSet<String>>,
+    who: String,
+}
+
+impl Drop for Playing<'_> {
+    fn drop(&mut self) {
+        held(self.all).remove(&self.who);
+    }
 }
 
 impl App {
     pub fn new(live: Live) -> Self {
         let (registry, fleet, hashing) = (Mutex::default(), Arc::default(), Mutex::new(()));
-        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing }
+        let (writing, playing) = (Mutex::new(()), Mutex::default());
+        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing, writing, playing }
     }
 
     /// What holds now.
@@ -119,9 +139,39 @@ impl App {
     pub fn hashing(&self) -> MutexGuard<'_, ()> {
         held(&self.hashing)
     }
+
+    /// Leave to write files of the configuration: one at a time, from reading what is there to writing what it becomes.
+    pub fn writing(&self) -> MutexGuard<'_, ()> {
+        held(&self.writing)
+    }
+
+    /// Leave to run a filter over events: one at a time for each person, and few at all. None: not now.
+    pub fn play(&self, who: &str) -> Option<Playing<'_>> {
+        let mut all = held(&self.playing);
+        let free = all.len() < PLAYS_MAX && all.insert(who.to_owned());
+        free.then(|| Playing { all: &self.playing, who: who.to_owned() })
+    }
 }
 
 /// A lock that nobody leaves half done.
 pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_filter_at_a_time_and_few_at_all() {
+        let app = App::new(Live { config: Arc::new(Config::empty(None)), conf: Conf::default(), tls: None });
+        let first = app.play("user:a").unwrap();
+        assert!(app.play("user:a").is_none());
+        let _second = app.play("user:b").unwrap();
+        assert!(app.play("user:c").is_none());
+        drop(first);
+        assert!(app.play("user:c").is_some());
+        assert!(app.play("user:a").is_some(), "whoever has ended leaves room");
+    }
 }

@@ -23,6 +23,8 @@ pub struct Conf {
     pub proxies: Proxies,
     /// Links beside a search: name and address, in which `{query}` stands for the query.
     pub links: Vec<(String, String)>,
+    /// Whether editors may write the included files.
+    pub edit: bool,
 }
 
 /// The address of the console for browsers.
@@ -79,10 +81,9 @@ impl Conf {
             }
             table.absorb(links);
         }
-        for (key, what) in [("oidc", "people sign in with a password"), ("edit", "files are edited by hand")] {
-            if table.has(key) {
-                table.fail(key, format!("not in this version: {what}"));
-            }
+        conf.edit = table.bool("edit").unwrap_or(false);
+        if table.has("oidc") {
+            table.fail("oidc", "not in this version: people sign in with a password");
         }
         let open = conf.listen.is_some_and(|address| !address.ip().is_loopback());
         let secure = conf.tls.is_some() || conf.url.as_ref().is_some_and(|url| url.secure);
@@ -92,8 +93,7 @@ impl Conf {
                 "passwords would cross the network in the clear: give `tls`, or the https `url` of a proxy",
             );
         }
-        let unknown =
-            |f: &Finding| !["oidc", "edit"].iter().any(|key| f.key.ends_with(key) && f.text.starts_with("unknown"));
+        let unknown = |f: &Finding| !(f.key.ends_with("oidc") && f.text.starts_with("unknown"));
         let findings: Vec<Finding> = table.finish().into_iter().filter(unknown).collect();
         if findings.is_empty() { Ok(conf) } else { Err(findings) }
     }
@@ -156,6 +156,7 @@ mod tests {
         assert!(conf.secure() && conf.tls.unwrap().1.ends_with("b.pem"));
         let conf = read("links = { Kibana = \"https://k.example.com/?q={query}\" }\n").unwrap();
         assert_eq!(conf.links, [("Kibana".to_owned(), "https://k.example.com/?q={query}".to_owned())]);
+        assert!(read("edit = true\n").unwrap().edit && !conf.edit);
         for (text, says) in [
             ("listen = \"0.0.0.0:80\"\n", "in the clear"),
             ("listen = \"0.0.0.0:80\"\nurl = \"http://hub\"\n", "in the clear"),

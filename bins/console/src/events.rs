@@ -5,6 +5,7 @@ use std::time::Duration;
 use pipe::config::Config;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::answer::Wrong;
 use crate::ask::Who;
@@ -70,6 +71,15 @@ pub struct Page {
     pub skipped: Vec<Skipped>,
 }
 
+/// The same, each event as it is stored.
+#[derive(Debug, Default, Deserialize)]
+pub struct Lines {
+    pub events: Vec<Box<RawValue>>,
+    pub next: Option<String>,
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+}
+
 /// A day that could not be read.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Skipped {
@@ -121,6 +131,11 @@ impl<'a> Events<'a> {
         self.ask("/search", question, &[("n", &n.to_string()), ("after", after)])
     }
 
+    /// A page of events as they are stored, if the store has them within this time.
+    pub fn lines(&self, question: &Question<'_>, n: usize, after: &str, time: Duration) -> Result<Lines, NoAnswer> {
+        self.ask_within(time, "/search", question, &[("n", &n.to_string()), ("after", after)])
+    }
+
     /// How many by the values of a field.
     pub fn by(&self, question: &Question<'_>, field: &str) -> Result<Counts, NoAnswer> {
         self.ask("/count", question, &[("by", field)])
@@ -133,7 +148,7 @@ impl<'a> Events<'a> {
 
     /// One event, as it is stored.
     pub fn event(&self, id: &str) -> Result<Option<Vec<u8>>, NoAnswer> {
-        let (status, body) = self.get(&format!("/event/{}", text::part(id)), &[])?;
+        let (status, body) = self.get(TIMEOUT, &format!("/event/{}", text::part(id)), &[])?;
         match status {
             200 => Ok(Some(body)),
             404 => Ok(None),
@@ -147,20 +162,31 @@ impl<'a> Events<'a> {
         question: &Question<'_>,
         more: &[(&str, &str)],
     ) -> Result<T, NoAnswer> {
+        self.ask_within(TIMEOUT, path, question, more)
+    }
+
+    fn ask_within<T: for<'d> Deserialize<'d>>(
+        &self,
+        time: Duration,
+        path: &str,
+        question: &Question<'_>,
+        more: &[(&str, &str)],
+    ) -> Result<T, NoAnswer> {
         let Question { query, since, until } = question;
-        let (status, body) = self.get(path, &[&[("q", *query), ("since", since), ("until", until)], more].concat())?;
+        let words = [&[("q", *query), ("since", since), ("until", until)], more].concat();
+        let (status, body) = self.get(time, path, &words)?;
         if status != 200 {
             return Err(refusal(status, &body));
         }
         serde_json::from_slice(&body).map_err(|e| NoAnswer::Away(format!("The store's answer is not understood: {e}")))
     }
 
-    fn get(&self, path: &str, words: &[(&str, &str)]) -> Result<(u16, Vec<u8>), NoAnswer> {
+    fn get(&self, time: Duration, path: &str, words: &[(&str, &str)]) -> Result<(u16, Vec<u8>), NoAnswer> {
         let none = || NoAnswer::Away("The pipeline has no store that is searched.".to_owned());
         let store = self.config.searched().ok_or_else(none)?;
         let words = text::query(&[words, &[("units", &self.units)]].concat());
         let away = |_| NoAnswer::Away(format!("The store `{}` does not answer.", store.name));
-        pipe::ops::get(&self.config.socket(&store.first()), &format!("{path}?{words}"), TIMEOUT).map_err(away)
+        pipe::ops::get(&self.config.socket(&store.first()), &format!("{path}?{words}"), time).map_err(away)
     }
 }
 

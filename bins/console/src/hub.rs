@@ -128,19 +128,54 @@ pub struct Stopped {
     pub why: String,
 }
 
+/// A probe, as the filters that run tell of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Probe {
+    #[serde(skip_serializing)]
+    pub probe: String,
+    /// `index`, `index_and_jq` or `jq`: by what it is decided.
+    pub decided: Option<String>,
+    /// `on`, `shadow`, `quarantined` or `switched_off`.
+    pub state: String,
+    /// Events that jq ran on.
+    pub runs: u64,
+    /// Those that it failed on.
+    pub failures: u64,
+    pub failed: BTreeMap<String, u64>,
+    /// Seconds that jq took, since `since` or since the filter was started.
+    pub seconds: f64,
+    pub since: Option<String>,
+    /// Why it is switched off.
+    pub off: Option<String>,
+    /// Nobody runs its query; since then.
+    pub query_silent: Option<String>,
+}
+
+/// What `up` answers under a path. The error is what to tell a person.
+fn records(config: &Config, path: &str) -> Result<Vec<Value>, String> {
+    let answer = pipe::ops::get(&config.socket(UP), path, TIMEOUT);
+    let (status, body) = answer.map_err(|_| "No `zentral up` answers on this machine.".to_owned())?;
+    if status != 200 {
+        return Err(format!("`zentral up` answers {status}; it may just be starting."));
+    }
+    let told: Value = serde_json::from_slice(&body).map_err(|e| format!("`zentral up` answers no report: {e}"))?;
+    Ok(told.get("records").and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+/// The probes by name. The error is what to tell a person.
+pub fn probes(config: &Config) -> Result<BTreeMap<String, Probe>, String> {
+    let of_probes = |record: &Value| record.get("what").and_then(Value::as_str) == Some("probe");
+    let all = records(config, "/probes")?.into_iter().filter(of_probes);
+    let probes = all.filter_map(|record| serde_json::from_value::<Probe>(record).ok());
+    Ok(probes.map(|probe| (probe.probe.clone(), probe)).collect())
+}
+
 impl Report {
     /// Asks. The error is what to tell a person.
     pub fn ask(config: &Config) -> Result<Self, String> {
-        let answer = pipe::ops::get(&config.socket(UP), "/report", TIMEOUT);
-        let (status, body) = answer.map_err(|_| "No `zentral up` answers on this machine.".to_owned())?;
-        if status != 200 {
-            return Err(format!("`zentral up` answers {status}; it may just be starting."));
-        }
-        let told: Value = serde_json::from_slice(&body).map_err(|e| format!("`zentral up` answers no report: {e}"))?;
         let mut report = Self::default();
-        for record in told.get("records").and_then(Value::as_array).into_iter().flatten() {
-            report.take(record.clone());
-        }
+        records(config, "/report")?.into_iter().for_each(|record| report.take(record));
         Ok(report)
     }
 

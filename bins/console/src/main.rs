@@ -14,6 +14,9 @@ struct Cli {
     args: console::Args,
 }
 
+#[global_allocator]
+static ALLOC: probe::alloc::Counting = probe::alloc::Counting;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::run(&cli.global, &cli.args).into()

@@ -7,12 +7,16 @@ pub mod chart;
 pub mod enrol;
 pub mod event;
 pub mod events;
+pub mod example;
 pub mod incident;
 pub mod incidents;
 pub mod login;
 pub mod machine;
 pub mod machines;
 pub mod overview;
+pub mod play;
+pub mod probe;
+pub mod probes;
 pub mod queries;
 pub mod query;
 pub mod sources;
@@ -60,6 +64,7 @@ impl Head {
             ("/", "Overview", Role::Viewer),
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
+            ("/probes", "Probes", Role::Viewer),
             ("/incidents", "Incidents", Role::Viewer),
             ("/actions", "Actions", Role::Viewer),
             ("/query", "Live query", Role::Editor),

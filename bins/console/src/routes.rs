@@ -7,8 +7,8 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, enrol, event, events, incident, incidents, login, machine, machines, overview, queries,
-    query, sources, status, tokens, users,
+    action, actions, assets, enrol, event, events, example, incident, incidents, login, machine, machines, overview,
+    play, probe, probes, queries, query, sources, status, tokens, users,
 };
 
 /// What answers.
@@ -36,6 +36,8 @@ pub enum Area {
     Machines,
     /// Events.
     Events,
+    /// Probes and their filters.
+    Probes,
     /// Incidents.
     Incidents,
     /// Actions.
@@ -52,10 +54,11 @@ pub enum Area {
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 9] = [
+    pub const SCOPES: [Self; 10] = [
         Self::Status,
         Self::Machines,
         Self::Events,
+        Self::Probes,
         Self::Incidents,
         Self::Actions,
         Self::Query,
@@ -72,6 +75,7 @@ impl Area {
             Self::Status => "status",
             Self::Machines => "machines",
             Self::Events => "events",
+            Self::Probes => "probes",
             Self::Incidents => "incidents",
             Self::Actions => "actions",
             Self::Query => "query",
@@ -122,6 +126,16 @@ pub static ROUTES: &[Route] = &[
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/probes", VIEWER, Area::Probes, probes::list),
+    get("/probes/{name}", VIEWER, Area::Probes, probe::show),
+    get("/probes/{name}/edit", EDITOR, Area::Probes, play::form),
+    post("/probes/{name}/try", EDITOR, Area::Probes, play::tried),
+    post("/probes/{name}/save", EDITOR, Area::Probes, play::save),
+    get("/playground", EDITOR, Area::Probes, play::form),
+    post("/playground", EDITOR, Area::Probes, play::tried),
+    post("/playground/file", EDITOR, Area::Probes, play::file),
+    get("/examples", EDITOR, Area::Probes, example::form),
+    post("/examples", EDITOR, Area::Probes, example::add),
     get("/incidents", VIEWER, Area::Incidents, incidents::list),
     get("/incidents/{id}", VIEWER, Area::Incidents, incident::show),
     post("/incidents/{id}/take", EDITOR, Area::Incidents, incident::take),

@@ -25,6 +25,21 @@ pub fn short(text: &str) -> String {
     cut
 }
 
+/// A program as markup for a `pre` or a `textarea`: nothing in it is a tag, and its tabs stay.
+pub fn program(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\t' => out.push_str("&#9;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// 1234567 as `1 234 567`, with spaces that do not break.
 pub fn number(n: u64) -> String {
     let digits = n.to_string();
@@ -79,6 +94,7 @@ mod tests {
         assert_eq!(short(&"é".repeat(121)).chars().count(), 121);
         assert_eq!(short("a"), "a");
         assert_eq!(query(&[("q", "a b&c"), ("n", ""), ("s", "é")]), "q=a+b%26c&s=%C3%A9");
+        assert_eq!(program("\t<a> & </pre>"), "&#9;&lt;a&gt; &amp; &lt;/pre&gt;");
         assert_eq!(part("a b/../+\"<"), "a%20b%2F..%2F%2B%22%3C");
         assert_eq!(is("machine.hostname", r#"a"b\"#), r#"machine.hostname:"a\"b\\""#);
     }

@@ -72,6 +72,13 @@ pub fn told(config: &Config, up: &up::shown::Up) -> Vec<u8> {
     json!({"records": table::tagged(&all(&sums, &health, Some(up)))}).to_string().into_bytes()
 }
 
+/// The records of `--probes` for the console.
+pub fn told_of_probes(config: &Config, up: &up::shown::Up) -> Vec<u8> {
+    let health = Health::of(config, Some(up));
+    let health = health.unwrap_or_else(|e| Health::without_state(config, Some(up), Some(e.to_string())));
+    json!({"records": table::tagged(&Probes::of(config, &health).records())}).to_string().into_bytes()
+}
+
 fn all(sums: &Sums, health: &Health, up: Option<&up::shown::Up>) -> Vec<(&'static str, Value)> {
     let ill = ill(sums, health);
     let mut records = health.records(up);

@@ -138,6 +138,41 @@ fn example(number: usize, text: &str) -> Result<Example, (usize, String)> {
     }
 }
 
+/// Keys that `filter` writes on an event.
+const NOTES: [&[u8]; 2] = [b"probes", b"probes_more"];
+
+/// An event without what `filter` wrote on it, otherwise byte for byte; none if it is no JSON object.
+pub fn bare(line: &str) -> Option<String> {
+    let mut out = String::from("{");
+    for member in event::json::members(line.as_bytes()) {
+        let (key, value) = member.ok()?;
+        if NOTES.contains(&key) {
+            continue;
+        }
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&format!("\"{}\":{}", std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?));
+    }
+    out.push('}');
+    // Checked as a whole: members looks at the structure only.
+    serde_json::from_str::<&RawValue>(&out).ok()?;
+    Some(out)
+}
+
+/// The example of a file that has this event already.
+pub fn with_event(text: &str, event: &Val) -> Option<Example> {
+    let has = |example: &Example| parse_value(example.event.as_bytes()).is_ok_and(|val| val == *event);
+    read(text).examples.into_iter().find(has)
+}
+
+/// The text of a file of examples with one more at its end; `event` is [`bare`].
+pub fn added(text: &str, matches: bool, why: &str, event: &str) -> String {
+    let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let why = serde_json::Value::from(why);
+    format!("{text}{gap}{{\"match\": {matches}, \"why\": {why}, \"event\": {event}}}\n")
+}
+
 /// Runs a filter over its examples. `now` is each event's `received`, or 1970 if it has none.
 pub fn run(program: &Program, examples: &[Example], limits: &Limits) -> Vec<ExampleResult> {
     examples.iter().map(|example| one(program, example, limits)).collect()
@@ -233,5 +268,27 @@ x
         ];
         assert_eq!(said, want);
         assert_eq!(parse(text).unwrap_err(), bad);
+    }
+
+    #[test]
+    fn what_the_filter_wrote_goes() {
+        let line =
+            r#"{"v":1, "probes":[{"name":"a","context":{"probes":1}}],"probes_more":3,"payload":{"probes":[1.0e3]}}"#;
+        assert_eq!(bare(line).unwrap(), r#"{"v":1,"payload":{"probes":[1.0e3]}}"#);
+        assert_eq!(bare(r#"{"probes":[]}"#).unwrap(), "{}");
+        for broken in ["", "[]", r#"{"a":1"#, r#"{"a":x}"#] {
+            assert_eq!(bare(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn one_more_is_added_and_known_again() {
+        let first = added("", true, "wh\"y", r#"{"a":1,"b":2}"#);
+        let both = added(first.trim_end(), false, "", "{}");
+        let examples = parse(&both).unwrap();
+        assert_eq!((examples.len(), examples[0].why.as_str(), &examples[1].want), (2, "wh\"y", &Want::Match(false)));
+        let same = parse_value(br#"{"b":2.0,"a":1}"#).unwrap();
+        assert_eq!(with_event(&both, &same).map(|e| e.line), Some(1));
+        assert!(with_event(&both, &parse_value(b"{\"c\":1}").unwrap()).is_none());
     }
 }

@@ -46,7 +46,7 @@ pub use link::{Modules, NoModules};
 pub use measure::Cost;
 pub use program::{Decision, EvalError, Program};
 pub use scope::Scope;
-pub use set::{FilterSet, NO_OBJECT, Runner, Standing};
+pub use set::{FilterSet, NO_OBJECT, Need, Runner, Standing};
 pub use spec::{Failure, Found, Note, Outcome, Quiet, Source, Spec, Why};
 pub use stack::{STACK, with_stack};
 pub use value::{ParseError, Val, parse};

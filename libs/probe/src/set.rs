@@ -3,6 +3,7 @@
 mod build;
 mod learn;
 mod naive;
+mod needs;
 mod runner;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,6 +25,7 @@ use crate::stack;
 use crate::value::{ParseError, Val};
 
 use learn::Learner;
+pub use needs::Need;
 pub use runner::{NO_OBJECT, Runner};
 
 /// The probes of a configuration, analysed and filed. May be used by any thread.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Head;
+use super::probes::may_try;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
@@ -19,9 +20,13 @@ const OURS: &str = "zentral";
 /// Things that a page links.
 const OBJECTS_MAX: usize = 50;
 
+/// Probes that a page offers an event to as a test.
+const TESTS_MAX: usize = 500;
+
 /// A probe that matched.
 struct Probe {
     name: String,
+    link: String,
     severity: String,
     title: String,
     act: String,
@@ -61,6 +66,21 @@ struct Event {
     cut: bool,
     #[serde(skip)]
     raw_link: String,
+    /// Probes that it may become a test of; none for those who change none.
+    #[serde(skip)]
+    tests: Vec<String>,
+}
+
+/// Probes whose filter is a file, beside which examples are; those that matched first.
+fn tests(app: &App, event: &Value) -> Vec<String> {
+    let config = app.live().config.clone();
+    let probes = event.get("probes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let matched = |name: &String| probes.iter().any(|probe| text::at(probe, "/name") == name);
+    let files = config.probes.values().filter(|conf| conf.filter.file.is_some());
+    let mut names: Vec<String> = files.map(|conf| conf.name.clone()).collect();
+    names.sort_by_key(|name| !matched(name));
+    names.truncate(TESTS_MAX);
+    names
 }
 
 fn find(app: &App, asked: &Asked) -> Result<Vec<u8>, Wrong> {
@@ -107,6 +127,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     };
     let array = |key: &str| event.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let probe = |probe: &Value| Probe {
+        link: format!("/probes/{}", text::part(text::at(probe, "/name"))),
         name: text::at(probe, "/name").to_owned(),
         severity: text::at(probe, "/severity").to_owned(),
         title: text::short(text::at(probe, "/context/title")),
@@ -130,6 +151,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         cut: shown.len() < payload.len(),
         said: if at("/source") == OURS { "What zentral noted" } else { "What the agent said" },
         payload: shown,
+        tests: if may_try(asked.who.as_ref()) { tests(app, &event) } else { Vec::new() },
         raw_link: format!("/events/{}/raw", text::part(&id)),
         id,
         event,

@@ -53,7 +53,7 @@ impl Scratch {
             (template::URL, &url),
             (template::LISTEN, &format!("listen = \"{hub}\"")),
             (template::METRICS, &format!("listen = \"{metrics}\"")),
-            (template::CONSOLE, "listen = \"127.0.0.1:0\""),
+            (template::CONSOLE, "edit   = true\nlisten = \"127.0.0.1:0\""),
         ])?;
         text.push_str(&addition(smtp));
         text.push_str(promises::ACTIONS);

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use event::json;
 use pipe::config::{Config, nearest};
 use pipe::{Exit, StageError};
 use probe::clauses::{Clauses, now};
 use probe::{Decision, Limits, examples};
-use serde_json::value::RawValue;
 
 use super::{file, report, wrong};
 use crate::explain::find_event;
@@ -51,9 +49,6 @@ impl Want {
     }
 }
 
-/// Keys that `filter` writes on an event.
-const NOTES: [&[u8]; 2] = [b"probes", b"probes_more"];
-
 pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let filter = path(config, &args.filter)?;
     let source = file::read(&filter)?;
@@ -63,14 +58,13 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
         tracing::error!("no event with the id `{}` is stored or in a topic", args.event);
         return Ok(Exit::No);
     };
-    let event = bare(&found.line).ok_or_else(|| StageError::usage("the event is no JSON object"))?;
+    let event = examples::bare(&found.line).ok_or_else(|| StageError::usage("the event is no JSON object"))?;
     let val =
         probe::parse(event.as_bytes()).map_err(|e| StageError::usage(format!("the event cannot be read: {e}")))?;
 
     let beside = filter.with_extension("ndjson");
     let before = if beside.exists() { file::read(&beside)? } else { String::new() };
-    let known = examples::read(&before).examples;
-    if let Some(same) = known.iter().find(|e| probe::parse(e.event.as_bytes()).is_ok_and(|v| v == val)) {
+    if let Some(same) = examples::with_event(&before, &val) {
         let asks = match &same.want {
             examples::Want::Match(false) => "no match",
             examples::Want::Match(true) => "a match",
@@ -94,10 +88,7 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
         tracing::error!("{says}{decided}; --force adds it all the same");
         return Ok(Exit::No);
     }
-    let why = serde_json::Value::from(args.why.as_str());
-    let line = format!("{{\"match\": {}, \"why\": {why}, \"event\": {event}}}\n", args.want == Want::Yes);
-    let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-    let after = format!("{before}{gap}{line}");
+    let after = examples::added(&before, args.want == Want::Yes, &args.why, &event);
     file::replace(&beside, &after)?;
     let said = format!("{}:{} {}\n", beside.display(), after.lines().count(), args.want.word());
     pipe::write_stdout(said.as_bytes()).map_err(crate::stdout_error)?;
@@ -122,42 +113,6 @@ fn path(config: &Config, name: &str) -> Result<PathBuf, StageError> {
             let near = nearest(name, config.probes.keys().map(String::as_str));
             let text = format!("`{name}` is neither a file NAME.jq nor a probe of the configuration{near}");
             Err(StageError::usage(text))
-        }
-    }
-}
-
-/// An event without what `filter` wrote on it, otherwise byte for byte.
-fn bare(line: &str) -> Option<String> {
-    let mut out = String::from("{");
-    for member in json::members(line.as_bytes()) {
-        let (key, value) = member.ok()?;
-        if NOTES.contains(&key) {
-            continue;
-        }
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str(&format!("\"{}\":{}", std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?));
-    }
-    out.push('}');
-    // Checked as a whole: members looks at the structure only.
-    serde_json::from_str::<&RawValue>(&out).ok()?;
-    Some(out)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_filter_wrote_goes() {
-        let line =
-            r#"{"v":1, "probes":[{"name":"a","context":{"probes":1}}],"probes_more":3,"payload":{"probes":[1.0e3]}}"#;
-        assert_eq!(bare(line).unwrap(), r#"{"v":1,"payload":{"probes":[1.0e3]}}"#);
-        assert_eq!(bare(r#"{"probes":[]}"#).unwrap(), "{}");
-        for broken in ["", "[]", r#"{"a":1"#, r#"{"a":x}"#] {
-            assert_eq!(bare(broken), None, "{broken}");
         }
     }
 }

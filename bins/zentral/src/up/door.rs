@@ -37,6 +37,8 @@ struct Picture {
     found: Arc<Mutex<Option<(Instant, String)>>>,
     /// What it told the console last, and when.
     told: Told,
+    /// The same of the probes.
+    probes: Told,
 }
 
 /// The supervisor's side of it.
@@ -114,6 +116,7 @@ fn look(picture: &Mutex<Picture>) -> Picture {
         config: picture.config.clone(),
         found: picture.found.clone(),
         told: picture.told.clone(),
+        probes: picture.probes.clone(),
     }
 }
 
@@ -125,20 +128,22 @@ fn private(picture: &Picture, ask: &Ask) -> Option<Answer> {
             Some((200, JSON, serde_json::to_vec(up).ok()?))
         }
         "/metrics" => Some((200, TEXT, metrics(picture))),
-        "/report" => Some((200, JSON, report(picture)?)),
+        "/report" => Some((200, JSON, told(&picture.told, TELL_AGAIN, picture, status::told)?)),
+        "/probes" => Some((200, JSON, told(&picture.probes, LOOK_AGAIN, picture, status::told_of_probes)?)),
         "/ready" => Some(health(picture)),
         _ => None,
     }
 }
 
-/// What `zentral status --json` prints, for the console: `{"records":[…]}`.
-fn report(picture: &Picture) -> Option<Vec<u8>> {
+/// What `zentral status --json` prints, or with `--probes` adds, for the console: `{"records":[…]}`. Whoever asks again
+/// within `again` is told the same.
+fn told(told: &Told, again: Duration, picture: &Picture, tell: fn(&Config, &Up) -> Vec<u8>) -> Option<Vec<u8>> {
     let (up, config) = (picture.up.as_ref()?, picture.config.as_ref()?);
-    let mut told = picture.told.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, text)) = told.as_ref().filter(|(at, _)| at.elapsed() < TELL_AGAIN) {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, text)) = told.as_ref().filter(|(at, _)| at.elapsed() < again) {
         return Some(text.clone());
     }
-    let text = status::told(config, up);
+    let text = tell(config, up);
     *told = Some((Instant::now(), text.clone()));
     Some(text)
 }
@@ -287,7 +292,13 @@ mod tests {
         std::fs::write(&main, format!("version = 1\n[metrics]\nlisten = \"here:1\"\n{bearer}")).unwrap();
         let (config, _) = Config::load(&main, Some(dir.path())).expect("it is right");
         let up = Up { pid: 1, since: Time::from_ms(0), config: String::new(), refused: None, metrics: None, stages };
-        Picture { up: Some(up), config: Some(config.into()), found: Arc::default(), told: Arc::default() }
+        Picture {
+            up: Some(up),
+            config: Some(config.into()),
+            found: Arc::default(),
+            told: Arc::default(),
+            probes: Arc::default(),
+        }
     }
 
     #[test]

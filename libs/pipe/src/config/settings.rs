@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Secret;
-use super::finding::{Finding, Shared};
+use super::finding::{Finding, Shared, SourceFile};
 use super::words::{parse_duration, parse_size};
 
 #[derive(Debug, Clone)]
@@ -424,6 +424,29 @@ impl Settings {
             at..at + 1
         });
         Finding::at(&self.file, place.unwrap_or(span), self.full(key), text)
+    }
+
+    /// The text of the whole file with another string as the value of `key`; everything else stays as it is written.
+    /// None where the key has no string, or where that would not be read back as it is.
+    pub fn rewritten(&self, key: &str, value: &str) -> Option<String> {
+        let entry = self.entries.iter().find(|e| e.key == key && matches!(e.value.item, Item::Text(_)))?;
+        let span = entry.value.span.clone();
+        let (before, after) = (self.file.text.get(..span.start)?, self.file.text.get(span.end..)?);
+        // As people write programs: line by line and without escapes, where that can be.
+        let plain = value.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+        let literal = plain && !value.contains("'''") && !value.ends_with('\'');
+        let written = match value.contains('\n') {
+            true if literal => format!("'''\n{value}'''"),
+            false if literal && !value.contains('\'') => format!("'{value}'"),
+            _ => toml::Value::String(value.to_owned()).to_string(),
+        };
+        let text = format!("{before}{written}{after}");
+        let whole = Self::parse(SourceFile { path: self.file.path.clone(), text: text.clone() }.into()).ok()?;
+        let mut table = whole;
+        for part in self.path.split('.') {
+            table = table.table(part)?;
+        }
+        (table.peek(key) == Some(value)).then_some(text)
     }
 
     /// Takes over the findings of a table inside, unknown keys included.

@@ -440,3 +440,23 @@ fn no_stage_is_called_as_an_instance_of_another_is() {
         check(&with(name), &[]);
     }
 }
+
+#[test]
+fn a_string_is_written_anew_and_all_else_stays() {
+    let file = "# one\r\nversion = 1\n[probe.a]\nfilter = '''\n.a\n''' # here\n[probe.b]\nfilter = \".b\"\nseverity = \"major\"\n";
+    let (_dir, loaded) = load(&[("pipeline.toml", file)]);
+    let (config, _) = loaded.unwrap();
+    let written = |probe: &str, text: &str| config.probes[probe].settings.rewritten("filter", text);
+    let of_b = |value: &str| file.replace("\".b\"", value);
+    assert_eq!(written("b", ".c == \"x\\n\"").unwrap(), of_b("'.c == \"x\\n\"'"));
+    assert_eq!(written("b", "\n# é\n\t.c\n").unwrap(), of_b("'''\n\n# é\n\t.c\n'''"));
+    for odd in ["it's", "a\n'''\nb", "a\n'", "\u{1b}[1m", "a\r\nb", "", "\"\"\"\n\\"] {
+        let text = written("b", odd).unwrap();
+        let (_dir, loaded) = load(&[("pipeline.toml", &text)]);
+        assert_eq!(loaded.unwrap().0.probes["b"].filter.source, odd);
+        let begin = file.find("\".b\"").unwrap();
+        assert!(text.starts_with(&file[..begin]) && text.ends_with("\nseverity = \"major\"\n"), "{text}");
+    }
+    assert_eq!(written("a", ".z").unwrap(), file.replace("'''\n.a\n'''", "'.z'"));
+    assert_eq!(config.probes["b"].settings.rewritten("absent", "x"), None);
+}

@@ -7,6 +7,7 @@
 
 mod coverage;
 mod cut;
+pub mod draw;
 mod known;
 pub(crate) mod place;
 mod record;

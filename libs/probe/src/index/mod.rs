@@ -14,7 +14,7 @@ mod scan;
 mod text;
 
 pub(crate) use eval::Eval;
-pub(crate) use keys::{Clause, clauses};
+pub(crate) use keys::{Clause, Key, KeyTest, clauses};
 pub(crate) use rarity::Rarity;
 
 use std::cmp::Reverse;
