@@ -87,6 +87,11 @@ fn every_page() {
     let base = format!("http://127.0.0.1:{}", demo.port);
     let (pictures, chromium) = (folder("target/screenshots"), Chromium::start(true));
     let inspect = |chromium: &Chromium, name: &str, before: usize| {
+        let picture = match (name, before) {
+            ("/", _) => "overview".to_owned(),
+            (name, 0) => name.trim_matches('/').replace(['/', '{', '}'], "-"),
+            (name, _) => format!("{}{before}", name.trim_matches('/')),
+        };
         let mut wrong = look::wrong(chromium, &base);
         chromium.run("for (const e of document.querySelectorAll('details')) e.open = true");
         for width in [1280, 360] {
@@ -95,8 +100,8 @@ fn every_page() {
                 chromium.theme(theme);
                 let found = look::barriers(chromium);
                 wrong.extend(found.into_iter().map(|why| format!("{theme}, {width} px: {why}")));
-                if before == 0 {
-                    let name = format!("{}-{width}-{theme}.png", name.trim_matches('/').replace(['/', '{', '}'], "-"));
+                if before == 0 || name == walk::REFUSED {
+                    let name = format!("{picture}-{width}-{theme}.png");
                     std::fs::write(pictures.join(name), chromium.picture(true)).unwrap();
                 }
             }

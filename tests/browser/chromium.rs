@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use crate::support::hub::wait_for;
 
 /// `goog:chromeOptions.args`: as root, without a graphics card, and without a word to anybody but who is asked for.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--hide-scrollbars",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",

@@ -1,11 +1,11 @@
 //! Machines that want to be run, seen, or believed by whoever looks at them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::support::agent::Client;
-use crate::support::hub::Hub;
+use crate::support::hub::{Hub, wait_for};
 
 /// What a field may hold to get out of its place. `window.owned` is what the looks look for; nothing of this is to be
 /// asked of evil.example.com.
@@ -39,13 +39,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// What the units, the probes and the queries of such a hub are: an admin may be careless, too.
+/// A probe whose words are those of the machines, with an incident for each; and a comment that an admin took from somewhere.
 pub fn tables() -> String {
-    let markup = "<script>window.owned=1</script>\\u0022'><img src=x onerror=window.owned=1>";
+    let markup = TEXTS[2];
     format!(
-        "\n[unit.rome]\ntags = [\"office\"]\n[source.santa]\n[source.munki]\n\
-         [probe.hostile]\n# {markup}\nfilter = 'select(.payload | tostring | contains(\"owned\")) | {{title: \"\\(.payload.columns)\", severity: \"major\"}}'\n\
-         incident = true\n"
+        "\n[unit.rome]\ntags = [\"office\"]\n[source.santa]\n[source.munki]\n[probe.hostile]\nuntil = 'false'\nseverity = \"major\"\n\
+         filter = '''\n# {markup}\n(.payload.columns.title? // .payload.file_name? // empty) | {{title: .}}'''\n"
     )
 }
 
@@ -68,11 +67,21 @@ pub fn fill(hub: &Hub) {
             installs(&mut client, &munki, n, &text);
         }
     }
-    let stored = || {
-        ["osquery_result", "osquery_status", "santa_event", "munki_install"]
-            .map(|kind| hub.events(&format!("type:{kind}")).len())
-    };
-    hub.wait("all of it in the store", 60, || stored() >= [2 * MACHINES, MACHINES, TEXTS.len(), TEXTS.len()]);
+    let wanted = [
+        ("osquery_result", 2 * MACHINES),
+        ("osquery_status", MACHINES),
+        ("santa_event", TEXTS.len()),
+        ("munki_install", TEXTS.len()),
+    ];
+    for (kind, many) in wanted {
+        let stored = || hub.events(&format!("type:{kind}")).len();
+        wait_for(
+            kind,
+            Duration::from_secs(60),
+            || format!("{} of {many}\n{}", stored(), hub.log()),
+            || stored() >= many,
+        );
+    }
 }
 
 /// An osquery whose every word is this.
@@ -85,14 +94,16 @@ fn says(client: &mut Client, secret: &str, n: usize, text: &str) {
         "os_version": {"platform": name, "version": name, "name": name, "build": name}, "osquery_info": {"version": name}}});
     let (status, answer) = client.post("/public/osquery/enroll", &body).unwrap();
     assert!(status == 200 && answer["node_key"].is_string(), "{text:.80}: {answer}");
-    let row = json!({text: text, "name": text, "path": text, "username": text, "sha256": text, "cmdline": text,
-        "deep": {text: [text, {text: text}]}, "title": format!("owned {text}")});
+    // A record has its bound, too: the longest text is there as a whole, but not ten times over.
+    let part: String = text.chars().take(20_000).collect();
+    let row = json!({&part: part, "name": part, "path": part, "username": part, "sha256": part, "cmdline": part,
+        "deep": {&part: [part, {&part: part}]}, "title": format!("owned {part}")});
     let results = json!({"node_key": answer["node_key"], "log_type": "result", "data": [
-        {"name": text, "hostIdentifier": text, "unixTime": now() as u64, "counter": 3, "action": "added", "columns": row,
-            "decorations": {"username": text, text: text}},
-        {"name": "t", "hostIdentifier": text, "unixTime": now() as u64, "counter": 3, "action": text, "columns": {"n": text}}]});
+        {"name": part, "hostIdentifier": part, "unixTime": now() as u64, "counter": 3, "action": "added", "columns": row,
+            "decorations": {"username": part, &part: part}},
+        {"name": "t", "hostIdentifier": part, "unixTime": now() as u64, "counter": 3, "action": part, "columns": {"n": text}}]});
     let status = json!({"node_key": answer["node_key"], "log_type": "status", "data": [
-        {"hostIdentifier": text, "unixTime": now() as u64, "severity": "2", "filename": text, "line": text, "message": text, "version": text}]});
+        {"hostIdentifier": part, "unixTime": now() as u64, "severity": "2", "filename": part, "line": part, "message": text, "version": part}]});
     for log in [results, status] {
         let (status, answer) = client.post("/public/osquery/log", &log).unwrap();
         assert!(status == 200 && answer["node_invalid"] != true, "{text:.80}: {answer}");

@@ -11,7 +11,7 @@ const TABS_MAX: usize = 80;
 const FOCUS: &str = r##"const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
     const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
     const there = box.width > 0 && box.right > 0 && box.left < innerWidth && box.bottom > 0 && box.top < innerHeight;
-    const said = [e.tagName.toLowerCase(), e.name ? "[" + e.name + "]" : "", e.getAttribute("href") ?? "", (e.innerText ?? "").trim().slice(0, 80)].join(" ");
+    const said = [e.tagName.toLowerCase(), e.name ? "[" + e.name + "]" : "", e.getAttribute("href") ?? "", (e.innerText ?? "").trim().slice(0, 80)].filter(Boolean).join(" ");
     return e === document.body ? "" : (e.id === "main" || (ring && there)) ? said : "not to be seen: " + said;"##;
 
 /// Presses Tab until something has the focus of which `is` is a part, as `FOCUS` says it.

@@ -10,8 +10,8 @@ pub const OF_A_KIND: usize = 2;
 /// Pages that are opened at most: a walk ends.
 const PAGES_MAX: usize = 400;
 
-/// Stands for the route of what no route answers.
-const NOWHERE: &str = "/nothing";
+/// Stands for the route of a page that is not what was asked.
+pub const REFUSED: &str = "/refused";
 
 /// Links, and what forms that only look would ask.
 const LINKS: &str = r##"const links = [...document.querySelectorAll("a[href]")].map(a => a.href);
@@ -87,8 +87,8 @@ pub fn walk(
         // Links to elsewhere are for `look` to judge.
         let Some(address) = url.strip_prefix(&base) else { continue };
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
-        let known = route(path).or((from == "start").then_some(NOWHERE));
-        let Some(route) = known else {
+        let known = route(path).or((from == "start").then_some(REFUSED));
+        let Some(mut route) = known else {
             met.wrong.push(format!("{from}: a link to {address}, which is no route"));
             continue;
         };
@@ -108,12 +108,19 @@ pub fn walk(
             met.note(address, file(&reply));
             continue;
         }
+        if reply.status != 200 {
+            route = REFUSED;
+        }
         let before = met.pages.entry(route).or_default();
         chromium.open(&url);
         let wrong = look(chromium, route, *before);
         *before += 1;
         met.note(address, wrong);
         assert!(met.pages.values().sum::<usize>() < PAGES_MAX, "the walk does not end: {:?}", met.pages);
+        // Its links and its form lead to itself again.
+        if route == REFUSED {
+            continue;
+        }
         let links = chromium.run(LINKS);
         ahead.extend(
             links.as_array().unwrap().iter().map(|link| (link.as_str().unwrap().to_owned(), address.to_owned())),
