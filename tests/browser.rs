@@ -122,7 +122,7 @@ fn every_page() {
     let starts =
         ["/", "/nothing", "/events?q=type:a+AND", "/machines?q=nobody", "/events?q=nothing", "/machines/nobody"];
     let starts = starts.map(str::to_owned);
-    let mut met = walk::walk(&chromium, &mut plain, &starts, walk::OF_A_KIND, inspect, sheet);
+    let mut met = walk::walk(&chromium, &mut plain, &starts, |_| walk::OF_A_KIND, inspect, sheet);
     met.wrong.extend(wrong);
     println!("{:?} {:?}", met.pages, met.files);
     assert!(met.missed().is_empty(), "no link leads to {:?} in the demo", met.missed());
@@ -175,7 +175,7 @@ fn hostile_machines() {
         wrong.extend(look::too_wide(chromium, 360));
         wrong
     };
-    let met = walk::walk(&chromium, &mut plain, &starts, hostile::OF_A_KIND, judge, sheet);
+    let met = walk::walk(&chromium, &mut plain, &starts, hostile::of_a_kind, judge, sheet);
     println!("{:?} {:?}", met.pages, met.files);
     for (route, least) in [("/machines/{key}", hostile::MACHINES), ("/events/{id}", hostile::MACHINES)] {
         assert!(met.pages[route] >= least, "{route}: {:?}", met.pages);

@@ -28,9 +28,13 @@ const TEXTS: [&str; 16] = [
     "+OR+type:* ) AND \\\" \"",
 ];
 
-/// Machines of osquery that there will be, and pages of one kind that are opened: all of them.
+/// Machines of osquery that there will be.
 pub const MACHINES: usize = TEXTS.len() + 3;
-pub const OF_A_KIND: usize = 4 * MACHINES;
+
+/// How many pages of a kind are opened: every thing that a machine told of, and some of the searches for it.
+pub fn of_a_kind(route: &str) -> usize {
+    if route.contains('{') { 4 * MACHINES } else { 6 }
+}
 
 /// Bytes of the largest value.
 const LONG: usize = 1 << 20;
