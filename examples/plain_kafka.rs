@@ -83,6 +83,7 @@ fn consume(broker: &str, topic: &str) -> Result<u64, Box<dyn Error>> {
         .set("group.id", "plain")
         .set("enable.auto.commit", "false")
         .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.queue.backoff.ms", "10")
         .set("fetch.max.bytes", "8388608")
         .set("fetch.message.max.bytes", "2097152")
         .set("fetch.wait.max.ms", "100");

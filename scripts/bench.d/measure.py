@@ -30,6 +30,7 @@ class Size:
         self.warm = 0.5 if quick else 1.5
         self.rss_events = events or (20_000 if quick else 10_000_000)
         self.queue_events = events or (5_000 if quick else 1_000_000)
+        self.console_events = events or 5_000_000
         self.few = 2_000 if quick else 100_000           # events for a peer
         self.many = 20_000 if quick else 1_000_000       # for what is too quick to be measured with those
         self.counts = (10, 100) if quick else (10, 100, 1_000, 10_000)

@@ -11,9 +11,7 @@ use registry::users;
 use rustls::ServerConfig;
 
 use crate::conf::Conf;
-
-/// How old what is known of machines may be: reading all of a large fleet takes as long as many pages.
-const KNOWN_AGAIN: Duration = Duration::from_secs(5);
+use crate::fleet::Fleet;
 
 /// How long a registry that could not be opened is left alone.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
@@ -40,14 +38,14 @@ pub struct Live {
 pub struct App {
     live: RwLock<Arc<Live>>,
     registry: Mutex<Registry>,
-    known: Mutex<Option<(Instant, Known)>>,
+    fleet: Arc<Fleet>,
     hashing: Mutex<()>,
 }
 
 impl App {
     pub fn new(live: Live) -> Self {
-        let (registry, known, hashing) = (Mutex::default(), Mutex::new(None), Mutex::new(()));
-        Self { live: RwLock::new(Arc::new(live)), registry, known, hashing }
+        let (registry, fleet, hashing) = (Mutex::default(), Arc::default(), Mutex::new(()));
+        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing }
     }
 
     /// What holds now.
@@ -59,7 +57,7 @@ impl App {
     pub fn change(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         *held(&self.registry) = Registry::default();
-        *held(&self.known) = None;
+        self.fleet.forget();
     }
 
     /// Reads the registry, which is made if it is not there: the console may be the first to start.
@@ -102,20 +100,10 @@ impl App {
         Db::open(config.registry(), users::SCHEMAS)
     }
 
-    /// Looks at the machines, as they were 5 s ago at most.
+    /// Looks at the machines, see [`Fleet::known`].
     pub fn machines<T>(&self, look: impl FnOnce(&Known) -> Result<T, Unread>) -> Result<T, Unread> {
-        let mut kept = held(&self.known);
-        let young = kept.take().filter(|(at, _)| at.elapsed() < KNOWN_AGAIN);
-        let (at, known) = match young {
-            Some(known) => known,
-            None => {
-                let config = self.live().config.clone();
-                (Instant::now(), Known::open(&config.homes(), &|unit| config.unit_tags(unit))?)
-            }
-        };
-        let seen = look(&known)?;
-        *kept = Some((at, known));
-        Ok(seen)
+        let config = self.live().config.clone();
+        look(&*self.fleet.known(move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
     }
 
     /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.
@@ -124,6 +112,7 @@ impl App {
     }
 }
 
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A lock that nobody leaves half done.
+pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

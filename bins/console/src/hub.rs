@@ -56,7 +56,8 @@ pub struct Stage {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Topic {
     pub topic: String,
-    pub written: u64,
+    /// None: its brokers do not tell.
+    pub written: Option<u64>,
     pub disk: u64,
     pub full: bool,
 }
@@ -168,5 +169,22 @@ impl Report {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "tests may panic")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_topic_whose_brokers_are_away_is_shown() {
+        let mut report = Report::default();
+        report.take(json!({"what": "topic", "topic": "kafka:events", "written": null, "disk": 0, "full": false}));
+        report.take(json!({"what": "topic", "topic": "raw", "written": 7, "disk": 1, "full": false}));
+        assert_eq!(report.topics.iter().map(|one| one.written).collect::<Vec<_>>(), [None, Some(7)]);
     }
 }

@@ -9,6 +9,7 @@ mod conf;
 mod cookies;
 mod door;
 mod events;
+mod fleet;
 mod headers;
 mod hub;
 mod machines;

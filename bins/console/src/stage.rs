@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pipe::cli::{Global, Process, complain};
 use pipe::config::{Config, StageKind, render};
+use pipe::listen::{self, Stop};
 use pipe::{Exit, StageError};
 use tokio::sync::watch;
 
@@ -82,12 +83,12 @@ async fn listen(
     app: Arc<App>,
     address: std::net::SocketAddr,
     file: Option<&Path>,
-    stop: serve::Stop,
+    stop: Stop,
 ) -> Result<(), StageError> {
-    let Some(listener) = serve::bind(address, stop.clone()).await? else { return Ok(()) };
+    let Some(listener) = listen::bind(address, stop.clone()).await? else { return Ok(()) };
     let bound = listener.local_addr().map_err(|e| StageError::unreachable(format!("{address}: {e}")))?;
     if let Some(file) = file {
-        write(file, &bound.to_string()).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+        listen::write_address(file, bound)?;
     }
     let scheme = if app.live().tls.is_some() { "https" } else { "http" };
     tracing::info!("listens on {scheme}://{bound}");
@@ -96,16 +97,6 @@ async fn listen(
     }
     serve::run(listener, app, stop).await;
     Ok(())
-}
-
-/// The address that it really listens on, for whoever asked for port 0.
-fn write(file: &Path, address: &str) -> std::io::Result<()> {
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let temporary = file.with_extension("addr.tmp");
-    std::fs::write(&temporary, address)?;
-    std::fs::rename(temporary, file)
 }
 
 /// The table, and over it the flags.

@@ -1,6 +1,5 @@
 //! Connections: how many, how long, and how they end.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,10 +9,10 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pipe::StageError;
+use pipe::listen::{Stop, stopped};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -23,41 +22,12 @@ use crate::request::{self, Peer};
 
 /// From the first byte to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a taken address is tried again.
-const BIND_EVERY: Duration = Duration::from_secs(1);
 /// A pause after a connection could not be accepted (out of descriptors, most likely): others close theirs meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What the parser reads at once, at most; a header can't be longer.
 const READ_MAX: usize = 64 << 10;
 /// Headers of one request.
 const HEADERS_MAX: usize = 100;
-
-/// Whether to stop.
-pub type Stop = watch::Receiver<bool>;
-
-async fn stopped(stop: &mut Stop) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Listens on the address; waits while another has it. `None`: stopped while waiting.
-pub async fn bind(address: SocketAddr, mut stop: Stop) -> Result<Option<TcpListener>, StageError> {
-    let mut said = false;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(Some(listener)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {
-                if !std::mem::replace(&mut said, true) {
-                    tracing::warn!("cannot listen on {address} yet: {e}; trying again every second");
-                }
-            }
-            Err(e) => return Err(StageError::unreachable(format!("cannot listen on {address}: {e}"))),
-        }
-        tokio::select! {
-            () = sleep(BIND_EVERY) => {}
-            () = stopped(&mut stop) => return Ok(None),
-        }
-    }
-}
 
 /// Accepts until stopped, then waits until every request in flight is answered.
 pub async fn run(listener: TcpListener, hub: Arc<Hub>, mut stop: Stop) {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use event::Time;
 use pipe::cli::{Global, Process, complain};
 use pipe::config::{Config, StageKind, render};
+
 use pipe::fs::RealFs;
+use pipe::listen::{self, Stop};
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
 use registry::{carves, changes, live, machines, munki, pending, santa, server_key};
@@ -203,18 +205,18 @@ fn allow_files(connections: usize) {
     }
 }
 
-async fn listen(hub: Arc<Hub>, stop: serve::Stop, file: Option<&Path>) -> Result<(), StageError> {
+async fn listen(hub: Arc<Hub>, stop: Stop, file: Option<&Path>) -> Result<(), StageError> {
     let live = hub.live();
     let Some(address) = live.conf.listen else { return Ok(()) };
     if let Some(file) = file {
         let _ = std::fs::remove_file(file); // of a predecessor
     }
-    let Some(listener) = serve::bind(address, stop.clone()).await? else { return Ok(()) };
+    let Some(listener) = listen::bind(address, stop.clone()).await? else { return Ok(()) };
     let bound = listener.local_addr().map_err(|e| StageError::unreachable(format!("{address}: {e}")))?;
     let scheme = if live.tls.is_some() { "https" } else { "http" };
     drop(live);
     if let Some(file) = file {
-        write_address(file, &bound.to_string()).map_err(|e| StageError::state(format!("{}: {e}", file.display())))?;
+        listen::write_address(file, bound)?;
     }
     tracing::info!("listens on {scheme}://{bound}");
     serve::run(listener, hub, stop).await;
@@ -222,16 +224,6 @@ async fn listen(hub: Arc<Hub>, stop: serve::Stop, file: Option<&Path>) -> Result
         let _ = std::fs::remove_file(file);
     }
     Ok(())
-}
-
-/// The address that it really listens on, for whoever asked for port 0.
-fn write_address(file: &Path, address: &str) -> std::io::Result<()> {
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let temporary = file.with_extension("addr.tmp");
-    std::fs::write(&temporary, address)?;
-    std::fs::rename(temporary, file)
 }
 
 /// The tables, and over them the flags.

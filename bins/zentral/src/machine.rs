@@ -130,12 +130,13 @@ fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
     };
     let program = args.where_.as_ref().map(compile).transpose()?;
     let mut printer = print::Printer::new(args.csv, std::io::stdout().is_terminal() && !args.json)?;
+    let details = known.details().map_err(unread)?;
     let mut found = false;
     for key in known.keys() {
         let line = known.line(key);
         if let Some(program) = &program {
             let mut whole = line.clone();
-            whole.extend(known.parts(key).map_err(unread)?);
+            whole.extend(details.parts(key).map_err(unread)?);
             let text = Value::Object(whole).to_string();
             let Ok(whole) = probe::parse(text.as_bytes()) else { continue };
             let decision = program.decide(&whole, Time::now().ms(), &probe::Limits::default());
@@ -152,10 +153,7 @@ fn list(config: &Config, args: &ListArgs) -> Result<Exit, StageError> {
 fn show(config: &Config, key: &str, json: bool) -> Result<Exit, StageError> {
     let known = everything(config)?;
     let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
-    let mut whole = known.line(&key);
-    whole.extend(known.waits(&key).map_err(unread)?);
-    whole.extend(known.parts(&key).map_err(unread)?);
-    whole.insert("history".into(), known.history(&key).map_err(unread)?);
+    let whole = known.whole(&key).map_err(unread)?;
     let text = if json || !std::io::stdout().is_terminal() {
         Value::Object(whole).to_string() + "\n"
     } else {
@@ -209,7 +207,7 @@ fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> 
 fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, StageError> {
     let known = everything(config)?;
     let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
-    let mut waits = known.pending(&key).map_err(unread)?;
+    let mut waits = known.details().and_then(|details| details.pending(&key)).map_err(unread)?;
     waits.retain(|one| one.approved.is_none() && hardware.is_none_or(|own| own == one.hardware));
     let one = match waits.as_slice() {
         [] => {

@@ -31,7 +31,7 @@ pub fn contents(order: &Order) -> Contents {
         File::new(format!("{HOME}/hub"), 0o600, format!("{}\n", order.address.url())),
         File::new(format!("{HOME}/secret"), 0o600, format!("{}\n", order.secret)),
         File::new(format!("{HOME}/agent"), 0o700, AGENT),
-        File::new(format!("{HOME}/uninstall"), 0o700, filled(include_str!("munki/remove.sh"))),
+        File::new(format!("{HOME}/uninstall"), 0o700, filled(include_str!("remove.sh"))),
     ];
     if let Some(authorities) = &order.authorities {
         files.push(File::new(format!("{HOME}/ca.pem"), 0o600, authorities.pem()));

@@ -49,7 +49,7 @@ pub fn contents(order: &Order) -> Contents {
     let filled = |template: &str| fill_all(template, order, &PARTS);
     let files = vec![
         File::new(format!("{HOME}/{FILE}"), 0o600, profile(order)),
-        File::new(format!("{HOME}/uninstall"), 0o700, filled(include_str!("santa/remove.sh"))),
+        File::new(format!("{HOME}/uninstall"), 0o700, filled(include_str!("remove.sh"))),
     ];
     let before = Some(filled(include_str!("santa/before.sh")));
     let after = filled(include_str!("santa/after.sh"));

@@ -15,7 +15,7 @@ use crate::fs::Fs;
 use crate::kafka::KafkaInput;
 use crate::state::{self, Position};
 use crate::stdio::{Block, Stdin};
-use crate::topic::{self, Mark, Start, TopicReader};
+use crate::topic::{self, CHUNK_MAX, Mark, Start, TopicReader};
 use crate::{StageError, Waker};
 
 /// Bytes looked through at a time for the first line that is young enough.
@@ -248,11 +248,20 @@ impl Input {
                 match reader.read(max) {
                     Ok(None) => Ok(Read::Nothing),
                     Ok(Some(chunk)) => {
+                        let first = chunk.from.line + 1;
                         self.position.mark = chunk.to;
                         self.position.read += chunk.lines;
                         buffer.clear();
                         buffer.extend_from_slice(chunk.bytes);
-                        Ok(Read::Lines { bytes: buffer, first: chunk.from.line + 1, too_long: &[] })
+                        // A chunk is no longer than a line may be. What is wrong with the next one is told when it is read alone.
+                        while max.saturating_sub(buffer.len()) >= CHUNK_MAX
+                            && let Ok(Some(chunk)) = reader.read(CHUNK_MAX)
+                        {
+                            self.position.mark = chunk.to;
+                            self.position.read += chunk.lines;
+                            buffer.extend_from_slice(chunk.bytes);
+                        }
+                        Ok(Read::Lines { bytes: buffer, first, too_long: &[] })
                     }
                     Err(topic::Error::NotReady(_) | topic::Error::Beyond { recovered: false, .. }) => Ok(Read::Nothing),
                     Err(topic::Error::Gone { first }) => {

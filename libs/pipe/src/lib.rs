@@ -14,6 +14,7 @@ pub mod kafka;
 pub mod kafka;
 mod lasting;
 mod lean;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod notify;

@@ -30,7 +30,7 @@ use crate::fs::Fs;
 
 pub use head::Head;
 pub use maintain::{Maintained, Policy};
-pub use reader::{Chunk, Start, TopicReader};
+pub use reader::{CHUNK_MAX, Chunk, Start, TopicReader};
 pub use room::{Class, Room};
 pub use verify::{Difference, Verified, verify};
 pub use writer::TopicWriter;

@@ -12,11 +12,9 @@ use crate::db::{Db, DbError, Home, Homes, Schema, has_schema};
 use crate::pending::{self, Pending};
 use crate::{inventory, machines, results, santa, tags};
 
-/// All machines.
+/// All machines, as they were when they were read. What there is to say of one alone is read when it is asked for.
 pub struct Known {
     machines: BTreeMap<String, One>,
-    inventory: Option<Db>,
-    receive: Option<Db>,
     normalize: Home,
     receiving: Home,
 }
@@ -99,7 +97,7 @@ impl Known {
                 one.block.serial_number = Some(key.clone());
             }
         }
-        Ok(Self { machines: all, inventory, receive: enrolled, normalize, receiving: receive })
+        Ok(Self { machines: all, normalize, receiving: receive })
     }
 
     /// The keys of all.
@@ -141,30 +139,6 @@ impl Known {
         self.machines.get(key).into_iter().flat_map(|one| one.sources.keys().map(String::as_str))
     }
 
-    /// The enrolments as this machine that wait for somebody's leave, or have it and have not come again.
-    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, Unread> {
-        self.receive.as_ref().map_or(Ok(Vec::new()), |db| pending::of(db, key)).map_err(of(&self.receiving))
-    }
-
-    /// What was ordered of it and is not done, and what waits for an order.
-    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, Unread> {
-        let mut waits = Map::new();
-        if let Some(db) = &self.receive {
-            waits.extend(
-                santa::ordered(db, key).map_err(of(&self.receiving))?.map(|kind| ("sync".to_owned(), kind.into())),
-            );
-        }
-        let told = |one: Pending| {
-            json!({"source": one.source, "hardware": one.hardware, "why": one.why, "first": one.first, "last": one.last,
-                "approved": one.approved})
-        };
-        let pending: Vec<Value> = self.pending(key)?.into_iter().map(told).collect();
-        if !pending.is_empty() {
-            waits.insert("pending".to_owned(), pending.into());
-        }
-        Ok(waits)
-    }
-
     /// Its block in events.
     pub fn block(&self, key: &str) -> Machine {
         self.machines.get(key).map(|one| one.block.clone()).unwrap_or_default()
@@ -188,14 +162,63 @@ impl Known {
         line
     }
 
+    /// All that is known of one: its line, what waits, what its sources tell, what changed.
+    pub fn whole(&self, key: &str) -> Result<Map<String, Value>, Unread> {
+        let details = self.details()?;
+        let mut whole = self.line(key);
+        whole.extend(details.waits(key)?);
+        whole.extend(details.parts(key)?);
+        whole.insert("history".into(), details.history(key)?);
+        Ok(whole)
+    }
+
+    /// Where to ask for more of single machines.
+    pub fn details(&self) -> Result<Details<'_>, Unread> {
+        let inventory = look(&self.normalize, &inventory::SCHEMA)?;
+        Ok(Details { known: self, inventory, receive: look(&self.receiving, &machines::SCHEMA)? })
+    }
+}
+
+/// The state, open: what it holds of single machines.
+pub struct Details<'k> {
+    known: &'k Known,
+    inventory: Option<Db>,
+    receive: Option<Db>,
+}
+
+impl Details<'_> {
+    /// The enrolments as this machine that wait for somebody's leave, or have it and have not come again.
+    pub fn pending(&self, key: &str) -> Result<Vec<Pending>, Unread> {
+        self.receive.as_ref().map_or(Ok(Vec::new()), |db| pending::of(db, key)).map_err(of(&self.known.receiving))
+    }
+
+    /// What was ordered of it and is not done, and what waits for an order.
+    pub fn waits(&self, key: &str) -> Result<Map<String, Value>, Unread> {
+        let mut waits = Map::new();
+        if let Some(db) = &self.receive {
+            waits.extend(
+                santa::ordered(db, key).map_err(of(&self.known.receiving))?.map(|kind| ("sync".to_owned(), kind.into())),
+            );
+        }
+        let told = |one: Pending| {
+            json!({"source": one.source, "hardware": one.hardware, "why": one.why, "first": one.first, "last": one.last,
+                "approved": one.approved})
+        };
+        let pending: Vec<Value> = self.pending(key)?.into_iter().map(told).collect();
+        if !pending.is_empty() {
+            waits.insert("pending".to_owned(), pending.into());
+        }
+        Ok(waits)
+    }
+
     /// What its sources tell: of each field who told it, of each source when, and all things by kind.
     pub fn parts(&self, key: &str) -> Result<Map<String, Value>, Unread> {
-        self.told(key).map_err(of(&self.normalize))
+        self.told(key).map_err(of(&self.known.normalize))
     }
 
     fn told(&self, key: &str) -> Result<Map<String, Value>, DbError> {
         let mut parts = Map::new();
-        let seen = self.machines.get(key).map(|one| &one.sources);
+        let seen = self.known.machines.get(key).map(|one| &one.sources);
         let mut seen: BTreeMap<String, Value> = seen
             .into_iter()
             .flatten()
@@ -231,7 +254,7 @@ impl Known {
     /// What changed on it in the last 30 days, oldest first.
     pub fn history(&self, key: &str) -> Result<Value, Unread> {
         let Some(db) = &self.inventory else { return Ok(json!([])) };
-        let past = inventory::past(&mut &*db, key).map_err(of(&self.normalize))?;
+        let past = inventory::past(&mut &*db, key).map_err(of(&self.known.normalize))?;
         let one = |past: &inventory::Past| json!({"source": past.source, "taken": past.taken, "received": past.received, "changes": past.changes});
         Ok(past.iter().map(one).collect())
     }

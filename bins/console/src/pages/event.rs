@@ -14,6 +14,8 @@ use crate::text;
 
 /// Characters of the payload that a page shows; the whole of it is a file.
 const SHOWN_MAX: usize = 64 << 10;
+/// The source of events that the hub makes itself.
+const OURS: &str = "zentral";
 /// Things that a page links.
 const OBJECTS_MAX: usize = 50;
 
@@ -50,6 +52,9 @@ struct Event {
     objects: Vec<Link>,
     #[serde(skip)]
     probes: Vec<Probe>,
+    /// Whose words the payload is.
+    #[serde(skip)]
+    said: &'static str,
     #[serde(skip)]
     payload: String,
     #[serde(skip)]
@@ -123,6 +128,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         objects: array("objects").iter().take(OBJECTS_MAX).map(object).collect(),
         probes: array("probes").iter().map(probe).collect(),
         cut: shown.len() < payload.len(),
+        said: if at("/source") == OURS { "What zentral noted" } else { "What the agent said" },
         payload: shown,
         raw_link: format!("/events/{}/raw", text::part(&id)),
         id,

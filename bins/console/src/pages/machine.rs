@@ -92,11 +92,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
             if asked.who.as_ref().is_none_or(|who| !who.sees(block.unit.as_deref())) {
                 return Ok(None);
             }
-            let mut whole = known.line(&key);
-            whole.extend(known.waits(&key)?);
-            whole.extend(known.parts(&key)?);
-            whole.insert("history".into(), known.history(&key)?);
-            Ok(Some((whole, block)))
+            Ok(Some((known.whole(&key)?, block)))
         })?
         .ok_or_else(missing)?;
     let named = [

@@ -26,6 +26,8 @@ use crate::stores::{Around, Store};
 
 /// Requests under way at once: one is written while the other is answered, and the next is made meanwhile.
 const AT_ONCE: usize = 2;
+/// Bytes of a batch: at its beginning and at its end the cluster waits for us.
+const BATCH: usize = 64 << 20;
 /// Bytes that each request of a large batch should have.
 const SHARE: usize = REQUEST / 2;
 /// Events of forgotten machines that are deleted with one request.
@@ -149,6 +151,10 @@ impl Cluster {
                 });
             }
             made += request.bytes();
+            // What is under way is there all the same, and comes again under its ids.
+            if (self.watch.stop)() {
+                return Err(stopped(Stopped));
+            }
             // The next one is made while as many as may be are under way: the cluster never waits for it.
             if under_way.len() >= AT_ONCE
                 && let Some(told) = runtime.block_on(under_way.join_next())
@@ -189,13 +195,17 @@ fn order(what: &str, index: &str, id: &str, out: &mut Vec<u8>) {
 }
 
 fn stopped(_: Stopped) -> StageError {
-    let text = "stopped while the cluster takes no events; what is not stored is read again".to_owned();
+    let text = "stopped before the cluster had taken the batch, which is read again".to_owned();
     StageError { exit: Exit::Done, text }
 }
 
 impl Store for Cluster {
     fn start(&mut self, around: &Around) {
         self.watch = Watch::of(around);
+    }
+
+    fn batch_bytes(&self) -> usize {
+        BATCH
     }
 
     fn store(&mut self, lines: &[&[u8]], now: Time) -> Result<Vec<Verdict>, StageError> {

@@ -9,6 +9,9 @@ use crate::config::Kafka;
 
 /// Bytes that are fetched ahead, at most (KiB).
 const AHEAD_KIB: &str = "16384";
+/// Once there is that much, nothing is fetched for so long. A second, which librdkafka takes unless it is told, holds a
+/// reader to so many bytes a second: what is ahead is read in a fraction of it.
+const AHEAD_PAUSE_MS: &str = "10";
 /// Bytes of one answer of a broker; a longer line comes alone.
 const FETCH_MAX: &str = "8388608";
 /// Of one partition in it.
@@ -28,6 +31,7 @@ pub(super) fn settings(kafka: &Kafka, group: &str, client: &str, ends: bool) -> 
     common
         .set("client.id", client)
         .set("queued.max.messages.kbytes", AHEAD_KIB)
+        .set("fetch.queue.backoff.ms", AHEAD_PAUSE_MS)
         .set("fetch.max.bytes", FETCH_MAX)
         .set("fetch.message.max.bytes", FETCH_PARTITION_MAX)
         .set("fetch.wait.max.ms", "100")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Takes away what the package of @URL@ brought, and puts back the hooks that were there before. Run it as root.
+# Takes away what the package of @URL@ brought, and puts back what was there before. Run it as root.
 set -eu
 
 root=${ZENTRAL_ROOT:-}
