@@ -102,7 +102,7 @@ fn every_page() {
                 wrong.extend(found.into_iter().map(|why| format!("{theme}, {width} px: {why}")));
                 if before == 0 || name == walk::REFUSED {
                     let name = format!("{picture}-{width}-{theme}.png");
-                    std::fs::write(pictures.join(name), chromium.picture(true)).unwrap();
+                    std::fs::write(pictures.join(name), chromium.picture(4000)).unwrap();
                 }
             }
         }
@@ -251,7 +251,7 @@ fn pictures() {
     let (folder, chromium) = (folder("docs/images"), Chromium::start(true));
     keyboard::choose_password(&chromium, &demo.link);
     chromium.theme("light");
-    let first = "return document.querySelector('td a[href^=\"/machines/\"], th a[href^=\"/events/\"]').href";
+    let first = "return document.querySelector('td a[href^=\"/machines/\"]').href";
     for (name, from, script) in [
         ("overview", "/", "return location.href"),
         ("events", "/events?q=_exists_:probes.name&by=probes.name", "return location.href"),
@@ -259,7 +259,7 @@ fn pictures() {
     ] {
         chromium.open(&format!("{base}{from}"));
         chromium.open(&chromium.text(script));
-        let picture = chromium.picture(false);
+        let picture = chromium.picture(640);
         assert!(picture.len() <= 150_000, "{name}: {} bytes", picture.len());
         std::fs::write(folder.join(format!("console-{name}.png")), picture).unwrap();
     }

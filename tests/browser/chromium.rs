@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use crate::support::hub::wait_for;
 
 /// `goog:chromeOptions.args`: as root, without a graphics card, and without a word to anybody but who is asked for.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
     "--hide-scrollbars",
+    // Letters without coloured fringes: half the size of a picture.
+    "--disable-lcd-text",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",
@@ -147,15 +149,13 @@ impl Chromium {
         self.tell("actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]}));
     }
 
-    /// A picture as PNG: what is to be seen, or the whole page.
-    pub fn picture(&self, whole: bool) -> Vec<u8> {
-        let params = json!({"format": "png", "captureBeyondViewport": whole, "optimizeForSpeed": false});
-        let mut params = params;
-        if whole {
-            let size =
-                self.run("const e = document.documentElement; return [e.clientWidth, Math.min(e.scrollHeight, 4000)]");
-            params["clip"] = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
-        }
+    /// A picture as PNG: so many pixels of the page from its top.
+    pub fn picture(&self, height: u32) -> Vec<u8> {
+        let size = "const e = document.documentElement; return [e.clientWidth, e.scrollHeight]";
+        let size = self.run(size);
+        let height = size[1].as_u64().unwrap().min(height.into());
+        let clip = json!({"x": 0, "y": 0, "width": size[0], "height": height, "scale": 1});
+        let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let shot = self.chromium("Page.captureScreenshot", &params);
         base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
