@@ -124,7 +124,7 @@ fn every_page() {
     let starts = starts.map(str::to_owned);
     let mut met = walk::walk(&chromium, &mut plain, &starts, |_| walk::OF_A_KIND, inspect, sheet);
     met.wrong.extend(wrong);
-    println!("{:?} {:?}", met.pages, met.files);
+    eprintln!("{:?} {:?}", met.pages, met.files);
     assert!(met.missed().is_empty(), "no link leads to {:?} in the demo", met.missed());
     assert!(met.wrong.is_empty(), "{}", met.wrong.join("\n"));
 }
@@ -176,7 +176,7 @@ fn hostile_machines() {
         wrong
     };
     let met = walk::walk(&chromium, &mut plain, &starts, hostile::of_a_kind, judge, sheet);
-    println!("{:?} {:?}", met.pages, met.files);
+    eprintln!("{:?} {:?}", met.pages, met.files);
     for (route, least) in [("/machines/{key}", hostile::MACHINES), ("/events/{id}", hostile::MACHINES)] {
         assert!(met.pages[route] >= least, "{route}: {:?}", met.pages);
     }
@@ -226,7 +226,7 @@ fn looks_find_what_is_wrong() {
     assert_eq!(sheet(&formula).len(), 1, "{:?}", sheet(&formula));
 }
 
-/// From `zentral init` on, each page leads to the next.
+/// From `zentral init` on, each page leads to the next: whatever a new hub is shown to need next is tried here.
 #[test]
 #[ignore = "needs a browser: scripts/browser"]
 fn first_hour() {
@@ -240,6 +240,15 @@ fn first_hour() {
     let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "FIRST1");
     assert!(agent.log(&[record(1)]).unwrap());
     hub.wait("the first event", 60, || !hub.events("type:osquery_result").is_empty());
+    // The first machine and its first event, each a link away.
+    let follow = |link: &str, there: &str| {
+        chromium.run(&format!("document.querySelector('{link}').click()"));
+        chromium.wait_for(link, &format!("return document.querySelector('{there}') !== null"));
+        assert_eq!(look::wrong(&chromium, &format!("http://127.0.0.1:{port}")), [""; 0]);
+    };
+    follow("h2#machines a", "tbody a[href^=\"/machines/FIRST1\"]");
+    follow("tbody a[href^=\"/machines/FIRST1\"]", "h2#events a");
+    follow("tbody a[href^=\"/events/\"]", "pre.payload");
 }
 
 /// The pictures of README and docs: `scripts/browser pictures`.
