@@ -246,7 +246,12 @@ fn first_hour() {
         chromium.wait_for(link, &format!("return document.querySelector('{there}') !== null"));
         assert_eq!(look::wrong(&chromium, &format!("http://127.0.0.1:{port}")), [""; 0]);
     };
-    follow("h2#machines a", "tbody a[href^=\"/machines/FIRST1\"]");
+    // What the console knows of machines is a few seconds old.
+    let known = "return document.querySelector('tbody a[href^=\"/machines/FIRST1\"]') !== null";
+    hub.wait("the first machine on its page", 60, || {
+        chromium.open(&format!("http://127.0.0.1:{port}/machines"));
+        chromium.run(known) == true
+    });
     follow("tbody a[href^=\"/machines/FIRST1\"]", "h2#events a");
     follow("tbody a[href^=\"/events/\"]", "pre.payload");
 }

@@ -29,6 +29,8 @@ const FLAGS: [&str; 12] = [
 
 /// How long a command may take: axe-core looks at the longest page within.
 const ANSWERED: Duration = Duration::from_secs(120);
+/// How often a driver is started until one has a port.
+const STARTS: usize = 5;
 /// How long a page may take to come.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -45,20 +47,7 @@ pub struct Chromium {
 impl Chromium {
     /// With script in its pages or without. `scripts/browser` looks after the programs.
     pub fn start(script: bool) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is not installed: scripts/browser installs it");
-        let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = said
-            .filter_map(|line| {
-                line.split_once("successfully on port ").map(|(_, rest)| rest.trim_end_matches('.').to_owned())
-            })
-            .next()
-            .expect("chromedriver says its port");
+        let (driver, port) = (0..STARTS).find_map(|_| driver()).expect("chromedriver says its port");
         let content = if script { 1 } else { 2 };
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             // A dialog that a page opened stands in the way of all that follows, and so is seen.
@@ -170,6 +159,24 @@ impl Drop for Chromium {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// A driver and its port; none: another that started at the same moment took that.
+fn driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is not installed: scripts/browser installs it");
+    let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = said.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
 }
 
 /// One request. The driver wants HTTP/1.1, and keeps the connection for another.
