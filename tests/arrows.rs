@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each package of the workspace may link of the others.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("registry", &["event"]),
     ("sources", &["event"]),
@@ -13,13 +13,14 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("pipe", &["event", "registry"]),
     ("remote", &[]),
     ("packages", &[]),
+    ("enrol", &["event", "registry", "sources", "packages", "pipe"]),
     ("receive", &["event", "registry", "sources", "pipe"]),
     ("pull", &["event", "registry", "sources", "remote", "pipe"]),
     ("normalize", &["event", "registry", "sources", "probe", "pipe"]),
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
-    ("console", &["event", "registry", "pipe"]),
+    ("console", &["event", "registry", "enrol", "pipe"]),
     (
         "zentral",
         &[
@@ -28,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "sources",
             "probe",
             "packages",
+            "enrol",
             "pipe",
             "receive",
             "pull",

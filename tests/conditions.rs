@@ -204,7 +204,12 @@ fn run(
         done
     });
     let db = hub.path("data/state/act.db");
-    let stopped = || act::brakes::stopped(&db).is_ok_and(|all| all.iter().any(|(action, _)| action == "braked"));
+    let stopped = || {
+        let told = registry::ledger::look(&db).map(|db| db.map(|db| registry::ledger::lanes::stopped(&db)));
+        told.is_ok_and(|told| {
+            told.is_some_and(|told| told.is_ok_and(|all| all.iter().any(|(action, _)| action == "braked")))
+        })
+    };
     hub.wait("the brake", 60, stopped);
     let machines = |effects: &Effects| -> BTreeSet<String> {
         let machine =

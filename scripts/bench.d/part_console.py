@@ -12,7 +12,7 @@ import urllib.parse
 from corpus import Corpus, event_corpus
 from demand import demand
 from hub import free_port, hub, stages_of, wait_for_port
-from measure import WORK, Missing, number, program, say, status_of, table
+from measure import WORK, Missing, example, number, program, say, status_of, table
 
 UNITS = ("berlin", "rome", "oslo")
 SYSTEMS = (("darwin", "macOS", "15"), ("ubuntu", "Ubuntu", "24"), ("windows", "Windows", "11"))
@@ -120,9 +120,12 @@ def part_console(size):
     if not (folder / "made").exists():
         if shutil.disk_usage(WORK).free < 3_000 * count:
             raise Missing("there is no room for %d events" % count)
-        hub(folder, free_port(), MORE)
+        hub(folder, free_port())
+        file.write_text(file.read_text() + MORE)
         say("console: an index of %d events" % count)
-        fed([program("zentral"), "-c", file, "normalize"], lambda out: inventory(machines, out))
+        # Where `receive` would put it.
+        fed([example("hop"), "--data", folder / "data", "--to", "topic:raw"], lambda out: inventory(machines, out))
+        fed([program("normalize"), "--data", folder / "data", "--from", "topic:raw", "--to", "topic:normalized", "--as", "normalize", "--once"], lambda out: None)
         fed([program("zentral"), "-c", file, "store", "--kind", "embedded"], lambda out: events(count, out))
         (folder / "made").touch()
     text = re.sub(r'(?m)^(\[stage\.console\]\s*\nlisten\s*=\s*)"[^"]*"', r'\1"127.0.0.1:%d"' % port, file.read_text())
@@ -140,20 +143,24 @@ def part_console(size):
 
 
 def measured(size, person, machines, count, pid):
-    rows, slowest, largest = [], {"list": 0.0, "search": 0.0}, 0
+    rows, most, slowest, largest = [], [], {"list": 0.0, "search": 0.0}, 0
     tries = 20 if size.quick else 200
     pages = asked(machines)
     for kind, (_, address) in pages.items():
         for n in range(WARM):
             person.get(address(n))
-    before = status_of(pid)["VmRSS"]
     for kind, (of, address) in pages.items():
         # The machines are read anew every few seconds: that must not be seen.
         told = sorted(person.get(address(n))[1] for n in range(tries))
         body = person.get(address(0))[0]
         p95 = told[int(len(told) * 0.95)]
         slowest[of], largest = max(slowest[of], p95), max(largest, len(body))
+        most.append(status_of(pid)["VmRSS"])
         rows.append([kind, number(told[len(told) // 2]), number(p95), number(told[-1]), number(len(body) / 1000), number(len(gzip.compress(body)) / 1000)])
+    # The same again must need no more than it did.
+    for kind, (_, address) in pages.items():
+        for n in range(tries):
+            person.get(address(n))
     after = status_of(pid)
     table("console: {:,} machines, {:,} events, {} tries a page; ms".format(machines, count, tries), ["", "p50", "p95", "most", "kB", "kB packed"], rows)
     script = sum(len(person.get(path)[0]) for path in set(re.findall(r'src="(/assets/[^"]+\.js[^"]*)"', person.get("/")[0].decode())))
@@ -161,5 +168,5 @@ def measured(size, person, machines, count, pid):
     demand("console", "searches at p95", slowest["search"], ("≤", 300), None, " ms")
     demand("console", "the largest page", largest / 1000, ("≤", PAGE_MAX / 1000), None, " kB")
     demand("console", "scripts in all", script / 1000, ("≤", SCRIPT_MAX / 1000), None, " kB")
-    demand("console", "memory after ÷ before", after["VmRSS"] / before, ("≤", 1.2), None, " x")
+    demand("console", "memory after the same again ÷ before", after["VmRSS"] / max(most), ("≤", 1.2), None, " x")
     demand("console", "memory at most", after["VmHWM"], None, None, " MB")

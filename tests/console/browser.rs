@@ -1,4 +1,5 @@
 //! A browser without a screen: it keeps cookies, fills in forms, and looks at every reply for what must stand on all.
+#![allow(dead_code, reason = "each test uses what it needs of it")]
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

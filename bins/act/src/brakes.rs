@@ -1,7 +1,7 @@
 //! Brakes: how many machines an action may change within an hour, which it never touches, and what people muted.
 
 use pipe::StageError;
-use registry::db::{Db, DbError, Home, Tx};
+use registry::db::{DbError, Tx};
 use std::collections::BTreeMap;
 
 use crate::conditions::short;
@@ -99,17 +99,11 @@ impl Brakes {
     }
 }
 
-/// Actions whose lane stands still, and why. `state` is `state/act.db`.
-pub fn stopped(state: impl Into<Home>) -> Result<Vec<(String, String)>, DbError> {
-    let Some(db) = Db::open_read_only(state)? else { return Ok(Vec::new()) };
-    // A file of an older version has no such table.
-    let rows = db.query("SELECT action, why FROM stopped ORDER BY action", &[]).unwrap_or_default();
-    Ok(rows.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned())).collect())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use registry::db::Db;
+
     use super::*;
 
     #[test]

@@ -9,9 +9,10 @@ use pipe::cli::{Global, Process, StageArgs};
 use pipe::config::{Config, Files, Settings, StageKind, parse_duration};
 use pipe::{Exit, StageError, ops};
 use registry::db::Home;
+use registry::orders::{Hand, MUTE_MAX, muted_until, target};
 
 use crate::actions::{Texts, texts_at, texts_through};
-use crate::incidents::{self, Hand};
+use crate::incidents;
 use crate::queue::Mode;
 use crate::stage::{Act, Options};
 use crate::{dead, orders, rules, trial};
@@ -245,7 +246,7 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
                 time.ok_or_else(|| StageError::usage(format!("`{}` is no time such as 2h, at most 31d", args.time)))?;
             let now = Time::now().ms();
             let until = now.saturating_add(crate::lanes::ms(time));
-            orders::give(&registry, "mute", &[format!("{} {until}", args.name)], now)?;
+            orders::give(&registry, "mute", &[muted_until(&args.name, until)], now)?;
             tracing::info!(
                 "{} is muted until {}; act obeys within a second, or when it runs next",
                 args.name,
@@ -269,9 +270,6 @@ fn side(config: &Config, global: &Global, command: &Command) -> Result<Exit, Sta
         }
     }
 }
-
-/// The longest mute.
-const MUTE_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 /// Whether there is an action or a probe of this name.
 fn named(config: &Config, name: &str) -> Result<(), StageError> {
@@ -300,8 +298,7 @@ fn by_hand(state: &Home, registry: &Home, args: &Incidents) -> Result<Exit, Stag
         _ => return no(format!("several incidents' ids begin with `{word}`")),
     };
     let hand = Hand { incident: id.to_owned(), by: args.by.clone(), comment: args.comment.clone() };
-    let hand = serde_json::to_string(&hand).map_err(|e| StageError::state(e.to_string()))?;
-    orders::give(registry, verb, &[hand], Time::now().ms())?;
+    orders::give(registry, verb, &[target(&hand)?], Time::now().ms())?;
     tracing::info!("{verb} {id}: act does it within a second, or when it runs next");
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ use registry::db::{Db, DbError, Row as DbRow, Tx};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use hand::{Hand, by_hand};
+pub use hand::by_hand;
 pub use list::list;
 
 use crate::call::one_line;
@@ -69,13 +69,12 @@ pub struct Row {
 const COLUMNS: &str =
     "id, probe, key, severity, status, title, machine, event, act, opened, last, told, count, words, owner, comment";
 
-/// The columns as they are selected, and the row they make.
+/// The columns of an open incident.
 pub fn columns() -> &'static str {
     COLUMNS
 }
 
-/// See [`columns`].
-pub fn read(row: &DbRow) -> Row {
+fn read(row: &DbRow) -> Row {
     let text = |i| row.text(i).to_owned();
     Row {
         id: text(0),

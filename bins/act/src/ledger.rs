@@ -1,7 +1,6 @@
 //! The ledger: every delivery, what became of it, and which matches were taken. It is the queue as well (design § 7).
 
 mod lines;
-mod schema;
 
 use event::Event;
 use registry::db::{DbError, Row, Tx, Value};
@@ -11,7 +10,7 @@ use crate::hash;
 use crate::told::Kept;
 
 pub use lines::{KeptLine, change_line, keep};
-pub use schema::SCHEMA;
+pub use registry::ledger::SCHEMA;
 
 /// What a delivery's row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use event::Time;
 use pipe::{Lasting, Waker};
 use registry::db::{Db, DbError, Home, Version, Watched};
 use registry::forgotten::{self, Forgotten};
 use registry::orders::Order;
+use registry::users::By;
 
 /// How often the registry is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -128,14 +130,13 @@ impl Look {
     }
 }
 
-/// Gives an order about each of these dead letters.
-pub fn give(registry: &Home, verb: &str, ids: &[String], now: i64) -> Result<(), DbError> {
+/// Gives an order about each of these targets, from the command line.
+pub fn give(registry: &Home, verb: &str, targets: &[String], now: i64) -> Result<(), DbError> {
     if let Some(dir) = registry.file().and_then(Path::parent) {
         std::fs::create_dir_all(dir).map_err(|e| DbError::Other(format!("{}: {e}", dir.display())))?;
     }
-    let mut db = Db::open(registry, &[registry::enrolments::SCHEMA])?;
-    for id in ids {
-        registry::orders::give(&mut db, verb, id, now)?;
-    }
-    Ok(())
+    let mut db = Db::open(registry, registry::orders::SCHEMAS)?;
+    let mut tx = db.begin()?;
+    registry::orders::give(&mut tx, verb, targets, &By::command_line(), Time::from_ms(now))?;
+    tx.commit()
 }

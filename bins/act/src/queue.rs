@@ -30,6 +30,8 @@ use crate::told::Kept;
 const FORGET_EVERY_MS: i64 = 600_000;
 /// How often rows that should give up are looked for.
 const SWEEP_EVERY_MS: i64 = 1_000;
+/// How long a test is tried: nobody wants to hear of it tomorrow.
+const TEST_MS: i64 = 60_000;
 /// What is said of a match that is too old.
 const STALE: &str = "older than max_age";
 
@@ -250,6 +252,8 @@ impl Queue {
                 row.received = now;
             }
             row.incident = kept_of.incident.as_ref().map(|incident| incident.id.clone()).unwrap_or_default();
+            // By hand and of no incident: somebody tries the action, and waits for what comes of it.
+            let is_test = by_hand && row.incident.is_empty();
             let mut kind = String::new();
             let muted = self.muted(action, row.received);
             let ended = match &ready {
@@ -260,7 +264,8 @@ impl Queue {
                 None => Some((Outcome::Dead, "there is no action of this name (action_gone)")),
                 Some(ready) => {
                     kind.clone_from(&ready.kind);
-                    row.expires = now.saturating_add(ms(ready.common.give_up));
+                    let give_up = if is_test { TEST_MS } else { ms(ready.common.give_up) };
+                    row.expires = now.saturating_add(give_up);
                     if targets.is_empty() {
                         Some((Outcome::Dead, "there is nobody to tell"))
                     } else if is_stale(&row, ready, now) {
@@ -272,7 +277,7 @@ impl Queue {
             };
             match (&ended, &ready) {
                 (Some((_, error)), _) => row.error = (*error).to_owned(),
-                (None, Some(ready)) if self.gather(event, &row, ready, tx)? => {
+                (None, Some(ready)) if !is_test && self.gather(event, &row, ready, tx)? => {
                     any = true;
                     continue;
                 }

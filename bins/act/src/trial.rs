@@ -76,7 +76,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
 }
 
 /// The event with one probe whose title says that it is a test.
-fn marked(mut event: Event, action: &str) -> (Event, Vec<u8>) {
+pub fn marked(mut event: Event, action: &str) -> (Event, Vec<u8>) {
     let probes = std::mem::take(&mut event.probes);
     let chosen = probes.iter().position(|p| p.act.iter().any(|a| a == action)).unwrap_or(0);
     let fallback = || ProbeMatch { name: "test".into(), severity: "info".into(), ..ProbeMatch::default() };
@@ -97,7 +97,8 @@ fn marked(mut event: Event, action: &str) -> (Event, Vec<u8>) {
     (event, line)
 }
 
-fn sample() -> Event {
+/// An event of nobody.
+pub fn sample() -> Event {
     let now = Time::now();
     let payload = json!({
         "name": "usb_devices", "action": "added",

@@ -1,5 +1,6 @@
-// The pages work without this. It says how long ago a time was, puts the cursor into the search at "/", and loads the
-// overview and the status again every half minute while somebody looks.
+// The pages work without this. It says how long ago a time was, puts the cursor into the search at "/", and while
+// somebody looks it loads again what moves: the overview and the status every half minute, the part `live` of a page as
+// often as the page says.
 "use strict";
 
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
@@ -11,13 +12,17 @@ function ago(seconds) {
   return "just now";
 }
 
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const then = Date.parse(time.dateTime);
-  const seconds = (Date.now() - then) / 1000;
-  if (Number.isNaN(then) || seconds < -60) continue;
-  time.title = time.dateTime;
-  if (seconds < 7 * 86400) time.textContent = ago(seconds);
+function tellAges(part) {
+  for (const time of part.querySelectorAll("time[datetime]")) {
+    const then = Date.parse(time.dateTime);
+    const seconds = (Date.now() - then) / 1000;
+    if (Number.isNaN(then) || seconds < -60) continue;
+    time.title = time.dateTime;
+    if (seconds < 7 * 86400) time.textContent = ago(seconds);
+  }
 }
+
+tellAges(document);
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea");
@@ -35,4 +40,31 @@ if (["/", "/status"].includes(location.pathname)) {
     const busy = document.hidden || document.querySelector("details[open]") || document.activeElement !== document.body;
     if (!busy) location.reload();
   }, 30000);
+}
+
+const live = document.querySelector("#live[data-live]");
+if (live) {
+  const pause = Math.max(2, Number(live.dataset.live) || 5) * 1000;
+  let left = 900; // looks; then somebody who still wants to know loads the page again
+  const look = async () => {
+    // What somebody reads, marks or has the cursor in stays under their eyes.
+    const busy = document.hidden || live.contains(document.activeElement) || !getSelection().isCollapsed;
+    if (!busy) {
+      left -= 1;
+      try {
+        const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const fresh = answer.ok && page.getElementById("live");
+        if (fresh) {
+          tellAges(fresh);
+          live.replaceChildren(...fresh.childNodes);
+          if (!fresh.dataset.live) return;
+        }
+      } catch {
+        // The hub may be starting again.
+      }
+    }
+    if (left > 0) setTimeout(look, pause);
+  };
+  setTimeout(look, pause);
 }

@@ -58,6 +58,11 @@ impl Answer {
         Self { status: 303, kind: "text/plain", body: Vec::new(), headers: vec![(LOCATION, path.to_owned())] }
     }
 
+    /// It is done: on to a page of ours; a program hears that it is.
+    pub fn done(asked: &Asked, path: &str) -> Self {
+        if asked.json { Self::file(JSON, b"{\"done\":true}\n".to_vec()) } else { Self::to(path) }
+    }
+
     /// With this status.
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
@@ -142,6 +147,23 @@ impl From<DbError> for Wrong {
             "The registry does not answer.",
             "`zentral status` and the log of the console say more. Try again soon.",
         )
+    }
+}
+
+impl From<enrol::Refused> for Wrong {
+    fn from(why: enrol::Refused) -> Self {
+        use enrol::Refused;
+        match why {
+            Refused::Db(error) => error.into(),
+            Refused::Asked(..) => Self::new(400, why.to_string(), ""),
+            Refused::Unknown(_) => Self::new(404, why.to_string(), ""),
+            Refused::Revoked(_) => Self::new(409, why.to_string(), "Make another one."),
+            Refused::Config(_) => Self::new(409, why.to_string(), "Mend `pipeline.toml` on the machine of the hub."),
+            Refused::Key(why) => {
+                tracing::error!("{why}");
+                Self::new(503, "The key of the hub cannot be read.", "The log of the console says why.")
+            }
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::config::Config;
-use registry::db::{Db, DbError, Tx};
+use registry::db::{Db, DbError, Schema, Tx};
 use registry::known::{Known, Unread};
 use registry::users;
+use registry::{enrolments, made_rules, tags};
 use rustls::ServerConfig;
 
 use crate::conf::Conf;
@@ -15,6 +16,9 @@ use crate::fleet::Fleet;
 
 /// How long a registry that could not be opened is left alone.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// The tables of the registry that the console writes; it may be the first to make them.
+const TABLES: &[Schema] = &[enrolments::CERTIFICATES, tags::SCHEMA, made_rules::SCHEMA];
 
 /// The connection to the registry, while it holds; else when and why it could not be opened.
 #[derive(Default)]
@@ -97,13 +101,18 @@ impl App {
         let config = self.live().config.clone();
         let fail = |e: std::io::Error| DbError::Other(format!("{}: {e}", config.data.display()));
         registry::folder::make_private(&config.data).map_err(fail)?;
-        Db::open(config.registry(), users::SCHEMAS)
+        Db::open(config.registry(), &[users::SCHEMAS, TABLES, &[registry::live::QUERIES]].concat())
     }
 
     /// Looks at the machines, see [`Fleet::known`].
     pub fn machines<T>(&self, look: impl FnOnce(&Known) -> Result<T, Unread>) -> Result<T, Unread> {
         let config = self.live().config.clone();
         look(&*self.fleet.known(move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
+    }
+
+    /// Somebody changed something about a machine: the next look is not at what was.
+    pub fn look_anew(&self) {
+        self.fleet.forget();
     }
 
     /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.

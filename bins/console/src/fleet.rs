@@ -87,7 +87,10 @@ mod tests {
 
     use super::*;
 
-    fn reader(dir: &tempfile::TempDir, times: &Arc<AtomicUsize>) -> impl FnOnce() -> Result<Known, Unread> + Send + use<> {
+    fn reader(
+        dir: &tempfile::TempDir,
+        times: &Arc<AtomicUsize>,
+    ) -> impl FnOnce() -> Result<Known, Unread> + Send + use<> {
         let (homes, times) = (Homes::new(dir.path(), None), times.clone());
         move || {
             times.fetch_add(1, Ordering::Relaxed);

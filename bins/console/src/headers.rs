@@ -4,8 +4,8 @@ use hyper::Response;
 use hyper::header::{self, HeaderName, HeaderValue};
 
 /// Nothing from elsewhere, no script and no style in a page, no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The headers. `same-origin`: a link with a secret in it is told to nobody else, and forms say where they come from.
 const ALL: [(HeaderName, &str); 7] = [

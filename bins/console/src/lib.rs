@@ -12,6 +12,8 @@ mod events;
 mod fleet;
 mod headers;
 mod hub;
+mod ledger;
+mod live;
 mod machines;
 mod pages;
 mod password;

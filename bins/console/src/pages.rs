@@ -1,13 +1,21 @@
 //! The pages. Each is a struct that a template shows and that JSON tells; `head` is what surrounds all of them.
 
+pub mod action;
+pub mod actions;
 pub mod assets;
 pub mod chart;
+pub mod enrol;
 pub mod event;
 pub mod events;
+pub mod incident;
+pub mod incidents;
 pub mod login;
 pub mod machine;
 pub mod machines;
 pub mod overview;
+pub mod queries;
+pub mod query;
+pub mod sources;
 pub mod status;
 pub mod tokens;
 pub mod users;
@@ -50,6 +58,11 @@ impl Head {
             ("/", "Overview", Role::Viewer),
             ("/machines", "Machines", Role::Viewer),
             ("/events", "Events", Role::Viewer),
+            ("/incidents", "Incidents", Role::Viewer),
+            ("/actions", "Actions", Role::Viewer),
+            ("/query", "Live query", Role::Editor),
+            ("/sources", "Sources", Role::Viewer),
+            ("/enrol", "Enrol", Role::Viewer),
             ("/status", "Status", Role::Viewer),
             ("/users", "Access", Role::Admin),
         ];
@@ -57,7 +70,9 @@ impl Head {
         let role = asked.who.as_ref().map(|who| who.role);
         let entry = |(to, name, least): (&'static str, &'static str, Role)| {
             let here = if to == "/" { path == "/" } else { path == to || path.starts_with(&format!("{to}/")) };
-            role.is_some_and(|role| role >= least).then_some(Entry { path: to, name, here })
+            // Actions tell of machines of all units.
+            let sees = to != "/actions" || asked.who.as_ref().is_some_and(|who| who.units.is_empty());
+            role.is_some_and(|role| role >= least && sees).then_some(Entry { path: to, name, here })
         };
         Self {
             title: title.into(),
@@ -71,4 +86,9 @@ impl Head {
             version: assets::version(),
         }
     }
+}
+
+/// Whether whoever asks may change what belongs to machines, incidents and actions.
+pub fn may_change(asked: &Asked) -> bool {
+    asked.who.as_ref().is_some_and(|who| who.role >= Role::Editor)
 }

@@ -6,7 +6,10 @@ use registry::users::Role;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
-use crate::pages::{assets, event, events, login, machine, machines, overview, status, tokens, users};
+use crate::pages::{
+    action, actions, assets, enrol, event, events, incident, incidents, login, machine, machines, overview, queries,
+    query, sources, status, tokens, users,
+};
 
 /// What answers.
 pub type Page = fn(&App, &Asked) -> Result<Answer, Wrong>;
@@ -33,13 +36,33 @@ pub enum Area {
     Machines,
     /// Events.
     Events,
+    /// Incidents.
+    Incidents,
+    /// Actions.
+    Actions,
+    /// Live queries.
+    Query,
+    /// Who speaks, and what each source knows.
+    Sources,
+    /// Enrolments and their packages.
+    Enrol,
     /// Who may come in.
     Users,
 }
 
 impl Area {
     /// Those that are scopes of tokens.
-    pub const SCOPES: [Self; 4] = [Self::Status, Self::Machines, Self::Events, Self::Users];
+    pub const SCOPES: [Self; 9] = [
+        Self::Status,
+        Self::Machines,
+        Self::Events,
+        Self::Incidents,
+        Self::Actions,
+        Self::Query,
+        Self::Sources,
+        Self::Enrol,
+        Self::Users,
+    ];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -49,6 +72,11 @@ impl Area {
             Self::Status => "status",
             Self::Machines => "machines",
             Self::Events => "events",
+            Self::Incidents => "incidents",
+            Self::Actions => "actions",
+            Self::Query => "query",
+            Self::Sources => "sources",
+            Self::Enrol => "enrol",
             Self::Users => "users",
         }
     }
@@ -76,6 +104,7 @@ const fn post(path: &'static str, least: Option<Role>, area: Area, page: Page) -
 
 const ANYBODY: Option<Role> = None;
 const VIEWER: Option<Role> = Some(Role::Viewer);
+const EDITOR: Option<Role> = Some(Role::Editor);
 const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// All of them.
@@ -85,9 +114,39 @@ pub static ROUTES: &[Route] = &[
     get("/machines", VIEWER, Area::Machines, machines::list),
     get("/machines.csv", VIEWER, Area::Machines, machines::csv),
     get("/machines/{key}", VIEWER, Area::Machines, machine::show),
+    post("/machines/{key}/tags", EDITOR, Area::Machines, machine::edit::tag),
+    post("/machines/{key}/sync", EDITOR, Area::Machines, machine::edit::sync),
+    post("/machines/{key}/approve", EDITOR, Area::Machines, machine::edit::approve),
+    get("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::ask),
+    post("/machines/{key}/forget", ADMIN, Area::Machines, machine::forget::forget),
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/incidents", VIEWER, Area::Incidents, incidents::list),
+    get("/incidents/{id}", VIEWER, Area::Incidents, incident::show),
+    post("/incidents/{id}/take", EDITOR, Area::Incidents, incident::take),
+    post("/incidents/{id}/comment", EDITOR, Area::Incidents, incident::comment),
+    post("/incidents/{id}/close", EDITOR, Area::Incidents, incident::close),
+    get("/actions", VIEWER, Area::Actions, actions::list),
+    get("/actions/{name}", VIEWER, Area::Actions, action::show),
+    post("/actions/{name}/mute", EDITOR, Area::Actions, action::mute),
+    post("/actions/{name}/resume", EDITOR, Area::Actions, action::resume),
+    post("/actions/{name}/try", EDITOR, Area::Actions, action::try_it),
+    post("/actions/{name}/retry", EDITOR, Area::Actions, action::retry),
+    post("/actions/{name}/drop", EDITOR, Area::Actions, action::forget),
+    get("/query", EDITOR, Area::Query, queries::form),
+    post("/query", EDITOR, Area::Query, queries::ask),
+    get("/query/{id}", EDITOR, Area::Query, query::show),
+    get("/query/{id}/rows.csv", EDITOR, Area::Query, query::csv),
+    post("/query/{id}/cancel", EDITOR, Area::Query, query::cancel),
+    get("/sources", VIEWER, Area::Sources, sources::list),
+    get("/sources/{name}", VIEWER, Area::Sources, sources::show),
+    get("/sources/santa/try", VIEWER, Area::Sources, sources::trial::show),
+    get("/enrol", VIEWER, Area::Enrol, enrol::list),
+    post("/enrol", EDITOR, Area::Enrol, enrol::make),
+    get("/enrol/{id}", VIEWER, Area::Enrol, enrol::one::show),
+    post("/enrol/{id}/package", EDITOR, Area::Enrol, enrol::one::package),
+    post("/enrol/{id}/revoke", EDITOR, Area::Enrol, enrol::one::revoke),
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),

@@ -1,5 +1,6 @@
 //! Small words of pages: times, numbers, values, addresses. Nothing here is markup; the templates escape all of it.
 
+use event::Time;
 use serde_json::Value;
 
 /// Characters of a value that a table shows; the whole of it is one click away, or in the JSON.
@@ -8,6 +9,11 @@ const CELL_MAX: usize = 120;
 /// `2026-11-23 12:50:00` of a time as events have it.
 pub fn time(text: &str) -> String {
     text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect()
+}
+
+/// The same of a time.
+pub fn when(at: &Time) -> String {
+    time(&at.to_string())
 }
 
 /// At most so many characters, with a sign where some are left out.

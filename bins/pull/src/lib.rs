@@ -7,7 +7,6 @@ mod paged;
 mod sal;
 mod setup;
 mod stage;
-mod state;
 mod watchman;
 mod worker;
 
@@ -19,8 +18,8 @@ use remote::jamf::Jamf;
 
 use conf::Conf;
 
+pub use registry::pulled::SCHEMA;
 pub use setup::setup;
-pub use state::SCHEMA;
 
 /// Command line of `pull`.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -7,10 +7,10 @@ use event::{Body, Raw, Time, json};
 use pipe::config::Config;
 use pipe::{Context, Line, Out, Stage, StageError, Waker};
 use registry::db::{Schema, Tx};
+use registry::pulled as state;
 use serde_json::Value;
 
 use crate::conf::Conf;
-use crate::state;
 use crate::worker::{Found, Order, Worker};
 use remote::http::Trouble;
 

@@ -34,7 +34,7 @@ use pipe::config::{Config, Finding, StageKind};
 
 pub use conf::{check, check_secrets};
 pub use stage::SCHEMAS;
-pub use whom::Whom;
+pub use whom::machines;
 
 /// Flags of `receive`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -59,12 +59,6 @@ pub struct Args {
 /// Runs the stage until it is stopped. Errors have been said on stderr.
 pub fn run(global: &Global, args: &Args) -> Exit {
     stage::run(global, args)
-}
-
-/// Whether agents are asked for certificates of their own.
-pub fn asks_for_certificates(config: &Config) -> bool {
-    let mut stages = config.stages.iter().filter(|s| s.runs(StageKind::Receive));
-    stages.any(|s| s.settings.clone().table("tls").is_some_and(|tls| tls.has("client_ca")))
 }
 
 /// Whether certificate and key of the configuration can be read and belong together. The files are no part of the

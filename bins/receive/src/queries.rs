@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event::Machine;
+use pipe::config::Whom;
 use registry::db::{Db, DbError, Home};
 use registry::live::{self, Delivery, Means};
 use sources::osquery;
-
-use crate::whom::Whom;
 
 /// Time between two looks at what is asked, in ms.
 const LOOK_EVERY_MS: i64 = 1000;

@@ -1,20 +1,19 @@
 //! `zentral enrol`: secrets by which machines come in, and the packages that carry them.
 
-mod package;
-
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use enrol::{Format, Refused, Wanted};
 use event::Time;
-use packages::Format;
 use pipe::cli::Global;
-use pipe::config::{Config, is_name, parse_duration};
+use pipe::config::Config;
 use pipe::{Exit, StageError};
-use registry::db::{Db, DbError};
-use registry::enrolments::{self, Enrolment, ServerKey};
-use registry::{live, server_key};
+use registry::db::{Db, DbError, Tx};
+use registry::enrolments::{self, Enrolment};
+use registry::live;
+use registry::users::By;
 use serde_json::json;
 
 /// What is asked of `enrol`.
@@ -110,64 +109,39 @@ fn state(error: DbError) -> StageError {
     StageError { exit, text: format!("registry: {text}") }
 }
 
+/// For the command line: a part of what was asked for is a flag.
+fn refused(why: Refused) -> StageError {
+    match why {
+        Refused::Asked(flag, why) => StageError::usage(format!("--{flag}: {why}")),
+        Refused::Unknown(id) => unknown(&id),
+        Refused::Key(why) => StageError::state(why),
+        Refused::Db(error) => state(error),
+        other => StageError::usage(other.to_string()),
+    }
+}
+
 /// Opens `registry.db` beside a running `up`, or before the first one.
 pub fn open(config: &Config) -> Result<Db, StageError> {
     let fail = |e: std::io::Error| StageError::state(format!("{}: {e}", config.data.display()));
     registry::folder::make_private(&config.data).map_err(fail)?;
-    Db::open(config.registry(), &[enrolments::SCHEMA, enrolments::CERTIFICATES, live::QUERIES]).map_err(state)
+    Db::open(config.registry(), &[&enrol::SCHEMAS[..], &[live::QUERIES]].concat()).map_err(state)
 }
 
-fn key(config: &Config) -> Result<ServerKey, StageError> {
-    let fail = |e| StageError::state(format!("{}: {e}", config.data.join(server_key::FILE).display()));
-    server_key::read_or_make(&config.data).map_err(fail)
+/// Changes it: all of it, or nothing.
+fn change<T>(config: &Config, what: impl FnOnce(&mut Tx<'_>, &By) -> Result<T, Refused>) -> Result<T, StageError> {
+    let mut db = open(config)?;
+    let mut tx = db.begin().map_err(state)?;
+    let made = what(&mut tx, &By::command_line()).map_err(refused)?;
+    tx.commit().map_err(state)?;
+    Ok(made)
 }
 
 /// Makes an enrolment; its secret comes back beside it.
 pub fn create(config: &Config, args: &NewArgs) -> Result<(Enrolment, String), StageError> {
-    let units = || config.units.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let unit = match (&args.unit, config.units.len()) {
-        (Some(unit), _) if config.units.contains_key(unit) => unit,
-        (_, 0) => return Err(StageError::usage("the configuration has no unit: add `[unit.default]`")),
-        (Some(unit), _) => {
-            return Err(StageError::usage(format!("the configuration has no unit `{unit}`; it has {}", units())));
-        }
-        (None, 1) => config.units.keys().next().map_or(&args.source, |unit| unit),
-        (None, _) => return Err(StageError::usage(format!("say --unit: one of {}", units()))),
-    };
-    if !sources::by_name(&args.source).is_some_and(|source| source.enrols()) {
-        let known: Vec<&str> = sources::ALL.iter().filter(|s| s.enrols()).map(|s| s.name()).collect();
-        let text = format!("`{}` is no source that machines enrol with; there is {}", args.source, known.join(", "));
-        return Err(StageError::usage(text));
-    }
-    let now = Time::now().ms();
-    let expires = match &args.expires {
-        None => None,
-        Some(text) => {
-            let age = parse_duration(text).filter(|age| !age.is_zero()).and_then(|a| i64::try_from(a.as_millis()).ok());
-            let end = age.and_then(|age| now.checked_add(age));
-            Some(end.ok_or_else(|| StageError::usage(format!("--expires: `{text}` is no age such as 30d or 12h")))?)
-        }
-    };
-    let mut tags: Vec<String> = args.tags.iter().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect();
-    tags.dedup();
-    if let Some(odd) = tags.iter().find(|t| !is_name(t)) {
-        return Err(StageError::usage(format!("--tags: `{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
-    }
-    if args.client_certificate && !receive::asks_for_certificates(config) {
-        return Err(StageError::usage("--client-certificate: `tls` of `[stage.receive]` has no `client_ca`"));
-    }
-    let key = key(config)?;
-    let wanted = Enrolment {
-        unit: unit.clone(),
-        source: args.source.clone(),
-        quota: args.quota,
-        expires,
-        tags,
-        client_certificate: args.client_certificate,
-        ..Enrolment::default()
-    };
-    let made = enrolments::make(&mut open(config)?, wanted, now).map_err(state)?;
-    let secret = key.secret(&made.id, made.generation);
+    let NewArgs { unit, source, quota, expires, tags, client_certificate, .. } = args.clone();
+    let wanted = Wanted { unit, source, quota, expires, tags, client_certificate };
+    let made = change(config, |tx, by| enrol::make(config, tx, wanted, by, Time::now()))?;
+    let secret = enrol::secret(config, &made).map_err(refused)?;
     Ok((made, secret))
 }
 
@@ -243,8 +217,13 @@ fn list(config: &Config, args: &ListArgs) -> Result<(), StageError> {
     print(&text)
 }
 
+fn find(config: &Config, id: &str) -> Result<Enrolment, StageError> {
+    enrolments::get(&open(config)?, id).map_err(state)?.ok_or_else(|| unknown(id))
+}
+
 fn revoke(config: &Config, id: &str) -> Result<(), StageError> {
-    if enrolments::revoke(&mut open(config)?, id).map_err(state)? { Ok(()) } else { Err(unknown(id)) }
+    let found = find(config, id)?;
+    change(config, |tx, by| enrol::revoke(tx, &found, by, Time::now()))
 }
 
 fn unknown(id: &str) -> StageError {
@@ -255,15 +234,15 @@ fn package(config: &Config, args: &PackageArgs) -> Result<(), StageError> {
     if args.output.is_none() && std::io::stdout().is_terminal() {
         return Err(StageError::usage("the package holds a secret and does not go to a terminal; use -o FILE"));
     }
-    let found = enrolments::get(&open(config)?, &args.id).map_err(state)?.ok_or_else(|| unknown(&args.id))?;
-    if found.revoked {
-        return Err(StageError::usage(format!("enrolment `{}` is revoked", found.id)));
+    let found = find(config, &args.id)?;
+    let made = change(config, |tx, by| enrol::package(config, tx, &found, args.format, by, Time::now()))?;
+    if let Some(path) = &made.no_authority {
+        pipe::cli::complain(&format!("no {}: the package trusts the authorities of each machine", path.display()));
     }
-    let secret = key(config)?.secret(&found.id, found.generation);
-    let made = package::build(config, &found, &secret, args.format)?;
-    let Some(path) = &args.output else { return pipe::write_stdout(&made.bytes).map_err(crate::stdout_error) };
+    let bytes = &made.package.bytes;
+    let Some(path) = &args.output else { return pipe::write_stdout(bytes).map_err(crate::stdout_error) };
     let fail = |e: std::io::Error| StageError::usage(format!("{}: {e}", path.display()));
-    write_private(path, &made.bytes).map_err(fail)
+    write_private(path, bytes).map_err(fail)
 }
 
 /// Writes a file that only this user can read, whatever lay there before: beside it, then in its place.

@@ -5,13 +5,14 @@ mod print;
 
 use std::io::IsTerminal as _;
 
-use event::{Machine, Time};
+use event::Time;
 use pipe::cli::{Global, complain};
 use pipe::config::{Config, Place, StageKind, is_name};
 use pipe::{Exit, StageError};
+use registry::by_hand::{self, Change};
 use registry::db::{Db, DbError, Tx};
 use registry::known::{Found, Known, Unread};
-use registry::{changes, enrolments, made_rules, tags};
+use registry::users::By;
 use serde_json::{Map, Value, json};
 
 /// What is asked of `machine`.
@@ -164,22 +165,13 @@ fn show(config: &Config, key: &str, json: bool) -> Result<Exit, StageError> {
 }
 
 fn tag(config: &Config, args: &TagArgs) -> Result<Exit, StageError> {
-    let add: Vec<&str> = args.add.iter().map(|tag| tag.strip_prefix('+').unwrap_or(tag)).collect();
-    if let Some(odd) = add.iter().copied().chain(args.remove.iter().map(String::as_str)).find(|tag| !is_name(tag)) {
+    let add: Vec<String> = args.add.iter().map(|tag| tag.strip_prefix('+').unwrap_or(tag).to_owned()).collect();
+    if let Some(odd) = add.iter().chain(&args.remove).find(|tag| !is_name(tag)) {
         return Err(StageError::usage(format!("`{odd}` is no tag ([a-z0-9][a-z0-9-]{{0,62}})")));
     }
     let known = everything(config)?;
     let Some(key) = find(&known, &args.key)? else { return Ok(unknown(&args.key)) };
-    let machine = known.block(&key);
-    change(config, |tx, now| {
-        for tag in &add {
-            tags::add(tx, &key, tag, machine.clone(), now)?;
-        }
-        for tag in &args.remove {
-            tags::remove(tx, &key, tag, machine.clone(), now)?;
-        }
-        Ok(())
-    })?;
+    change(config, &known, &key, |change, tx| change.tag(tx, &add, &args.remove).map(|_| ()))?;
     let line = everything(config)?.line(&key);
     let line: Map<String, Value> = line.into_iter().filter(|(key, _)| matches!(key.as_str(), "key" | "tags")).collect();
     pipe::write_stdout(format!("{}\n", Value::Object(line)).as_bytes()).map_err(crate::stdout_error)?;
@@ -197,8 +189,7 @@ fn sync(config: &Config, key: &str, kind: SyncKind) -> Result<Exit, StageError> 
         SyncKind::Clean => sources::santa::Kind::Clean,
         SyncKind::CleanAll => sources::santa::Kind::CleanAll,
     };
-    let machine = known.block(&key);
-    change(config, |tx, now| changes::say(tx, changes::SYNC_ORDERED, machine, &json!({"kind": kind.name()}), now))?;
+    change(config, &known, &key, |change, tx| change.sync(tx, kind.name()))?;
     let line = json!({"key": key, "sync": kind.name()});
     pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
@@ -220,9 +211,7 @@ fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, S
             return Err(StageError::usage(format!("several wait: say --hardware with one of {}", all.join(", "))));
         }
     };
-    let machine = known.block(&key);
-    let what = json!({"source": one.source, "hardware": one.hardware, "why": one.why});
-    change(config, |tx, now| changes::say(tx, changes::APPROVED, machine, &what, now))?;
+    change(config, &known, &key, |change, tx| change.approve(tx, one))?;
     let line = json!({"key": key, "source": one.source, "hardware": one.hardware});
     pipe::write_stdout(format!("{line}\n").as_bytes()).map_err(crate::stdout_error)?;
     Ok(Exit::Done)
@@ -231,12 +220,7 @@ fn approve(config: &Config, key: &str, hardware: Option<&str>) -> Result<Exit, S
 fn forget(config: &Config, key: &str) -> Result<Exit, StageError> {
     let known = everything(config)?;
     let Some(key) = find(&known, key)? else { return Ok(unknown(key)) };
-    let machine = Machine { tags: Vec::new(), ..known.block(&key) };
-    change(config, |tx, now| {
-        tags::forget(tx, &key)?;
-        made_rules::forget(tx, &key)?;
-        changes::say(tx, changes::FORGOTTEN, machine, &json!({"key": key}), now)
-    })?;
+    change(config, &known, &key, |change, tx| change.forget(tx))?;
     let mut normalize = config.stages.iter().filter(|stage| stage.runs(StageKind::Normalize));
     if !normalize.any(|stage| stage.from.contains(&Place::Changes)) {
         complain("no stage that normalizes reads `registry:changes`: what the inventory knows of the machine stays");
@@ -249,15 +233,20 @@ fn unknown(key: &str) -> Exit {
     Exit::No
 }
 
-/// Changes `registry.db`, beside a running `up` or without one.
-fn change(config: &Config, what: impl FnOnce(&mut Tx<'_>, Time) -> Result<(), DbError>) -> Result<(), StageError> {
+/// Changes something about a machine in `registry.db`, beside a running `up` or without one.
+fn change(
+    config: &Config,
+    known: &Known,
+    key: &str,
+    what: impl FnOnce(Change<'_>, &mut Tx<'_>) -> Result<(), DbError>,
+) -> Result<(), StageError> {
     let home = config.registry();
     let fail = |e: DbError| StageError::of(&home, e);
     registry::folder::make_private(&config.data)
         .map_err(|e| StageError::state(format!("{}: {e}", config.data.display())))?;
-    let schemas = [enrolments::SCHEMA, tags::SCHEMA, changes::SCHEMA, made_rules::SCHEMA];
-    let mut db = Db::open(&home, &schemas).map_err(fail)?;
+    let mut db = Db::open(&home, &by_hand::SCHEMAS).map_err(fail)?;
     let mut tx = db.begin().map_err(fail)?;
-    what(&mut tx, Time::now()).map_err(fail)?;
+    let (machine, by) = (known.block(key), By::command_line());
+    what(Change { key, machine: &machine, by: &by, now: Time::now() }, &mut tx).map_err(fail)?;
     tx.commit().map_err(fail)
 }

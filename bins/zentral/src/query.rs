@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use event::Time;
 use pipe::cli::Global;
-use pipe::config::{Config, StageKind, is_name, parse_duration};
+use pipe::config::{Config, StageKind, Whom, is_name, parse_duration};
 use pipe::{Exit, Signals, StageError, Window};
-use receive::Whom;
 use registry::db::{Db, DbError};
+use registry::users::By;
 use registry::{live, results, syntax, tags};
 
 use self::watch::{Form, Watch};
@@ -82,12 +82,13 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     for (machine, tags) in by_query.unwrap_or_default() {
         given.entry(machine).or_default().extend(tags);
     }
-    let meant = known.map(|db| whom.machines(config, &db, &given, "osquery"));
+    let meant = known.map(|db| receive::machines(&whom, config, &db, &given, "osquery"));
     let meant = meant.transpose().map_err(at)?.unwrap_or_default();
     if meant.is_empty() {
         tracing::error!("no machine that osquery enrolled is in scope: nobody was asked");
         return Ok(Exit::No);
     }
+    let meant_count = meant.len() as u64;
     let names: BTreeMap<String, Option<String>> =
         meant.into_iter().filter_map(|m| Some((m.key()?.to_owned(), m.hostname.clone()))).collect();
     let mut window = Window::from_now(config, place)?.ok_or_else(|| missing(config, place))?;
@@ -96,7 +97,8 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let until = now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     let text = serde_json::to_string(&whom).map_err(|e| StageError::state(e.to_string()))?;
     let state_error = |e: DbError| StageError::of(&config.registry(), e);
-    let id = live::ask_for(&mut registry, &sql, &means, &text, until, args.max, now).map_err(state_error)?;
+    let asked = live::Ask { sql: &sql, means: &means, scope: &text, until, max: args.max };
+    let id = ask(&mut registry, &asked, meant_count).map_err(state_error)?;
     let form = if args.json || !std::io::stdout().is_terminal() { Form::Lines } else { Form::People };
     let mut watch = Watch::new(id.clone(), names, args.max, form);
     let seen = follow(&mut window, &mut watch, &signals, Instant::now() + wait);
@@ -106,6 +108,13 @@ fn query(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let given = Db::open_read_only(&state).map_err(at)?.map(|db| live::deliveries(&db, now)).transpose().map_err(at)?;
     let given = given.unwrap_or_default().into_iter().filter(|one| one.query == id).map(|one| one.machine);
     watch.end(&given.collect())
+}
+
+fn ask(registry: &mut Db, asked: &live::Ask<'_>, machines: u64) -> Result<String, DbError> {
+    let mut tx = registry.begin()?;
+    let id = live::ask_by(&mut tx, asked, machines, &By::command_line(), Time::now())?;
+    tx.commit()?;
+    Ok(id)
 }
 
 /// What is asked, and what its answers mean.

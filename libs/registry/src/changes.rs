@@ -36,7 +36,7 @@ pub const TAGGED: &str = "machine_tag";
 /// The type of the event by which a rule of Santa's comes or goes that no file holds.
 pub const RULE_CHANGED: &str = "santa_rule_update";
 
-/// The type of the event that says who changed who may use the console, or signed in to it.
+/// The type of the event that says who changed what, or signed in to the console.
 pub const AUDIT: &str = "audit";
 
 /// Says that something was changed about a machine. `machine`: what is known of it.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::db::{Db, DbError, Row, Schema};
+use crate::db::{Db, DbError, Row, Schema, Tx};
 
 /// The tables of `registry.db`.
 pub const SCHEMA: Schema = Schema {
@@ -159,10 +159,17 @@ pub fn create(
 /// A new enrolment like `wanted`, under a random id. Where its machines must show certificates, the tables of
 /// [`CERTIFICATES`] are needed.
 pub fn make(db: &mut Db, wanted: Enrolment, now: i64) -> Result<Enrolment, DbError> {
+    let mut tx = db.begin()?;
+    let made = make_in(&mut tx, wanted, now)?;
+    tx.commit()?;
+    Ok(made)
+}
+
+/// The same in the caller's transaction.
+pub fn make_in(tx: &mut Tx<'_>, wanted: Enrolment, now: i64) -> Result<Enrolment, DbError> {
     let mut random = [0u8; 5];
     getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
     let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
-    let mut tx = db.begin()?;
     tx.execute(
         "INSERT INTO enrolments (id, unit, source, generation, quota, expires, tags, revoked, created) \
          VALUES ($1, $2, $3, 1, $4, $5, $6, 0, $7)",
@@ -179,17 +186,21 @@ pub fn make(db: &mut Db, wanted: Enrolment, now: i64) -> Result<Enrolment, DbErr
     if wanted.client_certificate {
         tx.execute("INSERT INTO certified_enrolments (enrolment) VALUES ($1)", &[id.as_str().into()])?;
     }
-    tx.commit()?;
     Ok(Enrolment { id, generation: 1, revoked: false, created: now, ..wanted })
 }
 
 /// Revokes it: its generation is raised, so that every copy of its secret is worthless. `false`: no such enrolment.
 pub fn revoke(db: &mut Db, id: &str) -> Result<bool, DbError> {
     let mut tx = db.begin()?;
-    let sql = "UPDATE enrolments SET revoked = 1, generation = generation + 1 WHERE id = $1";
-    let found = tx.execute(sql, &[id.into()])? > 0;
+    let found = revoke_in(&mut tx, id)?;
     tx.commit()?;
     Ok(found)
+}
+
+/// The same in the caller's transaction.
+pub fn revoke_in(tx: &mut Tx<'_>, id: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE enrolments SET revoked = 1, generation = generation + 1 WHERE id = $1";
+    Ok(tx.execute(sql, &[id.into()])? > 0)
 }
 
 const COLUMNS: &str = "SELECT id, unit, source, generation, quota, expires, tags, revoked, created FROM enrolments";

@@ -134,9 +134,23 @@ impl Known {
         self.machines.get(key).is_some_and(|one| one.sources.contains_key(source))
     }
 
+    /// All of them once for each source that knows them: the key, what is said of it in its events, the source, and when
+    /// that heard it last.
+    pub fn heard(&self) -> impl Iterator<Item = (&str, &Machine, &str, Time)> {
+        self.machines.iter().flat_map(|(key, one)| {
+            one.sources.iter().map(move |(source, (_, last))| (key.as_str(), &one.block, source.as_str(), *last))
+        })
+    }
+
     /// The sources that know it.
     pub fn sources(&self, key: &str) -> impl Iterator<Item = &str> {
         self.machines.get(key).into_iter().flat_map(|one| one.sources.keys().map(String::as_str))
+    }
+
+    /// What `state/receive.db` tells; none while there is no such state.
+    pub fn enrolled<T>(&self, ask: impl FnOnce(&Db) -> Result<T, DbError>) -> Result<Option<T>, Unread> {
+        let db = look(&self.receiving, &machines::SCHEMA)?;
+        db.as_ref().map(ask).transpose().map_err(of(&self.receiving))
     }
 
     /// Its block in events.
@@ -197,7 +211,9 @@ impl Details<'_> {
         let mut waits = Map::new();
         if let Some(db) = &self.receive {
             waits.extend(
-                santa::ordered(db, key).map_err(of(&self.known.receiving))?.map(|kind| ("sync".to_owned(), kind.into())),
+                santa::ordered(db, key)
+                    .map_err(of(&self.known.receiving))?
+                    .map(|kind| ("sync".to_owned(), kind.into())),
             );
         }
         let told = |one: Pending| {

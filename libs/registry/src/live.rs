@@ -1,7 +1,11 @@
-//! Live queries: the command line asks in `registry.db`, `receive` hands out and remembers to whom in `receive.db`.
+//! Live queries: the command line and the console ask in `registry.db`, `receive` hands out and remembers to whom in `receive.db`.
+
+use event::Time;
+use serde_json::json;
 
 use crate::db::{Db, DbError, Row, Schema, Tx};
 use crate::enrolments::ServerKey;
+use crate::users::{self, By};
 
 /// The table of `registry.db`.
 pub const QUERIES: Schema = Schema {
@@ -15,6 +19,7 @@ pub const QUERIES: Schema = Schema {
         "ALTER TABLE live_queries ADD COLUMN cause TEXT;",
         "CREATE INDEX live_queries_by_cause ON live_queries (cause) WHERE cause IS NOT NULL;
         CREATE INDEX live_queries_by_end ON live_queries (until);",
+        "ALTER TABLE live_queries ADD COLUMN who TEXT;",
     ],
 };
 /// The number of the migration with which [`QUERIES`] has all its columns.
@@ -80,10 +85,52 @@ pub fn ask_for(
     max: Option<u64>,
     now: i64,
 ) -> Result<String, DbError> {
+    let mut tx = db.begin()?;
+    let id = write(&mut tx, &Ask { sql, means, scope, until, max }, None, now)?;
+    tx.commit()?;
+    Ok(id)
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The SQL.
+    pub sql: &'a str,
+    /// What answers mean.
+    pub means: &'a Means,
+    /// The machines that are asked, as JSON.
+    pub scope: &'a str,
+    /// When it ends, in ms since 1970.
+    pub until: i64,
+    /// The most machines that are asked.
+    pub max: Option<u64>,
+}
+
+/// Asks for somebody, and writes down who asked how many `machines`.
+pub fn ask_by(tx: &mut Tx<'_>, ask: &Ask<'_>, machines: u64, by: &By, now: Time) -> Result<String, DbError> {
+    let id = write(tx, ask, Some(&by.who), now.ms())?;
+    let scope: serde_json::Value = serde_json::from_str(ask.scope).unwrap_or_default();
+    let what = json!({"query": id, "sql": ask.sql, "scope": scope, "machines": machines,
+        "until": Time::from_ms(ask.until), "max": ask.max});
+    users::audit(tx, by, "query_asked", what, now)?;
+    Ok(id)
+}
+
+/// Asks nobody more, and writes down who said so; `false`: it had ended.
+pub fn cancel_by(tx: &mut Tx<'_>, id: &str, by: &By, now: Time) -> Result<bool, DbError> {
+    let sql = "UPDATE live_queries SET cancelled = $2 WHERE id = $1 AND cancelled IS NULL AND until > $2";
+    let open = tx.execute(sql, &[id.into(), now.ms().into()])? > 0;
+    if open {
+        users::audit(tx, by, "query_cancelled", json!({"query": id}), now)?;
+    }
+    Ok(open)
+}
+
+fn write(tx: &mut Tx<'_>, ask: &Ask<'_>, who: Option<&str>, now: i64) -> Result<String, DbError> {
+    let Ask { sql, means, scope, until, max } = *ask;
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).map_err(|e| DbError::Other(format!("no random numbers: {e}")))?;
     let id = format!("{:012x}{:08x}", now.max(0) & 0xffff_ffff_ffff, u32::from_ne_bytes(random));
-    let mut tx = db.begin()?;
     tx.execute("DELETE FROM live_queries WHERE until < $1", &[(now - KEPT_MS).into()])?;
     let of_actions = "DELETE FROM live_queries WHERE until < $1 AND cause IS NOT NULL";
     tx.execute(of_actions, &[(now - OF_ACTIONS_KEPT_MS).into()])?;
@@ -99,8 +146,8 @@ pub fn ask_for(
         return Err(DbError::Other(format!("{most} live queries wait already")));
     }
     tx.execute(
-        "INSERT INTO live_queries (id, sql, scope, until, max, created, tag, run_of, cause) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO live_queries (id, sql, scope, until, max, created, tag, run_of, cause, who) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             id.as_str().into(),
             sql.into(),
@@ -111,10 +158,59 @@ pub fn ask_for(
             means.tag.as_deref().into(),
             means.run_of.as_deref().into(),
             means.cause.as_deref().into(),
+            who.into(),
         ],
     )?;
-    tx.commit()?;
     Ok(id)
+}
+
+/// A live query that somebody asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What was asked. Ids are in the order of time.
+    pub query: Query,
+    /// When (ms since 1970).
+    pub created: i64,
+    /// When somebody ended it.
+    pub cancelled: Option<i64>,
+    /// Who asked, as in [`By`]; none: of an older version.
+    pub who: Option<String>,
+}
+
+impl Asked {
+    /// Whether machines are still asked.
+    pub fn is_open(&self, now: i64) -> bool {
+        self.cancelled.is_none() && self.query.until > now
+    }
+}
+
+const ASKED: &str = "SELECT id, sql, scope, until, max, created, cancelled, who FROM live_queries WHERE cause IS NULL";
+
+fn asked(row: &Row) -> Asked {
+    let (created, cancelled, who) = (row.int(5), row.opt_int(6), row.opt_text(7).map(str::to_owned));
+    Asked { query: query(row), created, cancelled, who }
+}
+
+/// What people asked, the last first: at most `n`, those before the id `before` if it is not empty; of one of them, or of
+/// all. The registry has to be up to date.
+pub fn asked_by(db: &Db, who: Option<&str>, before: &str, n: u64) -> Result<Vec<Asked>, DbError> {
+    let sql = format!("{ASKED} AND ($1 = '' OR who = $1) AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3");
+    let rows = db.query(&sql, &[who.unwrap_or_default().into(), before.into(), n.into()])?;
+    Ok(rows.iter().map(asked).collect())
+}
+
+/// The one of this id that somebody asked.
+pub fn find(db: &Db, id: &str) -> Result<Option<Asked>, DbError> {
+    Ok(db.query(&format!("{ASKED} AND id = $1"), &[id.into()])?.first().map(asked))
+}
+
+/// How many machines were given a query, and how many of them answered. A state of an older version says none.
+pub fn given(db: &Db, id: &str) -> Result<(u64, u64), DbError> {
+    if !crate::db::has_schema(db, &DELIVERIES)? {
+        return Ok((0, 0));
+    }
+    let rows = db.query("SELECT COUNT(*), COUNT(answered) FROM live_deliveries WHERE query = $1", &[id.into()])?;
+    Ok(rows.first().map_or((0, 0), |row| (row.uint(0), row.uint(1))))
 }
 
 /// Nobody more is asked.
@@ -130,14 +226,17 @@ pub fn open(db: &Db, now: i64) -> Result<Vec<Query>, DbError> {
         return Ok(Vec::new());
     }
     let sql = "SELECT id, sql, scope, until, max FROM live_queries WHERE until > $1 AND cancelled IS NULL ORDER BY id";
-    let query = |row: &Row| Query {
+    Ok(db.query(sql, &[now.into()])?.iter().map(query).collect())
+}
+
+fn query(row: &Row) -> Query {
+    Query {
         id: row.text(0).to_owned(),
         sql: row.text(1).to_owned(),
         scope: row.text(2).to_owned(),
         until: row.int(3),
         max: row.opt_int(4).and_then(|max| u64::try_from(max).ok()),
-    };
-    Ok(db.query(sql, &[now.into()])?.iter().map(query).collect())
+    }
 }
 
 /// What the answers to a query mean, also once it has ended.
@@ -297,6 +396,47 @@ mod tests {
         assert!(by_cause.contains("live_queries_by_cause"), "{by_cause}");
         let by_end = plan("DELETE FROM live_queries WHERE until < 1 AND cause IS NOT NULL");
         assert!(by_end.contains("USING INDEX"), "{by_end}");
+    }
+
+    #[test]
+    fn what_people_asked_is_known_with_who_asked() {
+        let mut db = Db::memory(&[QUERIES, DELIVERIES, crate::changes::SCHEMA]).unwrap();
+        let means = Means::default();
+        let by = |who: &str| By { who: who.to_owned(), ip: None };
+        let mut ids = Vec::new();
+        for (who, at) in [("user:ada", 10), ("user:bob", 20), ("user:ada", 30)] {
+            let mut tx = db.begin().unwrap();
+            let ask = Ask { sql: "select 1", means: &means, scope: "{}", until: 100, max: None };
+            ids.push(ask_by(&mut tx, &ask, 7, &by(who), Time::from_ms(at)).unwrap());
+            tx.commit().unwrap();
+        }
+        let of_action = Means { cause: Some("{}".into()), ..Means::default() };
+        let other = ask_for(&mut db, "select 2", &of_action, "{}", 100, None, 40).unwrap();
+        let listed = |who, before: &str, n| {
+            asked_by(&db, who, before, n).unwrap().into_iter().map(|one| one.query.id).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(None, "", 9), [ids[2].clone(), ids[1].clone(), ids[0].clone()]);
+        assert_eq!(
+            (listed(Some("user:ada"), "", 1), listed(None, &ids[2], 1)),
+            (vec![ids[2].clone()], vec![ids[1].clone()])
+        );
+        assert_eq!(find(&db, &other).unwrap(), None, "an action asked");
+        assert!(find(&db, &ids[0]).unwrap().unwrap().is_open(99) && !find(&db, &ids[0]).unwrap().unwrap().is_open(100));
+        let mut tx = db.begin().unwrap();
+        deliver(&mut tx, &[Delivery { query: ids[0].clone(), machine: "m".into(), given: 5, answered: None }], 0)
+            .unwrap();
+        assert!(cancel_by(&mut tx, &ids[0], &by("user:bob"), Time::from_ms(50)).unwrap());
+        assert!(!cancel_by(&mut tx, &ids[0], &by("user:bob"), Time::from_ms(51)).unwrap(), "it has ended");
+        assert!(!cancel_by(&mut tx, &ids[1], &by("user:bob"), Time::from_ms(100)).unwrap());
+        tx.commit().unwrap();
+        assert_eq!((given(&db, &ids[0]).unwrap(), find(&db, &ids[0]).unwrap().unwrap().cancelled), ((1, 0), Some(50)));
+        let told = crate::changes::since(&db, 0, 9).unwrap();
+        let told: Vec<serde_json::Value> = told.iter().map(|(_, line)| serde_json::from_slice(line).unwrap()).collect();
+        assert_eq!(
+            (told.len(), &told[1]["payload"]["by"], &told[1]["payload"]["machines"]),
+            (4, &json!("user:bob"), &json!(7))
+        );
+        assert_eq!(told[3]["payload"]["action"], "query_cancelled");
     }
 
     #[test]

@@ -66,6 +66,15 @@ pub fn forget(tx: &mut Tx<'_>, key: &str) -> Result<(), DbError> {
     tx.execute("DELETE FROM machine_tags WHERE machine = $1", &[key.into()]).map(|_| ())
 }
 
+/// The tags of one machine (machine key).
+pub fn of(db: &Db, key: &str) -> Result<Vec<String>, DbError> {
+    if !crate::db::has_schema(db, &SCHEMA)? {
+        return Ok(Vec::new());
+    }
+    let rows = db.query("SELECT tag FROM machine_tags WHERE machine = $1 ORDER BY tag", &[key.into()])?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
 /// The tags of all machines that have any.
 pub fn all(db: &Db) -> Result<Tags, DbError> {
     let mut all = Tags::new();
@@ -106,6 +115,7 @@ mod tests {
         assert!(!remove(&mut tx, "C03", "vip", machine(), now).unwrap());
         changes::say(&mut tx, changes::FORGOTTEN, machine(), &json!({}), now).unwrap();
         tx.commit().unwrap();
+        assert_eq!((of(&db, "C02").unwrap(), of(&db, "C03").unwrap()), (vec!["lab".to_owned()], Vec::new()));
         assert_eq!(all(&db).unwrap(), [("C02".to_owned(), vec!["lab".to_owned()])].into());
         let lines = changes::since(&db, 0, 3).unwrap();
         let payloads: Vec<_> = lines

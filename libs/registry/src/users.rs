@@ -142,8 +142,8 @@ pub(crate) fn hash(text: &str) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).to_vec()
 }
 
-/// Writes down who changed what.
-pub(crate) fn audit(tx: &mut Tx<'_>, by: &By, action: &str, what: Value, now: Time) -> Result<(), DbError> {
+/// Writes down who changed what: an event of type [`changes::AUDIT`]. `what` is an object.
+pub fn audit(tx: &mut Tx<'_>, by: &By, action: &str, what: Value, now: Time) -> Result<(), DbError> {
     let mut payload = Map::new();
     payload.insert("action".into(), action.into());
     payload.insert("by".into(), by.who.as_str().into());

@@ -3,7 +3,7 @@
 use event::Event;
 use pipe::StageError;
 use registry::db::Tx;
-use serde::{Deserialize, Serialize};
+use registry::orders::Hand;
 
 use super::{Row, find};
 use crate::call::one_line;
@@ -14,19 +14,6 @@ use crate::told::{Kept, Phase};
 const COMMENT_MAX: usize = 2_000;
 /// The longest name of who does it.
 const BY_MAX: usize = 100;
-
-/// An order about an incident.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hand {
-    /// Id of the incident.
-    pub incident: String,
-    /// Who does it.
-    #[serde(default)]
-    pub by: String,
-    /// What is said.
-    #[serde(default)]
-    pub comment: String,
-}
 
 /// What its actions are told, and of which event.
 pub struct Told {

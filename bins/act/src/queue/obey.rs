@@ -1,14 +1,17 @@
 //! Orders that people give: about dead letters, actions, probes and incidents.
 
+use event::Event;
 use pipe::{Out, StageError};
 use registry::db::Tx;
-use registry::orders::Order;
+use registry::orders::{Hand, Order, Trial};
 
 use super::Queue;
-use crate::incidents::{self, Hand, by_hand};
+use crate::incidents::{self, by_hand};
 use crate::lanes::ms;
 use crate::ledger::{self, Delivery, KeptLine};
 use crate::outcome::{Details, Outcome};
+use crate::told::Kept;
+use crate::trial;
 
 impl Queue {
     pub(super) fn obey(&mut self, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
@@ -76,6 +79,7 @@ impl Queue {
                 tracing::info!("{}: {}", order.target, if held { "goes on" } else { "nothing held it" });
             }
             "take" | "close" | "comment" => self.obey_by_hand(order, now, out, tx)?,
+            "try" => self.obey_try(order, out, tx)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -96,11 +100,30 @@ impl Queue {
         }
         let probe = told.event.probes.pop();
         let line = KeptLine::new(ledger::line_for(&mut told.event, probe));
-        // The order's id is random: 60 bits of it are as good as the order itself.
-        let nonce = u64::from_str_radix(order.id.get(..15).unwrap_or(&order.id), 16).unwrap_or(1).max(1);
         for action in &told.row.act {
-            self.add(&told.event, &line, action, &told.kept, nonce, out, tx)?;
+            self.add(&told.event, &line, action, &told.kept, nonce(order), out, tx)?;
         }
         Ok(())
     }
+
+    /// A delivery like others, of an event that says that it is a test.
+    fn obey_try(&mut self, order: &Order, out: &mut Out, tx: &mut Tx<'_>) -> Result<(), StageError> {
+        let asked = serde_json::from_str::<Trial>(&order.target).ok();
+        let event = |trial: &Trial| match &trial.event {
+            Some(line) => Event::parse(line.get().as_bytes()).ok(),
+            None => Some(trial::sample()),
+        };
+        let Some((trial, event)) = asked.and_then(|trial| Some((event(&trial)?, trial))).map(|(e, t)| (t, e)) else {
+            tracing::warn!("order {}: it is not understood", order.id);
+            return Ok(());
+        };
+        let (event, line) = trial::marked(event, &trial.action);
+        self.add(&event, &KeptLine::new(line), &trial.action, &Kept::plain(), nonce(order), out, tx)?;
+        Ok(())
+    }
+}
+
+/// The order's id is random: 60 bits of it are as good as the order itself.
+fn nonce(order: &Order) -> u64 {
+    u64::from_str_radix(order.id.get(..15).unwrap_or(&order.id), 16).unwrap_or(1).max(1)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use event::Time;
 use pipe::Exit;
 use registry::db::Db;
+use registry::orders::{self, Trial};
 use registry::{changes, enrolments};
 
 use crate::fake::{Http, say, wait};
@@ -72,6 +73,31 @@ fn a_try_is_marked_and_not_remembered() {
     assert_eq!(fake.got().len(), 3, "a dry run sends nothing");
     assert!(Db::open_read_only(hub.state()).unwrap().is_none());
     assert!(act::trial::run(&hub.config, &hub.texts(), "nobody", None).is_err());
+}
+
+#[test]
+fn a_try_by_order_is_sent_now_and_soon_given_up() {
+    let fake = Http::start(vec![say(200, "ok")]);
+    let hub = Hub::new(&format!("[action.s]\nkind = \"slack\"\nurl = \"{}/x\"\ndigest = \"2m\"\n", fake.url));
+    let event = serde_json::value::RawValue::from_string(fresh(&new_id(), &["s"]).trim().to_owned()).unwrap();
+    for (n, event) in [(1, None), (2, Some(event))] {
+        let trial = orders::target(&Trial { action: "s".into(), event }).unwrap();
+        act::orders::give(&hub.registry(), "try", &[trial], hub.now()).unwrap();
+        let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+        fake.wait_for(n);
+        running.join();
+    }
+    assert!(fake.got().iter().all(|g| g.json()["text"].as_str().unwrap().starts_with("*[test] ")));
+    act::orders::give(&hub.registry(), "try", &["no trial".to_owned()], hub.now()).unwrap();
+    fake.script(vec![say(503, "")]);
+    let trial = orders::target(&Trial { action: "s".into(), event: None }).unwrap();
+    act::orders::give(&hub.registry(), "try", &[trial], hub.now()).unwrap();
+    let running = hub.start(How { stay: Arc::new(true.into()), ..How::default() });
+    fake.wait_for(3);
+    running.join();
+    let db = Db::open_read_only(hub.state()).unwrap().unwrap();
+    let rows = db.query("SELECT expires - created FROM ledger WHERE state IN ('pending', 'trying')", &[]).unwrap();
+    assert_eq!(rows.iter().map(|row| row.int(0)).collect::<Vec<_>>(), [60_000], "nobody waits for it until tomorrow");
 }
 
 fn forget(hub: &Hub, key: &str, at: i64) {

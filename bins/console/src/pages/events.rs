@@ -110,6 +110,11 @@ struct Search {
     fields: Vec<&'static str>,
     #[serde(skip)]
     next_link: String,
+    /// The page follows what comes; by this link it does not, or does.
+    #[serde(skip)]
+    live: bool,
+    #[serde(skip)]
+    live_link: String,
     #[serde(skip)]
     beyond: Vec<Beyond>,
 }
@@ -136,6 +141,8 @@ pub fn search(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     };
     let words = [("q", query), ("since", since), ("until", until), ("by", by)];
     let with = |more: &[(&str, &str)]| format!("/events?{}", text::query(&[&words[..], more].concat()));
+    // What comes is newest, and has come until now.
+    let follows = asked.word("live") == "1" && asked.word("after").is_empty() && until.is_empty();
     let next = found.page.next.as_deref().unwrap_or_default();
     let most = found.values.values.iter().map(|one| one.count).max().unwrap_or(1).max(1);
     let count = |one: &ValueCount| {
@@ -172,6 +179,8 @@ pub fn search(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         lines: lines(&found.page.events),
         spans: spans(since),
         fields: FIELDS.to_vec(),
+        live: follows,
+        live_link: with(&[("live", if follows { "" } else { "1" })]),
         next_link: if next.is_empty() { String::new() } else { with(&[("after", next)]) },
         beyond: live.conf.links.iter().map(beyond).collect(),
         page: found.page,

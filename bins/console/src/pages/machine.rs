@@ -1,9 +1,12 @@
 //! One machine: what is known of it, who told it, its things, what changed, its latest events.
 
+pub mod edit;
+pub mod forget;
+pub mod given;
+
 use std::collections::BTreeSet;
 
 use askama::Template;
-use registry::known::Found;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -81,33 +84,25 @@ struct Machine {
     events_away: Option<String>,
     #[serde(skip)]
     events_link: String,
+    #[serde(skip)]
+    forms: edit::Forms,
+    /// The probes, packs and rules whose scope holds it.
+    given: given::Given,
 }
 
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
-    let missing = || Wrong::not_found("machine");
-    let (whole, block) = app
-        .machines(|known| {
-            let Found::One(key) = known.find(asked.part("key")) else { return Ok(None) };
-            let block = known.block(&key);
-            if asked.who.as_ref().is_none_or(|who| !who.sees(block.unit.as_deref())) {
-                return Ok(None);
-            }
-            Ok(Some((known.whole(&key)?, block)))
-        })?
-        .ok_or_else(missing)?;
-    let named = [
-        ("machine.serial_number", &block.serial_number),
-        ("machine.hardware_uuid", &block.hardware_uuid),
-        ("machine.hostname", &block.hostname),
-    ];
-    let query = named.iter().find_map(|(field, value)| Some(text::is(field, value.as_ref()?))).unwrap_or_default();
+    let (seen, (whole, santa, pending)) = edit::find(app, asked, |known, key| {
+        let (santa, pending) = edit::look(known, key)?;
+        Ok((known.whole(key)?, santa, pending))
+    })?;
+    let forms = edit::Forms::of(app, asked, &seen, santa, &pending)?;
+    let (given, query) = (given::of(app, &seen, santa)?, machine_query(&seen.machine));
     let (events, events_away) = if asked.json { (Vec::new(), None) } else { latest(app, asked, &query) };
-    let key = whole.get("key").map(text::value).unwrap_or_default();
-    let name = block.hostname.clone().unwrap_or_else(|| key.clone());
+    let name = seen.machine.hostname.clone().unwrap_or_else(|| seen.key.clone());
     let page = Machine {
         head: Head::new(asked, text::short(&name)),
         fields: fields(&whole),
-        seen: seen(&whole),
+        seen: heard(&whole),
         waits: waits(&whole),
         checks: checks(&whole),
         kinds: kinds(&whole),
@@ -116,8 +111,20 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         whole,
         events,
         events_away,
+        forms,
+        given,
     };
     Answer::page(asked, &page)
+}
+
+/// What finds the events of a machine.
+fn machine_query(machine: &event::Machine) -> String {
+    let named = [
+        ("machine.serial_number", &machine.serial_number),
+        ("machine.hardware_uuid", &machine.hardware_uuid),
+        ("machine.hostname", &machine.hostname),
+    ];
+    named.iter().find_map(|(field, value)| Some(text::is(field, value.as_ref()?))).unwrap_or_default()
 }
 
 fn latest(app: &App, asked: &Asked, query: &str) -> (Vec<Line>, Option<String>) {
@@ -153,7 +160,7 @@ fn fields(whole: &Map<String, Value>) -> Vec<Field> {
     whole.iter().filter(|(name, value)| *name != "key" && plain(value)).map(field).collect()
 }
 
-fn seen(whole: &Map<String, Value>) -> Vec<Seen> {
+fn heard(whole: &Map<String, Value>) -> Vec<Seen> {
     let at = |value: &Value, key: &str| value.get(key).map(|time| text::time(&text::value(time))).unwrap_or_default();
     let seen = |(source, value): (&String, &Value)| Seen {
         source: source.clone(),

@@ -161,5 +161,5 @@ pub fn remove(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
 
 /// Back to the list; a program hears that it is done.
 pub fn done(asked: &Asked) -> Result<Answer, Wrong> {
-    Ok(if asked.json { Answer::file("application/json", b"{\"done\":true}\n".to_vec()) } else { Answer::to("/users") })
+    Ok(Answer::done(asked, "/users"))
 }

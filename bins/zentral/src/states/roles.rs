@@ -14,6 +14,20 @@ const ACT_WRITES: [&str; 7] =
 /// Tables of the registry that only the command line and the console read and write: they hold hashes of passwords.
 const USERS: [&str; 5] = ["users", "user_links", "user_sessions", "api_tokens", "login_tries"];
 
+/// Tables of the registry that the console writes for people, besides: enrolments, what they change about machines,
+/// orders to `act`, live queries, and who did so.
+const CONSOLE_WRITES: [&str; 9] = [
+    "enrolments",
+    "certified_enrolments",
+    "machine_tags",
+    "made_rules",
+    "made_rules_moved",
+    "orders",
+    "live_queries",
+    "changes",
+    "writes",
+];
+
 /// The role that reads all states, for every stage.
 const READER: &str = "zentral_reader";
 
@@ -26,7 +40,7 @@ fn stages(config: &Config) -> BTreeMap<String, Vec<&'static str>> {
             writes.extend(ACT_WRITES);
         }
         if stage.runs(StageKind::Console) {
-            writes.extend(USERS.iter().chain(&["changes", "writes"]));
+            writes.extend(USERS.iter().chain(&CONSOLE_WRITES));
         }
     }
     names

@@ -6,6 +6,7 @@ use event::printable;
 use filter::Off;
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
+use registry::ledger;
 use serde_json::{Value, json};
 
 use super::sums::db;
@@ -70,7 +71,8 @@ impl Health {
             if stage.runs(StageKind::Act) {
                 dead += dead_letters(config, stage)?;
                 incidents.extend(act::incidents::list(config.state(stage), false)?);
-                stopped.extend(act::brakes::stopped(config.state(stage))?);
+                let ledger = ledger::look(config.state(stage))?;
+                stopped.extend(ledger.map(|db| ledger::lanes::stopped(&db)).transpose()?.unwrap_or_default());
             }
             if stage.runs(StageKind::Foreign) {
                 let run = foreign::last(config, stage)?.filter(|run| run.failed.is_some());

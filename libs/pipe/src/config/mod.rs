@@ -18,6 +18,7 @@ mod settings;
 mod stages;
 mod syntax;
 mod variables;
+mod whom;
 mod words;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf, process_name};
+pub use whom::Whom;
 pub use words::{Secret, is_name, parse_duration, parse_size};
 
 /// A configuration that was read and found right as far as this crate can tell.

@@ -41,7 +41,7 @@ pub fn text(value: &Value) -> String {
 
 /// A cell: quoted where it must be. What a spreadsheet would take for a formula is text: names of machines come from
 /// outside.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

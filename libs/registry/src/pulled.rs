@@ -1,6 +1,8 @@
 //! What `pull` remembers: when all machines were told last, which the server knows, and which are to be asked for.
 
-use registry::db::{DbError, Schema, Tx};
+use event::Time;
+
+use crate::db::{Db, DbError, Schema, Tx, has_schema};
 
 /// Its tables: when sources were asked, and what of them is known.
 pub const SCHEMA: Schema = Schema {
@@ -12,6 +14,32 @@ pub const SCHEMA: Schema = Schema {
 
 /// The most machines that wait to be asked for; the next full inventory brings the others.
 const WANTED_MAX: i64 = 50_000;
+
+/// What is known of one source, for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// When all machines were told last.
+    pub at: Option<Time>,
+    /// Machines that were told once.
+    pub known: u64,
+    /// Machines that wait to be asked for.
+    pub wanted: u64,
+}
+
+/// What is known of this source.
+pub fn of(db: &Db, source: &str) -> Result<Pulled, DbError> {
+    if !has_schema(db, &SCHEMA)? {
+        return Ok(Pulled::default());
+    }
+    let number =
+        |sql| Ok::<_, DbError>(db.query(sql, &[source.into()])?.first().map(|row| row.uint(0)).unwrap_or_default());
+    let at = db.query("SELECT at FROM pulled WHERE source = $1", &[source.into()])?;
+    Ok(Pulled {
+        at: at.first().map(|row| Time::from_ms(row.int(0))),
+        known: number("SELECT COUNT(*) FROM known WHERE source = $1")?,
+        wanted: number("SELECT COUNT(*) FROM wanted WHERE source = $1")?,
+    })
+}
 
 /// When all machines were told last, in ms since 1970.
 pub fn pulled(tx: &mut Tx<'_>, source: &str) -> Result<Option<i64>, DbError> {
@@ -60,4 +88,25 @@ pub fn told(tx: &mut Tx<'_>, source: &str, id: i64, asked: i64, known: bool) -> 
     };
     tx.execute(sql, &[source.into(), id.into()])?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_are_told_of_a_source() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        assert_eq!(of(&db, "jamf").unwrap(), Pulled::default());
+        let mut tx = db.begin().unwrap();
+        set_pulled(&mut tx, "jamf", 5).unwrap();
+        told(&mut tx, "jamf", 1, 5, true).unwrap();
+        want(&mut tx, "jamf", 1, 6).unwrap();
+        want(&mut tx, "jamf", 2, 6).unwrap();
+        want(&mut tx, "sal", 1, 6).unwrap();
+        tx.commit().unwrap();
+        assert_eq!(of(&db, "jamf").unwrap(), Pulled { at: Some(Time::from_ms(5)), known: 1, wanted: 2 });
+        assert_eq!(of(&Db::memory(&[]).unwrap(), "jamf").unwrap(), Pulled::default(), "an older file");
+    }
 }

@@ -1,6 +1,6 @@
 //! The tables of `act` in `state/act.db`.
 
-use registry::db::Schema;
+use crate::db::Schema;
 
 /// The tables of `act` in `state/act.db`.
 pub const SCHEMA: Schema = Schema { name: "act", migrations: &[LEDGER, LINES, CONDITIONS, MANY] };
@@ -83,7 +83,7 @@ const MANY: &str = "CREATE INDEX ledger_tried ON ledger (action) WHERE state = '
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
-    use registry::db::Db;
+    use crate::db::Db;
 
     /// What was written before there were severities of digests is read by what knows them.
     #[test]
