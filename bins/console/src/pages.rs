@@ -49,8 +49,6 @@ pub struct Head {
     pub csrf: String,
     /// `dark`, `light`, or empty: as the system has it.
     pub theme: &'static str,
-    /// The other one.
-    pub other_theme: &'static str,
     pub menu: Vec<Entry>,
     /// Where to come back to.
     pub address: String,
@@ -88,7 +86,6 @@ impl Head {
             units: asked.who.as_ref().map(|who| who.units.join(", ")).unwrap_or_default(),
             csrf: asked.csrf(),
             theme: asked.theme.unwrap_or_default(),
-            other_theme: if asked.theme == Some("dark") { "light" } else { "dark" },
             menu: all.into_iter().filter_map(entry).collect(),
             address: asked.address.clone(),
             version: assets::version(),
