@@ -15,7 +15,6 @@ mod keyboard;
 #[path = "browser/look.rs"]
 mod look;
 #[path = "console/browser.rs"]
-#[allow(dead_code, reason = "each test uses its part")]
 mod plain;
 mod support;
 #[path = "browser/walk.rs"]
