@@ -88,6 +88,9 @@ struct Sums {
 #[derive(Template, Serialize)]
 #[template(path = "santa_trial.html")]
 struct Trial {
+    /// Something was asked; else there is a form alone.
+    #[serde(skip)]
+    tried: bool,
     #[serde(skip)]
     head: Head,
     rule_type: &'static str,
@@ -153,14 +156,17 @@ fn wanted(asked: &Asked) -> Result<(usize, &'static Type, String), Wrong> {
 }
 
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    // Whoever comes by a link has not said yet what to try.
+    if asked.word("id").is_empty() && !asked.json {
+        return Answer::page(asked, &form(app, asked));
+    }
     let (rank, kind, identifier) = wanted(asked)?;
     let config = app.live().config.clone();
-    let said = asked.word("since");
-    let since = SPANS.iter().map(|(word, ..)| *word).find(|word| *word == said).unwrap_or(SINCE);
-    let unit = asked.word("unit").to_owned();
+    let page = form(app, asked);
+    let (since, unit) = (page.since.as_str(), page.unit.as_str());
     let mut query = format!("type:santa_event AND {}", text::is("objects", &format!("{}:{identifier}", kind.object)));
     if !unit.is_empty() {
-        query = format!("{query} AND {}", text::is("machine.unit", &unit));
+        query = format!("{query} AND {}", text::is("machine.unit", unit));
     }
     let events = Events::of(&config, asked.who.as_ref());
     let question = |query| Question { query, since, ..Question::default() };
@@ -194,34 +200,54 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         shown = events.page(&question(&blocked), LINES, "")?.events;
     }
     let value = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let scope = if unit.is_empty() { String::new() } else { format!("scope = {{ units = [{}] }}\n", value(&unit)) };
+    let scope = if unit.is_empty() { String::new() } else { format!("scope = {{ units = [{}] }}\n", value(unit)) };
+    let link = format!("/events?{}", text::query(&[("q", &blocked), ("since", since)]));
     let page = Trial {
-        head: Head::new(asked, "Try a rule"),
-        rule_type: kind.word,
+        tried: true,
         toml: format!(
             "[rules.NAME]\n{scope}rules = [ {{ type = \"{}\", id = {}, policy = \"BLOCKLIST\" }} ]",
             kind.word,
             value(&identifier)
         ),
         identifier,
-        unit,
-        since: since.to_owned(),
         sums,
         machines,
         programs,
         machines_left,
         lines: lines(&shown),
-        link: format!("/events?{}", text::query(&[("q", &blocked), ("since", since)])),
-        units: config
-            .units
-            .keys()
-            .filter(|unit| asked.who.as_ref().is_some_and(|who| who.sees(Some(unit))))
-            .cloned()
-            .collect(),
-        spans: SPANS.iter().map(|(word, _, name)| (*word, *name)).collect(),
-        types: TYPES.iter().map(|one| one.word).collect(),
+        link,
+        ..page
     };
     Answer::page(asked, &page)
+}
+
+/// The form, with nothing tried yet.
+fn form(app: &App, asked: &Asked) -> Trial {
+    let said = |all: &[&'static str], word: &str, else_: &'static str| {
+        all.iter().find(|one| **one == asked.word(word)).copied().unwrap_or(else_)
+    };
+    let types: Vec<&str> = TYPES.iter().map(|one| one.word).collect();
+    let spans: Vec<(&str, &str)> = SPANS.iter().map(|(word, _, name)| (*word, *name)).collect();
+    let sees = |unit: &&String| asked.who.as_ref().is_some_and(|who| who.sees(Some(unit)));
+    let words: Vec<&str> = spans.iter().map(|(word, _)| *word).collect();
+    Trial {
+        tried: false,
+        head: Head::new(asked, "Try a rule"),
+        rule_type: said(&types, "type", "TEAMID"),
+        identifier: String::new(),
+        unit: asked.word("unit").to_owned(),
+        since: said(&words, "since", SINCE).to_owned(),
+        sums: Sums::default(),
+        machines: Vec::new(),
+        programs: Vec::new(),
+        machines_left: 0,
+        lines: Vec::new(),
+        link: String::new(),
+        toml: String::new(),
+        units: app.live().config.units.keys().filter(sees).cloned().collect(),
+        spans,
+        types,
+    }
 }
 
 fn top(values: Vec<crate::events::ValueCount>, link: impl Fn(&str) -> String) -> Vec<Count> {
