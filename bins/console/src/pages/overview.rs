@@ -52,6 +52,8 @@ struct Fleet {
 struct Day {
     total: u64,
     types: Vec<Share>,
+    /// Matches by probe.
+    probes: Vec<Share>,
     bars: Vec<Bar>,
 }
 
@@ -60,6 +62,8 @@ struct Day {
 struct Step {
     what: &'static str,
     command: String,
+    /// The page that does it as well.
+    link: Option<&'static str>,
 }
 
 #[derive(Template, Serialize)]
@@ -138,8 +142,11 @@ fn day(app: &App, who: Option<&Who>) -> Result<Day, NoAnswer> {
     let Counts { count, values, .. } = events.by(&question, "type")?;
     let link = |kind: &str| format!("/events?{}", text::query(&[("q", &text::is("type", kind))]));
     let types = shares(values.into_iter().map(|one| (one.value, one.count)), link);
+    let matches = events.by(&question, "probes.name")?.values;
+    let probe = |name: &str| format!("/probes/{}", text::part(name));
+    let probes = shares(matches.into_iter().map(|one| (one.value, one.count)), probe);
     let bars = chart::bars(&events.every(&question, SPAN.1)?, SPAN.0, SPAN.1, Time::now());
-    Ok(Day { total: count, types, bars })
+    Ok(Day { total: count, types, probes, bars })
 }
 
 /// The largest of them, the largest first.
@@ -164,20 +171,23 @@ fn steps(app: &App, no_up: bool, no_machine: bool) -> Vec<Step> {
         all.push(Step {
             what: "Make a pipeline with certificates and a first probe",
             command: "zentral init .".into(),
+            link: None,
         });
     }
     if no_up {
-        all.push(Step { what: "Start the stages", command: "zentral up".into() });
+        all.push(Step { what: "Start the stages", command: "zentral up".into(), link: None });
     }
     if no_machine {
         let unit = config.units.keys().next().map_or("default", String::as_str);
         all.push(Step {
             what: "Make a secret by which machines come in",
             command: format!("zentral enrol new --unit {unit} --source osquery"),
+            link: Some("/enrol"),
         });
         all.push(Step {
             what: "Make what enrols a machine of it, and run that on one",
             command: "zentral enrol package ID --format sh -o enrol.sh".into(),
+            link: None,
         });
     }
     all
