@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 #[path = "console/browser.rs"]
-#[allow(dead_code, reason = "not every test does all of it")]
 mod browser;
 mod support;
 

@@ -220,6 +220,7 @@ mod tests {
         ];
         let words: Vec<&str> = steps(&history).iter().map(|step| step.what).collect();
         assert_eq!(words, ["closed", "taken", "commented", "taken", "commented", "changed", "opened"]);
-        assert_eq!(steps(&history).iter().map(|step| step.said.as_str()).collect::<Vec<_>>()[5..], ["t", "t"]);
+        let said: Vec<String> = steps(&history).into_iter().skip(5).map(|step| step.said).collect();
+        assert_eq!(said, ["t", "t"]);
     }
 }

@@ -140,7 +140,7 @@ pub fn find(db: &Db, id: &str) -> Result<Option<Incident>, DbError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use crate::ledger::SCHEMA;

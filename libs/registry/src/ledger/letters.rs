@@ -102,7 +102,7 @@ pub fn is_there(db: &Db, action: &str, id: &str) -> Result<bool, DbError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use crate::ledger::SCHEMA;
