@@ -205,12 +205,19 @@ struct Looked {
 
 fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -> Result<Looked, NoAnswer> {
     let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, PAGE_MAX));
-    let page = events.page(question, n, asked.word("after"))?;
-    let values = events.by(question, by)?;
     // Over a span of our own there are bars; a time that was typed may be of any length.
-    let bars = match SPANS.iter().find(|(word, ..)| *word == question.since && question.until.is_empty()) {
-        Some((span, step, _)) => chart::bars(&events.every(question, step)?, span, step, Time::now()),
-        None => Vec::new(),
+    let span = SPANS.iter().find(|(word, ..)| *word == question.since && question.until.is_empty());
+    let bars = || match span {
+        Some((span, step, _)) => Ok(chart::bars(&events.every(question, step)?, span, step, Time::now())),
+        None => Ok(Vec::new()),
     };
+    // Over a month of a large fleet each of them takes its time: the store answers them side by side.
+    let (page, values, bars) = std::thread::scope(|scope| {
+        let (values, bars) = (scope.spawn(|| events.by(question, by)), scope.spawn(bars));
+        let page = events.page(question, n, asked.word("after"));
+        (page, values.join(), bars.join())
+    });
+    let ended = |_| NoAnswer::Away("The store could not be asked.".to_owned());
+    let (page, values, bars) = (page?, values.map_err(ended)??, bars.map_err(ended)??);
     Ok(Looked { page, values, bars })
 }
