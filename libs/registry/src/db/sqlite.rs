@@ -1,6 +1,7 @@
 //! SQLite: a file, or memory.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
@@ -9,15 +10,29 @@ use super::{BUSY_TIMEOUT, DbError, Params, Row, Value};
 
 /// Prepared statements kept per file.
 const STATEMENTS_KEPT: usize = 64;
+/// Between two tries for what SQLite does not wait for.
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// The journal is WAL with `synchronous=FULL`: a commit that returned survives a power cut.
 pub(super) fn open(path: &Path) -> Result<Connection, DbError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    keep_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     keep_statements(&connection);
     Ok(connection)
+}
+
+/// Several processes may be the first to open a file. For its turn to change the journal SQLite does not wait as it waits
+/// for others' writes: it says at once that the file is busy.
+fn keep_wal(connection: &Connection) -> Result<(), DbError> {
+    let begun = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL").map_err(DbError::from) {
+            Err(DbError::Busy) if begun.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BETWEEN_TRIES),
+            done => return done,
+        }
+    }
 }
 
 pub(super) fn memory() -> Result<Connection, DbError> {
@@ -124,6 +139,24 @@ impl From<rusqlite::Error> for DbError {
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Self::Busy,
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
             _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_may_be_the_first_to_open_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..50 {
+            let path = dir.path().join(format!("{n}.db"));
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&path).map(drop))).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
         }
     }
 }
