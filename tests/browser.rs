@@ -24,11 +24,9 @@ use std::path::{Path, PathBuf};
 
 use chromium::{Chromium, ENTER, TAB};
 use demo::Demo;
-use plain::{Browser, Reply};
+use plain::{Browser, PASSWORD, Reply, hub, start};
 use support::agent::{Agent, record};
-use support::hub::{Hub, free_port};
-
-const PASSWORD: &str = "correct-horse-battery";
+use support::hub::Hub;
 
 /// A folder for pictures.
 fn folder(path: &str) -> PathBuf {
@@ -39,13 +37,7 @@ fn folder(path: &str) -> PathBuf {
 
 /// A hub whose console runs.
 fn up(more: &str) -> (Hub, u16) {
-    let port = free_port();
-    let mut hub = Hub::new(&format!("{more}\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n"));
-    hub.start();
-    for port in [port, hub.port] {
-        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-    (hub, port)
+    start(hub(more, ""))
 }
 
 /// Signs in with a session of its own.

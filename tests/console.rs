@@ -8,46 +8,20 @@ mod browser;
 mod probes;
 mod support;
 
-use browser::{Browser, Reply};
+use browser::{Browser, PASSWORD, api, person, start, token};
 use registry::users::Role;
 use serde_json::{Value, json};
 use support::agent::{Agent, Client};
-use support::hub::{Hub, free_port};
+use support::hub::Hub;
 
-const PASSWORD: &str = "correct-horse-battery";
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}gpj";
 
 fn hub(more: &str) -> (Hub, u16) {
-    let port = free_port();
-    let hub = Hub::new(&format!("\n[unit.rome]\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n{more}"));
-    (hub, port)
+    browser::hub("\n[unit.rome]", more)
 }
 
 fn up(more: &str) -> (Hub, u16) {
-    let (mut hub, port) = hub(more);
-    hub.start();
-    for port in [port, hub.port] {
-        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-    (hub, port)
-}
-
-/// Somebody with this role who has signed in.
-fn person(hub: &Hub, port: u16, name: &str, words: &[&str]) -> Browser {
-    let link = hub.ok(&[&["user", "add", name], words].concat());
-    assert!(link.starts_with(&format!("http://127.0.0.1:{port}/link/")), "{link}");
-    let mut browser = Browser::new(port);
-    browser.take(link.trim(), PASSWORD);
-    browser
-}
-
-fn token(hub: &Hub, words: &[&str]) -> String {
-    let made: Value = serde_json::from_str(&hub.ok(&[&["token", "new", "ci"], words].concat())).unwrap();
-    made["token"].as_str().unwrap().to_owned()
-}
-
-fn api(port: u16, token: &str, path: &str) -> Reply {
-    Browser::new(port).send("GET", path, &format!("Authorization: Bearer {token}\r\nAccept: application/json\r\n"), "")
+    start(hub(more))
 }
 
 #[test]

@@ -8,33 +8,13 @@ mod support;
 
 use std::process::Command;
 
-use browser::{Browser, Reply};
+use browser::{Browser, Reply, hub, person, start, token};
 use serde_json::Value;
 use support::agent::{Agent, record};
-use support::hub::{Hub, free_port};
-
-const PASSWORD: &str = "correct-horse-battery";
+use support::hub::Hub;
 
 fn up() -> (Hub, u16) {
-    let port = free_port();
-    let mut hub = Hub::new(&format!("\n[unit.rome]\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n"));
-    hub.start();
-    for port in [port, hub.port] {
-        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-    (hub, port)
-}
-
-fn person(hub: &Hub, port: u16, name: &str, words: &[&str]) -> Browser {
-    let link = hub.ok(&[&["user", "add", name], words].concat());
-    let mut browser = Browser::new(port);
-    browser.take(link.trim(), PASSWORD);
-    browser
-}
-
-fn token(hub: &Hub, words: &[&str]) -> String {
-    let made: Value = serde_json::from_str(&hub.ok(&[&["token", "new", "ci"], words].concat())).unwrap();
-    made["token"].as_str().unwrap().to_owned()
+    start(hub("\n[unit.rome]", ""))
 }
 
 fn api(port: u16, token: &str, method: &str, path: &str, body: &str) -> Reply {

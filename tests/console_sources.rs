@@ -6,12 +6,11 @@
 mod browser;
 mod support;
 
-use browser::{Browser, Reply};
+use browser::{api, hub, person, start};
 use serde_json::{Value, json};
 use support::agent::Client;
-use support::hub::{Hub, free_port};
+use support::hub::Hub;
 
-const PASSWORD: &str = "correct-horse-battery";
 const TEAM: &str = "EQHXZ8M8AV";
 const TABLES: &str = r#"
 [unit.rome]
@@ -30,23 +29,14 @@ rules = [ { type = "TEAMID", id = "BBBBBBBBBB", policy = "BLOCKLIST", descriptio
 "#;
 
 fn up() -> (Hub, u16) {
-    let port = free_port();
-    let mut hub = Hub::new(&format!("{TABLES}\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n"));
-    std::fs::write(hub.path("firewall.zsh"), "print 1\n").unwrap();
-    hub.start();
-    for port in [port, hub.port] {
-        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-    (hub, port)
+    let (made, port) = hub(TABLES, "");
+    std::fs::write(made.path("firewall.zsh"), "print 1\n").unwrap();
+    start((made, port))
 }
 
 fn secret(hub: &Hub, source: &str, unit: &str) -> String {
     let made: Value = serde_json::from_str(&hub.ok(&["enrol", "new", "--source", source, "--unit", unit])).unwrap();
     made["secret"].as_str().unwrap().to_owned()
-}
-
-fn api(port: u16, token: &str, path: &str) -> Reply {
-    Browser::new(port).send("GET", path, &format!("Authorization: Bearer {token}\r\nAccept: application/json\r\n"), "")
 }
 
 /// A Mac that has synced its Santa and told what it ran: (decision, team, file).
@@ -122,9 +112,7 @@ fn santa_munki_and_jamf() {
             && hub.events("type:santa_preflight").len() == 2
     });
 
-    let link = hub.ok(&["user", "add", "vera"]);
-    let mut vera = Browser::new(port);
-    vera.take(link.trim(), PASSWORD);
+    let mut vera = person(&hub, port, "vera", &[]);
     hub.wait("the machines", 30, || vera.get("/sources").body.matches("never").count() == 1);
     let list = vera.get("/sources").body;
     for name in ["santa", "munki", "jamf-prod", "osquery"] {

@@ -9,31 +9,18 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use browser::{Browser, Reply};
+use browser::{Browser, Reply, hub, person, start};
 use serde_json::{Value, json};
 use support::agent::Agent;
-use support::hub::{Hub, free_port};
+use support::hub::Hub;
 use support::receiver::{self, Receiver};
 
-const PASSWORD: &str = "correct-horse-battery";
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}gpj";
 
 fn up(more: &str, env: &[(&str, &str)]) -> (Hub, u16) {
-    let port = free_port();
-    let mut hub = Hub::new(&format!("\n[unit.rome]\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n{more}"));
-    env.iter().for_each(|(name, value)| hub.env(name, value));
-    hub.start();
-    for port in [port, hub.port] {
-        hub.wait("the console and the agents' port", 60, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-    (hub, port)
-}
-
-fn person(hub: &Hub, port: u16, name: &str, words: &[&str]) -> Browser {
-    let link = hub.ok(&[&["user", "add", name], words].concat());
-    let mut browser = Browser::new(port);
-    browser.take(link.trim(), PASSWORD);
-    browser
+    let (mut made, port) = hub("\n[unit.rome]", more);
+    env.iter().for_each(|(name, value)| made.env(name, value));
+    start((made, port))
 }
 
 fn agent(hub: &Hub, unit: &str, serial: &str) -> Agent {

@@ -4,6 +4,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::support::hub::{Hub, free_port};
+
+/// Of everybody.
+pub const PASSWORD: &str = "correct-horse-battery";
 use std::time::Duration;
 
 pub struct Browser {
@@ -127,4 +134,39 @@ impl Browser {
         let page = self.get("/login");
         self.post("/login", &page.csrf(), &format!("name={name}&password={password}&next=/machines"))
     }
+}
+
+/// A hub with these tables, and the port of its console, whose own table goes on with `more`; not started.
+pub fn hub(tables: &str, more: &str) -> (Hub, u16) {
+    let port = free_port();
+    (Hub::new(&format!("{tables}\n[stage.console]\nlisten = \"127.0.0.1:{port}\"\n{more}")), port)
+}
+
+/// Starts it, and waits for people and for agents.
+pub fn start((mut hub, port): (Hub, u16)) -> (Hub, u16) {
+    hub.start();
+    for port in [port, hub.port] {
+        hub.wait("the console and the agents' port", 60, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+    (hub, port)
+}
+
+/// Somebody who was added with these words and has signed in.
+pub fn person(hub: &Hub, port: u16, name: &str, words: &[&str]) -> Browser {
+    let link = hub.ok(&[&["user", "add", name], words].concat());
+    assert!(link.starts_with(&format!("http://127.0.0.1:{port}/link/")), "{link}");
+    let mut browser = Browser::new(port);
+    browser.take(link.trim(), PASSWORD);
+    browser
+}
+
+/// A token that was made with these words.
+pub fn token(hub: &Hub, words: &[&str]) -> String {
+    let made: Value = serde_json::from_str(&hub.ok(&[&["token", "new", "ci"], words].concat())).unwrap();
+    made["token"].as_str().unwrap().to_owned()
+}
+
+/// What a program hears.
+pub fn api(port: u16, token: &str, path: &str) -> Reply {
+    Browser::new(port).send("GET", path, &format!("Authorization: Bearer {token}\r\nAccept: application/json\r\n"), "")
 }

@@ -1,6 +1,7 @@
-//! `console`: what people see of the hub, in a browser, and the same as JSON for programs. It keeps nothing but who may
-//! come in (`registry.db`); it asks the state for machines, the store for events and `up` for the stages. Whichever of
-//! them does not answer, the page says so and the rest works.
+//! `console`: what people see of the hub, in a browser, and the same as JSON for programs. It keeps
+//! nothing of its own: it asks the state for machines, the store for events and `up` for the stages, and what people change
+//! goes into `registry.db` or, with `edit`, the files of probes. Whichever of them does not answer, the page says so and the
+//! rest works.
 
 mod answer;
 mod app;
@@ -23,6 +24,7 @@ mod play;
 mod probes;
 mod routes;
 mod serve;
+mod sorting;
 mod specs;
 mod stage;
 mod text;

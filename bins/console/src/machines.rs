@@ -1,11 +1,10 @@
 //! The list of machines: who is on it, in which order, page by page.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Machine, Time};
 use registry::known::Known;
 
 use crate::ask::{Asked, Who};
+use crate::sorting;
 
 /// Machines on a page, if nobody says how many.
 const PAGE: usize = 50;
@@ -37,21 +36,17 @@ pub struct Wanted {
 impl Wanted {
     /// Reads the words of the query.
     pub fn read(asked: &Asked) -> Self {
-        let (word, down) = match asked.word("sort").strip_prefix('-') {
-            Some(word) => (word, true),
-            None => (asked.word("sort"), false),
-        };
-        let known = ORDERS.iter().find(|(order, _)| *order == word);
+        let (order, down) = sorting::order(asked, &ORDERS);
         Self {
             text: asked.word("q").to_owned(),
             platform: asked.word("platform").to_owned(),
             unit: asked.word("unit").to_owned(),
             tag: asked.word("tag").to_owned(),
             source: asked.word("source").to_owned(),
-            order: known.map_or("name", |(order, _)| order),
-            down: down && known.is_some(),
+            order,
+            down,
             n: asked.word("n").parse().map_or(PAGE, |n: usize| n.clamp(1, PAGE_MAX)),
-            after: cursor(asked.word("after")),
+            after: sorting::place(asked.word("after")),
         }
     }
 
@@ -120,13 +115,8 @@ pub fn list(known: &Known, wanted: &Wanted, who: Option<&Who>) -> Listed {
     let begin = all.partition_point(passed);
     let page: Vec<&(String, &str)> = all.iter().skip(begin).take(wanted.n).collect();
     let more = begin + page.len() < all.len();
-    let next = page.last().filter(|_| more).map(|(value, key)| URL_SAFE_NO_PAD.encode(format!("{value}\0{key}")));
+    let next = page.last().filter(|_| more).map(|(value, key)| sorting::cursor(value, key));
     Listed { keys: page.iter().map(|(_, key)| (*key).to_owned()).collect(), total: all.len(), next }
-}
-
-fn cursor(text: &str) -> Option<(String, String)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    text.split_once('\0').map(|(value, key)| (value.to_owned(), key.to_owned()))
 }
 
 /// So that 9.1 comes before 10.0: numbers with zeros before them.
@@ -207,12 +197,12 @@ mod tests {
                     all.extend(listed.keys);
                     pages += 1;
                     let Some(next) = listed.next else { break };
-                    after = cursor(&next);
+                    after = sorting::place(&next);
                 }
                 assert_eq!((all.len(), pages), (4, 4), "{order} {down}");
                 assert_eq!(all, list(&known, &wanted(order, down), Some(&who(&[]))).keys);
             }
         }
-        assert_eq!(cursor("not a cursor"), None);
+        assert_eq!(sorting::place("not a cursor"), None);
     }
 }

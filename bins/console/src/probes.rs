@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pipe::config::{Config, ProbeConf, SEVERITIES};
 use serde::Serialize;
 
 use crate::ask::Asked;
 use crate::hub::Probe;
+use crate::sorting;
 use crate::text;
 
 /// Probes on a page, if nobody says how many.
@@ -167,18 +166,14 @@ pub struct Wanted {
 impl Wanted {
     /// Reads the words of the query.
     pub fn read(asked: &Asked) -> Self {
-        let (word, down) = match asked.word("sort").strip_prefix('-') {
-            Some(word) => (word, true),
-            None => (asked.word("sort"), false),
-        };
-        let known = ORDERS.iter().find(|(order, _)| *order == word);
+        let (order, down) = sorting::order(asked, &ORDERS);
         Self {
             text: asked.word("q").to_owned(),
             severity: asked.word("severity").to_owned(),
-            order: known.map_or("name", |(order, _)| order),
-            down: down && known.is_some(),
+            order,
+            down,
             n: asked.word("n").parse().map_or(PAGE, |n: usize| n.clamp(1, PAGE_MAX)),
-            after: cursor(asked.word("after")),
+            after: sorting::place(asked.word("after")),
         }
     }
 
@@ -229,13 +224,8 @@ pub fn list(config: &Config, known: &Known, wanted: &Wanted) -> Listed {
     let page: Vec<_> = all.into_iter().skip(begin).take(wanted.n).collect();
     let more = begin + page.len() < total;
     let next = page.last().filter(|_| more);
-    let next = next.map(|((value, name), _)| URL_SAFE_NO_PAD.encode(format!("{value}\0{name}")));
+    let next = next.map(|((value, name), _)| sorting::cursor(value, name));
     Listed { rows: page.into_iter().map(|(_, row)| row).collect(), total, next }
-}
-
-fn cursor(text: &str) -> Option<(String, String)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    text.split_once('\0').map(|(value, name)| (value.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]
@@ -324,7 +314,7 @@ mod tests {
                     assert_eq!((page.total, page.rows.len()), (3, 1));
                     all.extend(page.rows.into_iter().map(|row| row.name));
                     let Some(next) = page.next else { break };
-                    after = cursor(&next);
+                    after = sorting::place(&next);
                 }
                 all.sort();
                 assert_eq!(all, ["a", "b", "c"], "{order} {down}");
