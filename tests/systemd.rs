@@ -98,7 +98,8 @@ fn up_tells_systemd_where_it_is_and_its_stages_do_not() {
     hub.env("NOTIFY_SOCKET", &systemd.address());
     hub.start();
     systemd.hears(&["READY=1", "WATCHDOG=1"], 60);
-    assert_eq!(hub.stages().len(), 5);
+    // A process that has only just become another program shows no command line for a moment.
+    hub.wait("five stages", 20, || hub.stages().len() == 5);
     assert_eq!(hub.stop(), Some(0));
     systemd.hears(&["STOPPING=1"], 10);
     let mut known: BTreeSet<&str> = systemd.heard.iter().map(String::as_str).collect();
