@@ -7,6 +7,8 @@ mod browser;
 #[path = "console/probes.rs"]
 mod probes;
 mod support;
+#[path = "console/waits.rs"]
+mod waits;
 
 use browser::{Browser, PASSWORD, api, person, start, token};
 use registry::users::Role;

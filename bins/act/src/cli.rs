@@ -187,6 +187,7 @@ fn start(mut process: Process, args: &Args) -> Result<Exit, StageError> {
     let mut options = Options::new(texts(process.path.as_deref()));
     options.names.clone_from(&args.names);
     options.memory = process.state().is_none();
+    options.patient = process.conf.is_some() && !process.once();
     options.mode = Mode { dry_run: args.dry_run, no_ledger: args.no_ledger, recorded: args.recorded };
     options.registry = process.state().map(|_| process.config.registry());
     let tells = !args.dry_run && !args.recorded;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pipe::config::{Config, Finding, Scope, Settings};
 
-use crate::actions::{self, Action, Kind, Opening, Reading, Spec, Texts};
+use crate::actions::{self, Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec, Texts};
+use crate::call::Call;
 use crate::jq::Jq;
 use crate::lanes::ms;
 use crate::preset;
@@ -75,8 +76,12 @@ pub struct Ready {
     pub kind: String,
     /// What every action has.
     pub common: Common,
+    /// Whom one match goes to, a delivery each.
+    pub targets: Vec<String>,
     /// What is done.
     pub action: Arc<dyn Action>,
+    /// Why nothing can be done now: its deliveries wait.
+    pub waits: Option<String>,
 }
 
 impl Configured {
@@ -128,11 +133,39 @@ impl Configured {
 
     /// Looks up its secrets and makes it ready.
     pub fn open(&self, opening: Opening<'_>) -> Result<Ready, String> {
-        let action = self.spec.open(&opening).map_err(|why| format!("action `{}`: {why}", self.name))?;
+        self.try_open(opening).map_err(|why| format!("action `{}`: {why}", self.name))
+    }
+
+    /// The error does not name it.
+    fn try_open(&self, opening: Opening<'_>) -> Result<Ready, String> {
+        let action = self.spec.open(&opening)?;
         if self.common.digest.is_some() && action.keeps_reference() {
-            return Err(format!("action `{}`: it is told of each incident alone: `digest` does not fit", self.name));
+            return Err("it is told of each incident alone: `digest` does not fit".into());
         }
-        Ok(Ready { kind: self.kind.clone(), common: self.common.clone(), action })
+        Ok(self.ready(action, None))
+    }
+
+    /// The same; what cannot be made ready waits.
+    pub fn open_or_wait(&self, opening: Opening<'_>) -> Ready {
+        self.try_open(opening).unwrap_or_else(|why| self.ready(Arc::new(Waits), Some(why)))
+    }
+
+    fn ready(&self, action: Arc<dyn Action>, waits: Option<String>) -> Ready {
+        let (kind, common, targets) = (self.kind.clone(), self.common.clone(), self.spec.targets());
+        Ready { kind, common, targets, action, waits }
+    }
+}
+
+/// An action that cannot be made ready. Nobody asks it: its deliveries wait in the ledger.
+struct Waits;
+
+impl Action for Waits {
+    fn send<'a>(&'a self, _: &'a Call) -> Sending<'a> {
+        Box::pin(async { Answer::later(None, "the action is not ready") })
+    }
+
+    fn show<'a>(&'a self, _: &'a Call) -> Showing<'a> {
+        Box::pin(async { Err("the action is not ready".into()) })
     }
 }
 

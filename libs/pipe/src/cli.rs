@@ -9,7 +9,7 @@ use registry::db::Home;
 use crate::config::{Config, Place, StageConf, StageKind, process_name, render};
 use crate::log::LogFormat;
 use crate::run::Job;
-use crate::{Exit, Metrics, Signals, StageError, log, notify, ops};
+use crate::{Exit, Metrics, Signals, StageError, log, notify, ops, wrong};
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -218,12 +218,15 @@ impl Process {
     }
 
     /// Opens the side door: the socket of a stage of the configuration, and the address of `--metrics`. `extra`
-    /// answers what is neither `/ready` nor `/metrics`.
+    /// answers what is none of `/ready`, `/metrics` and `/wrong`.
     pub fn open_side_door(&self, extra: Option<ops::Handler>) -> Result<(), StageError> {
         let metrics = self.metrics.clone();
         let handler: ops::Handler = Arc::new(move |ask| match ask.path.as_str() {
             "/metrics" => Some((200, "text/plain; version=0.0.4", metrics.text())),
             "/ready" => Some((200, "application/json", b"{\"ready\":true}\n".to_vec())),
+            wrong::PATH => {
+                Some((200, "application/json", serde_json::to_vec(&metrics.wrong.all()).unwrap_or_default()))
+            }
             _ => extra.as_ref().and_then(|extra| extra(ask)),
         });
         let mut doors = Vec::new();
