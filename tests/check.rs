@@ -462,3 +462,43 @@ to = "kafka:one"
     let found: Vec<String> = found.iter().map(|r| format!("{} {}", r["key"], r["text"])).collect();
     assert!(code == Some(1) && found.len() == 1 && found[0].contains("no broker answers"), "{found:?}");
 }
+
+#[test]
+fn a_secret_that_cannot_be_read_is_found_where_it_stands() {
+    let dir = hub(r#"version = 1
+[action.slack-secops]
+kind = "slack"
+url = { file = "slack.url" }
+[action.ticket]
+kind = "http"
+url = "https://tickets.example.com/hunter2"
+headers = { x-plain = "hunter2", x-key = { env = "ZENTRAL_TEST_NOT_SET" } }
+[action.mail]
+kind = "email"
+from = "hub@example.com"
+to = ["ada@example.com"]
+smtp = { url = "smtps://mail.example.com", user = "hub", password = { file = "mail.password" } }
+[contact.ada]
+push = { file = "push.key" }
+[action.push]
+kind = "pushover"
+token = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
+to = "ada"
+"#);
+    let (found, drawn) = check(dir.path());
+    let places: Vec<(u64, u64, &str)> = found.iter().map(|(l, c, k, _)| (*l, *c, k.as_str())).collect();
+    let want = [
+        (4, 7, "action.slack-secops.url"),
+        (8, 42, "action.ticket.headers.x-key"),
+        (13, 69, "action.mail.smtp.password"),
+        (17, 8, "action.push.kind"),
+    ];
+    assert!(want.iter().all(|w| places.contains(w)) && places.len() == want.len(), "{found:?}\n{drawn}");
+    let said: Vec<&str> = found.iter().map(|(_, _, _, text)| text.as_str()).collect();
+    assert!(
+        said.iter().any(|text| text.starts_with("cannot read ") && text.contains("slack.url: No such file")),
+        "{said:?}"
+    );
+    assert!(drawn.contains("    4 | url = { file = *** }\n      |       ^^^"), "{drawn}");
+    assert!(!drawn.contains("hunter2"), "{drawn}");
+}

@@ -283,14 +283,21 @@ pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
         match (Configured::read(settings, config, texts), &jq) {
             (Err(found), _) => findings.extend(found),
             (Ok(configured), Some(jq)) => {
-                if let Err(why) = configured.open(Opening { jq, registry: &registry, dry_run: false }) {
-                    findings.push(Finding::file(settings.file(), why));
+                if let Err(why) = configured.try_open(Opening { jq, registry: &registry, dry_run: false }) {
+                    findings.push(placed(settings, &why));
                 }
             }
             (Ok(configured), None) => findings.extend(configured.unbraked(settings)),
         }
     }
     findings
+}
+
+/// Why an action cannot be made ready, where it stands: at the secret that cannot be read, if it is one of the table's own.
+fn placed(settings: &Settings, why: &str) -> Finding {
+    let secret = settings.unreadable().into_iter().find(|finding| finding.text == why);
+    let elsewhere = || settings.finding("kind", format!("cannot be made ready: {why}"));
+    secret.or_else(elsewhere).unwrap_or_else(|| Finding::file(settings.file(), why))
 }
 
 /// Tries the credentials of every action that has a way to, without telling anybody: its name, and how that went (`None`:
