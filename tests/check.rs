@@ -502,3 +502,48 @@ to = "ada"
     assert!(drawn.contains("    4 | url = { file = *** }\n      |       ^^^"), "{drawn}");
     assert!(!drawn.contains("hunter2"), "{drawn}");
 }
+
+/// The notes of `check`, and its exit code with `--strict`.
+fn notes(text: &str) -> (Vec<String>, Option<i32>) {
+    let dir = hub(text);
+    let (code, records, said) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let notes = records.iter().filter(|r| r["level"] == "note").map(|r| r["text"].as_str().unwrap().to_owned());
+    (notes.collect(), run(dir.path(), &["--strict"]).0)
+}
+
+#[test]
+fn probes_that_tell_nobody_are_one_note() {
+    let stages = "version = 1\n[action.file]\nkind = \"file\"\npath = \"out\"\n[stage.normalize]\nfrom = \"registry:changes\"\n\
+        to = \"topic:normalized\"\n[stage.filter]\nfrom = \"topic:normalized\"\nto = \"topic:events\"\nmatches = \"topic:matches\"\n";
+    let act = "[stage.act]\nfrom = \"topic:matches\"\n";
+    let probe = |name: &str, more: &str| format!("[probe.{name}]\nfilter = '.type == \"t\"'\n{more}\n");
+    let query = "query = { sql = \"select 1 as a from time\", interval = \"1h\", ";
+    // What is meant so: said, in the shadow, or for something else than telling.
+    let meant = [
+        probe("said", "act = []"),
+        probe("told", "act = [\"file\"]"),
+        probe("shadow", "shadow = true"),
+        probe("mark", "severity = \"info\""),
+        probe("incident", "until = '.type == \"u\"'"),
+        probe("tag", &format!("{query}snapshot = true, tag = \"old\" }}")),
+        "[probe.only-asked]\nfilter = 'false'\n".to_owned(),
+    ]
+    .concat();
+    assert_eq!(notes(&format!("{stages}{act}{meant}")), (Vec::new(), Some(0)));
+
+    let one = probe("usb", "severity = \"major\"");
+    let (said, strict) = notes(&format!("{stages}{act}{meant}{one}"));
+    assert!(said.len() == 1 && said[0].starts_with("probe usb tells nobody; name actions in `act`"), "{said:?}");
+    assert_eq!(strict, Some(1));
+    let many: String = (1..=7).map(|n| probe(&format!("p{n}"), "")).collect();
+    let (said, _) = notes(&format!("{stages}{act}{many}"));
+    assert!(
+        said.len() == 1 && said[0].starts_with("7 probes tell nobody: p1, p2, p3, p4, p5 and 2 more; "),
+        "{said:?}"
+    );
+    // Told after all, or nobody acts here.
+    let whole = format!("{stages}{act}[probes]\nact = [\"file\"]\n{one}{many}");
+    assert_eq!(notes(&whole), (Vec::new(), Some(0)));
+    assert_eq!(notes(&format!("{stages}{one}{many}")), (Vec::new(), Some(0)));
+}

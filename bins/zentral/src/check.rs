@@ -5,6 +5,7 @@ mod doubtful;
 mod online;
 mod slow;
 mod sql;
+mod untold;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -67,6 +68,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 all.extend(pull::check_secrets(&config));
                 all.extend(crate::foreign::check_here(&config));
                 all.extend(doubtful::look(&config));
+                all.extend(untold::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
                 decided.push((file, how));
