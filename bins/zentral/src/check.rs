@@ -52,12 +52,16 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         }
         (files, _) => files.to_vec(),
     };
-    let (mut all, mut decided) = (Vec::new(), Vec::new());
+    let (mut all, mut decided, mut played) = (Vec::new(), Vec::new(), Vec::new());
     for file in &files {
         match judged(file, global.data.as_deref()) {
             Ok((config, files, warnings)) => {
                 all.extend(warnings);
-                all.extend(args.agent.iter().flat_map(|url| agent::look(&config, url, args.ca.as_deref())));
+                if let Some(url) = &args.agent {
+                    let (findings, answered) = agent::look(&config, url, args.ca.as_deref());
+                    all.extend(findings);
+                    played.extend(answered.map(|answered| (url, answered)));
+                }
                 all.extend(act::check(&config, &act::texts_through(files.clone()), true));
                 if args.online {
                     all.extend(online::look(&config, &act::texts_through(files.clone())));
@@ -81,11 +85,13 @@ pub fn run(global: &Global, args: &Args) -> Exit {
     let mut out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
     let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
     let begin = if wrong { "" } else { "ok: " };
-    let summary: String = decided.iter().map(|(_, how)| format!("{begin}{}\n", how.text())).collect();
+    let mut summary: String = decided.iter().map(|(_, how)| format!("{begin}{}\n", how.text())).collect();
+    summary.extend(played.iter().map(|(url, answered)| format!("{begin}{}\n", answered.text(url))));
     if people {
         out.push_str(&summary);
     } else if args.json {
         out.extend(decided.iter().map(|(file, how)| format!("{}\n", how.record(file))));
+        out.extend(played.iter().map(|(url, answered)| format!("{}\n", answered.record(url))));
     }
     if let Err(e) = pipe::write_stdout(out.as_bytes()) {
         return crate::finish(Err(crate::stdout_error(e)));
