@@ -257,7 +257,7 @@ impl Stage for Act {
         };
         let parts = Parts {
             actions,
-            url: context.config.url.clone(),
+            url: context.config.links(),
             mode: self.options.mode,
             clock: self.options.clock.clone(),
             chance: self.options.chance.clone(),
@@ -311,7 +311,7 @@ impl Stage for Act {
         let (actions, waiting) = self.open(config, jq)?;
         self.conditions = Conditions::of(config);
         self.waiting = Some(waiting);
-        self.queue()?.reload(actions, config.url.clone());
+        self.queue()?.reload(actions, config.links());
         Ok(())
     }
 
