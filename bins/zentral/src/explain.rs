@@ -45,7 +45,7 @@ const ID_LENGTH: usize = 36;
 /// Explains: 0 if some probe matched, else 1.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("explain");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

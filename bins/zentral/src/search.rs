@@ -41,7 +41,7 @@ pub struct Args {
 /// Searches.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("search");
-    match global.load() {
+    match global.load_or_last_good() {
         Ok(config) => crate::finish(search(&config, args)),
         Err(exit) => exit,
     }
