@@ -72,12 +72,13 @@ fn search(config: &Config, args: &Args) -> Result<Exit, StageError> {
         broken = pipe::write_stdout(text.as_bytes()).err();
         broken.is_none()
     };
-    let (next, skipped) = client.each(&question, args.max, args.after.clone(), print).map_err(refused)?;
+    let rest = client.each(&question, args.max, args.after.clone(), print).map_err(refused)?;
     if let Some(e) = broken {
         return Err(crate::stdout_error(e));
     }
-    warn(&skipped);
-    if let Some(next) = next {
+    warn(&rest.skipped);
+    advise(rest.hint.as_deref());
+    if let Some(next) = rest.next {
         complain(&format!("more: --after {next}"));
     }
     Ok(if found > 0 { Exit::Done } else { Exit::No })
@@ -96,9 +97,17 @@ fn warn(skipped: &[SkippedDay]) {
     }
 }
 
+/// Nothing was found, and why that may be.
+fn advise(hint: Option<&str>) {
+    if let Some(hint) = hint {
+        complain(&format!("zentral search: {hint}"));
+    }
+}
+
 fn count(counts: &Counts, table: bool) -> Result<Exit, StageError> {
     pipe::write_stdout(counted(counts, table).as_bytes()).map_err(crate::stdout_error)?;
     warn(&counts.skipped);
+    advise(counts.hint.as_deref());
     Ok(if counts.count > 0 { Exit::Done } else { Exit::No })
 }
 
