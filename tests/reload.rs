@@ -80,6 +80,12 @@ fn whoever_asks_a_running_hub_is_answered_while_its_files_are_wrong() {
     hub.wait("the match is stored", 20, || hub.events("probes.name:old").len() == 1);
     let id = hub.events("probes.name:old")[0]["id"].as_str().unwrap().to_owned();
     let enrolment: Value = serde_json::from_str(hub.ok(&["enrol", "list"]).lines().next().unwrap()).unwrap();
+    // A field that no event has is told, and a search that merely finds nothing is silent.
+    for (query, says) in [("severity:critical", "did you mean `probes.severity`?"), ("probes.severity:critical", "")] {
+        let out = hub.run(&["search", query]);
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(1) && told.contains(says) && told.is_empty() == says.is_empty(), "{told}");
+    }
     hub.edit(|text| text + "\n[probe.new]\nfilter = \".type == \"a\"\"\n");
 
     for words in [
@@ -124,6 +130,22 @@ fn whoever_asks_a_running_hub_is_answered_while_its_files_are_wrong() {
         assert!(matches!(out.status.code(), Some(1 | 2)) && !told.contains("last good"), "{words:?}: {told}");
         assert!(told.contains("pipeline.toml:"), "{words:?}: {told}");
     }
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+}
+
+#[test]
+fn what_check_warns_of_is_in_the_log_once() {
+    let probe = |name: &str, column: &str| {
+        let sql = "select username from users";
+        format!("\n[probe.{name}]\nquery = {{ sql = \"{sql}\" }}\nfilter = '.payload.columns.{column} == \"a\"'\n")
+    };
+    let mut hub = Hub::new(&probe("first", "usernme"));
+    hub.start();
+    let told = |column: &str| hub.log().matches(&format!("no column `{column}`")).count();
+    hub.wait("the warning at the start", 30, || told("usernme") == 1);
+    hub.edit(|text| text + &probe("second", "usrname"));
+    hub.wait("the warning of what is new", 30, || told("usrname") == 1);
+    assert_eq!(told("usernme"), 1, "{}", hub.log());
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }
 

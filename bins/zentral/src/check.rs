@@ -137,6 +137,11 @@ pub fn whole(config: &Config) -> Vec<Finding> {
         // Stages that may be joined have no keys of their own, so none of them calls another's key unknown.
         for kind in &stage.kinds {
             all.append(&mut match kind {
+/// What is right and most likely not meant, in a configuration that was found right; `up` tells it, too.
+pub fn doubts(config: &Config) -> Vec<Finding> {
+    once(doubtful::look(config))
+}
+
                 StageKind::Receive => Vec::new(),
                 StageKind::Pull => pull::check(config, stage),
                 StageKind::Foreign => crate::foreign::check(stage),

@@ -8,6 +8,7 @@ mod change;
 mod child;
 mod copies;
 mod door;
+mod doubts;
 mod drain;
 mod dry;
 mod home;
