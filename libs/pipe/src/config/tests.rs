@@ -161,6 +161,16 @@ fn quotes_of_jq_that_end_the_string_are_told_and_the_line_is_shown() {
 }
 
 #[test]
+fn a_filter_that_lies_in_another_folder_is_found_there() {
+    let (_dir, loaded) = load(&[
+        ("pipeline.toml", "version = 1\n[probe.p]\nfilter = \"usb.jq\"\n[probe.q]\nfilter = \"filters/usb.jq\"\n"),
+        ("probes/usb.jq", ".a"),
+    ]);
+    let text = render(&loaded.unwrap_err());
+    assert_eq!(text.matches("usb.jq: no such file; did you mean `probes/usb.jq`?").count(), 2, "{text}");
+}
+
+#[test]
 fn a_name_in_two_files_is_told_with_both_places() {
     let (dir, loaded) = load(&[
         ("pipeline.toml", "version = 1\ninclude = [\"probes/*.toml\"]\n\n[unit.b]\n"),
