@@ -50,7 +50,10 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 /// Who answers: the store with `search = true`, else the only one.
 pub fn client(config: &Config) -> Result<Client, StageError> {
     let chosen = config.searched();
-    let chosen = chosen.ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
+    let chosen = chosen.ok_or_else(|| match &config.file {
+        None => StageError::usage(crate::up::NO_FILE),
+        Some(file) => StageError::usage(format!("{} has no store with `search = true`", file.display())),
+    })?;
     Ok(Client::of(Some(&config.socket(&chosen.first())), store::finder(&chosen.settings, config)?))
 }
 
@@ -160,6 +163,15 @@ fn row(line: &str) -> String {
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_store_it_is_said_where_one_was_looked_for() {
+        let none = client(&Config::empty(None)).err().map(|e| e.text);
+        assert_eq!(none.as_deref(), Some(crate::up::NO_FILE));
+        let config = Config { file: Some("here/pipeline.toml".into()), ..Config::empty(None) };
+        let told = client(&config).err().map(|e| e.text).unwrap_or_default();
+        assert!(told.starts_with("here/pipeline.toml has no store"), "{told}");
+    }
 
     #[test]
     fn counts_add_up_in_both_forms() {
