@@ -168,7 +168,8 @@ mod tests {
     fn without_a_store_it_is_said_where_one_was_looked_for() {
         let none = client(&Config::empty(None)).err().map(|e| e.text);
         assert_eq!(none.as_deref(), Some(crate::up::NO_FILE));
-        let config = Config { file: Some("here/pipeline.toml".into()), ..Config::empty(None) };
+        let mut config = Config::empty(None);
+        config.file = Some("here/pipeline.toml".into());
         let told = client(&config).err().map(|e| e.text).unwrap_or_default();
         assert!(told.starts_with("here/pipeline.toml has no store"), "{told}");
     }
