@@ -160,7 +160,12 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         None => return stage(global, args),
         Some(command) => {
             global.start_log("act");
-            match global.load() {
+            // Something is tried as the files say it; everything else is about what runs.
+            let loaded = match command {
+                Command::Try(_) => global.load(),
+                _ => global.load_or_last_good(),
+            };
+            match loaded {
                 Ok(config) => side(&config, global, command),
                 Err(exit) => return exit,
             }

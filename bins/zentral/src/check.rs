@@ -80,7 +80,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Err(mut findings) => all.append(&mut findings),
         }
     }
-    let all = once(all);
+    let all = in_order(once(all));
     let people = std::io::stdout().is_terminal() && !args.json;
     let mut out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
     let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
@@ -103,6 +103,18 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         complain(said.trim_end());
     }
     if wrong { Exit::No } else { Exit::Done }
+}
+
+/// File by file as they were met, from the first line to the last.
+fn in_order(mut all: Vec<Finding>) -> Vec<Finding> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for finding in &all {
+        if !files.contains(&finding.file) {
+            files.push(finding.file.clone());
+        }
+    }
+    all.sort_by_key(|f| (files.iter().position(|file| *file == f.file), f.line, f.column));
+    all
 }
 
 /// A secret for the brokers that is not there.
@@ -131,6 +143,11 @@ fn judged(
     let findings = whole(&config);
     let wrong = findings.iter().any(|finding| finding.level == Level::Error);
     if wrong { Err(findings) } else { Ok((config, files, findings)) }
+}
+
+/// What is right and most likely not meant, in a configuration that was found right; `up` tells it, too.
+pub fn doubts(config: &Config) -> Vec<Finding> {
+    once(doubtful::look(config))
 }
 
 /// What the programs of all stages find wrong with their tables; what they read on the way is remembered by the files
