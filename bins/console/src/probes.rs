@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::ask::Asked;
 use crate::hub::Probe;
-use crate::pages::prices;
 use crate::sorting;
 use crate::text;
 
@@ -27,7 +26,7 @@ pub const ORDERS: [(&str, &str); 7] = [
     ("matches", "Matches in 24 h"),
     ("cost", "Time of jq"),
     ("failures", "Failures"),
-    ("price", "Price on machines"),
+    ("price", "Price"),
 ];
 
 /// One probe of the list.
@@ -89,10 +88,6 @@ impl Row {
             (Some(seconds), Some(runs)) => cost(seconds, runs),
             _ => "–".to_owned(),
         }
-    }
-
-    pub fn paid(&self) -> String {
-        self.price.as_ref().map(prices::summary).unwrap_or_default()
     }
 
     pub fn every(&self) -> String {

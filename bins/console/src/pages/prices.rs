@@ -78,9 +78,20 @@ impl Paid {
 
 /// `12 ms, worst 1.5 s; denied on 3`; empty: no machine tells.
 pub fn summary(of: &Summary) -> String {
-    let costs = || format!("{}, worst {}", time(ms(of.median)), time(ms(of.worst)));
+    let all = [median(of), rest(of)].into_iter().filter(|part| !part.is_empty());
+    all.collect::<Vec<_>>().join(", ")
+}
+
+/// `12 ms`: what a run costs the machine in the middle.
+pub fn median(of: &Summary) -> String {
+    if of.machines > 0 { time(ms(of.median)) } else { String::new() }
+}
+
+/// `worst 1.5 s; denied on 3`
+pub fn rest(of: &Summary) -> String {
+    let worst = || format!("worst {}", time(ms(of.worst)));
     let denied = || format!("denied on {}", text::number(of.denied));
-    let all = [(of.machines > 0).then(costs), (of.denied > 0).then(denied)];
+    let all = [(of.machines > 0).then(worst), (of.denied > 0).then(denied)];
     all.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 

@@ -93,8 +93,11 @@ struct Probe {
 }
 
 impl Probe {
-    /// Machines on which the query is denied.
+    /// Machines on which the query is denied, of those that this person sees.
     fn denied(&self) -> u64 {
+        if self.kept {
+            return self.dearest.iter().filter(|one| one.paid.denied).count() as u64;
+        }
         self.told.as_ref().and_then(|told| told.price).map_or(0, |price| price.denied)
     }
 
