@@ -4,6 +4,8 @@
 
 #[path = "console/browser.rs"]
 mod browser;
+#[path = "console/prices.rs"]
+mod prices;
 #[path = "console/probes.rs"]
 mod probes;
 mod support;

@@ -3,6 +3,7 @@
 mod agent;
 mod doubtful;
 mod online;
+mod signing;
 mod slow;
 mod sql;
 mod untold;
@@ -69,6 +70,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
+                all.extend(signing::look(&config));
                 all.extend(pull::check_secrets(&config));
                 all.extend(crate::foreign::check_here(&config));
                 all.extend(doubtful::look(&config));

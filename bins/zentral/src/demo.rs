@@ -7,6 +7,7 @@ pub mod client;
 mod filters;
 mod follow;
 mod hub;
+mod inventory;
 mod lines;
 mod promises;
 mod scratch;
