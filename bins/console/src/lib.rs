@@ -18,6 +18,7 @@ mod hub;
 mod ledger;
 mod live;
 mod machines;
+mod oidc;
 mod pages;
 mod password;
 mod play;
@@ -28,13 +29,12 @@ mod sorting;
 mod specs;
 mod stage;
 mod text;
-mod tls;
 
 use std::net::SocketAddr;
 
 use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
-use pipe::config::{Config, Finding, StageConf};
+use pipe::config::{Config, Finding, StageConf, StageKind};
 use registry::users::Role;
 
 /// Flags of `console`.
@@ -54,8 +54,22 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 /// What is wrong with the table of a console.
-pub fn check(stage: &StageConf) -> Vec<Finding> {
-    conf::Conf::read(Some(&stage.settings)).err().unwrap_or_default()
+pub fn check(config: &Config, stage: &StageConf) -> Vec<Finding> {
+    match conf::Conf::read(Some(&stage.settings)) {
+        Ok(conf) => conf.unknown_units(config, &stage.settings),
+        Err(found) => found,
+    }
+}
+
+/// Whether certificate, key and authority of the configuration can be read and belong together. The files are no part of
+/// the configuration: this is for `check`, on the machine that they lie on.
+pub fn check_tls(config: &Config) -> Vec<Finding> {
+    let consoles = config.stages.iter().filter(|stage| stage.runs(StageKind::Console));
+    let wrong = consoles.filter_map(|stage| {
+        let files = conf::Conf::read(Some(&stage.settings)).ok()?.tls?;
+        Some(pipe::tls::check(&stage.settings, &files, conf::CLIENTS))
+    });
+    wrong.flatten().collect()
 }
 
 /// Where people reach the console of this configuration, without a `/` at the end: the address of one that runs, else

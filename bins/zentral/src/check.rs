@@ -63,6 +63,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 }
                 all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
+                all.extend(console::check_tls(&config));
                 all.extend(receive::check_secrets(&config));
                 all.extend(pull::check_secrets(&config));
                 all.extend(crate::foreign::check_here(&config));
@@ -147,7 +148,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
                 }
                 StageKind::Act => stage.settings.clone().finish(),
                 StageKind::Store => store::check(&shared, stage),
-                StageKind::Console => console::check(stage),
+                StageKind::Console => console::check(&shared, stage),
             });
         }
     }
