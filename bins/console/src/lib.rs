@@ -16,6 +16,7 @@ mod fleet;
 mod headers;
 mod hub;
 mod ledger;
+mod lent;
 mod live;
 mod machines;
 mod oidc;
@@ -36,6 +37,8 @@ use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
 use pipe::config::{Config, Finding, StageConf, StageKind};
 use registry::users::Role;
+
+pub use lent::{Lent, lend};
 
 /// Flags of `console`.
 #[derive(Debug, Clone, Default, clap::Args)]
