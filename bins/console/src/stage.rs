@@ -115,6 +115,10 @@ fn live(config: Arc<Config>, process: &Process, args: &Args) -> Result<Live, Sta
     }
     let tls = conf.tls.as_ref().map(|files| pipe::tls::config(files, conf::CLIENTS)).transpose();
     let tls = tls.map_err(|why| StageError::usage(format!("tls: {why}")))?.map(|(config, _)| Arc::new(config));
+    if let Some(Err(why)) = conf.oidc.as_ref().map(|oidc| oidc.secret.resolve()) {
+        // It is looked up for each sign-in, so that it may come later; passwords do without.
+        tracing::warn!("single sign-on lets nobody in: `secret`: {why}");
+    }
     let provider = conf.oidc.clone().map(Provider::new).transpose();
     let provider = provider.map_err(|why| StageError::usage(format!("oidc: {why}")))?.map(Arc::new);
     Ok(Live { config, tls, conf, provider })

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use pipe::config::{Secret, Settings};
 use registry::users::Role;
-use reqwest::Url;
 
 /// The claim that holds the groups, if nothing else is said.
 const GROUPS: &str = "groups";
@@ -38,7 +37,7 @@ impl Conf {
         }
         let secret = table.secret("secret");
         if let Some(text) = &issuer
-            && let Err(why) = address(text)
+            && let Err(why) = remote::address(text)
         {
             table.fail("issuer", why);
         }
@@ -86,20 +85,6 @@ impl Conf {
     }
 }
 
-/// An address that may be trusted with secrets: by TLS, or not further than this machine.
-pub fn address(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("is no URL: {e}"))?;
-    let here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("an address alone, such as https://id.example.com".into());
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if here => Ok(url),
-        _ => Err("must begin with https://".into()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
@@ -142,18 +127,5 @@ mod tests {
         assert_eq!(some.given(&groups(&["staff", "b"])), Some((Role::Viewer, groups(&["berlin"]))));
         assert_eq!(some.given(&groups(&["staff"])), None, "who has no unit sees nothing, rather than all");
         assert_eq!(some.given(&groups(&["b"])), None, "a unit alone is no role");
-    }
-
-    #[test]
-    fn addresses() {
-        for fine in ["https://id.example.com", "https://id.example.com/a/b/", "http://127.0.0.1:9", "http://[::1]:9/x"]
-        {
-            assert!(address(fine).is_ok(), "{fine}");
-        }
-        for wrong in
-            ["http://id.example.com", "http://127.0.0.1.example.com", "https://a:b@c", "ftp://c", "id", "https://a#b"]
-        {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::claims::Claims;
-use super::conf::{Conf, address};
+use super::conf::Conf;
 use super::http::ask;
 use super::token::{Fault, Wanted, check};
 use super::{Begun, Trouble};
@@ -53,7 +53,7 @@ impl TryFrom<String> for Address {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        address(&text).map(Self).map_err(|why| format!("an endpoint {why}"))
+        remote::trusted(&text).map(Self).map_err(|why| format!("an endpoint {why}"))
     }
 }
 
@@ -109,6 +109,18 @@ impl Provider {
     /// Its table.
     pub fn conf(&self) -> &Conf {
         &self.conf
+    }
+
+    /// Whether it shows metadata and keys that we can do with, asked once and from outside a runtime.
+    pub fn look(&self) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|e| format!("cannot start threads: {e}"))?;
+        let _here = runtime.enter();
+        let keys = self.step(async { self.keys(&*self.metadata().await?, false).await });
+        match keys.map_err(|why| why.to_string())?.is_empty() {
+            true => Err("keys: there is none that we can do with".to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// The first step: where the person is to go. `back` is where the provider sends them then.

@@ -93,3 +93,7 @@ fn key<'k>(keys: &'k [Jwk], id: Option<&str>, algorithm: Algorithm) -> Option<&'
         None => all.next().filter(|_| all.next().is_none()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;
