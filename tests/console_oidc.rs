@@ -4,6 +4,9 @@
 
 #[path = "console/browser.rs"]
 mod browser;
+#[allow(dead_code, reason = "each test uses what it needs of it")]
+#[path = "browser/chromium.rs"]
+mod chromium;
 #[path = "oidc/elsewhere.rs"]
 mod elsewhere;
 #[path = "oidc/fake.rs"]
@@ -13,6 +16,8 @@ mod misbehaves;
 #[path = "oidc/real.rs"]
 mod real;
 mod support;
+#[path = "oidc/walk.rs"]
+mod walk;
 
 use std::process::{Child, Stdio};
 

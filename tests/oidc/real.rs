@@ -10,7 +10,7 @@ use super::{SECRET, begin, hub, word};
 use crate::browser::{Browser, Reply, start};
 use crate::support::hub::{Hub, free_port};
 
-struct Provider {
+pub struct Provider {
     child: Child,
     /// A program that says something to nobody ends.
     _says: BufReader<ChildStdout>,
@@ -18,11 +18,11 @@ struct Provider {
 }
 
 impl Provider {
-    fn start(port: u16, back: &str, people: &Value) -> Self {
+    pub fn start(issuer: &str, back: &str, people: &Value) -> Self {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oidc");
         let mut child = Command::new("node")
             .current_dir(folder)
-            .args(["provider.mjs", &port.to_string(), "zentral", SECRET, back, &people.to_string()])
+            .args(["provider.mjs", issuer, "zentral", SECRET, back, &people.to_string()])
             .stdout(Stdio::piped())
             .spawn()
             .expect("node");
@@ -30,7 +30,7 @@ impl Provider {
         let mut says = BufReader::new(child.stdout.take().unwrap());
         says.read_line(&mut said).unwrap();
         assert_eq!(said.trim(), "ready");
-        Self { child, _says: says, issuer: format!("http://127.0.0.1:{port}") }
+        Self { child, _says: says, issuer: issuer.to_owned() }
     }
 }
 
@@ -95,7 +95,11 @@ fn people_come_in_and_go() {
         "1005": {"groups": ["staff"], "preferred_username": "nobody"},
         "1006": {"email": "ada@example.com", "email_verified": true},
     });
-    let _provider = Provider::start(at, &format!("http://127.0.0.1:{port}/login/oidc/callback"), &people);
+    let _provider = Provider::start(
+        &format!("http://127.0.0.1:{at}"),
+        &format!("http://127.0.0.1:{port}/login/oidc/callback"),
+        &people,
+    );
     hub.ok(&["check"]);
     hub.ok(&["user", "add", "ada", "--role", "editor", "--email", "ada@example.com"]);
     let (hub, port) = start((hub, port));
@@ -163,7 +167,11 @@ fn a_code_is_good_for_once_and_for_one_browser() {
     let at = free_port();
     let (hub, port) = hub(&format!("http://127.0.0.1:{at}"), "viewers = [\"staff\"]");
     let people = json!({"7": {"groups": ["staff"], "preferred_username": "ada"}});
-    let provider = Provider::start(at, &format!("http://127.0.0.1:{port}/login/oidc/callback"), &people);
+    let provider = Provider::start(
+        &format!("http://127.0.0.1:{at}"),
+        &format!("http://127.0.0.1:{port}/login/oidc/callback"),
+        &people,
+    );
     let _console = super::Alone::start(&hub, port);
     let (mut mallory, mut ada) = (Browser::new(port), Browser::new(port));
     let to = begin(&mut mallory, "/");
