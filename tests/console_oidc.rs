@@ -2,6 +2,8 @@
 //! in every way that somebody could gain by.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
+#[path = "oidc/access.rs"]
+mod access;
 #[path = "console/browser.rs"]
 mod browser;
 #[allow(dead_code, reason = "each test uses what it needs of it")]

@@ -11,20 +11,23 @@ use super::{Alone, SECRET, begin, hub, word};
 use crate::browser::{Browser, Reply, person};
 use crate::support::hub::Hub;
 
+/// What is asked for where groups matter.
+const ALL: &str = "openid email profile groups";
+
 /// Goes to the provider and comes back.
 fn sign_in(fake: &Fake, port: u16) -> Reply {
     let mut browser = Browser::new(port);
-    let path = came(fake, &mut browser);
+    let path = came(fake, &mut browser, ALL);
     let reply = browser.get(&path);
     assert_eq!(browser.cookies.contains_key("zentral_session"), reply.status == 303, "{}", reply.body);
     reply
 }
 
 /// Where somebody comes back to.
-fn came(fake: &Fake, browser: &mut Browser) -> String {
+pub fn came(fake: &Fake, browser: &mut Browser, scope: &str) -> String {
     let to = begin(browser, "/machines");
     assert!(to.starts_with(&format!("{}/auth?tenant=a&response_type=code&", fake.issuer)), "{to}");
-    assert_eq!(word(&to, "scope"), "openid email profile groups");
+    assert_eq!(word(&to, "scope"), scope);
     fake.set(|says| (says.nonce, says.challenge) = (word(&to, "nonce"), word(&to, "code_challenge")));
     format!("/login/oidc/callback?code=c&state={}", word(&to, "state"))
 }
@@ -123,7 +126,7 @@ fn answers_that_must_not_be_believed() {
     let words = "error=access_denied&error_description=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AEx".to_owned();
     let stray = browser.get(&format!("/login/oidc/callback?state=x&{words}"));
     assert!(stray.status == 400 && !stray.body.contains("access_denied"), "{}", stray.body);
-    let path = came(&fake, &mut browser).replace("code=c", &format!("{words}{}", "%20y".repeat(1000)));
+    let path = came(&fake, &mut browser, ALL).replace("code=c", &format!("{words}{}", "%20y".repeat(1000)));
     let refused = browser.get(&path);
     assert!(refused.status == 403 && refused.body.contains("access_denied: &#60;script&#62;"), "{}", refused.body);
     assert!(!refused.body.contains('\u{202e}') && refused.body.matches(" y").count() < 200);
@@ -131,10 +134,10 @@ fn answers_that_must_not_be_believed() {
 
     // The answer must be of this provider and for this sign-in.
     for (change, status) in [("&iss=https://evil.example.com", 502), ("&iss=", 303)] {
-        let path = format!("{}{change}", came(&fake, &mut browser));
+        let path = format!("{}{change}", came(&fake, &mut browser, ALL));
         assert_eq!(browser.get(&path).status, status, "{change}");
     }
-    let path = came(&fake, &mut browser);
+    let path = came(&fake, &mut browser, ALL);
     fake.set(|says| says.challenge = "another".into());
     assert_eq!(browser.get(&path).status, 502);
     assert!(hub.log().contains("invalid_grant: <b>not</b> yours"), "{}", hub.log());
@@ -150,7 +153,7 @@ fn answers_that_must_not_be_believed() {
     // Whoever leaves the group is out, at the latest when they come again.
     let mut ada = Browser::new(port);
     fake.behave();
-    let path = came(&fake, &mut ada);
+    let path = came(&fake, &mut ada, ALL);
     assert_eq!((ada.get(&path).status, ada.get("/machines").status), (303, 200));
     fake.set(|says| says.claims = json!({"groups": ["other"]}));
     let refused = sign_in(&fake, port);
@@ -210,7 +213,7 @@ fn a_provider_that_is_away_holds_nobody_up() {
         for manner in [Manner::Cut(at), Manner::Instead(at, 200, huge.clone()), Manner::Instead(at, 500, Vec::new())] {
             fake.behave();
             forgive(&hub);
-            let path = came(&fake, &mut browser);
+            let path = came(&fake, &mut browser, ALL);
             fake.set(|all| all.manner = manner);
             assert!([502, 503].contains(&browser.get(&path).status), "{at}");
         }
@@ -223,7 +226,7 @@ fn a_provider_that_is_away_holds_nobody_up() {
         let slow: Vec<_> = (0..4)
             .map(|_| {
                 let mut browser = Browser::new(port);
-                let path = came(&fake, &mut browser);
+                let path = came(&fake, &mut browser, ALL);
                 scope.spawn(move || browser.get(&path))
             })
             .collect();

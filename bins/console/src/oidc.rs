@@ -6,6 +6,7 @@ mod begun;
 mod claims;
 mod conf;
 mod http;
+mod metadata;
 mod provider;
 mod signatures;
 mod token;

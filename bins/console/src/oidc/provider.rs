@@ -8,8 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use registry::users::Role;
 use registry::users::sign_on::Identity;
-use reqwest::{Client, Url};
-use serde::Deserialize;
+use reqwest::Client;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
@@ -17,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::claims::Claims;
 use super::conf::Conf;
 use super::http::ask;
+use super::metadata::{Keys, Metadata, Tokens};
 use super::token::{Fault, Wanted, check};
 use super::{Begun, Trouble};
 use crate::app::held;
@@ -29,39 +29,6 @@ const STEPS_MAX: usize = 4;
 const KEPT: Duration = Duration::from_secs(3600);
 /// Keys are fetched out of turn, for a token that names an unknown one, at most so often.
 const KEYS_AGAIN: Duration = Duration::from_secs(10);
-
-/// What the provider says of itself (OpenID Connect Discovery 1.0, § 3).
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    issuer: String,
-    authorization_endpoint: Address,
-    token_endpoint: Address,
-    jwks_uri: Address,
-    userinfo_endpoint: Option<Address>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    scopes_supported: Option<Vec<String>>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-/// An address that may be trusted with secrets.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct Address(Url);
-
-impl TryFrom<String> for Address {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        remote::trusted(&text).map(Self).map_err(|why| format!("an endpoint {why}"))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Tokens {
-    id_token: String,
-    access_token: Option<String>,
-}
 
 /// What was fetched, and when.
 #[derive(Debug, Default)]
@@ -116,7 +83,7 @@ impl Provider {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|e| format!("cannot start threads: {e}"))?;
         let _here = runtime.enter();
-        let keys = self.step(async { self.keys(&*self.metadata().await?, false).await });
+        let keys = self.step(async { self.keys(&self.metadata().await?, false).await });
         match keys.map_err(|why| why.to_string())?.is_empty() {
             true => Err("keys: there is none that we can do with".to_owned()),
             false => Ok(()),
@@ -131,7 +98,7 @@ impl Provider {
             let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(begun.verifier.as_bytes()));
             let supported = metadata.scopes_supported.as_deref().unwrap_or_default();
             // Not everybody knows this scope, and some refuse what they do not know.
-            let groups = self.conf.by_group() && supported.iter().any(|scope| *scope == self.conf.groups);
+            let groups = self.conf.by_group() && supported.contains(&self.conf.groups);
             let more = if groups { format!(" {}", self.conf.groups) } else { String::new() };
             to.query_pairs_mut().extend_pairs([
                 ("response_type", "code"),
@@ -207,11 +174,7 @@ impl Provider {
         {
             return Ok(keys.clone());
         }
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
-        }
-        let set: Set = ask("keys", self.client.get(metadata.jwks_uri.0.clone())).await?;
+        let set: Keys = ask("keys", self.client.get(metadata.jwks_uri.0.clone())).await?;
         // A key of a kind that nobody here knows takes nothing from the others.
         let keys =
             Arc::new(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect::<Vec<Jwk>>());
@@ -262,7 +225,7 @@ impl Provider {
                     }
                     kept.again = Some(Instant::now());
                 }
-                check(token, &*self.keys(metadata, true).await?, &wanted)
+                check(token, &self.keys(metadata, true).await?, &wanted)
             }
             checked => checked,
         };

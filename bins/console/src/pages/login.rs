@@ -47,7 +47,9 @@ struct Link {
 
 /// The form.
 pub fn form(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
-    let empty = app.registry(users::list)?.is_empty();
+    // Whom a group lets in need not be known before.
+    let by_group = app.live().conf.oidc.as_ref().is_some_and(|oidc| oidc.by_group());
+    let empty = app.registry(users::list)?.is_empty() && !by_group;
     page(app, asked, asked.word("next"), "", "", empty)
 }
 

@@ -60,7 +60,7 @@ pub fn is_address(text: &str) -> bool {
 }
 
 /// Says by which address somebody is known to single sign-on; none: they are not. The account that was theirs is theirs no
-/// longer: the next one with this address is.
+/// longer: the next one with this address is, and whoever came in by it is signed out.
 pub fn set_email(tx: &mut Tx<'_>, name: &str, email: Option<&str>, by: &By, now: Time) -> Result<(), Refused> {
     let email = email.map(str::to_lowercase);
     if email.as_deref().is_some_and(|email| !is_address(email)) {
@@ -71,6 +71,9 @@ pub fn set_email(tx: &mut Tx<'_>, name: &str, email: Option<&str>, by: &By, now:
         && !tx.query(others, &[email.as_str().into(), name.into()])?.is_empty()
     {
         return Err(Refused::AddressTaken);
+    }
+    if !tx.query("SELECT 1 FROM users WHERE name = $1 AND account IS NOT NULL", &[name.into()])?.is_empty() {
+        sessions::end_all(tx, name)?;
     }
     let sql = "UPDATE users SET email = $2, account = NULL, by_group = 0 WHERE name = $1";
     if tx.execute(sql, &[name.into(), email.clone().into()])? == 0 {
