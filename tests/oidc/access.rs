@@ -47,7 +47,10 @@ fn addresses_are_given_and_taken_on_the_page() {
     assert_eq!(bob.get(&back).status, 303, "{}", hub.log());
     assert!(bob.get("/").body.contains(">bob <span class=\"dim\">editor</span>"));
     let users = api(port, &token(&hub, &["--role", "admin"]), "/users").json();
-    assert_eq!((&users["users"][1]["email"], &users["users"][1]["by_group"]), (&json!("ada@example.com"), &json!(false)));
+    assert_eq!(
+        (&users["users"][1]["email"], &users["users"][1]["by_group"]),
+        (&json!("ada@example.com"), &json!(false))
+    );
     // Another address, another account; until then it is theirs whatever the provider says of the address.
     fake.set(|says| says.claims = json!({"email_verified": false}));
     let sign_in = |fake: &Fake| {

@@ -83,7 +83,10 @@ impl Provider {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|e| format!("cannot start threads: {e}"))?;
         let _here = runtime.enter();
-        let keys = self.step(async { self.keys(&self.metadata().await?, false).await });
+        let keys = self.step(async {
+            let metadata = self.metadata().await?;
+            self.keys(&metadata, false).await
+        });
         match keys.map_err(|why| why.to_string())?.is_empty() {
             true => Err("keys: there is none that we can do with".to_owned()),
             false => Ok(()),
