@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
-    ("console", &["event", "registry", "probe", "enrol", "pipe"]),
+    ("console", &["event", "registry", "probe", "remote", "enrol", "pipe"]),
     (
         "zentral",
         &[
@@ -43,7 +43,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 12] = [
+const OWNED: [(&str, &[&str]); 13] = [
     ("rusqlite", &["registry"]),
     ("tokio-postgres", &["registry"]),
     ("jaq-core", &["probe"]),
@@ -53,7 +53,8 @@ const OWNED: [(&str, &[&str]); 12] = [
     ("tantivy", &["store"]),
     ("elasticsearch", &["store"]),
     ("lettre", &["act"]),
-    ("reqwest", &["act", "pull", "remote", "store"]),
+    ("reqwest", &["act", "console", "pull", "remote", "store"]),
+    ("jsonwebtoken", &["console"]),
     ("rcgen", &["zentral"]),
     ("maxminddb", &["normalize"]),
 ];

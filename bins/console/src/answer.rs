@@ -183,8 +183,8 @@ impl From<Refused> for Wrong {
         match why {
             Refused::Db(error) => error.into(),
             Refused::Unknown => Self::new(404, why.to_string(), ""),
-            Refused::Taken | Refused::LastAdmin => Self::new(409, why.to_string(), ""),
-            Refused::RestrictedAdmin => Self::new(400, why.to_string(), ""),
+            Refused::Taken | Refused::LastAdmin | Refused::AddressTaken => Self::new(409, why.to_string(), ""),
+            Refused::RestrictedAdmin | Refused::NoAddress => Self::new(400, why.to_string(), ""),
         }
     }
 }

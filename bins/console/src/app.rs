@@ -12,8 +12,10 @@ use registry::users;
 use registry::{enrolments, made_rules, tags};
 use rustls::ServerConfig;
 
+use crate::ask::Asked;
 use crate::conf::Conf;
 use crate::fleet::Fleet;
+use crate::oidc::{Provider, Waiting};
 
 /// How long a registry that could not be opened is left alone.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
@@ -37,6 +39,15 @@ pub struct Live {
     pub conf: Conf,
     /// Certificate and key, if it speaks TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who else says who somebody is.
+    pub provider: Option<Arc<Provider>>,
+}
+
+impl Live {
+    /// Where people reach the console, without a `/` at the end: as the configuration says, else as this one does.
+    pub fn base(&self, asked: &Asked) -> String {
+        self.conf.url.as_ref().map_or_else(|| asked.us.to_string(), ToString::to_string)
+    }
 }
 
 /// All of it.
@@ -47,6 +58,7 @@ pub struct App {
     hashing: Mutex<()>,
     writing: Mutex<()>,
     playing: Mutex<BTreeSet<String>>,
+    waiting: Waiting,
 }
 
 /// Filters of people that run at the same time.
@@ -69,7 +81,8 @@ impl App {
     pub fn new(live: Live) -> Self {
         let (registry, fleet, hashing) = (Mutex::default(), Arc::default(), Mutex::new(()));
         let (writing, playing) = (Mutex::new(()), Mutex::default());
-        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing, writing, playing }
+        let waiting = Waiting::default();
+        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing, writing, playing, waiting }
     }
 
     /// What holds now.
@@ -135,6 +148,11 @@ impl App {
         self.fleet.forget();
     }
 
+    /// Who is on the way to the provider and back.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
     /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.
     pub fn hashing(&self) -> MutexGuard<'_, ()> {
         held(&self.hashing)
@@ -165,7 +183,8 @@ mod tests {
 
     #[test]
     fn one_filter_at_a_time_and_few_at_all() {
-        let app = App::new(Live { config: Arc::new(Config::empty(None)), conf: Conf::default(), tls: None });
+        let app =
+            App::new(Live { config: Arc::new(Config::empty(None)), conf: Conf::default(), tls: None, provider: None });
         let first = app.play("user:a").unwrap();
         assert!(app.play("user:a").is_none());
         let _second = app.play("user:b").unwrap();

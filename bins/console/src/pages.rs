@@ -21,6 +21,7 @@ pub mod probe;
 pub mod probes;
 pub mod queries;
 pub mod query;
+pub mod sign_on;
 pub mod sources;
 pub mod status;
 pub mod tokens;

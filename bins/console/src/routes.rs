@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
     action, actions, assets, enrol, event, events, example, explain, incident, incidents, login, machine, machines,
-    overview, play, probe, probes, queries, query, sources, status, tokens, users,
+    overview, play, probe, probes, queries, query, sign_on, sources, status, tokens, users,
 };
 
 /// What answers.
@@ -165,12 +165,15 @@ pub static ROUTES: &[Route] = &[
     get("/users", ADMIN, Area::Users, users::list),
     post("/users", ADMIN, Area::Users, users::add),
     post("/users/{name}/role", ADMIN, Area::Users, users::role),
+    post("/users/{name}/email", ADMIN, Area::Users, users::email),
     post("/users/{name}/link", ADMIN, Area::Users, users::link),
     post("/users/{name}/remove", ADMIN, Area::Users, users::remove),
     post("/tokens", ADMIN, Area::Users, tokens::make),
     post("/tokens/{id}/revoke", ADMIN, Area::Users, tokens::revoke),
     get("/login", ANYBODY, Area::Door, login::form),
     post("/login", ANYBODY, Area::Door, login::enter),
+    get("/login/oidc", ANYBODY, Area::Door, sign_on::begin),
+    get("/login/oidc/callback", ANYBODY, Area::Door, sign_on::finish),
     get("/link/{secret}", ANYBODY, Area::Door, login::link),
     post("/link/{secret}", ANYBODY, Area::Door, login::take),
     post("/logout", VIEWER, Area::Door, login::leave),

@@ -10,6 +10,7 @@ use pipe::config::{Config, StageKind, render};
 
 use pipe::fs::RealFs;
 use pipe::listen::{self, Stop};
+use pipe::tls::Files;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
 use registry::{carves, changes, live, machines, munki, pending, santa, server_key};
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use crate::Args;
 use crate::agents::Agents;
 use crate::carves::Carves;
-use crate::conf::{Conf, TlsFiles};
+use crate::conf::Conf;
 use crate::desk::santa::Served;
 use crate::heard::Heard;
 use crate::hub::{Hub, Live, Remembered};
@@ -241,7 +242,7 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
     conf.listen = args.listen.or(conf.listen);
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
         let client_ca = conf.tls.and_then(|files| files.client_ca);
-        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca });
+        conf.tls = Some(Files { cert: cert.clone(), key: key.clone(), client_ca });
     }
     if args.plain && conf.listen.is_some_and(|address| !address.ip().is_loopback()) {
         return Err(StageError::usage(

@@ -30,8 +30,8 @@ pub struct Args {
     /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
-    /// Ask the database, the brokers, the clusters behind stores, and the services of actions whether they answer and let us
-    /// in, without telling anybody
+    /// Ask the database, the brokers, the clusters behind stores, the services of actions and single sign-on whether they
+    /// answer and let us in, without telling anybody
     #[arg(long)]
     pub online: bool,
     /// Play an osquery agent that nobody knows against this URL, through whatever stands before the hub
@@ -69,6 +69,7 @@ pub fn run(global: &Global, args: &Args) -> Exit {
                 }
                 all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
+                all.extend(console::check_here(&config));
                 all.extend(receive::check_secrets(&config));
                 all.extend(signing::look(&config));
                 all.extend(pull::check_secrets(&config));
@@ -174,7 +175,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
                 }
                 StageKind::Act => stage.settings.clone().finish(),
                 StageKind::Store => store::check(&shared, stage),
-                StageKind::Console => console::check(stage),
+                StageKind::Console => console::check(&shared, stage),
             });
         }
     }

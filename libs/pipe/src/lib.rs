@@ -29,6 +29,8 @@ mod sink;
 mod stage;
 pub mod state;
 mod stdio;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod topic;
 mod wake;
 mod watch;

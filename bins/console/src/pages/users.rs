@@ -3,7 +3,7 @@
 use askama::Template;
 use event::Time;
 use pipe::config::is_name;
-use registry::users::{self, Role, User, links, tokens};
+use registry::users::{self, Role, User, links, sign_on, tokens};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,6 +22,13 @@ pub struct UserRow {
     pub units: Vec<String>,
     pub active: bool,
     pub created: String,
+    /// The address by which single sign-on knows them.
+    pub email: Option<String>,
+    /// They have come in by single sign-on.
+    #[serde(skip)]
+    pub bound: bool,
+    /// Their groups at the provider say what they may.
+    pub by_group: bool,
     #[serde(skip)]
     pub me: bool,
 }
@@ -56,6 +63,9 @@ pub struct Access {
     pub units: Vec<String>,
     #[serde(skip)]
     pub scopes: Vec<&'static str>,
+    /// There is single sign-on.
+    #[serde(skip)]
+    pub sign_on: bool,
 }
 
 /// The page, and above the lists what was just made.
@@ -63,9 +73,9 @@ pub fn page(app: &App, asked: &Asked, made: Option<(String, String)>) -> Result<
     let (users, tokens) = app.registry(|db| Ok((users::list(db)?, tokens::list(db)?)))?;
     let me = asked.who.as_ref().filter(|who| who.token.is_none()).map(|who| who.name.clone());
     let (now, at) = (Time::now().ms(), |ms| Time::from_ms(ms).to_string());
-    let user = |User { name, role, units, active, created }: User| {
+    let user = |User { name, role, units, active, created, email, bound, by_group }: User| {
         let me = me.as_ref() == Some(&name);
-        UserRow { name, role: role.word(), units, active, created: at(created), me }
+        UserRow { name, role: role.word(), units, active, created: at(created), email, bound, by_group, me }
     };
     let token = |t: tokens::Token| TokenRow {
         ended: t.expires.is_some_and(|end| end <= now),
@@ -85,6 +95,7 @@ pub fn page(app: &App, asked: &Asked, made: Option<(String, String)>) -> Result<
         roles: Role::ALL.map(Role::word).to_vec(),
         units: app.live().config.units.keys().cloned().collect(),
         scopes: Area::SCOPES.map(Area::word).to_vec(),
+        sign_on: app.live().conf.oidc.is_some(),
     };
     Answer::page(asked, &page)
 }
@@ -123,7 +134,7 @@ pub fn tell(app: &App, asked: &Asked, whom: String, secret: String, what: &Value
 }
 
 fn told(app: &App, asked: &Asked, name: &str, secret: &str) -> Result<Answer, Wrong> {
-    let base = app.live().conf.url.as_ref().map_or_else(|| asked.us.to_string(), ToString::to_string);
+    let base = app.live().base(asked);
     let link = login::address(&base, secret);
     let what = json!({"user": name, "link": link, "holds": "1h"});
     tell(app, asked, format!("The link for {name}, good for one hour and for once"), link, &what)
@@ -137,9 +148,22 @@ pub fn add(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let (role, units, by) = (role_of(asked)?, units_of(app, asked)?, asked.by());
     let secret = app.write(|tx, now| {
         users::add(tx, &name, role, &units, &by, now)?;
+        if let Some(email) = email_of(asked) {
+            sign_on::set_email(tx, &name, Some(email), &by, now)?;
+        }
         links::make(tx, &name, &by, now)
     })?;
     told(app, asked, &name, &secret)
+}
+
+/// The address by which single sign-on knows somebody; none: it does not.
+fn email_of(asked: &Asked) -> Option<&str> {
+    Some(asked.field("email").trim()).filter(|email| !email.is_empty())
+}
+
+pub fn email(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    app.write(|tx, now| sign_on::set_email(tx, asked.part("name"), email_of(asked), &asked.by(), now))?;
+    done(asked)
 }
 
 pub fn link(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
