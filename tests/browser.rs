@@ -200,7 +200,7 @@ fn hostile_events() {
     let chromium = Chromium::start(true);
     sign_in(&chromium, port, "ada");
     let base = format!("http://127.0.0.1:{port}");
-    let stored = hub.events("_exists_:id").into_iter().filter(|event| fields::is_one(event)).count();
+    let stored = hub.events("_exists_:id").into_iter().filter(fields::is_one).count();
     assert_eq!(stored, fields::texts().len(), "all of them are stored");
     chromium.size(360);
     let mut wrong = Vec::new();
