@@ -8,6 +8,8 @@ mod bad;
 mod chromium;
 #[path = "browser/demo.rs"]
 mod demo;
+#[path = "browser/fields.rs"]
+mod fields;
 #[path = "browser/hostile.rs"]
 mod hostile;
 #[path = "browser/keyboard.rs"]
@@ -183,6 +185,34 @@ fn hostile_machines() {
         assert!(met.pages[route] >= least, "{route}: {:?}", met.pages);
     }
     assert!(met.wrong.is_empty(), "{}", met.wrong.join("\n"));
+}
+
+/// Every field of every event may hold anything; and one value that were not escaped would be seen.
+#[test]
+#[ignore = "needs a browser: scripts/browser"]
+fn hostile_events() {
+    let (hub, port) = hub(&hostile::tables(), "edit = true\n");
+    let pages = fields::store(&hub);
+    let (hub, port) = start((hub, port));
+    let mut plain = Browser { hostile: true, ..Browser::new(port) };
+    let link = hub.ok(&["user", "add", "ada", "--role", "admin"]);
+    plain.take(link.trim(), PASSWORD);
+    let chromium = Chromium::start(true);
+    sign_in(&chromium, port, "ada");
+    let base = format!("http://127.0.0.1:{port}");
+    let stored = hub.events("_exists_:id").into_iter().filter(fields::is_one).count();
+    assert_eq!(stored, fields::texts().len(), "all of them are stored");
+    chromium.size(360);
+    let mut wrong = Vec::new();
+    for page in &pages {
+        chromium.open(&format!("{base}{page}"));
+        let mut found = look::wrong(&chromium, &base);
+        found.extend(look::too_wide(&chromium, 360));
+        wrong.extend(found.into_iter().map(|why| format!("{page}: {why}")));
+    }
+    eprintln!("{} pages", pages.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    fields::unescaped(&chromium, &mut plain);
 }
 
 /// The looks see what they look for.

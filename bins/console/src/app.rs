@@ -1,6 +1,6 @@
 //! What every page may ask: the configuration in force, the registry, the machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,11 @@ use registry::{enrolments, made_rules, tags};
 use rustls::ServerConfig;
 
 use crate::ask::Asked;
+use crate::beside::Beside;
 use crate::conf::Conf;
-use crate::fleet::Fleet;
+use crate::edit::Disk;
+use crate::hub;
+use crate::lately::Lately;
 use crate::oidc::{Provider, Waiting};
 
 /// How long a registry that could not be opened is left alone.
@@ -54,7 +57,9 @@ impl Live {
 pub struct App {
     live: RwLock<Arc<Live>>,
     registry: Mutex<Registry>,
-    fleet: Arc<Fleet>,
+    fleet: Arc<Beside<Known>>,
+    figures: Arc<Beside<BTreeMap<String, hub::Probe>>>,
+    disk: Lately,
     hashing: Mutex<()>,
     writing: Mutex<()>,
     playing: Mutex<BTreeSet<String>>,
@@ -79,10 +84,11 @@ impl Drop for Playing<'_> {
 
 impl App {
     pub fn new(live: Live) -> Self {
-        let (registry, fleet, hashing) = (Mutex::default(), Arc::default(), Mutex::new(()));
+        let (registry, fleet, figures, hashing) = (Mutex::default(), Arc::default(), Arc::default(), Mutex::new(()));
+        let disk = Lately::default();
         let (writing, playing) = (Mutex::new(()), Mutex::default());
         let waiting = Waiting::default();
-        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing, writing, playing, waiting }
+        Self { live: RwLock::new(Arc::new(live)), registry, fleet, figures, disk, hashing, writing, playing, waiting }
     }
 
     /// What holds now.
@@ -95,6 +101,8 @@ impl App {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         *held(&self.registry) = Registry::default();
         self.fleet.forget();
+        self.figures.forget();
+        self.disk.forget();
     }
 
     /// Reads the registry, which is made if it is not there: the console may be the first to start.
@@ -137,10 +145,21 @@ impl App {
         Db::open(config.registry(), &[users::SCHEMAS, TABLES, &[registry::live::QUERIES]].concat())
     }
 
-    /// Looks at the machines, see [`Fleet::known`].
+    /// Looks at the machines, see [`Beside::known`].
     pub fn machines<T>(&self, look: impl FnOnce(&Known) -> Result<T, Unread>) -> Result<T, Unread> {
         let config = self.live().config.clone();
-        look(&*self.fleet.known(move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
+        look(&*self.fleet.known("machines", move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
+    }
+
+    /// What the filters that run tell of each probe, see [`Beside::known`]. The error is what to tell a person.
+    pub fn figures(&self) -> Result<Arc<BTreeMap<String, hub::Probe>>, String> {
+        let config = self.live().config.clone();
+        self.figures.known("probes", move || hub::probes(&config))
+    }
+
+    /// The files of the configuration as they are on disk, for pages that only look. The error is what to tell a person.
+    pub fn disk(&self) -> Result<Arc<Disk>, String> {
+        self.disk.read(&self.live().config)
     }
 
     /// Somebody changed something about a machine: the next look is not at what was.

@@ -9,6 +9,8 @@ use event::{Machine, Time};
 use serde_json::{Map, Value, json};
 
 use crate::db::{Db, DbError, Home, Homes, Schema, has_schema};
+use crate::inventory::Past;
+use crate::inventory::past::{self, Reach, Then, Wanted};
 use crate::pending::{self, Pending};
 use crate::{inventory, machines, prices, results, santa, tags};
 
@@ -286,6 +288,24 @@ impl Details<'_> {
         let past = inventory::past(&mut &*db, key).map_err(of(&self.known.normalize))?;
         let one = |past: &inventory::Past| json!({"source": past.source, "taken": past.taken, "received": past.received, "changes": past.changes});
         Ok(past.iter().map(one).collect())
+    }
+
+    /// The snapshots of it that changed something, the newest first.
+    pub fn past(&self, key: &str, wanted: Wanted<'_>) -> Result<Vec<Past>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(Vec::new()) };
+        past::page(&mut &*db, key, wanted).map_err(of(&self.known.normalize))
+    }
+
+    /// Its sources, and how far back it is known what each told.
+    pub fn reach(&self, key: &str, now: Time) -> Result<Vec<Reach>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(Vec::new()) };
+        past::reach(&mut &*db, key, now).map_err(of(&self.known.normalize))
+    }
+
+    /// What each source had told of it by `at`.
+    pub fn then(&self, key: &str, at: Time) -> Result<BTreeMap<String, Then>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(BTreeMap::new()) };
+        past::then(&mut &*db, key, at).map_err(of(&self.known.normalize))
     }
 }
 

@@ -18,6 +18,13 @@ use crate::{ledger, text};
 /// How far back deliveries are counted, in ms.
 pub const SPAN_MS: i64 = 24 * 3_600_000;
 
+/// Actions on a page, if nobody says how many.
+const PAGE: usize = 100;
+/// Actions on a page at most.
+const PAGE_MAX: usize = 300;
+/// Probes that are muted, of which a page tells.
+const MUTED_MAX: usize = 100;
+
 /// An action as a page shows it.
 pub struct Row {
     pub name: String,
@@ -52,10 +59,21 @@ struct Actions {
     actions: Vec<Value>,
     /// Actions and probes, and until when.
     muted: BTreeMap<String, Time>,
+    /// On all pages.
+    total: usize,
+    /// The last of this page, where there are more.
+    next: Option<String>,
     #[serde(skip)]
     rows: Vec<Row>,
     #[serde(skip)]
+    q: String,
+    #[serde(skip)]
+    next_link: String,
+    #[serde(skip)]
     probes: Vec<Mute>,
+    /// Probes that are muted and not among them.
+    #[serde(skip)]
+    left: usize,
     #[serde(skip)]
     may_change: bool,
 }
@@ -131,12 +149,28 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let (known, muted) = known(app)?;
     let config = app.live().config.clone();
     let waiting = waiting(app);
-    let rows: Vec<Row> = known.iter().map(|(name, lane)| row(app, name, lane, muted.get(name), &waiting)).collect();
-    let probes = muted.iter().filter(|(name, _)| config.probes.contains_key(*name));
+    let (q, after) = (asked.word("q").to_lowercase(), asked.word("after"));
+    let n = asked.word("n").parse().map_or(PAGE, |n: usize| n.clamp(1, PAGE_MAX));
+    let kind = |name: &str| config.actions.get(name).and_then(|settings| settings.peek("kind")).unwrap_or_default();
+    let like = |name: &str| q.is_empty() || name.contains(&q) || kind(name).contains(&q);
+    let found: Vec<(&String, &Lane)> = known.iter().filter(|(name, _)| like(name)).collect();
+    let begin = found.partition_point(|(name, _)| !after.is_empty() && name.as_str() <= after);
+    let shown: Vec<(&String, &Lane)> = found.iter().skip(begin).take(n).copied().collect();
+    let rows: Vec<Row> = shown.iter().map(|(name, lane)| row(app, name, lane, muted.get(*name), &waiting)).collect();
+    let more = begin + shown.len() < found.len();
+    let next = shown.last().filter(|_| more).map(|(name, _)| (*name).clone());
+    let words = |after: &str| format!("/actions?{}", text::query(&[("q", asked.word("q")), ("after", after)]));
+    let probes: Vec<_> = muted.iter().filter(|(name, _)| config.probes.contains_key(*name)).collect();
+    let mute = |(name, until): &(&String, &Time)| Mute { name: (*name).clone(), until: until.to_string() };
     let page = Actions {
         head: Head::new(asked, "Actions"),
-        actions: rows.iter().zip(known.values()).map(|(row, lane)| told(row, lane)).collect(),
-        probes: probes.map(|(name, until)| Mute { name: name.clone(), until: until.to_string() }).collect(),
+        actions: rows.iter().zip(&shown).map(|(row, (_, lane))| told(row, lane)).collect(),
+        total: found.len(),
+        next_link: next.as_deref().map(words).unwrap_or_default(),
+        next,
+        q: asked.word("q").to_owned(),
+        left: probes.len().saturating_sub(MUTED_MAX),
+        probes: probes.iter().take(MUTED_MAX).map(mute).collect(),
         may_change: super::may_change(asked),
         rows,
         muted,

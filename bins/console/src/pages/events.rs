@@ -11,12 +11,16 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
+use crate::room::Room;
 use crate::text;
 
 /// Events on a page, if nobody says how many.
 const PAGE: u64 = 50;
-/// Events on a page at most.
+/// Events on a page at most: for a program, and for people, whose page has little room for what machines say.
 const PAGE_MAX: u64 = 500;
+const SHOWN_MAX: u64 = 100;
+/// Bytes of markup for the lines of a page.
+const ROOM: usize = 60_000;
 /// Values that are counted.
 const VALUES_MAX: usize = 20;
 /// How far back a page looks, if nobody says.
@@ -37,9 +41,19 @@ pub struct Line {
     pub what: String,
 }
 
-/// Events as lines of a table.
+/// Events as lines of a table. Where there is no more room the rest of them stand there with less.
 pub fn lines(events: &[Value]) -> Vec<Line> {
-    events.iter().map(line).collect()
+    let mut room = Room::new(ROOM);
+    let mut all: Vec<Line> = events.iter().map(line).collect();
+    for line in &mut all {
+        let cells = [&line.link, &line.type_, &line.machine, &line.machine_link, &line.what];
+        if !room.row(cells.into_iter().chain(&line.probes).map(String::as_str)) {
+            line.probes.clear();
+            line.what.clear();
+            line.machine_link.clear();
+        }
+    }
+    all
 }
 
 fn line(event: &Value) -> Line {
@@ -53,8 +67,10 @@ fn line(event: &Value) -> Line {
         time: text::time(text::at(event, "/time")),
         type_: text::short(text::at(event, "/type")),
         machine: first(names).map(text::short).unwrap_or_default(),
-        machine_link: first(keys).map(|key| format!("/machines/{}", text::part(key))).unwrap_or_default(),
-        probes: probes.map(|probe| text::at(probe, "/name").to_owned()).collect(),
+        machine_link: first(keys)
+            .map(|key| text::to(key, || format!("/machines/{}", text::part(key))))
+            .unwrap_or_default(),
+        probes: probes.map(|probe| text::short(text::at(probe, "/name"))).collect(),
         what: event.get("payload").map(|payload| text::short(&payload.to_string())).unwrap_or_default(),
     }
 }
@@ -147,10 +163,8 @@ pub fn search(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let most = found.values.values.iter().map(|one| one.count).max().unwrap_or(1).max(1);
     let count = |one: &ValueCount| {
         let narrower = [query, &text::is(by, &one.value)].join(" ");
-        let link = format!(
-            "/events?{}",
-            text::query(&[("q", narrower.trim()), ("since", since), ("until", until), ("by", by)])
-        );
+        let words = [("q", narrower.trim()), ("since", since), ("until", until), ("by", by)];
+        let link = text::to(narrower.trim(), || format!("/events?{}", text::query(&words)));
         Count {
             value: text::short(&one.value),
             count: text::number(one.count),
@@ -204,7 +218,8 @@ struct Looked {
 }
 
 fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -> Result<Looked, NoAnswer> {
-    let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, PAGE_MAX));
+    let most = if asked.json { PAGE_MAX } else { SHOWN_MAX };
+    let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, most));
     // Over a span of our own there are bars; a time that was typed may be of any length.
     let span = SPANS.iter().find(|(word, ..)| *word == question.since && question.until.is_empty());
     let bars = || match span {

@@ -156,7 +156,7 @@ fn shares(counts: impl Iterator<Item = (String, u64)>, link: impl Fn(&str) -> St
     all.truncate(SHOWN);
     let most = all.first().map_or(1, |(_, n)| (*n).max(1));
     let share = |(name, count): (String, u64)| {
-        let link = link(&name);
+        let link = text::to(&name, || link(&name));
         let name = if name.is_empty() { "unknown".to_owned() } else { text::short(&name) };
         Share { percent: (count * 100 / most).max(1), link, name, count }
     };

@@ -114,8 +114,8 @@ pub fn of<'c>(config: &'c Config, name: &str) -> Result<&'c ProbeConf, Wrong> {
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let config = app.live().config.clone();
     let conf = of(&config, asked.part("name"))?;
-    let (told, hub_away) = match hub::probes(&config) {
-        Ok(mut all) => (all.remove(&conf.name), None),
+    let (told, hub_away) = match app.figures() {
+        Ok(all) => (all.get(&conf.name).cloned(), None),
         Err(why) => (None, Some(why)),
     };
     let kept = asked.who.as_ref().is_none_or(|who| !who.units.is_empty());

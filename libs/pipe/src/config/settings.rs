@@ -76,6 +76,20 @@ pub struct Settings {
     findings: Vec<Finding>,
 }
 
+/// Where a table begins. Its line is counted when it is told: of thousands of tables in a file hardly one ever is.
+pub(super) struct Begin {
+    file: Shared,
+    at: usize,
+}
+
+/// `probes/a.toml:3`
+impl std::fmt::Display for Begin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let before = self.file.text.get(..self.at).unwrap_or_default();
+        write!(f, "{}:{}", self.file.path.display(), before.matches('\n').count() + 1)
+    }
+}
+
 impl Settings {
     /// The whole file as a table.
     pub(crate) fn parse(file: Shared) -> Result<Self, Finding> {
@@ -119,10 +133,9 @@ impl Settings {
         &self.file.path
     }
 
-    /// Where it begins: `probes/a.toml:3`.
-    pub(super) fn place(&self) -> String {
-        let before = self.file.text.get(..self.span.start).unwrap_or_default();
-        format!("{}:{}", self.file.path.display(), before.matches('\n').count() + 1)
+    /// Where it begins.
+    pub(super) fn begin(&self) -> Begin {
+        Begin { file: self.file.clone(), at: self.span.start }
     }
 
     /// The folder that relative paths of this table count from.

@@ -33,8 +33,18 @@ pub fn find<T>(
     asked: &Asked,
     look: impl FnOnce(&Known, &str) -> Result<T, Unread>,
 ) -> Result<(Seen, T), Wrong> {
+    called(app, asked, asked.part("key"), look)
+}
+
+/// The machine that is called so.
+pub fn called<T>(
+    app: &App,
+    asked: &Asked,
+    name: &str,
+    look: impl FnOnce(&Known, &str) -> Result<T, Unread>,
+) -> Result<(Seen, T), Wrong> {
     let found = app.machines(|known| {
-        let Found::One(key) = known.find(asked.part("key")) else { return Ok(None) };
+        let Found::One(key) = known.find(name) else { return Ok(None) };
         let machine = known.block(&key);
         if asked.who.as_ref().is_none_or(|who| !who.sees(machine.unit.as_deref())) {
             return Ok(None);
