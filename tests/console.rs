@@ -4,6 +4,8 @@
 
 #[path = "console/browser.rs"]
 mod browser;
+#[path = "console/hour.rs"]
+mod hour;
 #[path = "console/probes.rs"]
 mod probes;
 mod support;
@@ -83,8 +85,11 @@ fn somebody_comes_in_and_goes() {
 fn every_route_for_every_role() {
     let (hub, port) = up("");
     let routes = console::routes();
-    let path =
-        |path: &str| path.replace("{key}", "x").replace("{id}", "x").replace("{name}", "x").replace("{secret}", "x");
+    let path = |path: &str| {
+        ["key", "id", "name", "secret", "file", "kind"]
+            .iter()
+            .fold(path.to_owned(), |path, part| path.replace(&format!("{{{part}}}"), "x"))
+    };
     let people = [
         ("nobody", None, Browser::new(port)),
         ("vera", Some(Role::Viewer), person(&hub, port, "vera", &[])),
