@@ -86,19 +86,12 @@ impl Page {
         block.map_or("", |(table, _)| table)
     }
 
-    /// What stands around that table, in paragraphs of Markdown: what it is for, where its secret comes from.
+    /// What stands above its first section, in paragraphs of Markdown: what it is for, where its secret comes from.
     pub fn prose(&self) -> Vec<&'static str> {
-        let mut told = Vec::new();
-        for (n, piece) in self.text.split("\n\n").enumerate() {
-            let piece = piece.trim();
-            if n > 0 && (piece.starts_with("## ") || piece.starts_with("| ")) {
-                break;
-            }
-            if !(piece.starts_with('#') || piece.starts_with("```")) {
-                told.push(piece);
-            }
-        }
-        told
+        let head = self.text.split("\n## ").next().unwrap_or_default();
+        // Every other piece is a block of code.
+        let around = head.split("```").step_by(2).flat_map(|text| text.split("\n\n")).map(str::trim);
+        around.filter(|piece| !piece.is_empty() && !piece.starts_with(['#', '|'])).collect()
     }
 
     /// Its own keys and what each is, in Markdown: the first table of the page.

@@ -173,10 +173,12 @@ mod tests {
         hub.write("probes/cron-job-added.toml", "# theirs\n");
         assert!(matches!(ready.write(), Err(Unsaved::Not(why)) if why.contains("cron-job-added.toml")));
         assert_eq!(hub.files(), ["cron-job-added.toml", "own.toml", "usb-device.jq"]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let outside = format!("[\"{}/*.toml\"]", elsewhere.path().display());
         for (include, says) in [
             ("[]", "names no folder"),
             ("[\"probes/own.toml\"]", "names no folder"),
-            ("[\"/tmp/*.toml\"]", "does not lie in the folder"),
+            (outside.as_str(), "does not lie in the folder"),
             ("[\"data/*.toml\"]", "does not lie in the folder"),
             ("[\"nowhere/*.toml\"]", "nowhere"),
         ] {

@@ -65,7 +65,7 @@ struct One {
     keys: Vec<(String, String)>,
     #[serde(skip)]
     in_env: bool,
-    /// The folder and the file of the configuration.
+    /// The folder of the configuration as a word for a shell, and its file.
     #[serde(skip)]
     folder: String,
     #[serde(skip)]
@@ -112,7 +112,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         prose: page.prose().into_iter().map(text::markdown).collect(),
         keys: page.keys().into_iter().map(|(key, what)| (text::markdown(key), text::markdown(what))).collect(),
         in_env: keep == Keep::Env,
-        folder: folder.display().to_string(),
+        folder: format!("'{}'", folder.display().to_string().replace('\'', "'\\''")),
         file: config
             .file
             .as_deref()

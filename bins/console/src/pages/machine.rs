@@ -147,13 +147,21 @@ fn list<'v>(whole: &'v Map<String, Value>, key: &str) -> impl DoubleEndedIterato
 /// Everything that is one value; what is a table has one of its own below.
 fn fields(whole: &Map<String, Value>) -> Vec<Field> {
     let told = whole.get("fields");
+    // Where only one source speaks, it told what no source is noted for; whose unit it is says its enrolment.
+    let mut spoke = object(whole, "seen").map(|(source, _)| source.as_str());
+    let only = spoke.next().filter(|_| spoke.next().is_none()).unwrap_or_default();
+    let without = |name: &str| match name {
+        "unit" => "enrolment".to_owned(),
+        "tags" | "groups" => String::new(),
+        _ => only.to_owned(),
+    };
     let plain = |value: &Value| match value {
         Value::Array(list) => !list.is_empty() && !list.iter().any(Value::is_object),
         Value::Object(_) | Value::Null => false,
         _ => true,
     };
     let field = |(name, value): (&String, &Value)| Field {
-        by: told.and_then(|told| told.get(name)).map(text::value).unwrap_or_default(),
+        by: told.and_then(|told| told.get(name)).map(text::value).unwrap_or_else(|| without(name)),
         name: text::short(name),
         value: text::short(&text::value(value)),
     };

@@ -37,6 +37,13 @@ pub struct Step {
     pub by: &'static str,
 }
 
+impl Step {
+    /// The same as markup.
+    pub fn how_markup(&self) -> String {
+        text::markdown(self.how)
+    }
+}
+
 /// What is there.
 #[derive(Debug, Default)]
 struct Facts {
@@ -114,7 +121,7 @@ fn listed(facts: &Facts, bare: bool, unit: &str, who: Option<&Who>) -> Vec<Step>
         step(
             "Make an enrolment: it lets the machines of a unit in",
             enrolled,
-            "A table [unit.NAME] of pipeline.toml makes another unit.",
+            "A table `[unit.NAME]` of `pipeline.toml` makes another unit.",
             format!("zentral enrol new --unit {unit} --source osquery"),
             link(enrolled, "/enrol", "/enrol"),
         ),
