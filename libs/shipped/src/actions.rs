@@ -86,12 +86,13 @@ impl Page {
         block.map_or("", |(table, _)| table)
     }
 
-    /// What stands above its first section, in paragraphs of Markdown: what it is for, where its secret comes from.
+    /// What stands above the list of its keys, in paragraphs of Markdown: what it is for, where its secret comes from.
     pub fn prose(&self) -> Vec<&'static str> {
         let head = self.text.split("\n## ").next().unwrap_or_default();
         // Every other piece is a block of code.
         let around = head.split("```").step_by(2).flat_map(|text| text.split("\n\n")).map(str::trim);
-        around.filter(|piece| !piece.is_empty() && !piece.starts_with(['#', '|'])).collect()
+        let told = around.filter(|piece| !piece.is_empty() && !piece.starts_with('#'));
+        told.take_while(|piece| !piece.starts_with('|')).collect()
     }
 
     /// Its own keys and what each is, in Markdown: the first table of the page.

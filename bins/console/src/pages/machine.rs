@@ -147,12 +147,13 @@ fn list<'v>(whole: &'v Map<String, Value>, key: &str) -> impl DoubleEndedIterato
 /// Everything that is one value; what is a table has one of its own below.
 fn fields(whole: &Map<String, Value>) -> Vec<Field> {
     let told = whole.get("fields");
-    // Where only one source speaks, it told what no source is noted for; whose unit it is says its enrolment.
+    // Where only one source speaks, it told what no source is noted for; the unit stands in the enrolment, and some of it
+    // the hub knows by itself.
     let mut spoke = object(whole, "seen").map(|(source, _)| source.as_str());
     let only = spoke.next().filter(|_| spoke.next().is_none()).unwrap_or_default();
     let without = |name: &str| match name {
         "unit" => "enrolment".to_owned(),
-        "tags" | "groups" => String::new(),
+        "tags" | "groups" | "sources" | "first_seen" | "last_seen" => String::new(),
         _ => only.to_owned(),
     };
     let plain = |value: &Value| match value {

@@ -187,7 +187,7 @@ fn fixed(app: &App, asked: &Asked) -> Option<String> {
     if !live.conf.edit {
         return Some("The console does not write files here: `edit = true` under [stage.console] lets it.".into());
     }
-    Disk::read(&live.config).err()
+    take::folder(&live.config).err()
 }
 
 pub fn take(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
