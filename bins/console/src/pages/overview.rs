@@ -107,7 +107,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     };
     let steps = match machines_away.is_some() || start::in_use(machines.total) {
         true => Vec::new(),
-        false => start::steps(app, asked, up_away.is_none(), machines.total),
+        false => start::steps(app, asked, report.up.is_some(), machines.total),
     };
     let steps = if steps.iter().all(|step| step.done) { Vec::new() } else { steps };
     let head = Head::new(asked, "Overview");

@@ -192,7 +192,7 @@ struct Start {
 
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let machines = overview::machines(app, asked.who.as_ref()).unwrap_or_default();
-    let steps = steps(app, asked, status::report(app, asked).1.is_none(), machines);
+    let steps = steps(app, asked, status::report(app, asked).0.up.is_some(), machines);
     let done = steps.iter().all(|step| step.done);
     Answer::page(asked, &Start { head: Head::new(asked, "First steps"), steps, done })
 }
