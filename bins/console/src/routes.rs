@@ -7,8 +7,8 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, connect, enrol, event, events, example, incident, incidents, login, machine, machines,
-    overview, play, probe, probes, queries, query, shipped, sources, start, status, tokens, users,
+    action, actions, assets, connect, enrol, event, events, example, explain, incident, incidents, login, machine,
+    machines, overview, play, probe, probes, queries, query, shipped, sources, start, status, tokens, users,
 };
 
 /// What answers.
@@ -127,6 +127,7 @@ pub static ROUTES: &[Route] = &[
     get("/events", VIEWER, Area::Events, events::search),
     get("/events/{id}", VIEWER, Area::Events, event::show),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw),
+    get("/events/{id}/explain", VIEWER, Area::Probes, explain::show),
     get("/probes", VIEWER, Area::Probes, probes::list),
     get("/probes/{name}", VIEWER, Area::Probes, probe::show),
     get("/probes/{name}/edit", EDITOR, Area::Probes, play::form),
