@@ -329,7 +329,7 @@ fn nothing_answers() {
     let home = ada.get("/");
     assert_eq!(home.status, 200);
     for says in
-        ["No `zentral up` answers", "The store `store` does not answer", "<code>zentral up</code>", "zentral enrol new"]
+        ["No `zentral up` answers", "The store `store` does not answer", "<code>zentral up</code>", "Make an enrolment"]
     {
         assert!(home.body.contains(says), "{says}: {}", home.body);
     }

@@ -147,6 +147,7 @@ impl Plan {
         format!(
             "{said}\nNext:\n  \
              zentral{config} up                     # run it\n  \
+             zentral{config} user add NAME --role admin   # a link to the console, whose first page leads on from here; or at the shell:\n  \
              zentral{config} enrol new              # a secret for machines; its id goes into the next line\n  \
              zentral{config} enrol package ID --format sh -o enrol.sh   # for osqueryd on Linux and macOS\n"
         )
