@@ -5,11 +5,14 @@ use std::sync::OnceLock;
 
 use pipe::config::Config;
 
+/// Status and body.
+pub type Told = (u16, Vec<u8>);
+
 /// What a program lends to its console.
 pub struct Lent {
     /// Asks the events without the process that writes them: the embedded index, read-only, or the cluster. Takes path
     /// and query of the store's socket; none: there is nothing to ask.
-    pub store: fn(&Config, &str, &str) -> Option<(u16, Vec<u8>)>,
+    pub store: fn(&Config, &str, &str) -> Option<Told>,
     /// What `zentral up` would answer under `/report` or `/probes`, if none runs.
     pub report: fn(&Config, &str) -> Option<Vec<u8>>,
 }
@@ -22,7 +25,7 @@ pub fn lend(lent: Lent) {
 }
 
 /// The store's answer.
-pub fn store(config: &Config, path: &str, query: &str) -> Option<(u16, Vec<u8>)> {
+pub fn store(config: &Config, path: &str, query: &str) -> Option<Told> {
     (LENT.get()?.store)(config, path, query)
 }
 
