@@ -64,6 +64,9 @@ struct One {
     costs: String,
     #[serde(skip)]
     program: String,
+    /// The same as a value of a form.
+    #[serde(skip)]
+    quoted: String,
     #[serde(skip)]
     table: String,
     /// Why this person cannot take it here; none: they can.
@@ -134,6 +137,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
             decided: cost.map(|(standing, _)| decided(standing)).unwrap_or_default(),
             costs: cost.map(|(_, cost)| micro(cost.each)).unwrap_or_default(),
             program: text::program(item.files.filter),
+            quoted: text::program(item.files.filter).replace('"', "&quot;"),
             table: text::program(item.files.table),
             fixed: fixed(app, asked),
             folder: near(&config),
