@@ -6,9 +6,13 @@
 mod browser;
 #[path = "console/hour.rs"]
 mod hour;
+#[path = "console/prices.rs"]
+mod prices;
 #[path = "console/probes.rs"]
 mod probes;
 mod support;
+#[path = "console/waits.rs"]
+mod waits;
 
 use browser::{Browser, PASSWORD, api, person, start, token};
 use registry::users::Role;

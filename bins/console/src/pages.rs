@@ -17,6 +17,7 @@ pub mod machine;
 pub mod machines;
 pub mod overview;
 pub mod play;
+pub mod prices;
 pub mod probe;
 pub mod probes;
 pub mod queries;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pipe::config::{Config, ProbeConf, SEVERITIES};
+use registry::prices::Summary;
 use serde::Serialize;
 
 use crate::ask::Asked;
@@ -18,13 +19,14 @@ const PAGE_MAX: usize = 300;
 const LISTS: [&str; 5] = ["platforms", "units", "tags", "groups", "machines"];
 
 /// By what the list is sorted.
-pub const ORDERS: [(&str, &str); 6] = [
+pub const ORDERS: [(&str, &str); 7] = [
     ("name", "Name"),
     ("severity", "Severity"),
     ("state", "State"),
     ("matches", "Matches in 24 h"),
     ("cost", "Time of jq"),
     ("failures", "Failures"),
+    ("price", "Price"),
 ];
 
 /// One probe of the list.
@@ -42,6 +44,8 @@ pub struct Row {
     pub seconds: Option<f64>,
     pub runs: Option<u64>,
     pub failures: Option<u64>,
+    /// What a run of its query costs machines; none: it has none, or no machine tells.
+    pub price: Option<Summary>,
     /// Seconds between two runs of its query; none: it has none.
     pub interval: Option<u64>,
     /// The machines that it is about, in words; empty: all.
@@ -60,6 +64,7 @@ impl Row {
             seconds: told.map(|told| told.seconds),
             runs: told.map(|told| told.runs),
             failures: told.map(|told| told.failures),
+            price: told.and_then(|told| told.price),
             interval: conf.query.as_ref().map(|query| query.interval_s),
             scope: scope(conf),
             act: conf.act.clone(),
@@ -96,6 +101,8 @@ impl Row {
             "state" => self.state.to_owned(),
             "matches" => format!("{:020}", self.matches.unwrap_or(0)),
             "cost" => format!("{:030.9}", self.seconds.unwrap_or(0.0)),
+            // One that is denied is dearer than any that is not.
+            "price" => self.price.map_or_else(String::new, |p| format!("{:020} {:020}", p.denied, p.median)),
             "failures" => format!("{:020}", self.failures.unwrap_or(0)),
             _ => String::new(),
         }

@@ -118,7 +118,10 @@ fn live(config: Arc<Config>, process: &Process, args: &Args) -> Result<Live, Sta
 
 /// All new or all old.
 fn reload(process: &Process, args: &Args, app: &App) {
-    let fail = |why: String| tracing::error!("not reloaded, the last good configuration goes on: {why}");
+    let fail = |why: String| {
+        tracing::error!("not reloaded, the last good configuration goes on: {why}");
+        process.metrics.reload_refused(&why);
+    };
     let Some(path) = &process.path else { return };
     let config = match Config::load(path, Some(&process.config.data)) {
         Ok((config, _)) => Arc::new(config),
@@ -127,6 +130,7 @@ fn reload(process: &Process, args: &Args, app: &App) {
     match live(config, process, args) {
         Ok(live) => {
             app.change(live);
+            process.metrics.reloaded();
             tracing::info!("reloaded");
         }
         Err(e) => fail(e.text),

@@ -160,7 +160,10 @@ impl Stage {
 
     /// All new or all old.
     fn reload(&self) {
-        let fail = |why: String| tracing::error!("not reloaded, the last good configuration goes on: {why}");
+        let fail = |why: String| {
+            tracing::error!("not reloaded, the last good configuration goes on: {why}");
+            self.process.metrics.reload_refused(&why);
+        };
         let Some(path) = &self.process.path else { return };
         let config = match Config::load(path, Some(&self.process.config.data)) {
             Ok((config, _)) => Arc::new(config),
@@ -175,6 +178,7 @@ impl Stage {
                     tracing::warn!("`listen` has changed: that takes effect when the stage starts again");
                 }
                 self.hub.change(live);
+                self.process.metrics.reloaded();
                 tracing::info!("reloaded");
             }
             Err(e) => fail(e.text),

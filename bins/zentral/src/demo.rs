@@ -6,6 +6,7 @@ mod agent;
 pub mod client;
 mod follow;
 mod hub;
+mod inventory;
 mod lines;
 mod promises;
 mod scratch;

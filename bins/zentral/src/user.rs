@@ -73,7 +73,7 @@ fn role(word: &str) -> Result<Role, String> {
 /// Does it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("user");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

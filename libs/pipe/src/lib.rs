@@ -33,6 +33,7 @@ pub mod topic;
 mod wake;
 mod watch;
 mod window;
+pub mod wrong;
 
 pub use chain::Chain;
 pub use exit::{Exit, StageError};

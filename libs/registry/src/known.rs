@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::db::{Db, DbError, Home, Homes, Schema, has_schema};
 use crate::pending::{self, Pending};
-use crate::{inventory, machines, results, santa, tags};
+use crate::{inventory, machines, prices, results, santa, tags};
 
 /// All machines, as they were when they were read. What there is to say of one alone is read when it is asked for.
 pub struct Known {
@@ -153,6 +153,12 @@ impl Known {
         db.as_ref().map(ask).transpose().map_err(of(&self.receiving))
     }
 
+    /// What `state/normalize.db` tells; none while there is no such state.
+    pub fn inventory<T>(&self, ask: impl FnOnce(&Db) -> Result<T, DbError>) -> Result<Option<T>, Unread> {
+        let db = look(&self.normalize, &inventory::SCHEMA)?;
+        db.as_ref().map(ask).transpose().map_err(of(&self.normalize))
+    }
+
     /// Its block in events.
     pub fn block(&self, key: &str) -> Machine {
         self.machines.get(key).map(|one| one.block.clone()).unwrap_or_default()
@@ -256,6 +262,13 @@ impl Details<'_> {
             let whole = results::compliance(&mut &*db, key)?;
             parts.insert("compliance".into(), json!(whole.map(results::Status::word)));
             parts.insert("checks".into(), checks.iter().map(one).collect());
+        }
+        if db.has_table("prices")? {
+            let one = |(query, price): (String, prices::Price)| {
+                let prices::Price { memory, output, denied, .. } = price;
+                json!({"query": query, "cpu_ms": price.cpu_ms(), "memory": memory, "output": output, "denied": denied})
+            };
+            parts.insert("prices".into(), prices::of_machine(&mut &*db, key)?.into_iter().map(one).collect());
         }
         let merged = inventory::merged(&mut &*db, key)?;
         let things: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.objects)).collect();

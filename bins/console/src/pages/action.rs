@@ -9,7 +9,7 @@ use registry::orders::{self, MUTE_MAX, Trial};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::actions::{Row, known, row, told, whole};
+use super::actions::{Row, known, row, told, waiting, whole};
 use super::{Head, events, may_change};
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
@@ -120,7 +120,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(page) => (events::lines(&page.events), None),
         Err(NoAnswer::Question(why, _) | NoAnswer::Away(why)) => (Vec::new(), Some(why)),
     };
-    let row = row(app, name, lane, muted.get(name));
+    let row = row(app, name, lane, muted.get(name), &waiting(app));
     // Given by the order's own answer, so that what is shown is what came of it.
     let since = asked.word("since").parse::<i64>().ok();
     let tests = match since {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use event::Time;
+use pipe::config::StageKind;
 use registry::ledger::lanes::{self, Lane};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +24,8 @@ pub struct Row {
     pub link: String,
     pub kind: String,
     pub stopped: String,
+    /// Why it cannot be made ready.
+    pub waits: String,
     pub muted: String,
     pub done: String,
     pub failed: u64,
@@ -82,8 +85,19 @@ pub fn known(app: &App) -> Result<Known, Wrong> {
     Ok((known, muted.into_iter().map(|(name, until)| (name, Time::from_ms(until))).collect()))
 }
 
+/// By name the actions that cannot be made ready, and what is said of it.
+pub type Waiting = BTreeMap<String, String>;
+
+/// Those, as the stages that act tell.
+pub fn waiting(app: &App) -> Waiting {
+    let config = app.live().config.clone();
+    let stages = config.stages.iter().filter(|stage| stage.runs(StageKind::Act));
+    let told = stages.flat_map(|stage| pipe::wrong::ask(&config, stage));
+    told.filter_map(|one| Some((one.action?, text::short(&one.text)))).collect()
+}
+
 /// An action in words.
-pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>) -> Row {
+pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>, waiting: &Waiting) -> Row {
     let config = app.live().config.clone();
     let settings = config.actions.get(name);
     Row {
@@ -91,6 +105,7 @@ pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>) -> Row {
         link: format!("/actions/{}", text::part(name)),
         kind: settings.and_then(|settings| settings.peek("kind")).unwrap_or_default().to_owned(),
         stopped: lane.stopped.clone().unwrap_or_default(),
+        waits: waiting.get(name).cloned().unwrap_or_default(),
         muted: muted.map(Time::to_string).unwrap_or_default(),
         done: text::number(lane.done),
         failed: lane.failed,
@@ -107,14 +122,16 @@ pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>) -> Row {
 pub fn told(row: &Row, lane: &Lane) -> Value {
     json!({"action": row.name, "kind": row.kind, "done": lane.done, "failed": lane.failed, "dropped": lane.dropped,
         "waiting": lane.waiting, "oldest": lane.oldest.map(Time::from_ms), "trouble": lane.trouble,
-        "dead_letters": lane.dead, "stopped": lane.stopped, "gone": row.gone})
+        "dead_letters": lane.dead, "stopped": lane.stopped,
+        "waits": Some(&row.waits).filter(|why| !why.is_empty()), "gone": row.gone})
 }
 
 pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     whole(asked)?;
     let (known, muted) = known(app)?;
     let config = app.live().config.clone();
-    let rows: Vec<Row> = known.iter().map(|(name, lane)| row(app, name, lane, muted.get(name))).collect();
+    let waiting = waiting(app);
+    let rows: Vec<Row> = known.iter().map(|(name, lane)| row(app, name, lane, muted.get(name), &waiting)).collect();
     let probes = muted.iter().filter(|(name, _)| config.probes.contains_key(*name));
     let page = Actions {
         head: Head::new(asked, "Actions"),

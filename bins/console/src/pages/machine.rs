@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Head;
 use super::events::{Line, lines};
+use super::prices;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
@@ -75,6 +76,8 @@ struct Machine {
     #[serde(skip)]
     checks: Vec<Field>,
     #[serde(skip)]
+    queries: Vec<prices::Paid>,
+    #[serde(skip)]
     kinds: Vec<Kind>,
     #[serde(skip)]
     changes: Vec<Change>,
@@ -88,6 +91,13 @@ struct Machine {
     forms: edit::Forms,
     /// The probes, packs and rules whose scope holds it.
     given: given::Given,
+}
+
+impl Machine {
+    /// Whether its agent denies a query.
+    fn denies(&self) -> bool {
+        self.queries.iter().any(|one| one.denied)
+    }
 }
 
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
@@ -105,6 +115,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         seen: heard(&whole),
         waits: waits(&whole),
         checks: checks(&whole),
+        queries: prices::of_machine(list(&whole, "prices")),
         kinds: kinds(&whole),
         changes: changes(&whole),
         events_link: format!("/events?{}", text::query(&[("q", &query)])),

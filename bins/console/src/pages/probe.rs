@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Head;
 use super::chart::{self, Bar, SPANS};
 use super::events::{Line, lines};
+use super::prices;
 use super::probes::may_try;
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
@@ -54,6 +55,8 @@ struct Probe {
     act: Vec<String>,
     /// What the filters that run tell of it.
     told: Option<hub::Probe>,
+    /// The machines that its query costs most, of those that this person sees; first those on which it is denied.
+    dearest: Vec<prices::Dear>,
     hub_away: Option<String>,
     examples: Checked,
     count: u64,
@@ -90,6 +93,14 @@ struct Probe {
 }
 
 impl Probe {
+    /// Machines on which the query is denied, of those that this person sees.
+    fn denied(&self) -> u64 {
+        if self.kept {
+            return self.dearest.iter().filter(|one| one.paid.denied).count() as u64;
+        }
+        self.told.as_ref().and_then(|told| told.price).map_or(0, |price| price.denied)
+    }
+
     fn counted(&self) -> String {
         text::number(self.count)
     }
@@ -117,6 +128,8 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(found) => (found, None),
         Err(why) => (Looked::default(), Some(why.text().to_owned())),
     };
+    let query_name = conf.query_name().unwrap_or_default();
+    let dearest = prices::dearest(app, asked.who.as_ref(), &query_name)?;
     let (title, why) = probe::describe(&conf.filter.source);
     let shown: String = conf.filter.source.chars().take(FILTER_SHOWN).collect();
     let page = Probe {
@@ -137,6 +150,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         conditions: conditions(conf),
         figures: told.as_ref().map(figures).unwrap_or_default(),
         told,
+        dearest,
         hub_away,
         examples,
         count: found.count,
@@ -242,6 +256,7 @@ fn figures(told: &hub::Probe) -> Vec<(&'static str, String)> {
         ("jq ran on", format!("{} events", text::number(told.runs))),
         ("Time of jq", cost(told.seconds, told.runs)),
         ("Failed", failed),
+        ("A run on a machine", told.price.as_ref().map(prices::summary).unwrap_or_default()),
         ("Switched off", told.off.clone().unwrap_or_default()),
         ("Nobody runs its query since", told.query_silent.as_deref().map(text::time).unwrap_or_default()),
         ("This text since", told.since.as_deref().map(text::time).unwrap_or_default()),

@@ -8,8 +8,8 @@ use registry::db::Server;
 
 use super::cross::{self, Named};
 use super::{
-    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics,
-    Unit,
+    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, Signing, SourceFile, StageConf, TopicConf,
+    Topics, Unit,
 };
 
 /// Tables that an included file may hold.
@@ -92,6 +92,10 @@ impl Reading {
                 self.config.metrics = Some(Metrics { listen, bearer });
             }
             table.absorb(metrics);
+        }
+        if let Some(mut packages) = table.table("packages") {
+            self.config.signing = Signing::read(&mut packages);
+            table.absorb(packages);
         }
         for stage in table.tables("stage") {
             let (stage, rest) = StageConf::read(stage);

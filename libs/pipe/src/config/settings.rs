@@ -298,6 +298,28 @@ impl Settings {
         names.into_iter().map(str::to_owned).collect::<Vec<_>>().into_iter()
     }
 
+    /// Where a secret of this table stands that is kept elsewhere and cannot be read, and why.
+    pub fn unreadable(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        self.entries.iter().for_each(|entry| self.look_up(entry, &self.full(&entry.key), &mut found));
+        found
+    }
+
+    fn look_up(&self, entry: &Entry, key: &str, found: &mut Vec<Finding>) {
+        match self.as_secret(&entry.value) {
+            Some(Secret::Literal(_)) => {}
+            Some(kept) => {
+                let wrong = kept.resolve().err();
+                found.extend(wrong.map(|why| Finding::at(&self.file, entry.value.span.clone(), key, why)));
+            }
+            None => {
+                if let Item::Table(entries) = &entry.value.item {
+                    entries.iter().for_each(|inner| self.look_up(inner, &format!("{key}.{}", inner.key), found));
+                }
+            }
+        }
+    }
+
     /// A secret: a string, `{ env = "…" }` or `{ file = "…" }`. Not looked up here.
     pub fn secret(&mut self, key: &str) -> Option<Secret> {
         let spot = self.find(key)?;
