@@ -7,8 +7,8 @@ use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, enrol, event, events, example, explain, incident, incidents, login, machine, machines,
-    overview, play, probe, probes, queries, query, sign_on, sources, status, tokens, users,
+    action, actions, assets, connect, enrol, event, events, example, explain, incident, incidents, login, machine,
+    machines, overview, play, probe, probes, queries, query, shipped, sign_on, sources, start, status, tokens, users,
 };
 
 /// What answers.
@@ -114,6 +114,7 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 /// All of them.
 pub static ROUTES: &[Route] = &[
     get("/", VIEWER, Area::Status, overview::show),
+    get("/start", VIEWER, Area::Status, start::show),
     get("/status", VIEWER, Area::Status, status::show),
     get("/machines", VIEWER, Area::Machines, machines::list),
     get("/machines.csv", VIEWER, Area::Machines, machines::csv),
@@ -138,6 +139,10 @@ pub static ROUTES: &[Route] = &[
     get("/playground", EDITOR, Area::Probes, play::form),
     post("/playground", EDITOR, Area::Probes, play::tried),
     post("/playground/file", EDITOR, Area::Probes, play::file),
+    get("/shipped", VIEWER, Area::Probes, shipped::list),
+    get("/shipped/{name}", VIEWER, Area::Probes, shipped::one::show),
+    get("/shipped/{name}/{file}", VIEWER, Area::Probes, shipped::one::file),
+    post("/shipped/{name}/take", EDITOR, Area::Probes, shipped::one::take),
     get("/examples", EDITOR, Area::Probes, example::form),
     post("/examples", EDITOR, Area::Probes, example::add),
     get("/incidents", VIEWER, Area::Incidents, incidents::list),
@@ -152,6 +157,8 @@ pub static ROUTES: &[Route] = &[
     post("/actions/{name}/try", EDITOR, Area::Actions, action::try_it),
     post("/actions/{name}/retry", EDITOR, Area::Actions, action::retry),
     post("/actions/{name}/drop", EDITOR, Area::Actions, action::forget),
+    get("/connect", EDITOR, Area::Actions, connect::list),
+    get("/connect/{kind}", EDITOR, Area::Actions, connect::show),
     get("/query", EDITOR, Area::Query, queries::form),
     post("/query", EDITOR, Area::Query, queries::ask),
     get("/query/{id}", EDITOR, Area::Query, query::show),

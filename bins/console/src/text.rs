@@ -56,6 +56,36 @@ pub fn program(text: &str) -> String {
     out
 }
 
+/// A few words of our own documentation as markup: code and emphasis; of a link its words.
+pub fn markdown(text: &str) -> String {
+    let mut words = text.to_owned();
+    while let Some(end) = words.find("](") {
+        let mut depth = 1;
+        let open = words.char_indices().take_while(|(at, _)| *at < end).collect::<Vec<_>>().into_iter().rev().find(
+            |(_, c)| {
+                depth += i32::from(*c == ']') - i32::from(*c == '[');
+                depth == 0
+            },
+        );
+        let close = words.get(end..).and_then(|rest| rest.find(')')).map_or(words.len(), |n| end + n + 1);
+        words.replace_range(end..close, "");
+        if let Some((at, _)) = open {
+            words.remove(at);
+        }
+    }
+    let mut out = String::new();
+    for (n, piece) in words.split('`').enumerate() {
+        if n % 2 == 1 {
+            out.push_str(&format!("<code>{}</code>", program(piece)));
+            continue;
+        }
+        for (n, piece) in program(piece).split('*').enumerate() {
+            out.push_str(&if n % 2 == 1 { format!("<em>{piece}</em>") } else { piece.to_owned() });
+        }
+    }
+    out
+}
+
 /// 1234567 as `1 234 567`, with spaces that do not break.
 pub fn number(n: u64) -> String {
     let digits = n.to_string();
@@ -141,6 +171,10 @@ mod tests {
         assert_eq!(["a", &"a".repeat(NAMED_MAX + 1)].map(|name| to(name, || format!("/{name}"))), ["/a", ""]);
         assert_eq!(query(&[("q", "a b&c"), ("n", ""), ("s", "é")]), "q=a+b%26c&s=%C3%A9");
         assert_eq!(program("\t<a> & </pre>"), "&#9;&lt;a&gt; &amp; &lt;/pre&gt;");
+        assert_eq!(
+            markdown("[`[contact.NAME]`](email.md) *is* `a < b`; see [x](y.md), `[1]`"),
+            "<code>[contact.NAME]</code> <em>is</em> <code>a &lt; b</code>; see x, <code>[1]</code>"
+        );
         assert_eq!(part("a b/../+\"<"), "a%20b%2F..%2F%2B%22%3C");
         assert_eq!(is("machine.hostname", r#"a"b\"#), r#"machine.hostname:"a\"b\\""#);
     }

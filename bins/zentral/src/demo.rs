@@ -4,7 +4,6 @@
 
 mod agent;
 pub mod client;
-mod filters;
 mod follow;
 mod hub;
 mod inventory;

@@ -3,6 +3,7 @@
 use askama::Template;
 use event::{Event, Time};
 use pipe::config::parse_duration;
+use registry::ledger::lanes;
 use registry::ledger::letters::{self, Letter};
 use registry::orders::{self, MUTE_MAX, Trial};
 use serde::Serialize;
@@ -22,6 +23,8 @@ const PAGE: usize = 20;
 const PAGE_MAX: usize = 200;
 /// Outcomes on a page.
 const OUTCOMES: u64 = 10;
+/// Tests whose end is shown: of an action that goes to many people each is one.
+const TESTS_MAX: u64 = 50;
 /// Dead letters that one order sends again; further ones take another.
 const AT_ONCE: u64 = 10_000;
 /// Bytes of an event that an action is tried with.
@@ -36,6 +39,23 @@ struct Dead {
     target: String,
     tries: u64,
     error: String,
+}
+
+/// What became of a test.
+#[derive(Debug, Serialize)]
+struct Test {
+    /// Empty if the action has one nameless target.
+    target: String,
+    /// `pending`, `trying`, `done`, `dead`, `dropped` or `stale`.
+    state: String,
+    error: String,
+    tries: u64,
+}
+
+impl Test {
+    fn is_over(&self) -> bool {
+        !matches!(self.state.as_str(), "pending" | "trying")
+    }
 }
 
 #[derive(Template, Serialize)]
@@ -68,6 +88,18 @@ struct Page {
     outcomes_link: String,
     #[serde(skip)]
     asked_for: &'static str,
+    /// What was asked of it by hand since then: tests.
+    tests: Vec<Test>,
+    /// One of them is not over, or none has begun.
+    #[serde(skip)]
+    unfinished: bool,
+    #[serde(skip)]
+    dry_run: bool,
+    /// The form to try it is open.
+    #[serde(skip)]
+    trying: bool,
+    #[serde(skip)]
+    here: String,
     #[serde(skip)]
     may_change: bool,
 }
@@ -89,6 +121,19 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Err(NoAnswer::Question(why, _) | NoAnswer::Away(why)) => (Vec::new(), Some(why)),
     };
     let row = row(app, name, lane, muted.get(name), &waiting(app));
+    // Given by the order's own answer, so that what is shown is what came of it.
+    let since = asked.word("since").parse::<i64>().ok();
+    let tests = match since {
+        Some(since) => ledger::look(app, |db| lanes::asked(db, name, since, TESTS_MAX))?,
+        None => Vec::new(),
+    };
+    let test = |one: lanes::Asked| Test {
+        target: text::short(&one.target),
+        state: one.state,
+        error: one.error,
+        tries: one.tries,
+    };
+    let tests: Vec<Test> = tests.into_iter().map(test).collect();
     let verbs = ["mute", "resume", "try", "retry", "drop"];
     let page = Page {
         head: Head::new(asked, name),
@@ -107,6 +152,11 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         outcomes_away: away,
         outcomes_link: format!("/events?{}", text::query(&[("q", &query), ("by", "type")])),
         asked_for: verbs.into_iter().find(|verb| *verb == asked.word("asked")).unwrap_or_default(),
+        unfinished: since.is_some() && (tests.is_empty() || tests.iter().any(|test| !test.is_over())),
+        tests,
+        dry_run: config.actions.get(name).is_some_and(|table| table.clone().bool("dry_run") == Some(true)),
+        trying: asked.word("do") == "try",
+        here: asked.address.clone(),
         may_change: may_change(asked),
         row,
     };
@@ -136,8 +186,10 @@ fn named<'a>(app: &App, asked: &'a Asked, probes: bool) -> Result<&'a str, Wrong
 }
 
 fn ordered(app: &App, asked: &Asked, name: &str, verb: &str, targets: &[String]) -> Result<Answer, Wrong> {
+    let since = Time::now().ms();
     ledger::order(app, asked, verb, targets)?;
     let path = match app.live().config.actions.contains_key(name) {
+        true if verb == "try" => format!("/actions/{}?asked={verb}&since={since}", text::part(name)),
         true => format!("/actions/{}?asked={verb}", text::part(name)),
         false => "/actions".to_owned(),
     };

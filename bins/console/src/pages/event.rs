@@ -4,6 +4,7 @@ mod links;
 
 use askama::Template;
 use hyper::header::CONTENT_DISPOSITION;
+use pipe::config::ProbeConf;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,12 +78,15 @@ struct Event {
     tests: Vec<String>,
 }
 
-/// Probes whose filter is a file, beside which examples are; those that matched first.
+/// Probes that see such an event and whose filter is a file, beside which examples are; those that matched first.
 fn tests(app: &App, event: &Value) -> Vec<String> {
     let config = app.live().config.clone();
     let probes = event.get("probes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let matched = |name: &String| probes.iter().any(|probe| text::at(probe, "/name") == name);
-    let files = config.probes.values().filter(|conf| conf.filter.file.is_some());
+    // A probe with a query sees its results alone, whatever the text of that query was then.
+    let of = |name: &str| text::at(event, "/payload/name").starts_with(&format!("zentral/{name}/"));
+    let sees = |conf: &&ProbeConf| conf.query.is_none() || of(&conf.name) || matched(&conf.name);
+    let files = config.probes.values().filter(|conf| conf.filter.file.is_some()).filter(sees);
     let mut names: Vec<String> = files.map(|conf| conf.name.clone()).collect();
     names.sort_by_key(|name| !matched(name));
     names.truncate(TESTS_MAX);

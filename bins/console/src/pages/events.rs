@@ -14,6 +14,8 @@ use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
 use crate::room::Room;
 use crate::text;
 
+/// Columns of a row that a line is made of; it is cut after fewer.
+const COLUMNS_MAX: usize = 20;
 /// Events on a page, if nobody says how many.
 const PAGE: u64 = 50;
 /// Events on a page at most: for a program, and for people, whose page has little room for what machines say.
@@ -71,8 +73,33 @@ fn line(event: &Value) -> Line {
             .map(|key| text::to(key, || format!("/machines/{}", text::part(key))))
             .unwrap_or_default(),
         probes: probes.map(|probe| text::short(text::at(probe, "/name"))).collect(),
-        what: event.get("payload").map(|payload| text::short(&payload.to_string())).unwrap_or_default(),
+        what: text::short(&what(event)),
     }
+}
+
+/// What an event says in a line: the title of its first match; else what osquery found; else the payload.
+fn what(event: &Value) -> String {
+    let probes = event.get("probes").and_then(Value::as_array).into_iter().flatten();
+    let title = probes.map(|probe| text::at(probe, "/context/title")).find(|title| !title.is_empty());
+    if let Some(title) = title {
+        return title.to_owned();
+    }
+    let Some(payload) = event.get("payload") else { return String::new() };
+    if let Some(row) = payload.get("columns").and_then(Value::as_object) {
+        return format!("{} {}", text::at(payload, "/action"), columns(row)).trim().to_owned();
+    }
+    if let Some(rows) = payload.get("snapshot").and_then(Value::as_array) {
+        let first = rows.first().and_then(Value::as_object).map(columns).unwrap_or_default();
+        let of = if rows.len() == 1 { "row" } else { "rows" };
+        return format!("{} {of} {first}", rows.len()).trim().to_owned();
+    }
+    payload.to_string()
+}
+
+/// `name=value` of a row, as far as a line has room.
+fn columns(row: &serde_json::Map<String, Value>) -> String {
+    let one = |(name, value): (&String, &Value)| format!("{name}={}", text::short(&text::value(value)));
+    row.iter().filter(|(_, value)| value.as_str() != Some("")).take(COLUMNS_MAX).map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// A span of time to choose.
@@ -235,4 +262,32 @@ fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -
     let ended = |_| NoAnswer::Away("The store could not be asked.".to_owned());
     let (page, values, bars) = (page?, values.map_err(ended)??, bars.map_err(ended)??);
     Ok(Looked { page, values, bars })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_matters() {
+        for (event, says) in [
+            (
+                json!({"probes": [{"context": {}}, {"context": {"title": "A key for root"}}], "payload": {"columns": {"a": "1"}}}),
+                "A key for root",
+            ),
+            (
+                json!({"payload": {"name": "q", "action": "added", "columns": {"user": "root", "tty": "", "n": 1}}}),
+                "added user=root n=1",
+            ),
+            (json!({"payload": {"snapshot": [{"a": "1"}, {"a": "2"}]}}), "2 rows a=1"),
+            (json!({"payload": {"snapshot": []}}), "0 rows"),
+            (json!({"payload": {"action": "login", "who": "ada"}}), r#"{"action":"login","who":"ada"}"#),
+            (json!({"payload": 7}), "7"),
+            (json!({}), ""),
+        ] {
+            assert_eq!(what(&event), says);
+        }
+    }
 }

@@ -202,13 +202,22 @@ fn list<'v>(whole: &'v Map<String, Value>, key: &str) -> impl DoubleEndedIterato
 /// Everything that is one value; what is a table has one of its own below.
 fn fields(whole: &Map<String, Value>, room: &mut Room) -> Vec<Field> {
     let told = whole.get("fields");
+    // Where only one source speaks, it told what no source is noted for; the unit stands in the enrolment, and some of it
+    // the hub knows by itself.
+    let mut spoke = object(whole, "seen").map(|(source, _)| source.as_str());
+    let only = spoke.next().filter(|_| spoke.next().is_none()).unwrap_or_default();
+    let without = |name: &str| match name {
+        "unit" => "enrolment".to_owned(),
+        "tags" | "groups" | "sources" | "first_seen" | "last_seen" => String::new(),
+        _ => only.to_owned(),
+    };
     let plain = |value: &Value| match value {
         Value::Array(list) => !list.is_empty() && !list.iter().any(Value::is_object),
         Value::Object(_) | Value::Null => false,
         _ => true,
     };
     let field = |(name, value): (&String, &Value)| Field {
-        by: text::short(&told.and_then(|told| told.get(name)).map(text::value).unwrap_or_default()),
+        by: text::short(&told.and_then(|told| told.get(name)).map(text::value).unwrap_or_else(|| without(name))),
         name: text::short(name),
         value: text::short(&text::value(value)),
     };

@@ -201,7 +201,8 @@ pub fn place(config: &Config, conf: &ProbeConf) -> String {
     }
 }
 
-fn how(conf: &ProbeConf) -> String {
+/// How its query runs, in words.
+pub fn how(conf: &ProbeConf) -> String {
     let Some(query) = &conf.query else { return String::new() };
     let what = match (query.snapshot, query.removed) {
         (true, _) => "all rows each time",
@@ -222,7 +223,7 @@ fn differs(conf: &ProbeConf) -> bool {
 }
 
 /// What holds an action back.
-fn conditions(conf: &ProbeConf) -> Vec<(&'static str, String)> {
+pub fn conditions(conf: &ProbeConf) -> Vec<(&'static str, String)> {
     let seconds = |time: std::time::Duration| every(time.as_secs());
     let jq = |text: &pipe::config::FilterText| text::short(&text.source);
     let mut all = vec![("Matches of one key", conf.by.as_ref().map_or_else(|| "machine_key".to_owned(), jq))];

@@ -52,7 +52,14 @@ pub fn called<T>(
         let more = look(known, &key)?;
         Ok(Some((Seen { key, machine }, more)))
     })?;
-    found.ok_or_else(|| Wrong::not_found("machine"))
+    found.ok_or_else(|| {
+        // Events may name what never enrolled: a webhook's do.
+        let name = asked.part("key");
+        let query = format!("{} OR {}", text::is("machine.hostname", name), text::is("machine.serial_number", name));
+        let path = format!("/events?{}", text::query(&[("q", &query), ("since", "30d")]));
+        let advice = "It may have been forgotten, or never have enrolled: a webhook's events make no machines.";
+        Wrong::new(404, "There is no such machine.", advice).or_look(path, "Events that name it")
+    })
 }
 
 /// Changes it; what is known of machines is looked at anew afterwards.
