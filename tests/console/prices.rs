@@ -12,7 +12,7 @@ fn what_a_query_costs_is_shown_to_those_who_see_the_machine() {
     let (hub, port) = up("");
     std::fs::write(hub.path("probes/dear.toml"), PROBE).unwrap();
     let secret = hub.secret_of("default");
-    let mut tell = |serial: &str, ms: &str, denied: &str| {
+    let tell = |serial: &str, ms: &str, denied: &str| {
         let mut agent = Agent::new(&hub.ca(), hub.port, &secret, serial);
         agent.enrol().unwrap();
         let mut name = None;

@@ -113,7 +113,7 @@ fn what_does_not_fit_is_told_with_its_file() {
         (good.chain.as_str(), over.key.as_str(), "sign.key", "is not the key of the certificate"),
         (&good.chain, &small, "sign.key", "has 1024 bits; it takes 2048"),
         (&good.chain, &elliptic, "sign.key", "is no RSA key"),
-        (&good.chain, &leaf.to_owned(), "sign.key", "holds no private key in PEM"),
+        (&good.chain, leaf, "sign.key", "holds no private key in PEM"),
         (&good.key, &good.key, "sign.pem", "holds no certificate"),
         (
             "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n",
