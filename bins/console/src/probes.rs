@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pipe::config::{Config, ProbeConf, SEVERITIES};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ask::Asked;
@@ -28,7 +29,8 @@ pub const ORDERS: [(&str, &str); 6] = [
 ];
 
 /// One probe of the list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeLine")]
 pub struct Row {
     pub name: String,
     /// The first line of its filter's comment; may be empty.

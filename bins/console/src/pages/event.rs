@@ -2,6 +2,7 @@
 
 use askama::Template;
 use hyper::header::CONTENT_DISPOSITION;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,12 +39,14 @@ struct Link {
     to: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "event.html")]
-struct Event {
+#[schemars(rename = "StoredEvent")]
+pub struct Event {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
+    #[schemars(with = "::event::Event")]
     event: Value,
     #[serde(skip)]
     id: String,

@@ -7,12 +7,14 @@ pub mod given;
 use std::collections::BTreeSet;
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Head;
 use super::events::{Line, lines};
 use crate::answer::{Answer, Wrong};
+use crate::api::shapes::MachineKnown;
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Events, Question};
@@ -59,12 +61,14 @@ struct Change {
     what: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machine.html")]
-struct Machine {
+#[schemars(rename = "MachineWhole")]
+pub struct Machine {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
+    #[schemars(with = "MachineKnown")]
     whole: Map<String, Value>,
     #[serde(skip)]
     fields: Vec<Field>,

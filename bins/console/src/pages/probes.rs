@@ -2,10 +2,12 @@
 
 use askama::Template;
 use pipe::config::SEVERITIES;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::events::{Events, Question};
@@ -23,9 +25,9 @@ struct Column {
     sorted: &'static str,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "probes.html")]
-struct Probes {
+pub struct Probes {
     #[serde(skip)]
     head: Head,
     total: usize,
@@ -49,6 +51,16 @@ struct Probes {
     #[serde(skip)]
     may_try: bool,
 }
+
+/// What programs may ask of it.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Part of a name, a title, a query").like("usb"),
+    Word::new("severity", Kind::OneOf(&SEVERITIES), "Those of a severity").like("major"),
+    Word::new("sort", Kind::Order(&ORDERS), "By what the list is sorted; with a `-` the last first. By name")
+        .like("-matches"),
+    Word::page(300, "Probes on a page; 100"),
+    Word::after(),
+];
 
 impl Probes {
     fn count(&self) -> String {

@@ -3,6 +3,7 @@
 use event::{Machine, Time};
 use pipe::config::{Config, Scope};
 use registry::made_rules::{self, MadeRule};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::edit::Seen;
@@ -15,7 +16,7 @@ use crate::text;
 const SHOWN_MAX: usize = 200;
 
 /// All of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Given {
     pub probes: Vec<Probe>,
     /// Packs of osquery.
@@ -27,7 +28,8 @@ pub struct Given {
 }
 
 /// A probe that is about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GivenProbe")]
 pub struct Probe {
     pub name: String,
     pub severity: String,
@@ -40,7 +42,8 @@ pub struct Probe {
 }
 
 /// `[rules.NAME]`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GivenTable")]
 pub struct Table {
     pub name: String,
     pub rules: usize,

@@ -1,0 +1,241 @@
+//! What the console says of itself in `/openapi.json` is what it does: schemathesis asks everything that is described, in
+//! every way it can think of, over the hub of the demo; and the examples, there and in the documents, are run.
+//! `scripts/api` gets what the first needs and runs it; `cargo test` leaves it out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+#[path = "console/browser.rs"]
+mod browser;
+#[path = "browser/demo.rs"]
+mod demo;
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use browser::{Browser, PASSWORD, api, hub, start, token};
+use demo::Demo;
+use serde_json::{Value, json};
+
+/// How long schemathesis may take.
+const SECONDS_MAX: u64 = 300;
+
+/// A program that asks the console.
+struct Program {
+    port: u16,
+    token: String,
+}
+
+impl Program {
+    fn get(&self, path: &str) -> Value {
+        let reply = api(self.port, &self.token, path);
+        assert_eq!(reply.status, 200, "{path}: {}\n{}", reply.head, reply.body);
+        reply.json()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let headers = format!(
+            "Authorization: Bearer {}\r\nAccept: application/json\r\nContent-Type: application/json\r\n",
+            self.token
+        );
+        let reply = Browser::new(self.port).send("POST", path, &headers, &body.to_string());
+        (reply.status, reply.json())
+    }
+
+    fn made(&self, path: &str, body: &Value) -> Value {
+        let (status, told) = self.post(path, body);
+        assert_eq!(status, 201, "{path}: {told}");
+        told
+    }
+
+    /// Some words of a list.
+    fn all(&self, path: &str, list: &str, word: &str) -> Vec<Value> {
+        let told = self.get(path);
+        told[list]
+            .as_array()
+            .unwrap_or_else(|| panic!("{path}: no {list}"))
+            .iter()
+            .map(|one| one[word].clone())
+            .collect()
+    }
+}
+
+/// The admin of the demo, as a program.
+fn admin(demo: &Demo) -> Program {
+    let mut person = Browser::new(demo.port);
+    person.take(&demo.link, PASSWORD);
+    let csrf = person.get("/users").csrf();
+    let headers = "Accept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let made = person.send("POST", "/tokens", headers, &format!("csrf={csrf}&name=api&role=admin"));
+    Program { port: demo.port, token: made.json()["token"].as_str().unwrap().to_owned() }
+}
+
+/// By path the values of its variable part that lead somewhere. What is removed by a request is there for that: neither the
+/// token that asks nor most of the machines may go.
+fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
+    let mut machines = admin.all("/machines", "machines", "key");
+    let forgotten = machines.split_off(machines.len() - 1);
+    let events = admin.all("/events?n=20", "events", "id");
+    let probes = admin.all("/probes", "probes", "name");
+    let actions = admin.all("/actions", "actions", "action");
+    let mut incidents = admin.all("/incidents", "incidents", "id");
+    incidents.extend(admin.all("/incidents?state=closed", "incidents", "id"));
+    let sources = admin.all("/sources", "sources", "name");
+    let (mut enrolments, mut revoked, mut users, mut tokens, mut queries) = (vec![], vec![], vec![], vec![], vec![]);
+    for (n, source) in ["osquery", "santa", "munki"].into_iter().enumerate() {
+        let enrol = json!({"source": source});
+        enrolments.push(admin.made("/enrol", &enrol)["id"].clone());
+        revoked.push(admin.made("/enrol", &enrol)["id"].clone());
+        let name = format!("fuzz-{n}");
+        admin.made("/users", &json!({"name": name, "role": "viewer"}));
+        users.push(json!(name));
+        tokens.push(admin.made("/tokens", &json!({"name": name, "role": "viewer"}))["id"].clone());
+        queries.push(admin.made("/query", &json!({"sql": "select 1", "sure": true}))["query"].clone());
+    }
+    assert!([&machines, &events, &probes, &actions, &sources].iter().all(|all| !all.is_empty()), "the demo is empty");
+    vec![
+        ("/machines/{key}/forget", forgotten),
+        ("/machines/", machines),
+        ("/events/", events),
+        ("/probes/", probes),
+        ("/incidents/", incidents),
+        ("/actions/", actions),
+        ("/query/{id}/cancel", queries.split_off(1)),
+        ("/query/", queries),
+        ("/sources/", sources),
+        ("/enrol/{id}/revoke", revoked),
+        ("/enrol/", enrolments),
+        ("/users/", users),
+        ("/tokens/", tokens),
+    ]
+}
+
+/// The description as it is tested: paths lead to what there is, and an answer that says more than its schema is wrong.
+fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
+    for (path, operations) in description["paths"].as_object_mut().unwrap() {
+        let Some(part) = operations["parameters"].get_mut(0) else { continue };
+        let (_, known) = there.iter().find(|(begin, _)| path.starts_with(begin)).unwrap_or_else(|| panic!("{path}"));
+        part["schema"] = json!({"anyOf": [{"enum": known}, part["schema"]]});
+        part["examples"] = known.iter().enumerate().map(|(n, one)| (n.to_string(), json!({"value": one}))).collect();
+    }
+    for (name, schema) in description["components"]["schemas"].as_object_mut().unwrap() {
+        if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() && name != "Refused" {
+            schema["additionalProperties"] = json!(false);
+        }
+    }
+    description
+}
+
+#[test]
+#[ignore = "needs schemathesis: scripts/api"]
+fn schemathesis() {
+    let demo = Demo::start();
+    let admin = admin(&demo);
+    let there = there(&admin);
+    let description = strict(admin.get("/openapi.json"), &there);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("openapi.json"), description.to_string()).unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/schemathesis.toml");
+    std::fs::copy(config, dir.path().join("schemathesis.toml")).unwrap();
+    let program = std::env::var("SCHEMATHESIS").expect("scripts/api says where it is");
+    let mut command = Command::new("timeout");
+    command.args([&SECONDS_MAX.to_string(), &program, "run", "openapi.json", "--url"]);
+    command.arg(format!("http://127.0.0.1:{}", demo.port)).current_dir(dir.path()).env("ZENTRAL_TOKEN", &admin.token);
+    let status = command.status().unwrap();
+    assert!(status.success(), "schemathesis found something: {status}");
+    // Whatever was asked, the hub still has what it had.
+    admin.get("/status");
+    assert!(!admin.all("/machines", "machines", "key").is_empty());
+}
+
+/// A hub with nothing in it but what `zentral init` would write, and its admin.
+fn small() -> (support::hub::Hub, Program) {
+    let (hub, port) = start(hub("", ""));
+    let token = token(&hub, &["--role", "admin"]);
+    (hub, Program { port, token })
+}
+
+/// The words of an operation, each with its example.
+fn examples(words: &Value) -> Vec<(String, Value)> {
+    let of = |word: &Value| Some((word["name"].as_str()?.to_owned(), word.get("example")?.clone()));
+    words.as_array().into_iter().flatten().filter_map(of).collect()
+}
+
+/// What the description gives as examples is taken as it stands.
+#[test]
+fn examples_of_the_description() {
+    let (hub, admin) = small();
+    hub.wait("the store", 60, || api(admin.port, &admin.token, "/events").status == 200);
+    let description = admin.get("/openapi.json");
+    let (mut asked, mut sent) = (0, 0);
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        // What a path names is there in the demo, where schemathesis asks for it.
+        if path.contains('{') {
+            continue;
+        }
+        if let Some(get) = operations.get("get") {
+            // One by one: all of them at once find nothing.
+            for (name, value) in examples(&get["parameters"]) {
+                let needed = get["parameters"].as_array().unwrap().iter().filter(|word| word["required"] == true);
+                let mut words: Vec<(String, Value)> = examples(&needed.cloned().collect());
+                words.retain(|(word, _)| *word != name);
+                words.push((name, value));
+                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let query: Vec<String> =
+                    words.iter().map(|(name, value)| format!("{name}={}", encoded(&text(value)))).collect();
+                let reply = api(admin.port, &admin.token, &format!("{path}?{}", query.join("&")));
+                assert_eq!(reply.status, 200, "GET {path} {words:?}: {}", reply.body);
+                asked += 1;
+            }
+        }
+        let Some(body) = operations.get("post").and_then(|post| post["requestBody"]["content"].get("application/json"))
+        else {
+            continue;
+        };
+        let needs = body["schema"]["required"].as_array().unwrap();
+        let example = body["example"].as_object().unwrap_or_else(|| panic!("POST {path} has no example"));
+        // A name or an id of the hub's own is nothing that an example can say.
+        if needs.iter().any(|word| !example.contains_key(word.as_str().unwrap())) {
+            continue;
+        }
+        let (status, told) = admin.post(path, &body["example"]);
+        assert!([200, 201].contains(&status), "POST {path} {}: {status} {told}", body["example"]);
+        sent += 1;
+    }
+    assert!(asked >= 20 && sent >= 3, "{asked} {sent}");
+}
+
+/// As a word of a query has it.
+fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// The commands that docs/console.md gives to programs are run as they stand there.
+#[test]
+fn examples_of_the_page() {
+    let (hub, admin) = small();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/console.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    let (_, part) = page.split_once("\n## For programs\n").expect("the part for programs");
+    let part = part.split("\n## ").next().unwrap();
+    let (mut token, mut curls) = (String::new(), 0);
+    for line in part.split("```sh\n").skip(1).flat_map(|rest| rest.split("```").next().unwrap().lines()) {
+        // What follows is a remark.
+        let line = line.split("  # ").next().unwrap();
+        if let Some(words) = line.strip_prefix("zentral ") {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let made: Value = serde_json::from_str(&hub.ok(&words)).unwrap();
+            token = made["token"].as_str().unwrap().to_owned();
+            continue;
+        }
+        let words = line.strip_prefix("curl ").unwrap_or_else(|| panic!("neither zentral nor curl: {line}"));
+        let words = words.replace("zt1.…", &token).replace("127.0.0.1:8080", &format!("127.0.0.1:{}", admin.port));
+        let out = Command::new("sh").arg("-c").arg(format!("curl -sS --fail-with-body {words}")).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{line}: {said}");
+        let told: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{line}: {e}: {said}"));
+        assert!(told.is_object() && told.get("error").is_none(), "{line}: {said}");
+        curls += 1;
+    }
+    assert!(curls >= 3, "{curls}");
+}
