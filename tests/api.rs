@@ -82,7 +82,7 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
     let sources = admin.all("/sources", "sources", "name");
     let (mut enrolments, mut revoked, mut users, mut tokens, mut queries) = (vec![], vec![], vec![], vec![], vec![]);
     for (n, source) in ["osquery", "santa", "munki"].into_iter().enumerate() {
-        let enrol = json!({"source": source});
+        let enrol = json!({"unit": "default", "source": source});
         enrolments.push(admin.made("/enrol", &enrol)["id"].clone());
         revoked.push(admin.made("/enrol", &enrol)["id"].clone());
         let name = format!("fuzz-{n}");
@@ -114,8 +114,8 @@ fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
     for (path, operations) in description["paths"].as_object_mut().unwrap() {
         let Some(part) = operations["parameters"].get_mut(0) else { continue };
         let (_, known) = there.iter().find(|(begin, _)| path.starts_with(begin)).unwrap_or_else(|| panic!("{path}"));
-        part["schema"] = json!({"anyOf": [{"enum": known}, part["schema"]]});
         part["examples"] = known.iter().enumerate().map(|(n, one)| (n.to_string(), json!({"value": one}))).collect();
+        part["schema"]["enum"] = known.iter().cloned().chain([json!("nothing-like-it")]).collect();
     }
     for (name, schema) in description["components"]["schemas"].as_object_mut().unwrap() {
         if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() && name != "Refused" {

@@ -69,8 +69,11 @@ impl Word {
     }
 }
 
-/// Texts whose length nothing bounds but the size of a request.
-pub const TEXT: Kind = Kind::Text(64 << 10);
+/// A name, an id, a part of one.
+pub const TEXT: Kind = Kind::Text(1_000);
+
+/// What is searched for, in the language of searches.
+pub const SEARCH: Kind = Kind::Text(4_000);
 
 /// What a program gets.
 #[derive(Debug, Clone, Copy)]

@@ -242,7 +242,8 @@ pub static ROUTES: &[Route] = &[
         .takes(play::SAVE_WORDS)
         .or::<play::Bench>(400)
         .or::<play::Theirs>(409),
-    get("/playground", EDITOR, Area::Probes, play::form).people("a form"),
+    get("/playground", EDITOR, Area::Probes, play::form)
+        .tells::<play::Bench>("What a trial tells, before anything is tried"),
     post("/playground", EDITOR, Area::Probes, play::tried)
         .tells::<play::Bench>("Runs a filter of no probe over stored events")
         .takes(play::TRY_WORDS)
@@ -251,11 +252,12 @@ pub static ROUTES: &[Route] = &[
     post("/playground/file", EDITOR, Area::Probes, play::file).people("gives back the text that it got"),
     get("/examples", EDITOR, Area::Probes, example::form)
         .tells::<example::Page>("What a probe's filter says of an event")
-        .asks(example::ASK_WORDS),
+        .asks(example::ASK_WORDS)
+        .wrong(&[404, 413]),
     post("/examples", EDITOR, Area::Probes, example::add)
         .makes::<example::Added>("Adds an event to the examples of a filter")
         .takes(example::ADD_WORDS)
-        .wrong(&[404, 409]),
+        .wrong(&[404, 409, 413]),
     get("/incidents", VIEWER, Area::Incidents, incidents::list)
         .tells::<incidents::Incidents>("Incidents, the last seen first")
         .asks(incidents::WORDS),

@@ -30,22 +30,22 @@ pub struct Event {
     /// Who spoke.
     pub source: String,
     /// Words to find it by.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The machine that it is about.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
     /// The request that brought it.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// What it is about, as `kind:name`, so that all events of one file or user are one search.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<String>,
     /// What led to it, if an action of the hub did.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The probes that chose it.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeMatch>,
     /// Keys of a newer writer.
     #[schemars(flatten)]

@@ -60,10 +60,7 @@ fn pairs(known: &[Word], said: &[(String, String)]) -> Result<(), Wrong> {
         if said.iter().take(at).any(|(before, _)| before == name) {
             return Err(wrong(format!("{name} is said twice.")));
         }
-        // Empty is as if it were not said, as in the forms of pages.
-        if !value.is_empty() {
-            text_is(word, value)?;
-        }
+        text_is(word, value)?;
     }
     needed(known, |name| said.iter().any(|(word, value)| word == name && !value.is_empty()))
 }

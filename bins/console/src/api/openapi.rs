@@ -149,11 +149,16 @@ fn body(words: &[Word]) -> Value {
     if let (true, Value::Object(object)) = (words.iter().any(|word| word.example.is_some()), &mut object) {
         object.insert("example".to_owned(), Value::Object(examples.collect()));
     }
-    let lists = words.iter().filter(|word| matches!(word.kind, Kind::List));
-    let encoding = lists.map(|word| (word.name.to_owned(), json!({"style": "form", "explode": false})));
+    // A form has no arrays: what is a list stands in one text, with commas.
     let mut form = object.clone();
-    if let Value::Object(form) = &mut form {
-        form.insert("encoding".to_owned(), Value::Object(encoding.collect()));
+    for word in words.iter().filter(|word| matches!(word.kind, Kind::List)) {
+        if let Some(schema) = form.pointer_mut(&format!("/schema/properties/{}", word.name)) {
+            *schema = json!({"type": "string", "description": format!("{}; with commas", word.what)});
+        }
+        let example = form.pointer_mut(&format!("/example/{}", word.name));
+        if let (Some(said), Some(example)) = (word.example, example) {
+            *example = said.into();
+        }
     }
     json!({"required": !needed.is_empty(),
         "content": {"application/json": object, "application/x-www-form-urlencoded": form}})

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Head;
 use super::chart::{self, Bar, SPANS};
 use crate::answer::{Answer, Wrong};
-use crate::api::{TEXT, Word};
+use crate::api::{SEARCH, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
@@ -29,7 +29,7 @@ const FIELDS: [&str; 7] =
 
 /// What programs may ask.
 pub const WORDS: &[Word] = &[
-    Word::new("q", TEXT, "The query (docs/stores.md); all events").like("type:osquery_result"),
+    Word::new("q", SEARCH, "The query (docs/stores.md); all events").like("type:osquery_result"),
     Word::new("since", TEXT, "An age such as `24h`, a day or a time; the last 24 hours").like("7d"),
     Word::new("until", TEXT, "The same; until now"),
     Word::new("by", TEXT, "The field whose values are counted; `type`").like("machine.platform"),

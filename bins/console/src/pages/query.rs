@@ -124,11 +124,10 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let machines = reached(app, &whom).map_or(0, |(machines, _)| machines);
     let (came, next, away) = match answers(app, asked.who.as_ref(), &query, PAGE, asked.word("after")) {
         Ok((came, next)) => (came, next, None),
+        // A program hears it by the status, a person on the page.
+        Err(why) if asked.json => return Err(why.into()),
         Err(NoAnswer::Question(why, _) | NoAnswer::Away(why)) => (Vec::new(), None, Some(why)),
     };
-    if let (Some(why), true) = (&away, asked.json) {
-        return Err(Wrong::new(503, why.as_str(), ""));
-    }
     let line = line(&query, now);
     let (columns, shown, left) = table(&came);
     let rows = came.iter().flat_map(|one| {
