@@ -143,9 +143,10 @@ pub struct ProbeMatch {
     /// The actions to do.
     pub act: Vec<String>,
     /// Value of the probe's `by`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The object that the filter returned.
-    #[schemars(with = "Option<Map<String, Value>>")]
+    #[schemars(with = "Option<Map<String, Value>>", skip_serializing_if = "Option::is_none")]
     pub context: Option<Box<RawValue>>,
     /// Keys of a newer writer.
     #[schemars(flatten)]
