@@ -4,7 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+mod support;
+
 use serde_json::{Value, json};
+use support::hub::Hub;
 
 const TABLES: &str = r#"version = 1
 [unit.berlin]
@@ -130,4 +133,22 @@ fn nobody_enrols_with_them() {
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.code() == Some(2) && said.contains("no source that machines enrol with"), "{said}");
     }
+}
+
+/// The first example of docs/webhooks.md, word for word, at a running hub.
+#[test]
+fn the_shortest_webhook_of_the_manual() {
+    let page = include_str!("../docs/webhooks.md");
+    let block = |kind: &str| page.split_once(&format!("```{kind}\n")).unwrap().1.split_once("```").unwrap().0;
+    let (_, shortest) = page.split_once("## The shortest one").unwrap();
+    let table = shortest.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let mut hub = Hub::new(&format!("\n{table}"));
+    std::fs::write(hub.path("hello.secret"), "0123456789abcdef\n").unwrap();
+    hub.start();
+    hub.wait("the hub", 60, || std::net::TcpStream::connect(("127.0.0.1", hub.port)).is_ok());
+    let script = block("sh").lines().next().unwrap().replace(":8443", &format!(":{}", hub.port));
+    let said = Command::new("sh").args(["-ec", &script]).current_dir(hub.path("")).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    hub.wait("the event", 60, || hub.events("type:hello").len() == 1);
+    assert_eq!(hub.events("type:hello")[0]["machine"]["hostname"], "bastion-1");
 }

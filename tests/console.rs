@@ -271,12 +271,55 @@ fn what_machines_say_is_text() {
     }
 }
 
-#[test]
-fn nothing_else_runs() {
-    let (hub, port) = hub("");
-    let log = std::fs::File::create(hub.path("up.log")).unwrap();
-    let mut alone = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
+/// A process for the console alone, once it answers.
+fn alone(hub: &Hub, port: u16) -> std::process::Child {
+    let log = std::fs::File::create(hub.path("console.log")).unwrap();
+    let started = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
     hub.wait("the console", 30, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    started
+}
+
+/// Without `up` the index is asked itself, and the console counts as `zentral status` does.
+#[test]
+fn no_up_runs() {
+    let (mut hub, port) = up("");
+    hostile(&hub);
+    hub.wait("the event in the store", 60, || !hub.events("type:osquery_result").is_empty());
+    assert_eq!(hub.stop(), Some(0));
+    let mut alone = alone(&hub, port);
+    let all = token(&hub, &[]);
+    let events = api(port, &all, "/events?q=type:osquery_result&by=source").json();
+    assert_eq!(
+        (events["events"].as_array().unwrap().len(), &events["values"]),
+        (1, &json!([{"value": "osquery", "count": 1}]))
+    );
+    let event = events["events"][0]["id"].as_str().unwrap();
+    assert_eq!(api(port, &all, &format!("/events/{event}")).json()["id"], event);
+    assert_eq!(api(port, &token(&hub, &["--units", "rome"]), "/events").json()["events"], json!([]));
+    let status = api(port, &all, "/status").json();
+    assert_eq!((&status["up"], &status["ok"]), (&Value::Null, &json!(false)));
+    let why = status["why"].as_array().unwrap();
+    assert!(
+        why.contains(&json!("stage store is not running")) && !why.contains(&json!("stage console is not running"))
+    );
+    assert!(status["sums"].as_array().unwrap().iter().all(|sum| sum["ok"] == true), "{status}");
+    let mut ada = person(&hub, port, "ada", &["--role", "admin"]);
+    assert!(ada.get("/status").body.contains("No <code>zentral up</code> runs here"));
+    assert!(ada.get("/").body.contains("<code>zentral up</code>"), "the first step");
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+}
+
+#[test]
+fn nothing_answers() {
+    let (hub, port) = hub("");
+    // There is somebody, who says nothing: it is not for the console to do without.
+    std::fs::create_dir_all(hub.path("data/run")).unwrap();
+    for name in ["up", "store"] {
+        let socket = std::os::unix::net::UnixListener::bind(hub.path(&format!("data/run/{name}.sock"))).unwrap();
+        std::thread::spawn(move || socket.incoming().for_each(drop));
+    }
+    let mut alone = alone(&hub, port);
     let mut ada = person(&hub, port, "ada", &["--role", "admin"]);
     let home = ada.get("/");
     assert_eq!(home.status, 200);
@@ -302,9 +345,7 @@ fn a_registry_that_cannot_be_read() {
     let (hub, port) = hub("");
     std::fs::write(hub.path("data/registry.db"), "this is no database, and long enough to be read as one".repeat(100))
         .unwrap();
-    let log = std::fs::File::create(hub.path("up.log")).unwrap();
-    let mut alone = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
-    hub.wait("the console", 30, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut alone = alone(&hub, port);
     let mut browser = Browser::new(port);
     assert_eq!(browser.get("/").status, 303);
     // Whether a session holds cannot be told.
@@ -322,9 +363,7 @@ fn a_registry_that_cannot_be_read() {
 #[test]
 fn behind_a_proxy_and_with_tls() {
     let (hub, port) = hub("url = \"https://console.example.com\"\ntrusted_proxies = [\"127.0.0.1\"]\n");
-    let log = std::fs::File::create(hub.path("up.log")).unwrap();
-    let mut alone = hub.command(&["run", "console"]).stderr(log).spawn().unwrap();
-    hub.wait("the console", 30, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut alone = alone(&hub, port);
     let link = hub.ok(&["user", "add", "ada"]);
     assert!(link.starts_with("https://console.example.com/link/"), "{link}");
     let from =

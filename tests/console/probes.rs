@@ -155,6 +155,33 @@ fn a_filter_is_looked_at_tried_and_saved() {
 }
 
 #[test]
+fn an_event_is_explained() {
+    let (hub, port) = numbers("");
+    let (two, five) = (id_of(&hub, 2), id_of(&hub, 5));
+    let mut vera = person(&hub, port, "vera", &[]);
+    assert!(vera.get(&format!("/events/{two}")).body.contains(&format!("/events/{two}/explain")));
+    let missed = vera.get(&format!("/events/{two}/explain"));
+    for word in ["does not match", "✗", "clause by clause", "not its query: t, not zentral/usb-device/"] {
+        assert!(missed.status == 200 && missed.body.contains(word), "{word}: {}", missed.body);
+    }
+    let all = token(&hub, &["--scopes", "probes"]);
+    let told = |event: &str, more: &str| api(port, &all, &format!("/events/{event}/explain{more}"));
+    let says = |told: &Value| -> Vec<(String, String)> {
+        let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+        told["probes"].as_array().unwrap().iter().map(|one| (word(one, "probe"), word(one, "says"))).collect()
+    };
+    let pair = |probe: &str, says: &str| (probe.to_owned(), says.to_owned());
+    let of_five = told(&five, "").json();
+    assert_eq!(says(&of_five), [pair("numbers", "matched"), pair("inline", "no"), pair("usb-device", "kept")]);
+    assert_eq!((&of_five["probes"][0]["then"], &of_five["id"]), (&json!(true), &json!(five)));
+    assert_eq!(says(&told(&two, "?probe=numbers").json()), [pair("numbers", "no")]);
+    assert_eq!((told(&two, "?probe=nobody").status, told("nobody", "").status), (404, 404));
+    // Whoever is kept to another unit sees nothing of it.
+    let rome = token(&hub, &["--units", "rome"]);
+    assert_eq!(api(port, &rome, &format!("/events/{five}/explain")).status, 404);
+}
+
+#[test]
 fn events_become_tests() {
     let (hub, port) = numbers("edit = true\n");
     let mut ed = person(&hub, port, "ed", &["--role", "editor"]);

@@ -236,7 +236,7 @@ impl Stage for Act {
         };
         let parts = Parts {
             actions,
-            url: context.config.url.clone(),
+            url: context.config.links(),
             mode: self.options.mode,
             clock: self.options.clock.clone(),
             chance: self.options.chance.clone(),
@@ -283,7 +283,7 @@ impl Stage for Act {
         let Some((jq, _)) = &self.running else { return Ok(()) };
         let actions = self.open(config, jq)?;
         self.conditions = Conditions::of(config);
-        self.queue()?.reload(actions, config.url.clone());
+        self.queue()?.reload(actions, config.links());
         Ok(())
     }
 

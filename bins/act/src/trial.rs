@@ -40,7 +40,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let (mut exit, mut all) = (Exit::Done, Vec::new());
     for target in ready.action.targets() {
         let row = Delivery::new(&event, probe, name, &target, nonce);
-        let (line, event, url) = (line.clone(), event.clone(), config.url.clone());
+        let (line, event, url) = (line.clone(), event.clone(), config.links());
         let call = Call { key: row.key, action: name.to_owned(), target, line, event, url, told: Told::plain() };
         let (answer, shown) = runtime.block_on(attempt(&ready, &call, ready.common.dry_run));
         let outcome = match answer.verdict {

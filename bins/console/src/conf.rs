@@ -1,14 +1,11 @@
 //! `[stage.console]`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hyper::Uri;
 use pipe::Proxies;
-use pipe::config::{Config, Finding, Settings, StageKind};
-
-/// Where it listens if nobody says otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+use pipe::config::{CONSOLE, Config, Finding, Settings};
 
 /// All of it.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +42,7 @@ impl std::fmt::Display for Url {
 impl Conf {
     /// Reads the table.
     pub fn read(table: Option<&Settings>) -> Result<Self, Vec<Finding>> {
-        let mut conf = Self { listen: Some(LISTEN), ..Self::default() };
+        let mut conf = Self { listen: Some(CONSOLE), ..Self::default() };
         let Some(mut table) = table.cloned() else { return Ok(conf) };
         if let Some(text) = table.str("listen") {
             match text.parse() {
@@ -118,15 +115,7 @@ fn url(text: &str) -> Option<Url> {
 
 /// See [`crate::address`].
 pub fn address(config: &Config) -> String {
-    let stage = config.stages.iter().find(|stage| stage.runs(StageKind::Console));
-    let conf = Conf::read(stage.map(|stage| &stage.settings)).unwrap_or_default();
-    if let Some(url) = conf.url {
-        return url.to_string();
-    }
-    let name = stage.map_or(StageKind::Console.word(), |stage| &stage.name);
-    let runs = std::fs::read_to_string(config.data.join("run").join(format!("{name}.addr"))).ok();
-    let listen = runs.and_then(|text| text.trim().parse().ok()).or(conf.listen).unwrap_or(LISTEN);
-    format!("{}://{listen}", if conf.tls.is_some() { "https" } else { "http" })
+    config.console().unwrap_or_else(|| format!("http://{CONSOLE}"))
 }
 
 #[cfg(test)]
@@ -146,7 +135,7 @@ mod tests {
     #[test]
     fn tables() {
         let conf = read("").unwrap();
-        assert_eq!((conf.listen, conf.secure()), (Some(LISTEN), false));
+        assert_eq!((conf.listen, conf.secure()), (Some(CONSOLE), false));
         let conf = read("listen = \"0.0.0.0:443\"\nurl = \"https://Hub.example.com:8443/\"\n").unwrap();
         assert_eq!(
             (conf.url.as_ref().unwrap().to_string(), conf.secure()),

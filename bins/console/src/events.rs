@@ -1,5 +1,7 @@
-//! Events, asked of the process that writes the store, over its socket (`/search`, `/count`, `/event/ID`).
+//! Events, asked of the process that writes the store, over its socket (`/search`, `/count`, `/event/ID`); where none is,
+//! of what this program was lent.
 
+use std::io;
 use std::time::Duration;
 
 use pipe::config::Config;
@@ -10,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::answer::Wrong;
 use crate::ask::Who;
-use crate::text;
+use crate::{lent, text};
 
 /// A little longer than the store gives itself.
 const TIMEOUT: Duration = Duration::from_secs(25);
@@ -187,9 +189,19 @@ impl<'a> Events<'a> {
         let none = || NoAnswer::Away("The pipeline has no store that is searched.".to_owned());
         let store = self.config.searched().ok_or_else(none)?;
         let words = text::query(&[words, &[("units", &self.units)]].concat());
-        let away = |_| NoAnswer::Away(format!("The store `{}` does not answer.", store.name));
-        pipe::ops::get(&self.config.socket(&store.first()), &format!("{path}?{words}"), time).map_err(away)
+        match pipe::ops::get(&self.config.socket(&store.first()), &format!("{path}?{words}"), time) {
+            Ok(answer) => Ok(answer),
+            Err(e) => nobody(&e)
+                .then(|| lent::store(self.config, path, &words))
+                .flatten()
+                .ok_or_else(|| NoAnswer::Away(format!("The store `{}` does not answer.", store.name))),
+        }
     }
+}
+
+/// Whether no process is there: a stale socket, or none. One that is there and says nothing is another matter.
+pub fn nobody(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn refusal(status: u16, body: &[u8]) -> NoAnswer {

@@ -1,4 +1,5 @@
-//! How the hub is: what `zentral status --json` prints, asked of a running `up` over its socket.
+//! How the hub is: what `zentral status --json` prints, asked of a running `up` over its socket; where none runs, of what
+//! this program was lent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +8,9 @@ use pipe::config::Config;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::events::nobody;
+use crate::lent;
 
 /// How long `up` may take to count everything.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -157,8 +161,13 @@ pub struct Probe {
 
 /// What `up` answers under a path. The error is what to tell a person.
 fn records(config: &Config, path: &str) -> Result<Vec<Value>, String> {
-    let answer = pipe::ops::get(&config.socket(UP), path, TIMEOUT);
-    let (status, body) = answer.map_err(|_| "No `zentral up` answers on this machine.".to_owned())?;
+    let (status, body) = match pipe::ops::get(&config.socket(UP), path, TIMEOUT) {
+        Ok(answer) => answer,
+        Err(e) => {
+            let lent = if nobody(&e) { lent::report(config, path) } else { None };
+            (200, lent.ok_or("No `zentral up` answers on this machine.")?)
+        }
+    };
     if status != 200 {
         return Err(format!("`zentral up` answers {status}; it may just be starting."));
     }

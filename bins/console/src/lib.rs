@@ -17,6 +17,7 @@ mod fleet;
 mod headers;
 mod hub;
 mod ledger;
+mod lent;
 mod live;
 mod machines;
 mod pages;
@@ -37,6 +38,8 @@ use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
 use pipe::config::{Config, Finding, StageConf};
 use registry::users::Role;
+
+pub use lent::{Lent, lend};
 
 /// Flags of `console`.
 #[derive(Debug, Clone, Default, clap::Args)]

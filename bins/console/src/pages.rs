@@ -8,6 +8,7 @@ pub mod enrol;
 pub mod event;
 pub mod events;
 pub mod example;
+pub mod explain;
 pub mod incident;
 pub mod incidents;
 pub mod login;

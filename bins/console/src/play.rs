@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::events::{Events, NoAnswer};
 use crate::specs::Gate;
 use found::Misses;
-pub use found::{Hit, Near};
+pub use found::{Drawn, Hit, Near, drawn};
 use reel::{Reel, narrowed};
 
 /// Events that one run looks at.

@@ -10,8 +10,8 @@ use crate::api::{Answers, Told, Word, openapi, shape};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, enrol, event, events, example, incident, incidents, login, machine, machines, overview,
-    play, probe, probes, queries, query, sources, status, tokens, users,
+    action, actions, assets, enrol, event, events, example, explain, incident, incidents, login, machine, machines,
+    overview, play, probe, probes, queries, query, sources, status, tokens, users,
 };
 
 /// What answers.
@@ -224,6 +224,9 @@ pub static ROUTES: &[Route] = &[
     get("/events/{id}", VIEWER, Area::Events, event::show).tells::<event::Event>("One event"),
     get("/events/{id}/raw", VIEWER, Area::Events, event::raw)
         .tells::<::event::Event>("The event as it lies in the store"),
+    get("/events/{id}/explain", VIEWER, Area::Probes, explain::show)
+        .tells::<explain::Page>("Why filters matched it, or did not, clause by clause")
+        .asks(explain::WORDS),
     get("/probes", VIEWER, Area::Probes, probes::list)
         .tells::<probes::Probes>("Probes, searched and sorted")
         .asks(probes::WORDS),

@@ -27,7 +27,8 @@ pub struct Args {
     /// Do not remember machines between lines
     #[arg(long)]
     pub no_state: bool,
-    /// Read what osqueryi --json printed for the query of this probe: events as if osqueryd had run it now
+    /// Read what osqueryi --json printed for the query of this probe: events as if osqueryd had run it now, for a filter behind
+    /// a pipe
     #[arg(
         long,
         value_name = "PROBE",

@@ -133,7 +133,7 @@ impl Stage {
         tokio::spawn(slack::serve(slack_door, secret_path, slack.clone(), screen.clone()));
 
         screen.line(&screen.paint(BOLD, "zentral demo: receive → normalize → filter → act, store"));
-        screen.line(&format!("pipeline  {}", scratch.file().display()));
+        screen.line(&format!("pipeline  {} (all of this folder goes with the demo)", scratch.file().display()));
         screen.line(&format!("log       {}", scratch.log().display()));
         let hub = Hub::start(&scratch, &[(scratch::SLACK_URL, &url), (scratch::SMTP_PASSWORD, &password)])?;
         let follower = Follower::start(scratch.config.topic_dir("matches"), screen.clone())?;
@@ -146,7 +146,8 @@ impl Stage {
         screen.line(&format!("metrics   http://{}/metrics", self.scratch.metrics));
         self.hub.console(&self.scratch).await?;
         screen.line(&format!("console   {} (choose a password; you are the admin `demo`)", self.scratch.link()?));
-        screen.heading("Agents enrol and send; these matter to a probe, and somebody is told:");
+        screen.heading("Agents enrol and send what was there before; these matter to a probe, and somebody is told");
+        screen.line(&screen.paint(DIM, "by mail and by slack, which takes a message a second, as the real one does:"));
         let secrets = self.scratch.secrets()?;
         let mut agents = JoinSet::new();
         for mut agent in Agent::fleet(&way, &secrets, &self.tally) {
@@ -286,6 +287,11 @@ impl Stage {
             screen.line(&format!("{command}  {}", screen.paint(DIM, &format!("# {found}"))));
         }
         screen.line(&format!("zentral -c {config} cat matches -f"));
+        let console = console::address(&self.scratch.config);
+        screen.line(&format!(
+            "{console}/  {}",
+            screen.paint(DIM, "# the console; the first time by the link at the top")
+        ));
     }
 
     /// The agents go on, and this process watches. Ends when nobody reads any more; a signal ends it from outside.

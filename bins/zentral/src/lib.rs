@@ -17,6 +17,7 @@ mod init;
 mod jamf;
 mod joined;
 mod judge;
+mod lent;
 mod machine;
 mod plan;
 mod progress;
@@ -168,7 +169,10 @@ pub fn main() -> Exit {
         Command::Status(args) => status::run(global, args),
         Command::Enrol { what } => enrol::run(global, what),
         Command::Machine { what } => machine::run(global, what),
-        Command::Console(args) => console::run(global, args),
+        Command::Console(args) => {
+            lent::lend();
+            console::run(global, args)
+        }
         Command::User { what } => user::run(global, what),
         Command::Token { what } => token::run(global, what),
         Command::Query(args) => query::run(global, args),

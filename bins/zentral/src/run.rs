@@ -5,7 +5,7 @@ use pipe::config::{Config, StageConf, StageKind};
 use pipe::state::LOCK_WAIT;
 use pipe::{Exit, Signals, StageError};
 
-use crate::{foreign, joined};
+use crate::{foreign, joined, lent};
 
 /// Command line of `run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -75,6 +75,9 @@ fn start(global: &Global, conf: &StageConf, args: &Args) -> Exit {
         StageKind::Foreign => foreign::run(global, &stage),
         StageKind::Act => act::run(global, &act::Args { stage, ..Default::default() }),
         StageKind::Store => store::run(global, &store::Args { stage, ..Default::default() }),
-        StageKind::Console => console::run(global, &console::Args { stage, ..Default::default() }),
+        StageKind::Console => {
+            lent::lend();
+            console::run(global, &console::Args { stage, ..Default::default() })
+        }
     }
 }

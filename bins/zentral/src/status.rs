@@ -66,16 +66,16 @@ fn look(global: &Global, args: &Args) -> Result<Exit, StageError> {
 }
 
 /// The records for the console, which may not be wrong for want of a database: what cannot be told is said among them.
-pub fn told(config: &Config, up: &up::shown::Up) -> Vec<u8> {
-    let (sums, health) = known(config, Some(up))
-        .unwrap_or_else(|e| (Sums::default(), Health::without_state(config, Some(up), Some(e.to_string()))));
-    json!({"records": table::tagged(&all(&sums, &health, Some(up)))}).to_string().into_bytes()
+pub fn told(config: &Config, up: Option<&up::shown::Up>) -> Vec<u8> {
+    let (sums, health) =
+        known(config, up).unwrap_or_else(|e| (Sums::default(), Health::without_state(config, up, Some(e.to_string()))));
+    json!({"records": table::tagged(&all(&sums, &health, up))}).to_string().into_bytes()
 }
 
 /// The records of `--probes` for the console.
-pub fn told_of_probes(config: &Config, up: &up::shown::Up) -> Vec<u8> {
-    let health = Health::of(config, Some(up));
-    let health = health.unwrap_or_else(|e| Health::without_state(config, Some(up), Some(e.to_string())));
+pub fn told_of_probes(config: &Config, up: Option<&up::shown::Up>) -> Vec<u8> {
+    let health = Health::of(config, up);
+    let health = health.unwrap_or_else(|e| Health::without_state(config, up, Some(e.to_string())));
     json!({"records": table::tagged(&Probes::of(config, &health).records())}).to_string().into_bytes()
 }
 

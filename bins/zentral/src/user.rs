@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use event::Time;
-use pipe::cli::Global;
+use pipe::cli::{Global, complain};
 use pipe::config::{Config, is_name};
 use pipe::{Exit, StageError};
 use registry::db::{Db, Tx};
@@ -133,7 +133,17 @@ fn add(config: &Config, name: &str, may: &May) -> Result<(), StageError> {
 
 /// The link alone, so that it can be handed on by a pipe.
 fn tell(config: &Config, secret: &str) -> Result<(), StageError> {
-    print(&format!("{}\n", link(config, secret)))
+    let link = link(config, secret);
+    let (here, elsewhere) = (["http://127.", "http://[::1]"], ["https://localhost", "https://127.", "https://[::1]"]);
+    let is = |url: &str, all: &[&str]| all.iter().any(|begin| url.starts_with(begin));
+    if is(&link, &here) && config.url.as_deref().is_some_and(|url| !is(url, &elsewhere)) {
+        let at = link.split('/').nth(2).unwrap_or_default();
+        let port = at.rsplit(':').next().unwrap_or_default();
+        complain(&format!(
+            "the console listens on this machine only; from another: `ssh -L {port}:{at} HOST`, or give [stage.console] `listen`, `tls` and `url`"
+        ));
+    }
+    print(&format!("{link}\n"))
 }
 
 /// The address of a link.

@@ -85,8 +85,9 @@ pub(crate) enum Read<'a> {
 }
 
 impl Input {
-    pub(crate) fn stdin(waker: Waker) -> Result<Self, StageError> {
-        Ok(Self::of(Stdin::open(waker).map_err(|e| StageError::state(format!("stdin: {e}")))?))
+    /// Lines that are there already are read `most` bytes at a time; 0: as they come.
+    pub(crate) fn stdin(waker: Waker, most: usize) -> Result<Self, StageError> {
+        Ok(Self::of(Stdin::open(waker, most).map_err(|e| StageError::state(format!("stdin: {e}")))?))
     }
 
     pub(crate) fn of(stdin: Stdin) -> Self {

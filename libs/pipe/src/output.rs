@@ -20,6 +20,9 @@ use lent::{Back, Lent};
 /// How often a writer looks after its topic: deletes, compresses, counts.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a topic's other writer is waited for in silence: at an upgrade one stage ends as the next begins.
+const SAID_AFTER: Duration = Duration::from_secs(1);
+
 /// As [`HELD_MAX`], for a topic of Kafka: about what its client puts into one request.
 const HELD_FOR_BROKERS: usize = 256 << 10;
 
@@ -102,10 +105,17 @@ impl TopicOutput {
         let dir = config.topic_dir(name);
         fs.create_dir(&dir).map_err(|e| StageError::state(format!("{}: {e}", dir.display())))?;
         let options = Options { sealed, pack_beside: true, ..Options::default() };
-        let begun = Instant::now();
+        let (begun, mut said) = (Instant::now(), false);
         let writer = loop {
             match TopicWriter::open(fs.clone(), &dir, kept, options.clone()) {
                 Err(Error::Locked(_)) if begun.elapsed() < state::LOCK_WAIT => {
+                    if !said && begun.elapsed() > SAID_AFTER {
+                        let wait = state::LOCK_WAIT.as_secs();
+                        tracing::warn!(
+                            "topic:{name} is written by another process, such as a stage of a running `zentral up`; waiting for its end, {wait} s at most"
+                        );
+                        said = true;
+                    }
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 other => break other.map_err(|e| topic_error(name, &e))?,

@@ -15,8 +15,6 @@ use crate::Waker;
 const BLOCK: usize = 256 << 10;
 /// Room that a read has at least.
 const READ: usize = 64 << 10;
-/// Blocks read ahead.
-const AHEAD: usize = 1;
 /// What a pipe is asked to hold, so that its writer and we take turns less often.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1 << 20;
@@ -36,6 +34,12 @@ impl Block {
     pub fn lines(&self) -> &[u8] {
         self.bytes.get(..self.end).unwrap_or_default()
     }
+
+    fn join(&mut self, next: &Self) {
+        self.bytes.truncate(self.end);
+        self.bytes.extend_from_slice(next.lines());
+        self.end = self.bytes.len();
+    }
 }
 
 /// stdin, read by a thread of its own.
@@ -44,13 +48,18 @@ pub struct Stdin {
     blocks: Receiver<io::Result<Block>>,
     /// Memory of blocks that have been worked off, to be read into again.
     spent: Sender<Vec<u8>>,
+    /// Came after a block that it may not be joined to.
+    held: Option<io::Result<Block>>,
+    /// Bytes that are joined to one block, if they are there.
+    most: usize,
     ended: bool,
 }
 
 impl Stdin {
-    /// Starts reading; the waker rings for each block and at the end.
-    pub fn open(waker: Waker) -> io::Result<Self> {
-        let (send, blocks) = sync_channel(AHEAD);
+    /// Starts reading; the waker rings for each block and at the end. Blocks that are there already are joined up to `most`
+    /// bytes, for whom each block is dear; 0: none are.
+    pub fn open(waker: Waker, most: usize) -> io::Result<Self> {
+        let (send, blocks) = sync_channel((most / BLOCK).max(1));
         let (spent, fresh) = channel();
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
             let stdin = io::stdin();
@@ -69,7 +78,7 @@ impl Stdin {
             drop(send);
             waker.ring();
         })?;
-        Ok(Self { blocks, spent, ended: false })
+        Ok(Self { blocks, spent, held: None, most, ended: false })
     }
 
     /// The next block, if one is there; an error is told once. `old` has been worked off.
@@ -79,30 +88,49 @@ impl Stdin {
             // At the end nobody reads into it any more.
             let _ = self.spent.send(old.bytes);
         }
-        match self.blocks.try_recv() {
-            Ok(block) => block.map(Some),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => {
-                self.ended = true;
-                Ok(None)
+        let Some(first) = self.take() else { return Ok(None) };
+        let mut block = first?;
+        while block.end + BLOCK <= self.most {
+            match self.take() {
+                // Lines that were too long stand before the lines of their block.
+                Some(Ok(next)) if next.too_long.is_empty() => {
+                    block.join(&next);
+                    let _ = self.spent.send(next.bytes);
+                }
+                other => {
+                    self.held = other;
+                    break;
+                }
             }
         }
+        Ok(Some(block))
+    }
+
+    fn take(&mut self) -> Option<io::Result<Block>> {
+        self.held.take().or_else(|| match self.blocks.try_recv() {
+            Ok(block) => Some(block),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.ended = true;
+                None
+            }
+        })
     }
 
     /// One that gives these lines, block by block, or errors.
     #[cfg(test)]
-    pub(crate) fn of(blocks: impl IntoIterator<Item = io::Result<&'static str>>) -> Self {
+    pub(crate) fn of(most: usize, blocks: impl IntoIterator<Item = io::Result<&'static str>>) -> Self {
         let (send, all) = sync_channel(100);
         for block in blocks {
             let block = block.map(|text| Block { bytes: text.into(), end: text.len(), too_long: Vec::new() });
             let _ = send.try_send(block);
         }
-        Self { blocks: all, spent: channel().0, ended: false }
+        Self { blocks: all, spent: channel().0, held: None, most, ended: false }
     }
 
     /// Whether there will be no more.
     pub fn ended(&self) -> bool {
-        self.ended
+        self.ended && self.held.is_none()
     }
 }
 
@@ -281,6 +309,24 @@ mod tests {
             }
         }
         (lines, long)
+    }
+
+    #[test]
+    fn blocks_that_are_there_are_joined_up_to_a_size() {
+        let all = |most| {
+            let (mut stdin, mut seen) =
+                (Stdin::of(most, [Ok("a\n"), Ok("bb\n"), Ok("c\n"), Err(io::Error::other("torn"))]), Vec::new());
+            while !stdin.ended() {
+                match stdin.next(None) {
+                    Ok(block) => seen.extend(block.map(|block| String::from_utf8_lossy(block.lines()).into_owned())),
+                    Err(e) => seen.push(e.to_string()),
+                }
+            }
+            seen
+        };
+        assert_eq!(all(0), ["a\n", "bb\n", "c\n", "torn"]);
+        assert_eq!(all(BLOCK + 3), ["a\nbb\n", "c\n", "torn"]);
+        assert_eq!(all(1 << 20), ["a\nbb\nc\n", "torn"], "what came before an error is not lost");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Locked(dir) => write!(f, "topic {} has another writer", dir.display()),
+            Self::Locked(dir) => write!(f, "topic {} has another writer, and a topic has one", dir.display()),
             Self::Beyond { dir, at, end, recovered } => {
                 write!(f, "position {at} lies beyond the end {end} of topic {}", dir.display())?;
                 f.write_str(if *recovered { "" } else { ", whose writer has not recovered yet" })

@@ -77,7 +77,7 @@ pub struct Machines {
 }
 
 /// What narrows the list, and its order.
-pub const CSV_WORDS: &[Word] = &WORDS.split_at(6).0;
+pub const CSV_WORDS: &[Word] = WORDS.split_at(6).0;
 /// What programs may ask of it.
 pub const WORDS: &[Word] = &[
     Word::new("q", TEXT, "Part of a key, a host name, a serial number, a hardware UUID or a user").like("a"),

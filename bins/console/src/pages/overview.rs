@@ -113,7 +113,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(day) => (day, None),
         Err(why) => (Day::default(), Some(why.text().to_owned())),
     };
-    let next = steps(app, up_away.is_some(), machines.total == 0 && machines_away.is_none());
+    let next = steps(app, report.up.is_none(), machines.total == 0 && machines_away.is_none());
     let head = Head::new(asked, "Overview");
     let page = Overview { head, report, up_away, machines, machines_away, events, events_away, next };
     Answer::page(asked, &page)

@@ -128,7 +128,7 @@ impl Misses {
                 format!("{} ({}{})", one_line(&clause.text), words(clause, seen), negation(clause, seen))
             };
             Near {
-                drawn: bounded(draw(source, clauses, &miss.explained)),
+                drawn: drawn(source, clauses, &miss.explained),
                 decided: clause.as_ref().map(told).map(|text| text::short(&text)).unwrap_or_default(),
                 line: clause.map_or(0, |(clause, _)| clause.line),
                 column: clause.map_or(0, |(clause, _)| clause.column),
@@ -149,6 +149,11 @@ fn class(tone: Tone) -> &'static str {
         Tone::Bad => "worse",
         Tone::Odd => "odd",
     }
+}
+
+/// A filter with what came of each clause.
+pub fn drawn(source: &str, clauses: &Clauses, explained: &Explained) -> Drawn {
+    bounded(draw(source, clauses, explained))
 }
 
 /// As much of a drawing as a page has room for.

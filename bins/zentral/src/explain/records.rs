@@ -1,5 +1,6 @@
 //! An explanation as programs read it: one JSON object a line.
 
+use probe::Kept;
 use probe::clauses::{Clause, Seen};
 use serde_json::{Map, Value, json};
 
@@ -47,11 +48,11 @@ pub fn probe(verdict: &Verdict) -> Value {
         Says::Off(off) => {
             put("off", json!(off));
         }
-        Says::FirstRun => {}
-        Says::OtherQuery { wanted, seen } => {
+        Says::Kept(Kept::FirstRun) => {}
+        Says::Kept(Kept::OtherQuery { wanted, seen }) => {
             put("query", json!({"wanted": wanted, "seen": seen}));
         }
-        Says::OutOfScope(lists) => {
+        Says::Kept(Kept::OutOfScope(lists)) => {
             put("scope", json!(lists));
         }
     }

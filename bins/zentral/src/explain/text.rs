@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::deeds::Deed;
 use super::draw::{Paint, cut, draw, negation, one_line, words};
 use super::find::RawLine;
-use super::gates::Outside;
 use super::verdict::{Incident, Look, Says, Verdict};
 use crate::status::table::plural;
 
@@ -225,22 +224,6 @@ pub fn reason(says: &Says) -> String {
         Says::No => "the filter says no".into(),
         Says::Failed(text) => format!("the filter failed: {text}"),
         Says::Off(off) => format!("{}; it runs again in stage {} when its text changes", off.words, off.stage),
-        Says::FirstRun => {
-            "the first run of its query, when everything is \"added\" (first_run = true would match it)".into()
-        }
-        Says::OtherQuery { wanted, seen: Some(seen) } => {
-            // zentral/PROBE/REV: of the same probe, but of other SQL.
-            let probe = |query: &str| query.rsplit_once('/').map(|(probe, _)| probe.to_owned());
-            let changed = if probe(seen) == probe(wanted) { ": its query has changed" } else { "" };
-            format!("not its query: {seen}, not {wanted}{changed}")
-        }
-        Says::OtherQuery { wanted, seen: None } => format!("not a result of its query {wanted}"),
-        Says::OutOfScope(lists) => {
-            let each = |o: &Outside| {
-                let is = if o.is.is_empty() { "nothing".to_owned() } else { o.is.join(" ") };
-                format!("{} = {}, the machine has {is}", o.list, o.wanted.join(" "))
-            };
-            format!("out of scope: {}", lists.iter().map(each).collect::<Vec<_>>().join("; "))
-        }
+        Says::Kept(kept) => kept.to_string(),
     }
 }

@@ -6,11 +6,11 @@ use event::Time;
 use pipe::StageError;
 use pipe::config::Config;
 use probe::clauses::{Clauses, Explained, now};
-use probe::{Decision, FilterSet, Found, Limits, Quiet, Source, Spec, Val};
+use probe::{Decision, FilterSet, Found, Kept, Limits, Quiet, Source, Spec, Val};
 use serde_json::Value;
 
 use super::deeds::{Deed, Known};
-use super::gates::{self, Off, Outside};
+use super::gates::{self, Off};
 use super::outlook::{self, Outlook};
 
 /// What a probe says, worst news for its author first where several are true.
@@ -27,12 +27,7 @@ pub enum Says {
     /// A runtime error of jq, or a limit.
     Failed(String),
     Off(Off),
-    FirstRun,
-    OtherQuery {
-        wanted: String,
-        seen: Option<String>,
-    },
-    OutOfScope(Vec<Outside>),
+    Kept(Kept),
 }
 
 impl Says {
@@ -43,9 +38,9 @@ impl Says {
             Self::No => "no",
             Self::Failed(_) => "failed",
             Self::Off(_) => "off",
-            Self::FirstRun => "first_run",
-            Self::OtherQuery { .. } => "other_query",
-            Self::OutOfScope(_) => "out_of_scope",
+            Self::Kept(Kept::FirstRun) => "first_run",
+            Self::Kept(Kept::OtherQuery { .. }) => "other_query",
+            Self::Kept(Kept::OutOfScope(_)) => "out_of_scope",
         }
     }
 }
@@ -188,16 +183,5 @@ pub fn all(
 
 /// What keeps the filter from seeing the event, if anything does.
 fn gate(spec: &Spec, subject: &Subject<'_>, off: Option<&Off>) -> Option<Says> {
-    let seen = gates::query(subject.event);
-    if let Some(wanted) = spec.query_name.as_ref().filter(|name| seen != Some(name.as_str())) {
-        return Some(Says::OtherQuery { wanted: wanted.clone(), seen: seen.map(str::to_owned) });
-    }
-    let outside = gates::outside(spec, subject.event);
-    if !outside.is_empty() {
-        return Some(Says::OutOfScope(outside));
-    }
-    if spec.query_name.is_some() && !spec.first_run && gates::is_first_run(subject.event) {
-        return Some(Says::FirstRun);
-    }
-    off.map(|off| Says::Off(off.clone()))
+    probe::kept(spec, subject.event).map(Says::Kept).or_else(|| off.map(|off| Says::Off(off.clone())))
 }

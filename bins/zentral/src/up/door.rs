@@ -137,13 +137,13 @@ fn private(picture: &Picture, ask: &Ask) -> Option<Answer> {
 
 /// What `zentral status --json` prints, or with `--probes` adds, for the console: `{"records":[…]}`. Whoever asks again
 /// within `again` is told the same.
-fn told(told: &Told, again: Duration, picture: &Picture, tell: fn(&Config, &Up) -> Vec<u8>) -> Option<Vec<u8>> {
+fn told(told: &Told, again: Duration, picture: &Picture, tell: fn(&Config, Option<&Up>) -> Vec<u8>) -> Option<Vec<u8>> {
     let (up, config) = (picture.up.as_ref()?, picture.config.as_ref()?);
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, text)) = told.as_ref().filter(|(at, _)| at.elapsed() < again) {
         return Some(text.clone());
     }
-    let text = tell(config, up);
+    let text = tell(config, Some(up));
     *told = Some((Instant::now(), text.clone()));
     Some(text)
 }

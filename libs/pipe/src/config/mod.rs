@@ -4,6 +4,7 @@
 //! an action, a source or a stage belong to the program that uses them and are handed on as [`Settings`].
 
 mod apart;
+mod console;
 mod cross;
 mod files;
 mod finding;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use registry::db::{Home, Homes, Server};
 
+pub use console::CONSOLE;
 pub use files::Files;
 pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;

@@ -42,9 +42,11 @@ impl Loop {
             Some(_) => Complaints::open(&fs, &job.config, &db, &job.name, job.instance)?,
         };
         let mut inputs = Vec::new();
+        // Between pipes we are prompt.
+        let batch = if outputs.iter().any(Output::is_pipe) { 0 } else { stage.batch_bytes() };
         for place in &job.from {
             let follows = share::follows(&mut inputs, &job, place);
-            inputs.push(open_input(&fs, &job, &mut db, place, follows)?);
+            inputs.push(open_input(&fs, &job, &mut db, place, follows, batch)?);
         }
         share::check(&mut inputs, &job)?;
         let mut tx = db.begin()?;
@@ -112,12 +114,20 @@ fn instance_lock(lock: &Path, instance: u32) -> PathBuf {
     lock.with_file_name(format!("{stem}-{instance}.lock"))
 }
 
-fn open_input(fs: &Arc<dyn Fs>, job: &Job, db: &mut Db, place: &Place, follows: bool) -> Result<Input, StageError> {
+/// `batch`: bytes of a batch, where lines of stdin need not be handed on at once.
+fn open_input(
+    fs: &Arc<dyn Fs>,
+    job: &Job,
+    db: &mut Db,
+    place: &Place,
+    follows: bool,
+    batch: usize,
+) -> Result<Input, StageError> {
     let start = job.start.as_deref().unwrap_or("first");
     let start = parse_start(start)
         .ok_or_else(|| StageError::usage(format!("`{start}` is neither first, last nor an age such as 7d")))?;
     let mut input = match place {
-        Place::Standard => Input::stdin(job.signals.waker.clone())?,
+        Place::Standard => Input::stdin(job.signals.waker.clone(), batch)?,
         Place::Changes => {
             let name = place.to_string();
             let recorded = state::position(db, &name)?;

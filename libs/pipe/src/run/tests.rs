@@ -70,7 +70,7 @@ fn what_was_read_before_an_error_of_stdin_counts() {
     let dir = tempfile::tempdir().unwrap();
     let mut stage = Copy::default();
     let mut running = Loop::open(&mut stage, job(dir.path())).unwrap();
-    running.inputs.push(Input::of(Stdin::of([Ok("1\n2\n"), Ok("3\n"), Err(io::Error::other("torn"))])));
+    running.inputs.push(Input::of(Stdin::of(0, [Ok("1\n2\n"), Ok("3\n"), Err(io::Error::other("torn"))])));
     running.behind.push(None);
     let error = running.run(&mut stage).unwrap_err();
     assert!(error.text.contains("torn"), "{error}");
