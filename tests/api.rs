@@ -169,7 +169,7 @@ fn run(program: &Program, description: &Value, words: &[&str]) -> (bool, Value) 
     command.args([&SECONDS_MAX.to_string(), &schemathesis, "run", "openapi.json", "--report-har-path", "all.har"]);
     command.args(["--url", &format!("http://127.0.0.1:{}", program.port)]).args(words);
     let out = command.current_dir(dir.path()).env("ZENTRAL_TOKEN", &program.token).output().unwrap();
-    println!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     let asked = std::fs::read(dir.path().join("all.har")).unwrap();
     (out.status.success(), serde_json::from_slice(&asked).unwrap())
 }
