@@ -70,7 +70,7 @@ fn admin(demo: &Demo) -> Program {
     Program { port: demo.port, token: made.json()["token"].as_str().unwrap().to_owned() }
 }
 
-/// By path the values of its variable part that lead somewhere. What is removed by a request is there for that: neither the
+/// By path the values of its first variable part that lead somewhere. What is removed by a request is there for that: neither the
 /// token that asks nor most of the machines may go.
 fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
     let mut machines = admin.all("/machines", "machines", "key");
@@ -81,6 +81,10 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
     let mut incidents = admin.all("/incidents", "incidents", "id");
     incidents.extend(admin.all("/incidents?state=closed", "incidents", "id"));
     let sources = admin.all("/sources", "sources", "name");
+    // Those that the demo has not yet.
+    let mut shipped = admin.get("/shipped")["probes"].as_array().unwrap().clone();
+    shipped.retain(|one| one["here"] == false);
+    let shipped = shipped.iter().take(3).map(|one| one["name"].clone()).collect();
     let (mut enrolments, mut revoked, mut users, mut gone) = (vec![], vec![], vec![], vec![]);
     let (mut tokens, mut queries) = (vec![], vec![]);
     for (n, source) in ["osquery", "santa", "munki"].into_iter().enumerate() {
@@ -104,6 +108,8 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
         ("/probes/", probes),
         ("/incidents/", incidents),
         ("/actions/", actions),
+        ("/shipped/{name}/{file}", vec![json!("usb-device")]),
+        ("/shipped/", shipped),
         ("/query/{id}/cancel", queries.split_off(1)),
         ("/query/", queries),
         ("/sources/", sources),
@@ -122,6 +128,9 @@ const NOTHING: &str = "nothing-like-it";
 fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
     let of = |path: &str| there.iter().find(|(begin, _)| path.starts_with(begin)).map(|(_, known)| known);
     let some = |known: &[Value]| -> Value { known.iter().cloned().chain([json!(NOTHING)]).collect() };
+    // Of paths with two.
+    let second =
+        [("{file}", vec![json!("usb-device.jq"), json!("usb-device.toml")]), ("{kind}", vec![json!("account")])];
     let named = [
         ("unit", vec![json!("default")]),
         ("probe", of("/probes/").unwrap().clone()),
@@ -133,6 +142,12 @@ fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
             part["schema"]["enum"] = some(known);
             part["examples"] =
                 known.iter().enumerate().map(|(n, one)| (n.to_string(), json!({"value": one}))).collect();
+        }
+        if let Some((_, known)) = second.iter().find(|(word, _)| path.ends_with(word)) {
+            if let Some(part) = operations["parameters"].get_mut(1) {
+                part["schema"]["enum"] = some(known);
+                part["examples"] = json!({"0": {"value": known[0]}});
+            }
         }
         for (word, known) in &named {
             for asked in operations.pointer_mut("/get/parameters").and_then(Value::as_array_mut).into_iter().flatten() {

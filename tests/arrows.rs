@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each package of the workspace may link of the others.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("event", &[]),
     ("registry", &["event"]),
     ("sources", &["event"]),
@@ -13,6 +13,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("pipe", &["event", "registry"]),
     ("remote", &[]),
     ("packages", &[]),
+    ("shipped", &[]),
     ("enrol", &["event", "registry", "sources", "packages", "pipe"]),
     ("receive", &["event", "registry", "sources", "pipe"]),
     ("pull", &["event", "registry", "sources", "remote", "pipe"]),
@@ -20,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("filter", &["event", "registry", "probe", "pipe"]),
     ("act", &["event", "registry", "sources", "probe", "remote", "pipe"]),
     ("store", &["event", "registry", "probe", "remote", "pipe"]),
-    ("console", &["event", "registry", "probe", "enrol", "pipe"]),
+    ("console", &["event", "registry", "probe", "remote", "enrol", "shipped", "pipe"]),
     (
         "zentral",
         &[
@@ -30,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "probe",
             "packages",
             "enrol",
+            "shipped",
             "pipe",
             "receive",
             "pull",
@@ -43,7 +45,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one room may know.
-const OWNED: [(&str, &[&str]); 12] = [
+const OWNED: [(&str, &[&str]); 13] = [
     ("rusqlite", &["registry"]),
     ("tokio-postgres", &["registry"]),
     ("jaq-core", &["probe"]),
@@ -53,7 +55,8 @@ const OWNED: [(&str, &[&str]); 12] = [
     ("tantivy", &["store"]),
     ("elasticsearch", &["store"]),
     ("lettre", &["act"]),
-    ("reqwest", &["act", "pull", "remote", "store"]),
+    ("reqwest", &["act", "console", "pull", "remote", "store"]),
+    ("jsonwebtoken", &["console"]),
     ("rcgen", &["zentral"]),
     ("maxminddb", &["normalize"]),
 ];

@@ -462,3 +462,88 @@ to = "kafka:one"
     let found: Vec<String> = found.iter().map(|r| format!("{} {}", r["key"], r["text"])).collect();
     assert!(code == Some(1) && found.len() == 1 && found[0].contains("no broker answers"), "{found:?}");
 }
+
+#[test]
+fn a_secret_that_cannot_be_read_is_found_where_it_stands() {
+    let dir = hub(r#"version = 1
+[action.slack-secops]
+kind = "slack"
+url = { file = "slack.url" }
+[action.ticket]
+kind = "http"
+url = "https://tickets.example.com/hunter2"
+headers = { x-plain = "hunter2", x-key = { env = "ZENTRAL_TEST_NOT_SET" } }
+[action.mail]
+kind = "email"
+from = "hub@example.com"
+to = ["ada@example.com"]
+smtp = { url = "smtps://mail.example.com", user = "hub", password = { file = "mail.password" } }
+[contact.ada]
+push = { file = "push.key" }
+[action.push]
+kind = "pushover"
+token = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
+to = "ada"
+"#);
+    let (found, drawn) = check(dir.path());
+    let places: Vec<(u64, u64, &str)> = found.iter().map(|(l, c, k, _)| (*l, *c, k.as_str())).collect();
+    let want = [
+        (4, 7, "action.slack-secops.url"),
+        (8, 42, "action.ticket.headers.x-key"),
+        (13, 69, "action.mail.smtp.password"),
+        (17, 8, "action.push.kind"),
+    ];
+    assert!(want.iter().all(|w| places.contains(w)) && places.len() == want.len(), "{found:?}\n{drawn}");
+    let said: Vec<&str> = found.iter().map(|(_, _, _, text)| text.as_str()).collect();
+    assert!(
+        said.iter().any(|text| text.starts_with("cannot read ") && text.contains("slack.url: No such file")),
+        "{said:?}"
+    );
+    assert!(drawn.contains("    4 | url = { file = *** }\n      |       ^^^"), "{drawn}");
+    assert!(!drawn.contains("hunter2"), "{drawn}");
+}
+
+/// The notes of `check`, and its exit code with `--strict`.
+fn notes(text: &str) -> (Vec<String>, Option<i32>) {
+    let dir = hub(text);
+    let (code, records, said) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let notes = records.iter().filter(|r| r["level"] == "note").map(|r| r["text"].as_str().unwrap().to_owned());
+    (notes.collect(), run(dir.path(), &["--strict"]).0)
+}
+
+#[test]
+fn probes_that_tell_nobody_are_one_note() {
+    let stages = "version = 1\n[action.file]\nkind = \"file\"\npath = \"out\"\n[stage.normalize]\nfrom = \"registry:changes\"\n\
+        to = \"topic:normalized\"\n[stage.filter]\nfrom = \"topic:normalized\"\nto = \"topic:events\"\nmatches = \"topic:matches\"\n";
+    let act = "[stage.act]\nfrom = \"topic:matches\"\n";
+    let probe = |name: &str, more: &str| format!("[probe.{name}]\nfilter = '.type == \"t\"'\n{more}\n");
+    let query = "query = { sql = \"select 1 as a from time\", interval = \"1h\", ";
+    // What is meant so: said, in the shadow, or for something else than telling.
+    let meant = [
+        probe("said", "act = []"),
+        probe("told", "act = [\"file\"]"),
+        probe("shadow", "shadow = true"),
+        probe("mark", "severity = \"info\""),
+        probe("incident", "until = '.type == \"u\"'"),
+        probe("tag", &format!("{query}snapshot = true, tag = \"old\" }}")),
+        "[probe.only-asked]\nfilter = 'false'\n".to_owned(),
+    ]
+    .concat();
+    assert_eq!(notes(&format!("{stages}{act}{meant}")), (Vec::new(), Some(0)));
+
+    let one = probe("usb", "severity = \"major\"");
+    let (said, strict) = notes(&format!("{stages}{act}{meant}{one}"));
+    assert!(said.len() == 1 && said[0].starts_with("probe usb tells nobody; name actions in `act`"), "{said:?}");
+    assert_eq!(strict, Some(1));
+    let many: String = (1..=7).map(|n| probe(&format!("p{n}"), "")).collect();
+    let (said, _) = notes(&format!("{stages}{act}{many}"));
+    assert!(
+        said.len() == 1 && said[0].starts_with("7 probes tell nobody: p1, p2, p3, p4, p5 and 2 more; "),
+        "{said:?}"
+    );
+    // Told after all, or nobody acts here.
+    let whole = format!("{stages}{act}[probes]\nact = [\"file\"]\n{one}{many}");
+    assert_eq!(notes(&whole), (Vec::new(), Some(0)));
+    assert_eq!(notes(&format!("{stages}{one}{many}")), (Vec::new(), Some(0)));
+}

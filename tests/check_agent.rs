@@ -58,6 +58,34 @@ fn a_hub_is_heard_and_a_proxy_that_says_nothing_is_told() {
     hub.wait("receive", 30, || hub.path("data/run/receive.addr").exists());
     let (code, found) = check(&hub, &format!("https://localhost:{}", hub.port));
     assert_eq!((code, found), (Some(0), Vec::new()));
+    // That it got in is said, to people and to programs.
+    let url = format!("https://localhost:{}", hub.port);
+    let out = hub.run(&["check", "--agent", &url]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    let came = format!(
+        "ok: an osquery agent that nobody knows came in at {url}: 7 requests over 1 connection, each answered by the hub (enrolment; "
+    );
+    assert!(said.contains(&came), "{said}");
+    let records = String::from_utf8(hub.run(&["check", "--json", "--agent", &url]).stdout).unwrap();
+    let mut records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let played = records.find(|record| record["agent"] == url.as_str()).expect("a record of what was played");
+    assert_eq!((played["level"].as_str(), played["asked"].as_array().map(Vec::len)), (Some("summary"), Some(7)));
+
+    // A port without TLS is one thing that is wrong, said once.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", plain.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in plain.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let (code, found) = check(&hub, &url);
+    let texts: Vec<&str> = found.iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert!(code == Some(1) && texts.len() == 1 && texts[0].contains("this is no TLS"), "{texts:?}");
+    let out = hub.run(&["check", "--agent", &url]);
+    assert!(!String::from_utf8(out.stderr).unwrap().contains("came in"));
 
     let empty = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let url = format!("https://localhost:{}", proxy(&hub, empty));

@@ -4,9 +4,15 @@
 
 #[path = "console/browser.rs"]
 mod browser;
+#[path = "console/hour.rs"]
+mod hour;
+#[path = "console/prices.rs"]
+mod prices;
 #[path = "console/probes.rs"]
 mod probes;
 mod support;
+#[path = "console/waits.rs"]
+mod waits;
 
 use browser::{Browser, PASSWORD, api, person, start, token};
 use registry::users::Role;
@@ -83,8 +89,11 @@ fn somebody_comes_in_and_goes() {
 fn every_route_for_every_role() {
     let (hub, port) = up("");
     let routes = console::routes();
-    let path =
-        |path: &str| path.replace("{key}", "x").replace("{id}", "x").replace("{name}", "x").replace("{secret}", "x");
+    let path = |path: &str| {
+        ["key", "id", "name", "secret", "file", "kind"]
+            .iter()
+            .fold(path.to_owned(), |path, part| path.replace(&format!("{{{part}}}"), "x"))
+    };
     let people = [
         ("nobody", None, Browser::new(port)),
         ("vera", Some(Role::Viewer), person(&hub, port, "vera", &[])),
@@ -324,7 +333,7 @@ fn nothing_answers() {
     let home = ada.get("/");
     assert_eq!(home.status, 200);
     for says in
-        ["No `zentral up` answers", "The store `store` does not answer", "<code>zentral up</code>", "zentral enrol new"]
+        ["No `zentral up` answers", "The store `store` does not answer", "<code>zentral up</code>", "Make an enrolment"]
     {
         assert!(home.body.contains(says), "{says}: {}", home.body);
     }

@@ -139,6 +139,10 @@ fn a_machine_comes_in_by_a_downloaded_package() {
     let file = api(port, &program, "POST", &format!("{of}/package"), r#"{"format":"mobileconfig"}"#);
     assert!(file.status == 200 && file.body.contains("io.zentral.munki"), "{}", file.body);
     assert_eq!(api(port, &program, "GET", &of, "").json()["formats"], serde_json::json!(["pkg", "mobileconfig", "sh"]));
+    assert!(
+        api(port, &program, "GET", &of, "").json()["signed_by"].is_null(),
+        "the configuration names nobody who signs"
+    );
     assert_eq!(api(port, &program, "GET", "/enrol", "").json()["total"], 3);
     let other = token(&hub, &["--role", "editor", "--scopes", "machines"]);
     assert_eq!(api(port, &other, "POST", &format!("{of}/package"), r#"{"format":"sh"}"#).status, 403);

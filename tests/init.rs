@@ -47,7 +47,7 @@ fn a_folder_that_runs() {
     let dir = tempfile::tempdir().unwrap();
     let said = check(dir.path(), &["init", "my hub", "--url", "https://hub.example.com:8443/"], 0, "Next:");
     let commands: Vec<&str> = said.lines().skip_while(|l| *l != "Next:").filter(|l| l.contains("zentral ")).collect();
-    assert_eq!(commands.len(), 3, "{said}");
+    assert_eq!(commands.len(), 4, "{said}");
     assert!(commands.iter().all(|c| c.contains("-c 'my hub/pipeline.toml'")), "{said}");
 
     let hub = dir.path().join("my hub");

@@ -70,6 +70,85 @@ fn a_typo_changes_nothing_and_a_killed_stage_comes_back_with_the_last_good_confi
     assert_eq!(hub.stop(), Some(0), "{}", hub.log());
 }
 
+#[test]
+fn whoever_asks_a_running_hub_is_answered_while_its_files_are_wrong() {
+    let mut hub = Hub::new("\n[probe.old]\nfilter = '.payload.columns.n >= 0'\n");
+    let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "TYPO1");
+    hub.start();
+    hub.wait("the hub to answer", 30, || agent.enrol().is_ok());
+    assert!(agent.log(&[record(0)]).unwrap());
+    hub.wait("the match is stored", 20, || hub.events("probes.name:old").len() == 1);
+    let id = hub.events("probes.name:old")[0]["id"].as_str().unwrap().to_owned();
+    let enrolment: Value = serde_json::from_str(hub.ok(&["enrol", "list"]).lines().next().unwrap()).unwrap();
+    // A field that no event has is told, and a search that merely finds nothing is silent.
+    for (query, says) in [("severity:critical", "did you mean `probes.severity`?"), ("probes.severity:critical", "")] {
+        let out = hub.run(&["search", query]);
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(1) && told.contains(says) && told.is_empty() == says.is_empty(), "{told}");
+    }
+    hub.edit(|text| text + "\n[probe.new]\nfilter = \".type == \"a\"\"\n");
+
+    for words in [
+        &["search", "probes.name:old"][..],
+        &["explain", &id, "old"],
+        &["cat", "raw", "--count"],
+        &["replay"],
+        &["machine", "list"],
+        &["machine", "show", "TYPO1"],
+        &["act", "dead"],
+        &["act", "incidents"],
+        &["act", "mute", "old"],
+        &["act", "resume", "old"],
+        &["enrol", "list"],
+        &["enrol", "revoke", enrolment["id"].as_str().unwrap()],
+        &["user", "list"],
+        &["token", "list"],
+        &["state", "backup", hub.path("backup").to_str().unwrap()],
+    ] {
+        let out = hub.run(words);
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(0), "{words:?}: {told}");
+        // Said in one line, with the place.
+        let lines: Vec<&str> = told.lines().filter(|line| line.contains("the configuration is wrong")).collect();
+        assert_eq!(lines.len(), 1, "{words:?}: {told}");
+        assert!(lines[0].contains("last good copy") && lines[0].contains("pipeline.toml:"), "{words:?}: {told}");
+        assert!(!told.contains(" | "), "no picture: {told}");
+    }
+    std::fs::write(hub.path("raw.ndjson"), hub.ok(&["replay"])).unwrap();
+    // What judges the files, or runs them, does not take others in their place.
+    for words in [
+        &["check"][..],
+        &["test"],
+        &["plan"],
+        &["filter", "old"],
+        &["act", "try", "note"],
+        &["up", "--test", "raw.ndjson"],
+        &["state", "drop", "old"],
+    ] {
+        let out = hub.run(words);
+        let told = String::from_utf8(out.stderr).unwrap() + &String::from_utf8_lossy(&out.stdout);
+        assert!(matches!(out.status.code(), Some(1 | 2)) && !told.contains("last good"), "{words:?}: {told}");
+        assert!(told.contains("pipeline.toml:"), "{words:?}: {told}");
+    }
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+}
+
+#[test]
+fn what_check_warns_of_is_in_the_log_once() {
+    let probe = |name: &str, column: &str| {
+        let sql = "select username from users";
+        format!("\n[probe.{name}]\nquery = {{ sql = \"{sql}\" }}\nfilter = '.payload.columns.{column} == \"a\"'\n")
+    };
+    let mut hub = Hub::new(&probe("first", "usernme"));
+    hub.start();
+    let told = |column: &str| hub.log().matches(&format!("no column `{column}`")).count();
+    hub.wait("the warning at the start", 30, || told("usernme") == 1);
+    hub.edit(|text| text + &probe("second", "usrname"));
+    hub.wait("the warning of what is new", 30, || told("usrname") == 1);
+    assert_eq!(told("usernme"), 1, "{}", hub.log());
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+}
+
 fn free(path: &Path) -> u64 {
     let disk = rustix::fs::statvfs(path).unwrap();
     disk.f_bavail * disk.f_frsize

@@ -12,6 +12,7 @@ use support::agent::{self, Agent, record};
 use support::hub::{Hub, free_port};
 use support::lines::{STAGES, command};
 use support::plain::ask;
+use support::receiver::{Receiver, Reply};
 
 /// A service that takes every batch, an event a line.
 fn service(port: u16) -> Arc<Mutex<Vec<serde_json::Value>>> {
@@ -104,4 +105,76 @@ fn brokers_that_are_away_are_said_to_be_once() {
     assert!(of("reader").is_empty(), "{said}");
     let why = of("health")[0]["why"].to_string();
     assert!(out.status.code() == Some(1) && why.matches("no broker answers").count() == 1, "{said}");
+}
+
+/// The texts that a receiver took, each once.
+fn took(receiver: &Receiver) -> Vec<String> {
+    let seen = receiver.seen.lock().unwrap();
+    assert_eq!(seen.taken.len(), seen.requests.len(), "something was sent twice: {:?}", seen.requests);
+    seen.taken.values().cloned().collect()
+}
+
+/// As who follows the README meets it: the action is there before the file with its secret is.
+#[test]
+fn an_action_without_its_secret_waits_alone_and_is_seen_to() {
+    let ok = |_: usize, _: &str| Reply::Answer(200, "", "ok");
+    let (good, slack, other) = (Receiver::start(ok), Receiver::start(ok), Receiver::start(ok));
+    let metrics = free_port();
+    let mut hub = Hub::new(&format!("\n[action.good]\nkind = \"http\"\nurl = \"http://127.0.0.1:{}/\"\n", good.port));
+    hub.edit(|text| text.replace("127.0.0.1:9473", &format!("127.0.0.1:{metrics}")));
+    let mut agent = Agent::new(&hub.ca(), hub.port, &hub.secret(), "SECRET1");
+    hub.start();
+    hub.wait("the agent to enrol", 60, || agent.enrol().is_ok());
+    hub.wait("all to be well", 60, || hub.run(&["status"]).status.success());
+    let health = || {
+        let out = hub.run(&["status", "--json"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        (out.status.code(), last["why"].to_string())
+    };
+    let waits = |words: &[&str]| {
+        let (code, why) = health();
+        code == Some(1) && words.iter().all(|word| why.contains(word)) && !why.contains("is not running")
+    };
+
+    hub.edit(|text| {
+        text + "\n[action.slack]\nkind = \"slack\"\nurl = { file = \"slack.url\" }\n\
+            [action.other]\nkind = \"http\"\nurl = { env = \"OTHER_URL\" }\n\
+            [probe.alarm]\nfilter = '.payload.columns.n >= 0'\nact = [\"slack\", \"good\", \"other\"]\n"
+    });
+    let file = hub.path("slack.url");
+    let words = [format!("action slack waits: cannot read {}", file.display()), "OTHER_URL is not set".to_owned()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    hub.wait("status to say what waits", 60, || waits(&words));
+    hub.wait("the filter to have it", 60, || hub.log().contains("zentral filter: reloaded"));
+    assert!(agent.log(&[record(0)]).unwrap());
+    hub.wait("the good one to work", 60, || took(&good).len() == 1);
+    let told = ask(&format!("127.0.0.1:{metrics}"), "GET", "/metrics", b"").unwrap().1;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let gauge = |name: &str| {
+        told.lines().any(|l| l.starts_with("zentral_action_waiting{") && l.contains(name) && l.ends_with(" 1"))
+    };
+    assert!(gauge("action=\"slack\"") && gauge("action=\"other\"") && !gauge("action=\"good\""), "{told}");
+
+    // It starts with the others as well.
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+    hub.env("OTHER_URL", &format!("http://127.0.0.1:{}/hunter3", other.port));
+    hub.start();
+    hub.wait("the hub to answer", 60, || agent.log(&[record(1)]).unwrap_or(false));
+    hub.wait("the good one to work again", 60, || took(&good).len() == 2);
+    hub.wait("what has its secret now", 60, || took(&other).len() == 2);
+    let slack_waits = || {
+        let out = String::from_utf8(hub.run(&["status", "--json"]).stdout).unwrap();
+        out.contains("\"action\":\"slack\"") && !out.contains("OTHER_URL")
+    };
+    hub.wait("status to say it again", 60, slack_waits);
+    assert!(took(&slack).is_empty());
+
+    // Nobody tells the hub that the file is there.
+    std::fs::write(&file, format!("http://127.0.0.1:{}/services/hunter2\n", slack.port)).unwrap();
+    hub.wait("what waited to be sent", 60, || took(&slack).len() == 2);
+    hub.wait("all to be well again", 60, || hub.run(&["status"]).status.success());
+    assert!(hub.ok(&["act", "dead"]).trim().is_empty());
+    assert_eq!(hub.stop(), Some(0), "{}", hub.log());
+    assert!(!hub.log().contains("hunter"), "a secret is in the log");
 }

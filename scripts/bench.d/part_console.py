@@ -61,7 +61,7 @@ def events(count, out):
         text = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + ".%03dZ" % (moment % 1 * 1000)).encode()
         line = list(parts[n % some])
         for i in range(1, len(line), 2):
-            line[i] = b'"id":"01c1ff7a-%04x-8%03x-8000-%012x"' % (n >> 28 & 0xFFFF, n >> 16 & 0xFFF, n) if line[i].startswith(b'"id"') \
+            line[i] = b'"id":"%s"' % event_id(n).encode() if line[i].startswith(b'"id"') \
                 else line[i].split(b":", 1)[0] + b':"' + text + b'"'
         out.write(b"".join(line))
 
@@ -93,7 +93,11 @@ class Person:
         return body, took
 
 
-def asked(machines):
+def event_id(n):
+    return "01c1ff7a-%04x-8%03x-8000-%012x" % (n >> 28 & 0xFFFF, n >> 16 & 0xFFF, n)
+
+
+def asked(machines, count):
     """Pages by kind: an address for each number of a try."""
     host = lambda n: "host-%d" % (n * 7919 % machines)
     word = lambda **words: urllib.parse.urlencode(words)
@@ -108,6 +112,16 @@ def asked(machines):
         "events by a field": ("search", lambda n: "/events?" + word(q="payload.name:%s" % ("process_events", "usb_devices", "launchd")[n % 3], since="30d", by="machine.hostname")),
         "events of a machine": ("search", lambda n: "/events?" + word(q="machine.hostname:host-%d.example.org" % (n % 5000), since="30d")),
         "every event": ("search", lambda n: "/events?" + word(since="30d")),
+        "one event": ("list", lambda n: "/events/" + event_id(n * 7919 % count)),
+        "one event, explained": ("list", lambda n: "/events/%s/explain" % event_id(n * 7919 % count)),
+        "probes": ("list", lambda n: "/probes?" + word(sort=("name", "-matches", "state")[n % 3])),
+        "one probe": ("search", lambda n: "/probes/usb-device?since=30d"),
+        "incidents": ("list", lambda n: "/incidents"),
+        "actions": ("list", lambda n: "/actions"),
+        "live query": ("list", lambda n: "/query"),
+        "sources": ("list", lambda n: "/sources"),
+        "enrol": ("list", lambda n: "/enrol"),
+        "access": ("list", lambda n: "/users"),
         "status": ("list", lambda n: "/status"),
     }
 
@@ -150,7 +164,7 @@ def part_console(size):
 def measured(size, person, machines, count, pid):
     rows, most, slowest, largest = [], [], {"list": 0.0, "search": 0.0}, 0
     tries = 20 if size.quick else 200
-    pages = asked(machines)
+    pages = asked(machines, count)
     for kind, (_, address) in pages.items():
         for n in range(WARM):
             person.get(address(n))

@@ -1,7 +1,9 @@
-//! A page on which everything is wrong that a look may find.
+//! A page on which everything is wrong that a look may find, and a server that stands for the console.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 const STYLE: &str = ".broad { width: 400px } .pale { color: #ccc; background: #fff }";
 
@@ -11,6 +13,45 @@ pub fn serve(policy: bool) -> String {
     let base = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = answer(stream, policy)));
     base
+}
+
+/// Pages and files that stand for those of the console.
+pub struct Pages {
+    pub base: String,
+    held: Arc<Mutex<BTreeMap<String, (String, String)>>>,
+}
+
+impl Pages {
+    /// Serves these files: by path the type and the text.
+    pub fn serve(files: BTreeMap<String, (String, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (base, held) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(Mutex::new(files)));
+        let all = held.clone();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = file(stream, &all)));
+        Self { base, held }
+    }
+
+    /// From now on this is the page of this path, with this policy.
+    pub fn show(&self, path: &str, page: String, policy: &str) {
+        let kind = format!("text/html; charset=utf-8\r\nContent-Security-Policy: {policy}");
+        self.held.lock().unwrap().insert(path.to_owned(), (kind, page));
+    }
+}
+
+fn file(mut stream: TcpStream, all: &Mutex<BTreeMap<String, (String, String)>>) -> std::io::Result<()> {
+    let mut head = [0; 8192];
+    let n = stream.read(&mut head)?;
+    let head = String::from_utf8_lossy(head.get(..n).unwrap_or_default()).into_owned();
+    let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+    let (status, kind, body) = match all.lock().unwrap().get(path) {
+        Some((kind, body)) => ("200 OK", kind.clone(), body.clone()),
+        None => ("404 Not Found", "text/plain".to_owned(), String::new()),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn answer(mut stream: TcpStream, policy: bool) -> std::io::Result<()> {

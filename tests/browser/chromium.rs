@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::hub::wait_for;
 
 /// `goog:chromeOptions.args`: as root, without a graphics card, and without a word to anybody but who is asked for.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 13] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -25,6 +25,8 @@ const FLAGS: [&str; 12] = [
     "--disable-quic",
     "--no-first-run",
     "--lang=en-GB",
+    // Where the cursor is, is looked at as soon as it is there.
+    "--force-prefers-reduced-motion",
 ];
 
 /// How long a command may take: axe-core looks at the longest page within.

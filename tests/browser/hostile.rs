@@ -9,7 +9,7 @@ use crate::support::hub::{Hub, wait_for};
 
 /// What a field may hold to get out of its place. `window.owned` is what the looks look for; nothing of this is to be
 /// asked of evil.example.com.
-const TEXTS: [&str; 16] = [
+pub const TEXTS: [&str; 16] = [
     "<script>window.owned=1</script>",
     "\"'><img src=//evil.example.com/x onerror=window.owned=1>",
     "</title></textarea></pre></bdi></table></svg><svg onload=window.owned=1><script>window.owned=1</script>",
@@ -151,9 +151,13 @@ fn installs(client: &mut Client, secret: &str, n: usize, text: &str) {
     assert_eq!(status, 200, "{text:.80}: {}", String::from_utf8_lossy(&answer));
 }
 
+/// A text as a word of an address.
+pub fn quoted(text: &str) -> String {
+    text.bytes().map(|b| format!("%{b:02X}")).collect()
+}
+
 /// Hostile questions, for every page: whoever is sent a link opens it.
 pub fn questions() -> Vec<String> {
-    let quoted = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
     let routes = console::routes();
     let pages =
         routes.iter().filter(|(method, path, _, area)| *method == "GET" && !path.contains('{') && *area != "files");

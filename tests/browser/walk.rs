@@ -8,7 +8,7 @@ use crate::plain::{Browser, Reply};
 /// Pages of one kind (the same route and the same words in the query) that are opened; the rest look alike.
 pub const OF_A_KIND: usize = 2;
 /// Pages that are opened at most: a walk ends.
-const PAGES_MAX: usize = 800;
+const PAGES_MAX: usize = 1600;
 
 /// Stands for the route of a page that is not what was asked.
 pub const REFUSED: &str = "/refused";

@@ -15,6 +15,7 @@ mod jail;
 mod linux;
 mod live;
 mod profiles;
+mod signed;
 mod windows;
 
 use std::fs;

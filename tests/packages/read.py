@@ -5,6 +5,8 @@ is compared. Prints what is in them as JSON.
     read.py rpm FILE FOLDER     the same
     read.py zip FILE FOLDER
     read.py plist FILE
+    read.py signed FILE FOLDER      the packed table, the signature and the certificates of an installer, each as a file
+    read.py forged FILE MODULUS     whether the signature of that key (hex) holds for the installer, and for no other bytes
 """
 import base64
 import datetime
@@ -34,6 +36,18 @@ def xar(data):
     offset, length = int(at.find("offset").text), int(at.find("size").text)
     assert heap[offset:offset + length] == hashlib.sha1(table).digest(), "sum of the table"
     files, end = {}, offset + length
+    signature, found = root.find("signature"), None
+    assert [child.tag for child in root].count("signature") == (signature is not None)
+    if signature is not None:
+        assert signature.get("style") == "RSA"
+        offset, length = int(signature.find("offset").text), int(signature.find("size").text)
+        assert offset == end, "nothing between the sum and the signature"
+        end = offset + length
+        name = "{http://www.w3.org/2000/09/xmldsig#}"
+        chain = signature.find(f"{name}KeyInfo").find(f"{name}X509Data").findall(f"{name}X509Certificate")
+        found = {"table": table, "bytes": heap[offset:end],
+                 "certificates": [base64.b64decode(one.text, validate=True) for one in chain]}
+        assert len(found["bytes"]) == length
     for file in root.findall("file"):
         about = file.find("data")
         offset, length = int(about.find("offset").text), int(about.find("length").text)
@@ -48,7 +62,7 @@ def xar(data):
         files[file.find("name").text] = raw
     assert end == len(heap), "nothing behind the files"
     made = datetime.datetime.fromisoformat(root.find("creation-time").text).replace(tzinfo=datetime.timezone.utc)
-    return files, int(made.timestamp())
+    return files, int(made.timestamp()), found
 
 
 def cpio(data):
@@ -190,7 +204,7 @@ def listed(entries):
 
 def pkg(path, folder):
     with open(path, "rb") as file:
-        files, made = xar(file.read())
+        files, made, _ = xar(file.read())
     assert list(files) == ["Bom", "PackageInfo", "Payload", "Scripts"], list(files)
     info = xml.fromstring(files["PackageInfo"])
     assert info.tag == "pkg-info" and info.get("format-version") == "2" and info.get("auth") == "root"
@@ -294,6 +308,43 @@ def profile(path):
         return plain(plistlib.load(file))
 
 
+def signed(path, folder):
+    with open(path, "rb") as file:
+        found = xar(file.read())[2]
+    os.makedirs(folder)
+    files = {"table": found["table"], "signature": found["bytes"]}
+    files |= {f"{i}.der": one for i, one in enumerate(found["certificates"])}
+    for name, data in files.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(data)
+    return sorted(files)
+
+
+def forged(path, modulus):
+    """RFC 8017 § 8.2.2, by hand: the signature to the power of e, which is 65537 here, is the sum with its frame."""
+    modulus = int(modulus, 16)
+    size = (modulus.bit_length() + 7) // 8
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+
+    def holds():
+        found = xar(bytes(data))[2]
+        named = bytes.fromhex("3021300906052b0e03021a05000414") + hashlib.sha1(found["table"]).digest()
+        wanted = b"\0\1" + b"\xff" * (size - len(named) - 3) + b"\0" + named
+        return pow(int.from_bytes(found["bytes"], "big"), 65537, modulus).to_bytes(size, "big") == wanted
+
+    assert holds(), "the signature"
+    for at in range(len(data)):
+        data[at] ^= 1 << at % 8
+        try:
+            held = holds()
+        except Exception:  # whatever a reader trips over
+            held = False
+        assert not held, f"another byte {at} goes unnoticed"
+        data[at] ^= 1 << at % 8
+    return len(data)
+
+
 if __name__ == "__main__":
-    does = {"pkg": pkg, "rpm": rpm, "zip": zipped, "plist": profile}[sys.argv[1]]
+    does = {"pkg": pkg, "rpm": rpm, "zip": zipped, "plist": profile, "signed": signed, "forged": forged}[sys.argv[1]]
     print(json.dumps(does(*sys.argv[2:])))

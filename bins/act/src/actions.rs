@@ -130,6 +130,11 @@ pub trait Spec: Send + Sync {
     /// Looks up its secrets and makes it ready. The error names a variable or a file, never a value.
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String>;
 
+    /// Whom one match goes to, a delivery each. Most have one nameless target.
+    fn targets(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
     /// Whether a try that was cut off may be made again, where this is a matter of more than the kind.
     fn repeatable(&self) -> Option<bool> {
         None
@@ -166,11 +171,6 @@ pub type Showing<'a> = Pin<Box<dyn Future<Output = Result<Value, String>> + Send
 
 /// An action that is ready. It has no clock and no memory: when it is tried again is not its business.
 pub trait Action: Send + Sync {
-    /// Whom one match goes to, a delivery each. Most have one nameless target.
-    fn targets(&self) -> Vec<String> {
-        vec![String::new()]
-    }
-
     /// Tries once. Whoever drops the future ends the try.
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a>;
 

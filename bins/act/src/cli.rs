@@ -160,7 +160,12 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         None => return stage(global, args),
         Some(command) => {
             global.start_log("act");
-            match global.load() {
+            // Something is tried as the files say it; everything else is about what runs.
+            let loaded = match command {
+                Command::Try(_) => global.load(),
+                _ => global.load_or_last_good(),
+            };
+            match loaded {
                 Ok(config) => side(&config, global, command),
                 Err(exit) => return exit,
             }
@@ -187,6 +192,7 @@ fn start(mut process: Process, args: &Args) -> Result<Exit, StageError> {
     let mut options = Options::new(texts(process.path.as_deref()));
     options.names.clone_from(&args.names);
     options.memory = process.state().is_none();
+    options.patient = process.conf.is_some() && !process.once();
     options.mode = Mode { dry_run: args.dry_run, no_ledger: args.no_ledger, recorded: args.recorded };
     options.registry = process.state().map(|_| process.config.registry());
     let tells = !args.dry_run && !args.recorded;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pipe::config::{Config, Finding, Scope, Settings};
 
-use crate::actions::{self, Action, Kind, Opening, Reading, Spec, Texts};
+use crate::actions::{self, Action, Answer, Kind, Opening, Reading, Sending, Showing, Spec, Texts};
+use crate::call::Call;
 use crate::jq::Jq;
 use crate::lanes::ms;
 use crate::preset;
@@ -75,8 +76,12 @@ pub struct Ready {
     pub kind: String,
     /// What every action has.
     pub common: Common,
+    /// Whom one match goes to, a delivery each.
+    pub targets: Vec<String>,
     /// What is done.
     pub action: Arc<dyn Action>,
+    /// Why nothing can be done now: its deliveries wait.
+    pub waits: Option<String>,
 }
 
 impl Configured {
@@ -128,11 +133,39 @@ impl Configured {
 
     /// Looks up its secrets and makes it ready.
     pub fn open(&self, opening: Opening<'_>) -> Result<Ready, String> {
-        let action = self.spec.open(&opening).map_err(|why| format!("action `{}`: {why}", self.name))?;
+        self.try_open(opening).map_err(|why| format!("action `{}`: {why}", self.name))
+    }
+
+    /// The error does not name it.
+    fn try_open(&self, opening: Opening<'_>) -> Result<Ready, String> {
+        let action = self.spec.open(&opening)?;
         if self.common.digest.is_some() && action.keeps_reference() {
-            return Err(format!("action `{}`: it is told of each incident alone: `digest` does not fit", self.name));
+            return Err("it is told of each incident alone: `digest` does not fit".into());
         }
-        Ok(Ready { kind: self.kind.clone(), common: self.common.clone(), action })
+        Ok(self.ready(action, None))
+    }
+
+    /// The same; what cannot be made ready waits.
+    pub fn open_or_wait(&self, opening: Opening<'_>) -> Ready {
+        self.try_open(opening).unwrap_or_else(|why| self.ready(Arc::new(Waits), Some(why)))
+    }
+
+    fn ready(&self, action: Arc<dyn Action>, waits: Option<String>) -> Ready {
+        let (kind, common, targets) = (self.kind.clone(), self.common.clone(), self.spec.targets());
+        Ready { kind, common, targets, action, waits }
+    }
+}
+
+/// An action that cannot be made ready. Nobody asks it: its deliveries wait in the ledger.
+struct Waits;
+
+impl Action for Waits {
+    fn send<'a>(&'a self, _: &'a Call) -> Sending<'a> {
+        Box::pin(async { Answer::later(None, "the action is not ready") })
+    }
+
+    fn show<'a>(&'a self, _: &'a Call) -> Showing<'a> {
+        Box::pin(async { Err("the action is not ready".into()) })
     }
 }
 
@@ -250,14 +283,21 @@ pub fn check(config: &Config, texts: &Texts, secrets: bool) -> Vec<Finding> {
         match (Configured::read(settings, config, texts), &jq) {
             (Err(found), _) => findings.extend(found),
             (Ok(configured), Some(jq)) => {
-                if let Err(why) = configured.open(Opening { jq, registry: &registry, dry_run: false }) {
-                    findings.push(Finding::file(settings.file(), why));
+                if let Err(why) = configured.try_open(Opening { jq, registry: &registry, dry_run: false }) {
+                    findings.push(placed(settings, &why));
                 }
             }
             (Ok(configured), None) => findings.extend(configured.unbraked(settings)),
         }
     }
     findings
+}
+
+/// Why an action cannot be made ready, where it stands: at the secret that cannot be read, if it is one of the table's own.
+fn placed(settings: &Settings, why: &str) -> Finding {
+    let secret = settings.unreadable().into_iter().find(|finding| finding.text == why);
+    let elsewhere = || settings.finding("kind", format!("cannot be made ready: {why}"));
+    secret.or_else(elsewhere).unwrap_or_else(|| Finding::file(settings.file(), why))
 }
 
 /// Tries the credentials of every action that has a way to, without telling anybody: its name, and how that went (`None`:

@@ -34,6 +34,7 @@ pub mod rules;
 pub mod stage;
 pub mod told;
 pub mod trial;
+mod waiting;
 
 pub use actions::{Texts, texts_at, texts_through};
 pub use cli::{Args, run};

@@ -1,6 +1,7 @@
 //! What `act` counts (contract § 5).
 
 use pipe::Metrics;
+use pipe::wrong::Wrong;
 use prometheus::{Histogram, IntCounterVec, IntGaugeVec};
 
 /// The metrics of the stage's own.
@@ -11,6 +12,10 @@ pub struct Counts {
     pub actions: IntCounterVec,
     /// `zentral_actions_pending{action}`: deliveries that wait or are being tried.
     pub pending: IntGaugeVec,
+    /// `zentral_action_waiting{action}`: 1 while it cannot be made ready.
+    pub waiting: IntGaugeVec,
+    /// What waits, in words.
+    pub wrong: Wrong,
     /// `zentral_event_delay_seconds`: received → acted.
     pub delay: Histogram,
 }
@@ -21,6 +26,12 @@ impl Counts {
         Self {
             actions: metrics.counters("zentral_actions_total", "Ends of tries.", &["action", "outcome"]),
             pending: metrics.gauges("zentral_actions_pending", "Deliveries not done yet.", &["action"]),
+            waiting: metrics.gauges(
+                "zentral_action_waiting",
+                "1: it cannot be made ready, a secret is missing.",
+                &["action"],
+            ),
+            wrong: metrics.wrong.clone(),
             delay: metrics.seconds("zentral_event_delay_seconds", "From received to acted."),
         }
     }

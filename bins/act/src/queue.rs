@@ -7,6 +7,7 @@ mod fill;
 mod forget;
 mod happened;
 mod obey;
+mod ready;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub struct Queue {
     clock: Clock,
     chance: Chance,
     counts: Counts,
+    /// Actions that cannot be made ready, and why, as last told.
+    waiting: BTreeMap<String, String>,
     lanes: Lanes,
     watch: Option<Watch>,
     forgotten: forget::Machines,
@@ -123,6 +126,7 @@ impl Queue {
             clock: parts.clock,
             chance: parts.chance,
             counts: parts.counts,
+            waiting: BTreeMap::new(),
             lanes,
             watch: parts.watch,
             forgotten: forget::Machines::default(),
@@ -143,6 +147,7 @@ impl Queue {
         for action in queue.open.keys() {
             queue.gauge(action);
         }
+        queue.tell_waiting();
         if let Some(before) = queue.watch.as_mut().map(Watch::before) {
             queue.learn_forgotten(before, tx)?;
         }
@@ -157,12 +162,6 @@ impl Queue {
     /// A line of this age was read.
     pub fn saw(&mut self, received: Time) {
         self.newest = self.newest.max(received.ms());
-    }
-
-    /// Other actions are in force.
-    pub fn reload(&mut self, actions: BTreeMap<String, Ready>, url: Option<String>) {
-        (self.actions, self.url) = (actions, url);
-        (self.look_for_gone, self.wake_at) = (true, i64::MIN);
     }
 
     /// Whether [`Queue::turn`] has something to do.
@@ -238,7 +237,7 @@ impl Queue {
         tx: &mut Tx<'_>,
     ) -> Result<bool, StageError> {
         let (now, ready) = (self.now(), self.actions.get(action).cloned());
-        let targets = ready.as_ref().map_or_else(|| vec![String::new()], |r| r.action.targets());
+        let targets = ready.as_ref().map_or_else(|| vec![String::new()], |r| r.targets.clone());
         let probe = event.probes.first().map_or("", |p| p.name.as_str());
         let (mut any, mut kept) = (false, false);
         for target in if targets.is_empty() { vec![String::new()] } else { targets.clone() } {

@@ -18,6 +18,7 @@ use crate::orders::Watch;
 use crate::queue::{Clock, Mode, Parts, Queue};
 use crate::retry::Chance;
 use crate::told::Kept;
+use crate::waiting::Waiting;
 
 /// Between pipes there is no disk to queue on: with so many deliveries open nothing more is read.
 const OPEN_MAX: u64 = 10_000;
@@ -28,6 +29,9 @@ pub struct Options {
     pub names: Vec<String>,
     /// The state is memory: a stage between pipes.
     pub memory: bool,
+    /// An action that cannot be made ready waits alone, and the others work; else nothing does: somebody at a shell is to
+    /// hear of it.
+    pub patient: bool,
     /// How it works.
     pub mode: Mode,
     /// `registry.db`, for orders about dead letters.
@@ -48,6 +52,7 @@ impl Options {
         Self {
             names: Vec::new(),
             memory: false,
+            patient: false,
             mode: Mode::default(),
             registry: None,
             state: None,
@@ -63,12 +68,13 @@ pub struct Act {
     options: Options,
     running: Option<(Jq, Queue)>,
     conditions: Conditions,
+    waiting: Option<Waiting>,
 }
 
 impl Act {
     /// Not started yet.
     pub fn new(options: Options) -> Self {
-        Self { options, running: None, conditions: Conditions::default() }
+        Self { options, running: None, conditions: Conditions::default(), waiting: None }
     }
 
     /// Begins nothing more; whether tries are still under way, whose ends [`Stage::idle`] should write before the
@@ -81,7 +87,8 @@ impl Act {
         self.running.as_mut().map(|(_, queue)| queue).ok_or_else(|| StageError::state("act was not started"))
     }
 
-    fn open(&self, config: &Config, jq: &Jq) -> Result<BTreeMap<String, Ready>, StageError> {
+    /// All actions, and those of them that cannot be made ready.
+    fn open(&self, config: &Config, jq: &Jq) -> Result<(BTreeMap<String, Ready>, Waiting), StageError> {
         for name in &self.options.names {
             if !config.actions.contains_key(name) {
                 let known: Vec<&str> = config.actions.keys().map(String::as_str).collect();
@@ -91,12 +98,26 @@ impl Act {
         }
         let read = conf::read_all(config, &self.options.texts, &self.options.names);
         let configured = read.map_err(|findings| StageError::usage(render(&findings)))?;
-        let mode = &self.options.mode;
-        let registry = config.registry();
-        let opening = Opening { jq, registry: &registry, dry_run: mode.dry_run || mode.recorded };
-        let open =
-            |(name, action): (String, conf::Configured)| Ok((name, action.open(opening).map_err(StageError::usage)?));
-        configured.into_iter().map(open).collect()
+        let (mode, registry) = (&self.options.mode, config.registry());
+        let dry_run = mode.dry_run || mode.recorded;
+        let opening = Opening { jq, registry: &registry, dry_run };
+        let (mut all, mut waiting) = (BTreeMap::new(), Vec::new());
+        for (name, action) in configured {
+            let ready = match self.options.patient {
+                true => action.open_or_wait(opening),
+                false => action.open(opening).map_err(StageError::usage)?,
+            };
+            if ready.waits.is_some() {
+                waiting.push(action);
+            }
+            all.insert(name, ready);
+        }
+        Ok((all, Waiting::new(waiting, registry, dry_run, (self.options.clock)())))
+    }
+
+    /// Whether it is time to try again what waits.
+    fn may_open(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.due((self.options.clock)()))
     }
 
     fn line(&mut self, line: &Line<'_>, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
@@ -224,7 +245,7 @@ impl Stage for Act {
     fn start(&mut self, context: &Context, state: &mut Tx<'_>) -> Result<(), StageError> {
         let threads = |e: std::io::Error| StageError::state(format!("cannot start threads: {e}"));
         let jq = Jq::start().map_err(threads)?;
-        let actions = self.open(&context.config, &jq)?;
+        let (actions, waiting) = self.open(&context.config, &jq)?;
         self.conditions = Conditions::of(&context.config);
         let watch = match &self.options.registry {
             Some(registry) => {
@@ -246,6 +267,7 @@ impl Stage for Act {
             waker: context.waker.clone(),
         };
         self.running = Some((jq, Queue::start(parts, state)?));
+        self.waiting = Some(waiting);
         Ok(())
     }
 
@@ -264,12 +286,17 @@ impl Stage for Act {
     }
 
     fn due(&self) -> bool {
-        self.running.as_ref().is_some_and(|(_, queue)| queue.due())
+        self.running.as_ref().is_some_and(|(_, queue)| queue.due()) || self.may_open()
     }
 
     fn idle(&mut self, out: &mut Out, state: &mut Tx<'_>) -> Result<(), StageError> {
         if self.options.mode.recorded {
             self.queue()?.seal_all(state)?;
+        }
+        if self.may_open()
+            && let (Some((jq, queue)), Some(waiting)) = (&mut self.running, &mut self.waiting)
+        {
+            queue.update(waiting.again(jq, (self.options.clock)()));
         }
         self.queue()?.turn(out, state)
     }
@@ -281,8 +308,9 @@ impl Stage for Act {
 
     fn reload(&mut self, config: &Arc<Config>) -> Result<(), StageError> {
         let Some((jq, _)) = &self.running else { return Ok(()) };
-        let actions = self.open(config, jq)?;
+        let (actions, waiting) = self.open(config, jq)?;
         self.conditions = Conditions::of(config);
+        self.waiting = Some(waiting);
         self.queue()?.reload(actions, config.links());
         Ok(())
     }

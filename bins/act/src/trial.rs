@@ -38,7 +38,7 @@ pub fn run(config: &Config, texts: &Texts, name: &str, line: Option<&[u8]>) -> R
     let probe = event.probes.first().map_or("", |p| p.name.as_str());
     let nonce = getrandom::u64().unwrap_or(1).max(1);
     let (mut exit, mut all) = (Exit::Done, Vec::new());
-    for target in ready.action.targets() {
+    for target in ready.targets.clone() {
         let row = Delivery::new(&event, probe, name, &target, nonce);
         let (line, event, url) = (line.clone(), event.clone(), config.links());
         let call = Call { key: row.key, action: name.to_owned(), target, line, event, url, told: Told::plain() };

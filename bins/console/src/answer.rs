@@ -110,6 +110,8 @@ pub struct Wrong {
     pub text: String,
     /// What to do about it.
     pub advice: String,
+    /// A page of ours where to look instead, and what it is.
+    link: Option<(String, &'static str)>,
 }
 
 #[derive(Template, Serialize)]
@@ -120,11 +122,19 @@ struct WrongPage {
     error: String,
     #[serde(skip)]
     advice: String,
+    #[serde(skip)]
+    link: Option<(String, &'static str)>,
 }
 
 impl Wrong {
     pub fn new(status: u16, text: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { status, text: text.into(), advice: advice.into() }
+        Self { status, text: text.into(), advice: advice.into(), link: None }
+    }
+
+    /// With a page of ours where to look instead, and what that is.
+    pub fn or_look(mut self, path: String, what: &'static str) -> Self {
+        self.link = Some((path, what));
+        self
     }
 
     /// Nothing is there.
@@ -140,7 +150,7 @@ impl Wrong {
     /// As it goes out.
     pub fn answer(self, asked: &Asked) -> Answer {
         let title = if self.status == 403 { "Not allowed" } else { "Not possible" };
-        let page = WrongPage { head: Head::new(asked, title), error: self.text, advice: self.advice };
+        let page = WrongPage { head: Head::new(asked, title), error: self.text, advice: self.advice, link: self.link };
         let plain = |_| Answer::file(JSON, json!({"error": page.error}).to_string().into_bytes());
         let answer = Answer::page(asked, &page).unwrap_or_else(plain).status(self.status);
         if self.status == 401 && asked.bearer.is_some() { answer.header(WWW_AUTHENTICATE, "Bearer") } else { answer }
@@ -191,8 +201,8 @@ impl From<Refused> for Wrong {
         match why {
             Refused::Db(error) => error.into(),
             Refused::Unknown => Self::new(404, why.to_string(), ""),
-            Refused::Taken | Refused::LastAdmin => Self::new(409, why.to_string(), ""),
-            Refused::RestrictedAdmin => Self::new(400, why.to_string(), ""),
+            Refused::Taken | Refused::LastAdmin | Refused::AddressTaken => Self::new(409, why.to_string(), ""),
+            Refused::RestrictedAdmin | Refused::NoAddress => Self::new(400, why.to_string(), ""),
         }
     }
 }

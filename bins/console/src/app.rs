@@ -1,6 +1,6 @@
 //! What every page may ask: the configuration in force, the registry, the machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,13 @@ use registry::users;
 use registry::{enrolments, made_rules, tags};
 use rustls::ServerConfig;
 
+use crate::ask::Asked;
+use crate::beside::Beside;
 use crate::conf::Conf;
-use crate::fleet::Fleet;
+use crate::edit::Disk;
+use crate::hub;
+use crate::lately::Lately;
+use crate::oidc::{Provider, Waiting};
 
 /// How long a registry that could not be opened is left alone.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
@@ -37,16 +42,28 @@ pub struct Live {
     pub conf: Conf,
     /// Certificate and key, if it speaks TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who else says who somebody is.
+    pub provider: Option<Arc<Provider>>,
+}
+
+impl Live {
+    /// Where people reach the console, without a `/` at the end: as the configuration says, else as this one does.
+    pub fn base(&self, asked: &Asked) -> String {
+        self.conf.url.as_ref().map_or_else(|| asked.us.to_string(), ToString::to_string)
+    }
 }
 
 /// All of it.
 pub struct App {
     live: RwLock<Arc<Live>>,
     registry: Mutex<Registry>,
-    fleet: Arc<Fleet>,
+    fleet: Arc<Beside<Known>>,
+    figures: Arc<Beside<BTreeMap<String, hub::Probe>>>,
+    disk: Lately,
     hashing: Mutex<()>,
     writing: Mutex<()>,
     playing: Mutex<BTreeSet<String>>,
+    waiting: Waiting,
 }
 
 /// Filters of people that run at the same time.
@@ -67,9 +84,11 @@ impl Drop for Playing<'_> {
 
 impl App {
     pub fn new(live: Live) -> Self {
-        let (registry, fleet, hashing) = (Mutex::default(), Arc::default(), Mutex::new(()));
+        let (registry, fleet, figures, hashing) = (Mutex::default(), Arc::default(), Arc::default(), Mutex::new(()));
+        let disk = Lately::default();
         let (writing, playing) = (Mutex::new(()), Mutex::default());
-        Self { live: RwLock::new(Arc::new(live)), registry, fleet, hashing, writing, playing }
+        let waiting = Waiting::default();
+        Self { live: RwLock::new(Arc::new(live)), registry, fleet, figures, disk, hashing, writing, playing, waiting }
     }
 
     /// What holds now.
@@ -82,6 +101,8 @@ impl App {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         *held(&self.registry) = Registry::default();
         self.fleet.forget();
+        self.figures.forget();
+        self.disk.forget();
     }
 
     /// Reads the registry, which is made if it is not there: the console may be the first to start.
@@ -124,15 +145,31 @@ impl App {
         Db::open(config.registry(), &[users::SCHEMAS, TABLES, &[registry::live::QUERIES]].concat())
     }
 
-    /// Looks at the machines, see [`Fleet::known`].
+    /// Looks at the machines, see [`Beside::known`].
     pub fn machines<T>(&self, look: impl FnOnce(&Known) -> Result<T, Unread>) -> Result<T, Unread> {
         let config = self.live().config.clone();
-        look(&*self.fleet.known(move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
+        look(&*self.fleet.known("machines", move || Known::open(&config.homes(), &|unit| config.unit_tags(unit)))?)
+    }
+
+    /// What the filters that run tell of each probe, see [`Beside::known`]. The error is what to tell a person.
+    pub fn figures(&self) -> Result<Arc<BTreeMap<String, hub::Probe>>, String> {
+        let config = self.live().config.clone();
+        self.figures.known("probes", move || hub::probes(&config))
+    }
+
+    /// The files of the configuration as they are on disk, for pages that only look. The error is what to tell a person.
+    pub fn disk(&self) -> Result<Arc<Disk>, String> {
+        self.disk.read(&self.live().config)
     }
 
     /// Somebody changed something about a machine: the next look is not at what was.
     pub fn look_anew(&self) {
         self.fleet.forget();
+    }
+
+    /// Who is on the way to the provider and back.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// Leave to hash a password: one at a time, for each takes 19 MiB and a good part of a second.
@@ -165,7 +202,8 @@ mod tests {
 
     #[test]
     fn one_filter_at_a_time_and_few_at_all() {
-        let app = App::new(Live { config: Arc::new(Config::empty(None)), conf: Conf::default(), tls: None });
+        let app =
+            App::new(Live { config: Arc::new(Config::empty(None)), conf: Conf::default(), tls: None, provider: None });
         let first = app.play("user:a").unwrap();
         assert!(app.play("user:a").is_none());
         let _second = app.play("user:b").unwrap();

@@ -1,11 +1,16 @@
 //! `[stage.console]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use hyper::Uri;
 use pipe::Proxies;
 use pipe::config::{CONSOLE, Config, Finding, Settings};
+use pipe::tls::{Clients, Files};
+
+use crate::oidc;
+
+/// With an authority nobody sees as much as the page for signing in who has no certificate of it.
+pub const CLIENTS: Clients = Clients::Needed;
 
 /// All of it.
 #[derive(Debug, Clone, Default)]
@@ -14,14 +19,16 @@ pub struct Conf {
     pub listen: Option<SocketAddr>,
     /// Where people reach it, if a proxy stands before it or it has a name: `https://console.example.com`.
     pub url: Option<Url>,
-    /// Certificate chain and private key, PEM.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Certificate, key, and the authority of whoever may come so far.
+    pub tls: Option<Files>,
     /// Who may say for whom they speak.
     pub proxies: Proxies,
     /// Links beside a search: name and address, in which `{query}` stands for the query.
     pub links: Vec<(String, String)>,
     /// Whether editors may write the included files.
     pub edit: bool,
+    /// Single sign-on.
+    pub oidc: Option<oidc::Conf>,
 }
 
 /// The address of the console for browsers.
@@ -56,14 +63,7 @@ impl Conf {
                 None => table.fail("url", format!("`{text}` is no address such as https://console.example.com")),
             }
         }
-        if let Some(mut tls) = table.table("tls") {
-            let (cert, key) = (tls.path("cert"), tls.path("key"));
-            if cert.is_none() || key.is_none() {
-                tls.fail("", "needs the keys `cert` and `key`");
-            }
-            conf.tls = cert.zip(key);
-            table.absorb(tls);
-        }
+        conf.tls = Files::read(&mut table);
         match Proxies::parse(&table.strings("trusted_proxies")) {
             Ok(proxies) => conf.proxies = proxies,
             Err(why) => table.fail("trusted_proxies", why),
@@ -79,8 +79,12 @@ impl Conf {
             table.absorb(links);
         }
         conf.edit = table.bool("edit").unwrap_or(false);
-        if table.has("oidc") {
-            table.fail("oidc", "not in this version: people sign in with a password");
+        if let Some(mut oidc) = table.table("oidc") {
+            conf.oidc = oidc::Conf::read(&mut oidc);
+            table.absorb(oidc);
+            if !table.has("url") {
+                table.fail("oidc", "needs `url` beside it: the provider sends people back to URL/login/oidc/callback");
+            }
         }
         let open = conf.listen.is_some_and(|address| !address.ip().is_loopback());
         let secure = conf.tls.is_some() || conf.url.as_ref().is_some_and(|url| url.secure);
@@ -90,9 +94,15 @@ impl Conf {
                 "passwords would cross the network in the clear: give `tls`, or the https `url` of a proxy",
             );
         }
-        let unknown = |f: &Finding| !(f.key.ends_with("oidc") && f.text.starts_with("unknown"));
-        let findings: Vec<Finding> = table.finish().into_iter().filter(unknown).collect();
+        let findings: Vec<Finding> = table.finish();
         if findings.is_empty() { Ok(conf) } else { Err(findings) }
+    }
+
+    /// Units of single sign-on that the configuration does not have: who is kept to one sees nothing.
+    pub fn unknown_units(&self, config: &Config, table: &Settings) -> Vec<Finding> {
+        let units = self.oidc.iter().flat_map(|oidc| oidc.units.keys());
+        let unknown = units.filter(|unit| !config.units.contains_key(*unit));
+        unknown.filter_map(|unit| table.finding("oidc", format!("`units`: there is no unit `{unit}`"))).collect()
     }
 
     /// Whether browsers speak TLS, with us or with a proxy: their cookies then never travel in the clear.
@@ -142,7 +152,7 @@ mod tests {
             ("https://hub.example.com:8443".into(), true)
         );
         let conf = read("listen = \"[::]:443\"\ntls = { cert = \"a.pem\", key = \"b.pem\" }\n").unwrap();
-        assert!(conf.secure() && conf.tls.unwrap().1.ends_with("b.pem"));
+        assert!(conf.secure() && conf.tls.unwrap().key.ends_with("b.pem"));
         let conf = read("links = { Kibana = \"https://k.example.com/?q={query}\" }\n").unwrap();
         assert_eq!(conf.links, [("Kibana".to_owned(), "https://k.example.com/?q={query}".to_owned())]);
         assert!(read("edit = true\n").unwrap().edit && !conf.edit);
@@ -152,9 +162,15 @@ mod tests {
             ("listen = \"hub\"\n", "no address"),
             ("url = \"https://a@b\"\n", "stage.console.url: `https://a@b` is no address"),
             ("url = \"https://b/path\"\n", "no address"),
-            ("tls = { cert = \"a.pem\" }\n", "`cert` and `key`"),
+            ("tls = { cert = \"a.pem\" }\n", "needs the key `key`"),
             ("links = { a = \"javascript:alert(1)\" }\n", "begins with https"),
-            ("oidc = { issuer = \"x\" }\n", "not in this version"),
+            ("oidc = { issuer = \"https://id\" }\n", "needs the key `client`"),
+            ("oidc = { issuer = \"https://id\", client = \"z\" }\n", "needs the key `secret`"),
+            ("oidc = { issuer = \"https://id\", client = \"z\", secret = \"s\" }\n", "needs `url`"),
+            ("oidc = { issuer = \"http://id\", client = \"z\", secret = \"s\" }\n", "must begin with https://"),
+            ("oidc = { isuer = \"https://id\" }\n", "did you mean `issuer`"),
+            ("oidc = { groups = \"roles\" }\n", "no group comes in"),
+            ("oidc = { units.rome = [\"r\"] }\n", "no group comes in"),
             ("lsten = \"x\"\n", "listen"),
         ] {
             let why = read(text).unwrap_err();

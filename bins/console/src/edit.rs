@@ -1,6 +1,8 @@
 //! Writing the files of probes: only those that the configuration includes, below its folder, and only what was right
 //! before it is written. Whoever saves says which text they saw; if it is another by now nothing is written.
 
+pub mod take;
+
 use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 

@@ -66,9 +66,17 @@ pub fn check(config: &Config, conf: &ProbeConf, filter: &str) -> Checked {
         Ok(None) => return Checked::default(),
         Err(why) => return fail(why),
     };
-    match probe::compile(filter, &conf.name, &|path: &str| config.module(path)) {
-        Ok(program) => run(&program, &examples::read(&lines)),
-        Err(_) => fail("The filter is wrong, so its examples cannot be run.".into()),
+    of(config, &conf.name, filter, &lines)
+}
+
+/// Runs these lines of examples over a filter.
+pub fn of(config: &Config, name: &str, filter: &str, lines: &str) -> Checked {
+    match probe::compile(filter, name, &|path: &str| config.module(path)) {
+        Ok(program) => run(&program, &examples::read(lines)),
+        Err(_) => {
+            let why = "The filter is wrong, so its examples cannot be run.".to_owned();
+            Checked { why: Some(why), ..Checked::default() }
+        }
     }
 }
 

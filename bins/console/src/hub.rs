@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pipe::config::Config;
+use registry::prices::Summary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -157,6 +158,8 @@ pub struct Probe {
     pub off: Option<String>,
     /// Nobody runs its query; since then.
     pub query_silent: Option<String>,
+    /// What its query costs machines; none: no machine tells, or it has none.
+    pub price: Option<Summary>,
 }
 
 /// What `up` answers under a path. The error is what to tell a person.

@@ -7,36 +7,40 @@ mod answer;
 mod api;
 mod app;
 mod ask;
+mod beside;
 mod conf;
 mod cookies;
 mod door;
 mod edit;
 mod events;
 mod examples;
-mod fleet;
 mod headers;
 mod hub;
+mod kinds;
+mod lately;
 mod ledger;
 mod lent;
 mod live;
 mod machines;
+mod oidc;
 mod pages;
 mod password;
 mod play;
 mod probes;
+mod room;
 mod routes;
 mod serve;
+mod shelf;
 mod sorting;
 mod specs;
 mod stage;
 mod text;
-mod tls;
 
 use std::net::SocketAddr;
 
 use pipe::Exit;
 use pipe::cli::{Global, StageArgs};
-use pipe::config::{Config, Finding, StageConf};
+use pipe::config::{Config, Finding, StageConf, StageKind};
 use registry::users::Role;
 
 pub use lent::{Lent, lend};
@@ -58,8 +62,42 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 }
 
 /// What is wrong with the table of a console.
-pub fn check(stage: &StageConf) -> Vec<Finding> {
-    conf::Conf::read(Some(&stage.settings)).err().unwrap_or_default()
+pub fn check(config: &Config, stage: &StageConf) -> Vec<Finding> {
+    match conf::Conf::read(Some(&stage.settings)) {
+        Ok(conf) => conf.unknown_units(config, &stage.settings),
+        Err(found) => found,
+    }
+}
+
+/// Whether certificate, key and authority can be read and belong together, and whether the secret of single sign-on is
+/// there. They are no part of the configuration: this is for `check`, on the machine that has them.
+pub fn check_here(config: &Config) -> Vec<Finding> {
+    let wrong = consoles(config).map(|(stage, conf)| {
+        let files = conf.tls.map(|files| pipe::tls::check(&stage.settings, &files, conf::CLIENTS)).unwrap_or_default();
+        let secret = conf.oidc.and_then(|oidc| oidc.secret.resolve().err());
+        files.into_iter().chain(secret.and_then(|why| stage.settings.finding("oidc", format!("`secret`: {why}"))))
+    });
+    wrong.flatten().collect()
+}
+
+/// What single sign-on says when it is asked for its metadata and keys, which everybody may; for `check --online`.
+pub fn check_online(config: &Config) -> Vec<Finding> {
+    let asked = consoles(config).filter_map(|(stage, conf)| {
+        let (oidc, host) = (conf.oidc.clone()?, conf.oidc?.host().to_owned());
+        match oidc::Provider::new(oidc).and_then(|provider| provider.look()) {
+            Ok(()) => {
+                tracing::info!("single sign-on: {host} answers");
+                None
+            }
+            Err(why) => stage.settings.finding("oidc", format!("tried online: {why}")),
+        }
+    });
+    asked.collect()
+}
+
+fn consoles(config: &Config) -> impl Iterator<Item = (&StageConf, conf::Conf)> {
+    let stages = config.stages.iter().filter(|stage| stage.runs(StageKind::Console));
+    stages.filter_map(|stage| Some((stage, conf::Conf::read(Some(&stage.settings)).ok()?)))
 }
 
 /// Where people reach the console of this configuration, without a `/` at the end: the address of one that runs, else

@@ -1,8 +1,11 @@
 //! The list of probes: what is known of each, who is on the list, in which order, page by page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use event::Machine;
 use pipe::config::{Config, ProbeConf, SEVERITIES};
+use registry::prices::Summary;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,13 +22,14 @@ const PAGE_MAX: usize = 300;
 const LISTS: [&str; 5] = ["platforms", "units", "tags", "groups", "machines"];
 
 /// By what the list is sorted.
-pub const ORDERS: [(&str, &str); 6] = [
+pub const ORDERS: [(&str, &str); 7] = [
     ("name", "Name"),
     ("severity", "Severity"),
     ("state", "State"),
     ("matches", "Matches in 24 h"),
     ("cost", "Time of jq"),
     ("failures", "Failures"),
+    ("price", "Price"),
 ];
 
 /// One probe of the list.
@@ -44,6 +48,8 @@ pub struct Row {
     pub seconds: Option<f64>,
     pub runs: Option<u64>,
     pub failures: Option<u64>,
+    /// What a run of its query costs machines; none: it has none, or no machine tells.
+    pub price: Option<Summary>,
     /// Seconds between two runs of its query; none: it has none.
     pub interval: Option<u64>,
     /// The machines that it is about, in words; empty: all.
@@ -62,6 +68,7 @@ impl Row {
             seconds: told.map(|told| told.seconds),
             runs: told.map(|told| told.runs),
             failures: told.map(|told| told.failures),
+            price: told.and_then(|told| told.price),
             interval: conf.query.as_ref().map(|query| query.interval_s),
             scope: scope(conf),
             act: conf.act.clone(),
@@ -98,6 +105,8 @@ impl Row {
             "state" => self.state.to_owned(),
             "matches" => format!("{:020}", self.matches.unwrap_or(0)),
             "cost" => format!("{:030.9}", self.seconds.unwrap_or(0.0)),
+            // One that is denied is dearer than any that is not.
+            "price" => self.price.map_or_else(String::new, |p| format!("{:020} {:020}", p.denied, p.median)),
             "failures" => format!("{:020}", self.failures.unwrap_or(0)),
             _ => String::new(),
         }
@@ -156,6 +165,8 @@ pub struct Wanted {
     /// Part of a name, a title, an action.
     pub text: String,
     pub severity: String,
+    /// A machine: only the probes that are about it.
+    pub about: Option<(String, Machine)>,
     /// A word of [`ORDERS`].
     pub order: &'static str,
     /// The last first.
@@ -172,6 +183,7 @@ impl Wanted {
         Self {
             text: asked.word("q").to_owned(),
             severity: asked.word("severity").to_owned(),
+            about: None,
             order,
             down,
             n: asked.word("n").parse().map_or(PAGE, |n: usize| n.clamp(1, PAGE_MAX)),
@@ -181,7 +193,7 @@ impl Wanted {
 
     /// Whether anything narrows the list.
     pub fn narrows(&self) -> bool {
-        !(self.text.is_empty() && self.severity.is_empty())
+        !(self.text.is_empty() && self.severity.is_empty() && self.about.is_none())
     }
 
     fn takes(&self, row: &Row, text: &str) -> bool {
@@ -204,8 +216,10 @@ pub struct Listed {
 /// What is known beside the configuration; none: who knows it does not answer.
 #[derive(Debug, Default)]
 pub struct Known {
-    pub told: Option<BTreeMap<String, Probe>>,
+    pub told: Option<Arc<BTreeMap<String, Probe>>>,
     pub matches: Option<BTreeMap<String, u64>>,
+    /// Who is not among `matches` has fewer than those, and nobody knows how many.
+    pub uncounted: bool,
 }
 
 /// The probes that are wanted.
@@ -213,9 +227,14 @@ pub fn list(config: &Config, known: &Known, wanted: &Wanted) -> Listed {
     let lower = wanted.text.to_lowercase();
     let row = |conf: &ProbeConf| {
         let told = known.told.as_ref().and_then(|all| all.get(&conf.name));
-        Row::new(conf, told, known.matches.as_ref().map(|all| all.get(&conf.name).copied().unwrap_or(0)))
+        let matched = |all: &BTreeMap<String, u64>| {
+            let none = (!known.uncounted).then_some(0);
+            all.get(&conf.name).copied().or(none)
+        };
+        Row::new(conf, told, known.matches.as_ref().and_then(matched))
     };
-    let rows = config.probes.values().map(row).filter(|row| wanted.takes(row, &lower));
+    let about = |conf: &&ProbeConf| wanted.about.as_ref().is_none_or(|(_, machine)| conf.scope.holds(machine));
+    let rows = config.probes.values().filter(about).map(row).filter(|row| wanted.takes(row, &lower));
     let mut all: Vec<((String, String), Row)> =
         rows.map(|row| ((row.value(wanted.order), row.name.clone()), row)).collect();
     all.sort_unstable_by(|(a, _), (b, _)| if wanted.down { b.cmp(a) } else { a.cmp(b) });
@@ -268,11 +287,11 @@ mod tests {
             (name.to_owned(), Probe { probe: name.into(), state, runs: 10, failures, seconds, ..Probe::default() })
         });
         let matches = [("c".to_owned(), 900), ("a".to_owned(), 1000)];
-        Known { told: Some(told.collect()), matches: Some(matches.into_iter().collect()) }
+        Known { told: Some(Arc::new(told.collect())), matches: Some(matches.into_iter().collect()), uncounted: false }
     }
 
     fn wanted(order: &'static str, down: bool) -> Wanted {
-        Wanted { text: String::new(), severity: String::new(), order, down, n: 50, after: None }
+        Wanted { text: String::new(), severity: String::new(), about: None, order, down, n: 50, after: None }
     }
 
     #[test]
@@ -293,12 +312,16 @@ mod tests {
             assert_eq!(names(&wanted(order, down)), want, "{order}");
         }
         assert_eq!(names(&Wanted { text: "SECOND".into(), ..wanted("name", false) }), "b");
+        let mac = Machine { platform: Some("macos".into()), tags: vec!["lab".into()], ..Machine::default() };
+        assert_eq!(names(&Wanted { about: Some(("C02".into(), mac)), ..wanted("name", false) }), "a c");
         assert_eq!(names(&Wanted { severity: "critical".into(), ..wanted("name", false) }), "c");
         let rows = list(&config, &known(), &wanted("name", false)).rows;
         let states: Vec<&str> = rows.iter().map(|row| row.state).collect();
         assert_eq!(states, ["on", "failing", "quarantined"]);
         let second = rows.get(1).unwrap();
         assert_eq!((second.scope.as_str(), second.title.as_str()), ("platforms macos; not tags lab", "The Second"));
+        let many = list(&config, &Known { uncounted: true, ..known() }, &wanted("name", false)).rows;
+        assert_eq!(many.iter().map(|row| row.matches).collect::<Vec<_>>(), [Some(1000), None, Some(900)]);
         let nobody = list(&config, &Known::default(), &wanted("name", false)).rows;
         let shown: Vec<String> =
             nobody.iter().map(|r| [r.state, &r.matched(), &r.cost(), &r.failed()].join(" ")).collect();

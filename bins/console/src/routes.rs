@@ -10,8 +10,8 @@ use crate::api::{Answers, Told, Word, openapi, shape};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::{
-    action, actions, assets, enrol, event, events, example, explain, incident, incidents, login, machine, machines,
-    overview, play, probe, probes, queries, query, sources, status, tokens, users,
+    action, actions, assets, connect, enrol, event, events, example, explain, incident, incidents, login, machine,
+    machines, overview, play, probe, probes, queries, query, shipped, sign_on, sources, start, status, tokens, users,
 };
 
 /// What answers.
@@ -186,6 +186,8 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 const CSV: &str = "text/csv";
 /// Why programs do not come by the door.
 const DOOR: &str = "programs have tokens";
+/// Why programs do not fill in tables of actions.
+const TABLES: &str = "a table to paste; its keys stand in the manual";
 
 /// All of them.
 pub static ROUTES: &[Route] = &[
@@ -194,6 +196,8 @@ pub static ROUTES: &[Route] = &[
     get("/status", VIEWER, Area::Status, status::show)
         .tells::<status::Status>("What `zentral status` tells")
         .or::<status::Status>(503),
+    get("/start", VIEWER, Area::Status, start::show)
+        .tells::<start::Start>("What a new hub needs, and what of it is done"),
     get("/machines", VIEWER, Area::Machines, machines::list)
         .tells::<machines::Machines>("Machines, searched and sorted")
         .asks(machines::WORDS),
@@ -203,6 +207,15 @@ pub static ROUTES: &[Route] = &[
     get("/machines/{key}", VIEWER, Area::Machines, machine::show).tells::<machine::Machine>(
         "What `zentral machine show` tells, and the probes, packs and rules that are for it",
     ),
+    get("/machines/{key}/history", VIEWER, Area::Machines, machine::history::show)
+        .tells::<machine::history::History>("What changed on it, snapshot by snapshot, the newest first")
+        .asks(machine::history::WORDS),
+    get("/machines/{key}/compare", VIEWER, Area::Machines, machine::compare::show)
+        .tells::<machine::compare::Compare>("What is another between two times")
+        .asks(machine::compare::WORDS),
+    get("/machines/{key}/things/{kind}", VIEWER, Area::Machines, machine::things::show)
+        .tells::<machine::things::Things>("All that it has of a kind")
+        .asks(machine::things::WORDS),
     post("/machines/{key}/tags", EDITOR, Area::Machines, machine::edit::tag)
         .does("Gives and takes tags")
         .takes(machine::edit::TAG_WORDS),
@@ -261,6 +274,16 @@ pub static ROUTES: &[Route] = &[
         .makes::<example::Added>("Adds an event to the examples of a filter")
         .takes(example::ADD_WORDS)
         .wrong(&[404, 409, 413]),
+    get("/shipped", VIEWER, Area::Probes, shipped::list)
+        .tells::<shipped::Shelf>("The probes that ship")
+        .asks(shipped::WORDS),
+    get("/shipped/{name}", VIEWER, Area::Probes, shipped::one::show)
+        .tells::<shipped::one::One>("One of them, with its query, filter and examples"),
+    get("/shipped/{name}/{file}", VIEWER, Area::Probes, shipped::one::file).file(&["text/plain"], "One of its files"),
+    post("/shipped/{name}/take", EDITOR, Area::Probes, shipped::one::take)
+        .tells::<shipped::one::Taken>("Writes its files, with `edit = true`")
+        .takes(shipped::one::TAKE_WORDS)
+        .wrong(&[409]),
     get("/incidents", VIEWER, Area::Incidents, incidents::list)
         .tells::<incidents::Incidents>("Incidents, the last seen first")
         .asks(incidents::WORDS),
@@ -278,7 +301,10 @@ pub static ROUTES: &[Route] = &[
         .takes(incident::WORDS)
         .wrong(&[409]),
     get("/actions", VIEWER, Area::Actions, actions::list)
-        .tells::<actions::Actions>("What became of deliveries in the last day, what waits, what is dead"),
+        .tells::<actions::Actions>("What became of deliveries in the last day, what waits, what is dead")
+        .asks(actions::WORDS),
+    get("/connect", EDITOR, Area::Actions, connect::list).people(TABLES),
+    get("/connect/{kind}", EDITOR, Area::Actions, connect::show).people(TABLES),
     get("/actions/{name}", VIEWER, Area::Actions, action::show)
         .tells::<action::Page>("One, with its dead letters")
         .asks(action::WORDS),
@@ -341,6 +367,10 @@ pub static ROUTES: &[Route] = &[
         .does("Gives another role")
         .takes(users::ROLE_WORDS)
         .wrong(&[409]),
+    post("/users/{name}/email", ADMIN, Area::Users, users::email)
+        .does("Says by which address single sign-on knows them")
+        .takes(users::EMAIL_WORDS)
+        .wrong(&[409]),
     post("/users/{name}/link", ADMIN, Area::Users, users::link)
         .makes::<users::Link>("Makes a link by which they choose a password")
         .wrong(&[409]),
@@ -353,6 +383,8 @@ pub static ROUTES: &[Route] = &[
     post("/tokens/{id}/revoke", ADMIN, Area::Users, tokens::revoke).does("Ends a token"),
     get("/login", ANYBODY, Area::Door, login::form).people(DOOR),
     post("/login", ANYBODY, Area::Door, login::enter).people(DOOR),
+    get("/login/oidc", ANYBODY, Area::Door, sign_on::begin).people(DOOR),
+    get("/login/oidc/callback", ANYBODY, Area::Door, sign_on::finish).people(DOOR),
     get("/link/{secret}", ANYBODY, Area::Door, login::link).people(DOOR),
     post("/link/{secret}", ANYBODY, Area::Door, login::take).people(DOOR),
     post("/logout", VIEWER, Area::Door, login::leave).people(DOOR),

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::app::{App, Live};
 use crate::conf::Conf;
-use crate::{Args, serve, tls};
+use crate::oidc::Provider;
+use crate::{Args, conf, serve};
 
 /// How long requests in flight may take to finish when it is stopped.
 const FINISH: Duration = Duration::from_secs(15);
@@ -112,13 +113,23 @@ fn live(config: Arc<Config>, process: &Process, args: &Args) -> Result<Live, Sta
         }
         conf.listen = Some(listen);
     }
-    let tls = conf.tls.as_ref().map(|(cert, key)| tls::config(cert, key)).transpose();
-    Ok(Live { config, tls: tls.map_err(|why| StageError::usage(format!("tls: {why}")))?, conf })
+    let tls = conf.tls.as_ref().map(|files| pipe::tls::config(files, conf::CLIENTS)).transpose();
+    let tls = tls.map_err(|why| StageError::usage(format!("tls: {why}")))?.map(|(config, _)| Arc::new(config));
+    if let Some(Err(why)) = conf.oidc.as_ref().map(|oidc| oidc.secret.resolve()) {
+        // It is looked up for each sign-in, so that it may come later; passwords do without.
+        tracing::warn!("single sign-on lets nobody in: `secret`: {why}");
+    }
+    let provider = conf.oidc.clone().map(Provider::new).transpose();
+    let provider = provider.map_err(|why| StageError::usage(format!("oidc: {why}")))?.map(Arc::new);
+    Ok(Live { config, tls, conf, provider })
 }
 
 /// All new or all old.
 fn reload(process: &Process, args: &Args, app: &App) {
-    let fail = |why: String| tracing::error!("not reloaded, the last good configuration goes on: {why}");
+    let fail = |why: String| {
+        tracing::error!("not reloaded, the last good configuration goes on: {why}");
+        process.metrics.reload_refused(&why);
+    };
     let Some(path) = &process.path else { return };
     let config = match Config::load(path, Some(&process.config.data)) {
         Ok((config, _)) => Arc::new(config),
@@ -127,6 +138,7 @@ fn reload(process: &Process, args: &Args, app: &App) {
     match live(config, process, args) {
         Ok(live) => {
             app.change(live);
+            process.metrics.reloaded();
             tracing::info!("reloaded");
         }
         Err(e) => fail(e.text),

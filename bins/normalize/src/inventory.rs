@@ -18,8 +18,8 @@ pub(crate) use silence::SILENT;
 const SAY_EVERY_MS: i64 = 3_600_000;
 /// A snapshot is never younger than its receipt by more than this, in ms; what says so has a wrong clock.
 const AHEAD_MS: i64 = 600_000;
-/// How long what changed is kept, in ms: 30 days.
-const PAST_MS: i64 = 30 * 86_400_000;
+/// How long what changed is kept, in ms.
+const PAST_MS: i64 = registry::inventory::past::KEPT_MS;
 
 /// See the module.
 #[derive(Debug)]

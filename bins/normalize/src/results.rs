@@ -1,14 +1,17 @@
 //! What results of osquery's queries mean beyond their events: tags of machines, how checks stand, runs that are missing,
-//! queries that nobody runs. All of it is decided in the transaction of the line that tells it.
+//! queries that nobody runs, what queries cost. All of it is decided in the transaction of the line that tells it.
 
 mod counts;
 mod meaning;
 mod queries;
 mod runs;
 
+use std::collections::BTreeMap;
+
 use event::{Event, Machine, Raw, Time};
 use pipe::config::Config;
 use registry::db::{DbError, Tx};
+use registry::prices::{self, Moved, Price};
 use sources::Run;
 use sources::osquery::{self, Ran};
 
@@ -17,6 +20,11 @@ use meaning::Parts;
 use queries::Queries;
 use runs::Runs;
 
+fn price(cost: osquery::Cost) -> Price {
+    let osquery::Cost { cpu_us, memory, output, denied } = cost;
+    Price { cpu: cpu_us, memory, output, denied }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -24,6 +32,7 @@ pub(crate) struct Results {
     counts: Counts,
     runs: Runs,
     parts: Parts,
+    prices: Moved,
     /// The configuration is another, and what is kept does not fit it yet.
     stale: bool,
     /// Another instance may have seen runs.
@@ -111,11 +120,17 @@ impl Results {
         });
         let Some(ran) = ran else { return Ok(()) };
         if inventory {
-            for (name, at) in ran.rows().into_iter().flat_map(osquery::Rows::executed) {
-                if let Some((number, _)) = self.queries.find_name(&name) {
+            let mut told: BTreeMap<&str, Price> = BTreeMap::new();
+            for one in ran.rows().into_iter().flat_map(osquery::Rows::executed) {
+                // Names come from outside; only those of the configuration are kept, so there are no more of them.
+                let Some((number, query)) = self.queries.find_name(&one.name) else { continue };
+                if let Some(at) = one.last {
                     self.runs.ran(number, Time::from_ms(at).min(raw.received));
                 }
+                // By the name with the revision: another SQL has another price.
+                told.extend(one.cost.map(|cost| (query.name.as_str(), price(cost))));
             }
+            prices::put(tx, key, &told.into_iter().collect::<Vec<_>>(), &mut self.prices)?;
             return Ok(());
         }
         if let Some((number, query)) = found {
@@ -151,6 +166,7 @@ impl Results {
     /// Writes down what was counted.
     pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         self.write_counts(tx)?;
+        self.prices.flush(tx)?;
         self.runs.flush(tx, &self.queries)
     }
 }

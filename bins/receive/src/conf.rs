@@ -8,11 +8,11 @@ mod osquery;
 mod packs;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pipe::Proxies;
 use pipe::config::{Config, Finding, Settings};
+use pipe::tls::Files;
 use registry::pending::Reenrol;
 
 pub use munki::Munki;
@@ -49,7 +49,7 @@ pub struct Conf {
     /// Address to listen on; port 0: any free one.
     pub listen: Option<SocketAddr>,
     /// Certificate and key; none: not said.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Files>,
     /// Who may say for whom they speak.
     pub proxies: Proxies,
     /// Bounds.
@@ -68,17 +68,6 @@ pub struct Conf {
     pub warnings: Vec<Finding>,
     /// What Munki's scripts are told.
     pub munki: Munki,
-}
-
-/// Files of the certificate.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// Chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
-    /// Authorities that certificates of clients are of, PEM; none: clients are not asked for any.
-    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds that may be set; the others are constants beside what they bound.
@@ -168,13 +157,7 @@ impl Conf {
         if !table.has("tls") {
             table.fail("", "needs the key `tls` = { cert = \"FILE\", key = \"FILE\" }: agents speak https only");
         }
-        if let Some(mut tls) = table.table("tls") {
-            let client_ca = tls.str("client_ca").map(|file| tls.base().join(file));
-            if let (Some(cert), Some(key)) = (tls.required_str("cert"), tls.required_str("key")) {
-                self.tls = Some(TlsFiles { cert: tls.base().join(cert), key: tls.base().join(key), client_ca });
-            }
-            table.absorb(tls);
-        }
+        self.tls = Files::read(table);
         match Proxies::parse(&table.strings("trusted_proxies")) {
             Ok(proxies) => self.proxies = proxies,
             Err(why) => table.fail("trusted_proxies", why),

@@ -67,15 +67,8 @@ pub fn check_tls(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     for stage in config.stages.iter().filter(|s| s.runs(StageKind::Receive)) {
         let Ok(conf) = conf::Conf::read(config, Some(&stage.settings)) else { continue };
-        let Some(Err(why)) = conf.tls.map(|files| tls::config(&files, None)) else { continue };
-        let mut table = stage.settings.clone();
-        let named = table.table("tls").and_then(|mut tls| {
-            let mut words = ["cert", "key", "client_ca"].into_iter().filter_map(|key| tls.str(key)).collect::<Vec<_>>();
-            words.retain(|word| why.starts_with(&format!("{}:", table.base().join(word).display())));
-            words.pop()
-        });
-        table.fail_word("tls", &named.unwrap_or_default(), why);
-        found.extend(table.finish().into_iter().filter(|f| !f.text.starts_with("unknown key")));
+        let wrong = conf.tls.map(|files| pipe::tls::check(&stage.settings, &files, pipe::tls::Clients::Asked));
+        found.extend(wrong.unwrap_or_default());
     }
     found
 }

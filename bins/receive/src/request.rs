@@ -25,7 +25,7 @@ use crate::desk::Desk;
 use crate::gauges::{self, Part};
 use crate::hub::{Hub, Live};
 use crate::store::{self, Held};
-use crate::tls::Authority;
+use pipe::tls::Authority;
 
 /// A longer body is worked on beside the other requests, on a thread of its own.
 const INLINE_MAX: usize = 64 << 10;

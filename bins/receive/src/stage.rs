@@ -10,6 +10,7 @@ use pipe::config::{Config, StageKind, render};
 
 use pipe::fs::RealFs;
 use pipe::listen::{self, Stop};
+use pipe::tls::Files;
 use pipe::{Exit, StageError, state};
 use registry::db::{Db, Schema};
 use registry::{carves, changes, live, machines, munki, pending, santa, server_key};
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use crate::Args;
 use crate::agents::Agents;
 use crate::carves::Carves;
-use crate::conf::{Conf, TlsFiles};
+use crate::conf::Conf;
 use crate::desk::santa::Served;
 use crate::heard::Heard;
 use crate::hub::{Hub, Live, Remembered};
@@ -160,7 +161,10 @@ impl Stage {
 
     /// All new or all old.
     fn reload(&self) {
-        let fail = |why: String| tracing::error!("not reloaded, the last good configuration goes on: {why}");
+        let fail = |why: String| {
+            tracing::error!("not reloaded, the last good configuration goes on: {why}");
+            self.process.metrics.reload_refused(&why);
+        };
         let Some(path) = &self.process.path else { return };
         let config = match Config::load(path, Some(&self.process.config.data)) {
             Ok((config, _)) => Arc::new(config),
@@ -175,6 +179,7 @@ impl Stage {
                     tracing::warn!("`listen` has changed: that takes effect when the stage starts again");
                 }
                 self.hub.change(live);
+                self.process.metrics.reloaded();
                 tracing::info!("reloaded");
             }
             Err(e) => fail(e.text),
@@ -237,7 +242,7 @@ fn configured(config: &Config, process: &Process, args: &Args) -> Result<Conf, S
     conf.listen = args.listen.or(conf.listen);
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
         let client_ca = conf.tls.and_then(|files| files.client_ca);
-        conf.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca });
+        conf.tls = Some(Files { cert: cert.clone(), key: key.clone(), client_ca });
     }
     if args.plain && conf.listen.is_some_and(|address| !address.ip().is_loopback()) {
         return Err(StageError::usage(

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use event::{Time, json};
 
+use crate::hint;
 use crate::query::{self, QueryError, when};
 use crate::search::{Cursor, Finder, PAGE_MAX, Scope, SearchError, Skipped};
 
@@ -13,6 +14,8 @@ pub type Answer = (u16, &'static str, Vec<u8>);
 
 /// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long may be looked for a hint, beside the answer.
+const HINT_DEADLINE: Duration = Duration::from_secs(2);
 /// Events on a page if nobody says how many.
 const PAGE: usize = 100;
 /// Bytes of the question's query string.
@@ -28,6 +31,9 @@ const QUESTION_MAX: usize = 64 << 10;
 ///
 /// With `units=a,b` only events of machines in these units are there, in every answer (the console asks so for whoever
 /// is kept to some).
+///
+/// A first page without events, and counts by a field that finds none, may have a `hint` before `skipped`: a text for
+/// people about a field that no event has, of any time.
 ///
 /// `since` and `until` are ages (`7d`) or times (`2026-11-21`), both included. A question that is wrong gets 400 with
 /// `{"error":…}`, and `column` and `caret` if it is the query that is wrong; one that asks for too much 422; one that
@@ -182,7 +188,29 @@ fn page(search: &dyn Finder, question: &Question) -> Result<Answer, Refusal> {
         Some(cursor) => json::write_str(&cursor.to_string(), &mut body),
         None => body.extend_from_slice(b"null"),
     }
+    if page.events.is_empty() && question.after.is_none() {
+        write_hint(&mut body, hint::of_query(&question.scope.query, has(search, question)));
+    }
     finish(body, &page.skipped)
+}
+
+/// Whether any event has a field, whenever it was, among those that may be seen.
+fn has(search: &dyn Finder, question: &Question) -> impl Fn(&str) -> Result<bool, SearchError> {
+    let deadline = Some(Instant::now() + HINT_DEADLINE);
+    move |field| {
+        let query = query::Query::Exists(field.to_owned());
+        let query = question.units.as_ref().map_or(query.clone(), |units| within(query, units));
+        let scope = Scope { query, since: None, until: None, deadline };
+        Ok(!search.page(&scope, 1, None)?.events.is_empty())
+    }
+}
+
+/// Where none can be found in time the answer is one all the same.
+fn write_hint(body: &mut Vec<u8>, hint: Result<Option<String>, SearchError>) {
+    if let Ok(Some(text)) = hint {
+        body.extend_from_slice(b",\"hint\":");
+        json::write_str(&text, body);
+    }
 }
 
 fn count(search: &dyn Finder, question: &Question) -> Result<Answer, Refusal> {
@@ -199,6 +227,11 @@ fn count(search: &dyn Finder, question: &Question) -> Result<Answer, Refusal> {
             json::write_str(field, &mut body);
             list(&mut body, "values", "value", counts.values.iter().map(|(v, n)| (v.clone(), *n)));
             body.extend_from_slice(format!(",\"other\":{},\"missing\":{}", counts.other, counts.missing).as_bytes());
+            if counts.values.is_empty() {
+                let has = has(search, question);
+                let of_field = || if counts.total > 0 { hint::of_field(field, &has) } else { Ok(None) };
+                write_hint(&mut body, hint::of_query(&scope.query, &has).and_then(|found| Ok(found.or(of_field()?))));
+            }
             finish(body, &counts.skipped)
         }
         (None, Some((text, step))) => {
@@ -318,7 +351,17 @@ mod tests {
                 r#""by":"type","values":[{"value":"t0","count":3},{"value":"t1","count":2}],"other":0,"missing":0"#,
             ),
             ("/count", "every=2h", 200, r#""every":"2h","buckets":[{"time":"2026-11-21T10:00:00.000Z","count":2},"#),
-            ("/search", "q=n&n=1", 200, r#"{"events":[],"next":null"#),
+            ("/search", "q=n&n=1", 200, r#"{"events":[],"next":null,"skipped""#),
+            (
+                "/search",
+                "q=a%5C+b:3&until=2026-11-20",
+                200,
+                r#""next":null,"hint":"no event has a field `a b`; did you mean `payload.a b`?","skipped":[]}"#,
+            ),
+            ("/search", "q=hostname:x&units=berlin", 200, r#""hint":"no event has a field `hostname`; did you mean"#),
+            ("/search", "q=payload.a%5C+b:9", 200, r#""next":null,"skipped""#),
+            ("/count", "by=severity", 200, r#""missing":5,"hint":"no event has a field `severity`; did you mean `pr"#),
+            ("/count", "by=machine.user", 200, r#""missing":5,"skipped""#),
             ("/search", "n=1", 200, r#"{"events":[{"id":"n4","#),
             ("/event/n3", "", 200, r#"{"id":"n3","#),
             ("/event/n%33", "", 200, r#"{"id":"n3","#),
@@ -337,6 +380,7 @@ mod tests {
             check(path, question, status, expected);
         }
         for (path, question, status, expected) in [
+            ("/search", "units=rome&q=payload.a%5C+b:3", 200, "no event has a field `payload.a b`"),
             ("/count", "units=rome", 200, r#"{"count":0,"#),
             ("/count", "units=berlin", 200, r#"{"count":1,"#),
             ("/count", "units=rome,berlin&q=type:t1", 200, r#"{"count":1,"#),

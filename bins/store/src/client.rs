@@ -59,8 +59,22 @@ pub struct Page {
     pub events: Vec<Box<RawValue>>,
     /// Where the next page begins; none at the end.
     pub next: Option<String>,
+    /// What is odd about a question that found nothing, for people.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Days that could not be read.
     #[serde(default)]
+    pub skipped: Vec<SkippedDay>,
+}
+
+/// What is left to say when events have been handed on.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Where to go on; none at the end.
+    pub next: Option<String>,
+    /// What is odd about a question that found nothing, for people.
+    pub hint: Option<String>,
+    /// Days that could not be read.
     pub skipped: Vec<SkippedDay>,
 }
 
@@ -90,6 +104,9 @@ pub struct Counts {
     /// Over time, oldest first.
     #[serde(default)]
     pub buckets: Vec<TimeCount>,
+    /// What is odd about a question that found nothing, for people.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Days that could not be read.
     #[serde(default)]
     pub skipped: Vec<SkippedDay>,
@@ -136,31 +153,31 @@ impl Client {
         self.read(&format!("/search?{}&n={}{after}", words(question), n.clamp(1, PAGE_MAX)))
     }
 
-    /// Calls `event` with each line, newest first, page by page, `n` in all (0: every one), until it says false;
-    /// where to go on, and the days that could not be read.
+    /// Calls `event` with each line, newest first, page by page, `n` in all (0: every one), until it says false.
     pub fn each(
         &self,
         question: &Question,
         n: u64,
         after: Option<String>,
         mut event: impl FnMut(&str) -> bool,
-    ) -> Result<(Option<String>, Vec<SkippedDay>), ClientError> {
-        let (mut left, mut after, mut skipped) = (if n == 0 { u64::MAX } else { n }, after, Vec::new());
+    ) -> Result<Rest, ClientError> {
+        let mut left = if n == 0 { u64::MAX } else { n };
+        let mut rest = Rest { next: after, ..Rest::default() };
         while left > 0 {
-            let page = self.page(question, usize::try_from(left).unwrap_or(PAGE_MAX), after.as_deref())?;
+            let page = self.page(question, usize::try_from(left).unwrap_or(PAGE_MAX), rest.next.as_deref())?;
             for line in &page.events {
                 if !event(line.get()) {
-                    return Ok((None, skipped));
+                    return Ok(Rest { next: None, ..rest });
                 }
             }
             left = left.saturating_sub(page.events.len() as u64);
-            skipped.extend(page.skipped.into_iter().filter(|s| !skipped.contains(s)).collect::<Vec<_>>());
-            after = page.next;
-            if after.is_none() {
+            rest.skipped.extend(page.skipped.into_iter().filter(|s| !rest.skipped.contains(s)).collect::<Vec<_>>());
+            (rest.next, rest.hint) = (page.next, page.hint);
+            if rest.next.is_none() {
                 break;
             }
         }
-        Ok((after, skipped))
+        Ok(rest)
     }
 
     /// How many.
@@ -285,8 +302,10 @@ mod tests {
             let expected = if n == 0 { 25 } else { usize::try_from(n).unwrap().min(25) };
             assert_eq!(seen, newest_first.iter().take(expected).copied().collect::<Vec<_>>(), "{n}");
         }
-        let (next, skipped) = client.each(&question(""), 20, None, |_| true).unwrap();
-        assert!(skipped.is_empty());
+        let Rest { next, hint, skipped } = client.each(&question(""), 20, None, |_| true).unwrap();
+        assert!(skipped.is_empty() && hint.is_none());
+        let hint = client.each(&question("a:ü"), 20, None, |_| true).unwrap().hint;
+        assert_eq!(hint.as_deref(), Some("no event has a field `a`; did you mean `payload.a`?"));
         let mut rest = 0;
         client
             .each(&question(""), 0, next, |_| {

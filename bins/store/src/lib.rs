@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod conf;
 pub mod forward;
+mod hint;
 pub mod index;
 pub mod query;
 pub mod search;

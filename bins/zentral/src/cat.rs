@@ -43,7 +43,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Prints.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("cat");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

@@ -3,8 +3,10 @@
 mod agent;
 mod doubtful;
 mod online;
+mod signing;
 mod slow;
 mod sql;
+mod untold;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -28,8 +30,8 @@ pub struct Args {
     /// End with 1 for warnings and notes too: what is most likely not meant, filters that jq runs at every event
     #[arg(long)]
     pub strict: bool,
-    /// Ask the database, the brokers, the clusters behind stores, and the services of actions whether they answer and let us
-    /// in, without telling anybody
+    /// Ask the database, the brokers, the clusters behind stores, the services of actions and single sign-on whether they
+    /// answer and let us in, without telling anybody
     #[arg(long)]
     pub online: bool,
     /// Play an osquery agent that nobody knows against this URL, through whatever stands before the hub
@@ -51,22 +53,29 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         }
         (files, _) => files.to_vec(),
     };
-    let (mut all, mut decided) = (Vec::new(), Vec::new());
+    let (mut all, mut decided, mut played) = (Vec::new(), Vec::new(), Vec::new());
     for file in &files {
         match judged(file, global.data.as_deref()) {
             Ok((config, files, warnings)) => {
                 all.extend(warnings);
-                all.extend(args.agent.iter().flat_map(|url| agent::look(&config, url, args.ca.as_deref())));
+                if let Some(url) = &args.agent {
+                    let (findings, answered) = agent::look(&config, url, args.ca.as_deref());
+                    all.extend(findings);
+                    played.extend(answered.map(|answered| (url, answered)));
+                }
                 all.extend(act::check(&config, &act::texts_through(files.clone()), true));
                 if args.online {
                     all.extend(online::look(&config, &act::texts_through(files.clone())));
                 }
                 all.extend(of_brokers(&config, file));
                 all.extend(receive::check_tls(&config));
+                all.extend(console::check_here(&config));
                 all.extend(receive::check_secrets(&config));
+                all.extend(signing::look(&config));
                 all.extend(pull::check_secrets(&config));
                 all.extend(crate::foreign::check_here(&config));
                 all.extend(doubtful::look(&config));
+                all.extend(untold::look(&config));
                 let (how, notes) = slow::look(&config);
                 all.extend(notes);
                 decided.push((file, how));
@@ -74,16 +83,18 @@ pub fn run(global: &Global, args: &Args) -> Exit {
             Err(mut findings) => all.append(&mut findings),
         }
     }
-    let all = once(all);
+    let all = in_order(once(all));
     let people = std::io::stdout().is_terminal() && !args.json;
     let mut out: String = all.iter().map(|f| if people { format!("{f}\n") } else { line(f) }).collect();
     let wrong = all.iter().any(|f| args.strict || f.level == Level::Error);
     let begin = if wrong { "" } else { "ok: " };
-    let summary: String = decided.iter().map(|(_, how)| format!("{begin}{}\n", how.text())).collect();
+    let mut summary: String = decided.iter().map(|(_, how)| format!("{begin}{}\n", how.text())).collect();
+    summary.extend(played.iter().map(|(url, answered)| format!("{begin}{}\n", answered.text(url))));
     if people {
         out.push_str(&summary);
     } else if args.json {
         out.extend(decided.iter().map(|(file, how)| format!("{}\n", how.record(file))));
+        out.extend(played.iter().map(|(url, answered)| format!("{}\n", answered.record(url))));
     }
     if let Err(e) = pipe::write_stdout(out.as_bytes()) {
         return crate::finish(Err(crate::stdout_error(e)));
@@ -95,6 +106,18 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         complain(said.trim_end());
     }
     if wrong { Exit::No } else { Exit::Done }
+}
+
+/// File by file as they were met, from the first line to the last.
+fn in_order(mut all: Vec<Finding>) -> Vec<Finding> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for finding in &all {
+        if !files.contains(&finding.file) {
+            files.push(finding.file.clone());
+        }
+    }
+    all.sort_by_key(|f| (files.iter().position(|file| *file == f.file), f.line, f.column));
+    all
 }
 
 /// A secret for the brokers that is not there.
@@ -125,6 +148,11 @@ fn judged(
     if wrong { Err(findings) } else { Ok((config, files, findings)) }
 }
 
+/// What is right and most likely not meant, in a configuration that was found right; `up` tells it, too.
+pub fn doubts(config: &Config) -> Vec<Finding> {
+    once(doubtful::look(config))
+}
+
 /// What the programs of all stages find wrong with their tables; what they read on the way is remembered by the files
 /// of the configuration, so that `up` copies it.
 pub fn whole(config: &Config) -> Vec<Finding> {
@@ -147,7 +175,7 @@ pub fn whole(config: &Config) -> Vec<Finding> {
                 }
                 StageKind::Act => stage.settings.clone().finish(),
                 StageKind::Store => store::check(&shared, stage),
-                StageKind::Console => console::check(stage),
+                StageKind::Console => console::check(&shared, stage),
             });
         }
     }

@@ -4,9 +4,9 @@
 
 mod agent;
 pub mod client;
-mod filters;
 mod follow;
 mod hub;
+mod inventory;
 mod lines;
 mod promises;
 mod scratch;

@@ -89,7 +89,7 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 /// Does it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("enrol");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

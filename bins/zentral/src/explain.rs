@@ -45,7 +45,7 @@ const ID_LENGTH: usize = 36;
 /// Explains: 0 if some probe matched, else 1.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("explain");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -57,7 +57,7 @@ fn explain(config: &Config, args: &Args, color: ColorChoice) -> Result<Exit, Sta
     let (id, probe) = words(args, |word| config.probes.contains_key(word) || word.ends_with(".jq"));
     // A wrong name is said before stdin is waited for.
     let specs = specs(config, probe.as_deref())?;
-    let Some(Found { line, place }) = find_event(config, id.as_deref())? else {
+    let Some(Found { line, place }) = find_event(config, id.as_deref(), &advice(probe.as_deref()))? else {
         no_event(config, &id.unwrap_or_default(), probe.is_none());
         return Ok(Exit::No);
     };
@@ -101,11 +101,25 @@ fn is_event(word: &str) -> bool {
     word == "-" || (word.len() == ID_LENGTH && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
-/// The event of an id, or the one on stdin.
-pub fn find_event(config: &Config, id: Option<&str>) -> Result<Option<Found>, StageError> {
+/// The event of an id, or the one on stdin; `advice` is what to do where there is none.
+pub fn find_event(config: &Config, id: Option<&str>, advice: &str) -> Result<Option<Found>, StageError> {
     match id {
         Some(id) => find::by_id(config, id),
-        None => find::on_stdin().map(Some),
+        None => find::on_stdin(advice).map(Some),
+    }
+}
+
+/// Who names a probe alone most likely means: why did it match, or not?
+fn advice(probe: Option<&str>) -> String {
+    match probe {
+        None => String::new(),
+        Some(file) if file.ends_with(".jq") => {
+            format!("; a stored one: zentral search '*' -n 1 | zentral explain {file}")
+        }
+        Some(name) => format!(
+            "; what it matched last: zentral search probes.name:{name} -n 1 | zentral explain {name}; \
+             any other event by its id: zentral explain EVENT-ID {name}"
+        ),
     }
 }
 

@@ -14,6 +14,7 @@ use pipe::cli::Global;
 use pipe::{Exit, StageError};
 use registry::folder::make_private;
 use registry::server_key;
+use shipped::probes::{FIRST, probe};
 
 use crate::{ca, template};
 
@@ -36,13 +37,6 @@ pub struct Args {
 
 /// Port of the hub if nobody says one.
 const PORT: u16 = 8443;
-
-/// The probe that comes with it, under `probes/`.
-const PROBE: [(&str, &str); 3] = [
-    ("usb-device.toml", include_str!("../../../filters/usb-device.toml")),
-    ("usb-device.jq", include_str!("../../../filters/usb-device.jq")),
-    ("usb-device.ndjson", include_str!("../../../filters/usb-device.ndjson")),
-];
 
 /// Makes it.
 pub fn run(global: &Global, args: &Args) -> Exit {
@@ -100,7 +94,7 @@ impl Plan {
             ("tls/hub.key".into(), 0o600, made.hub_key.into()),
             (Path::new("data").join(server_key::FILE), 0o600, key.0.to_vec()),
         ];
-        for (name, text) in PROBE {
+        for (name, text) in probe(FIRST).iter().flat_map(|probe| probe.files()) {
             files.push((Path::new("probes").join(name), 0o644, text.into()));
         }
         if args.guide {
@@ -153,6 +147,7 @@ impl Plan {
         format!(
             "{said}\nNext:\n  \
              zentral{config} up                     # run it\n  \
+             zentral{config} user add NAME --role admin   # a link to the console, whose first page leads on from here; or at the shell:\n  \
              zentral{config} enrol new              # a secret for machines; its id goes into the next line\n  \
              zentral{config} enrol package ID --format sh -o enrol.sh   # for osqueryd on Linux and macOS\n"
         )

@@ -92,7 +92,7 @@ pub struct TagArgs {
 /// Does it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("machine");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

@@ -52,7 +52,7 @@ pub struct Args {
 /// Asks, and prints what comes.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("query");
-    match global.load() {
+    match global.load_or_last_good() {
         Ok(config) => crate::finish(query(&config, args)),
         Err(exit) => exit,
     }

@@ -44,7 +44,7 @@ const NAMED: usize = 10;
 /// Prints.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("replay");
-    match global.load() {
+    match global.load_or_last_good() {
         Ok(config) => crate::finish(print(&config, args)),
         Err(exit) => exit,
     }

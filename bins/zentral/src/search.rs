@@ -41,7 +41,7 @@ pub struct Args {
 /// Searches.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("search");
-    match global.load() {
+    match global.load_or_last_good() {
         Ok(config) => crate::finish(search(&config, args)),
         Err(exit) => exit,
     }
@@ -50,7 +50,10 @@ pub fn run(global: &Global, args: &Args) -> Exit {
 /// Who answers: the store with `search = true`, else the only one.
 pub fn client(config: &Config) -> Result<Client, StageError> {
     let chosen = config.searched();
-    let chosen = chosen.ok_or_else(|| StageError::usage("the pipeline has no store with `search = true`"))?;
+    let chosen = chosen.ok_or_else(|| match &config.file {
+        None => StageError::usage(crate::up::NO_FILE),
+        Some(file) => StageError::usage(format!("{} has no store with `search = true`", file.display())),
+    })?;
     Ok(Client::of(Some(&config.socket(&chosen.first())), store::finder(&chosen.settings, config)?))
 }
 
@@ -72,12 +75,13 @@ fn search(config: &Config, args: &Args) -> Result<Exit, StageError> {
         broken = pipe::write_stdout(text.as_bytes()).err();
         broken.is_none()
     };
-    let (next, skipped) = client.each(&question, args.max, args.after.clone(), print).map_err(refused)?;
+    let rest = client.each(&question, args.max, args.after.clone(), print).map_err(refused)?;
     if let Some(e) = broken {
         return Err(crate::stdout_error(e));
     }
-    warn(&skipped);
-    if let Some(next) = next {
+    warn(&rest.skipped);
+    advise(rest.hint.as_deref());
+    if let Some(next) = rest.next {
         complain(&format!("more: --after {next}"));
     }
     Ok(if found > 0 { Exit::Done } else { Exit::No })
@@ -96,9 +100,17 @@ fn warn(skipped: &[SkippedDay]) {
     }
 }
 
+/// Nothing was found, and why that may be.
+fn advise(hint: Option<&str>) {
+    if let Some(hint) = hint {
+        complain(&format!("zentral search: {hint}"));
+    }
+}
+
 fn count(counts: &Counts, table: bool) -> Result<Exit, StageError> {
     pipe::write_stdout(counted(counts, table).as_bytes()).map_err(crate::stdout_error)?;
     warn(&counts.skipped);
+    advise(counts.hint.as_deref());
     Ok(if counts.count > 0 { Exit::Done } else { Exit::No })
 }
 
@@ -151,6 +163,16 @@ fn row(line: &str) -> String {
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_store_it_is_said_where_one_was_looked_for() {
+        let none = client(&Config::empty(None)).err().map(|e| e.text);
+        assert_eq!(none.as_deref(), Some(crate::up::NO_FILE));
+        let mut config = Config::empty(None);
+        config.file = Some("here/pipeline.toml".into());
+        let told = client(&config).err().map(|e| e.text).unwrap_or_default();
+        assert!(told.starts_with("here/pipeline.toml has no store"), "{told}");
+    }
 
     #[test]
     fn counts_add_up_in_both_forms() {

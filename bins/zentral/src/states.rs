@@ -49,7 +49,12 @@ pub enum State {
 /// Does it.
 pub fn run(global: &Global, what: &State) -> Exit {
     global.start_log("state");
-    let config = match global.load() {
+    // A nightly copy does not stop for a typo; what changes states waits until the files are right.
+    let loaded = match what {
+        State::Verify | State::Check | State::Backup { .. } => global.load_or_last_good(),
+        _ => global.load(),
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(exit) => return exit,
     };

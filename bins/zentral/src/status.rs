@@ -29,7 +29,7 @@ pub struct Args {
     pub probes: bool,
 }
 
-/// Prints it; exit 1 if a stage is not running, a sum is off, a topic is at its limit, a filter is quarantined, the
+/// Prints it; exit 1 if a stage is not running, goes on with an older configuration or has an action that waits, a sum is off, a topic is at its limit, a filter is quarantined, the
 /// configuration on disk is refused or the database of the state does not answer.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("status");

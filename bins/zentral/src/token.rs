@@ -51,7 +51,7 @@ pub struct NewArgs {
 /// Does it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("token");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };

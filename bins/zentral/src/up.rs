@@ -8,6 +8,7 @@ mod change;
 mod child;
 mod copies;
 mod door;
+mod doubts;
 mod drain;
 mod dry;
 mod home;
@@ -36,6 +37,9 @@ pub use source::{Check, Source};
 /// The supervisor's own name among the stages: of its log lines and its socket.
 pub const NAME: &str = "up";
 
+/// What is said where a hub is asked for and there is no configuration.
+pub const NO_FILE: &str = "no pipeline.toml here, nor /etc/zentral/pipeline.toml; `zentral init` makes one";
+
 /// Command line of `up`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
@@ -61,9 +65,7 @@ pub fn run(global: &Global, args: &Args, check: Check) -> Exit {
 
 /// The files that `global` names. Their path is made absolute: copies keep it, and may be read from elsewhere.
 pub fn source(global: &Global, check: Check) -> Result<Source, StageError> {
-    let missing =
-        || StageError::usage("no pipeline.toml here, nor /etc/zentral/pipeline.toml; `zentral init` makes one");
-    let main = global.config_path().ok_or_else(missing)?;
+    let main = global.config_path().ok_or_else(|| StageError::usage(NO_FILE))?;
     let whole = |path: PathBuf| std::path::absolute(&path).map_err(|e| StageError::usage(format!("{path:?}: {e}")));
     Ok(Source { main: whole(main)?, data: global.data.clone().map(whole).transpose()?, check })
 }

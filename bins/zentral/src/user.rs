@@ -7,7 +7,7 @@ use pipe::cli::{Global, complain};
 use pipe::config::{Config, is_name};
 use pipe::{Exit, StageError};
 use registry::db::{Db, Tx};
-use registry::users::{self, By, Refused, Role, User, links};
+use registry::users::{self, By, Refused, Role, User, links, sign_on};
 use serde_json::json;
 
 /// What is asked of `user`.
@@ -19,6 +19,9 @@ pub enum Args {
         name: String,
         #[command(flatten)]
         may: May,
+        /// The verified address by which single sign-on knows them
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
     },
     /// List who may sign in
     List {
@@ -37,6 +40,13 @@ pub enum Args {
     Link {
         /// Who
         name: String,
+    },
+    /// Say by which verified address single sign-on knows somebody; whoever comes with it first is them
+    Email {
+        /// Who
+        name: String,
+        /// The address; left out: none
+        address: Option<String>,
     },
     /// Remove somebody; their sessions end at once
     Remove {
@@ -73,13 +83,13 @@ fn role(word: &str) -> Result<Role, String> {
 /// Does it.
 pub fn run(global: &Global, args: &Args) -> Exit {
     global.start_log("user");
-    let config = match global.load() {
+    let config = match global.load_or_last_good() {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let by = By::command_line();
     let done = match args {
-        Args::Add { name, may } => add(&config, name, may),
+        Args::Add { name, may, email } => add(&config, name, may, email.as_deref()),
         Args::List { json } => list(&config, *json),
         Args::Role { name, may } => may
             .units(&config)
@@ -87,6 +97,9 @@ pub fn run(global: &Global, args: &Args) -> Exit {
         Args::Link { name } => {
             let link = change(&config, name, |tx, now| links::make(tx, name, &by, now));
             link.and_then(|secret| tell(&config, &secret))
+        }
+        Args::Email { name, address } => {
+            change(&config, name, |tx, now| sign_on::set_email(tx, name, address.as_deref(), &by, now))
         }
         Args::Remove { name } => change(&config, name, |tx, now| users::remove(tx, name, &by, now)),
     };
@@ -119,13 +132,16 @@ pub fn change<T>(
     Ok(made)
 }
 
-fn add(config: &Config, name: &str, may: &May) -> Result<(), StageError> {
+fn add(config: &Config, name: &str, may: &May, email: Option<&str>) -> Result<(), StageError> {
     if !is_name(name) {
         return Err(StageError::usage(format!("`{name}` is no name ([a-z0-9][a-z0-9-]{{0,62}})")));
     }
     let (units, by) = (may.units(config)?, By::command_line());
     let secret = change(config, name, |tx, now| {
         users::add(tx, name, may.role, units, &by, now)?;
+        if email.is_some() {
+            sign_on::set_email(tx, name, email, &by, now)?;
+        }
         links::make(tx, name, &by, now)
     })?;
     tell(config, &secret)
@@ -160,18 +176,20 @@ fn list(config: &Config, json: bool) -> Result<(), StageError> {
     let all = users::list(&open(config)?).map_err(|e| StageError::of(&home, e))?;
     if json || !std::io::stdout().is_terminal() {
         let line = |user: &User| {
-            let User { name, role, units, active, created } = user;
+            let User { name, role, units, active, created, email, by_group, .. } = user;
             let created = Time::from_ms(*created);
-            let line = json!({"name": name, "role": role.word(), "units": units, "active": active, "created": created});
+            let line = json!({"name": name, "role": role.word(), "units": units, "active": active, "created": created,
+                              "email": email, "by_group": by_group});
             format!("{line}\n")
         };
         return print(&all.iter().map(line).collect::<String>());
     }
-    let mut text = format!("{:<24} {:<8} {:<12} UNITS\n", "NAME", "ROLE", "PASSWORD");
+    let mut text = format!("{:<24} {:<8} {:<12} {:<28} UNITS\n", "NAME", "ROLE", "PASSWORD", "SIGN-ON");
     for user in &all {
         let units = if user.units.is_empty() { "all".to_owned() } else { user.units.join(",") };
         let chosen = if user.active { "chosen" } else { "not yet" };
-        text.push_str(&format!("{:<24} {:<8} {chosen:<12} {units}\n", user.name, user.role.word()));
+        let sign_on = if user.by_group { "by group" } else { user.email.as_deref().unwrap_or("-") };
+        text.push_str(&format!("{:<24} {:<8} {chosen:<12} {sign_on:<28} {units}\n", user.name, user.role.word()));
     }
     print(&text)
 }

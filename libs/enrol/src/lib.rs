@@ -4,10 +4,12 @@
 
 mod package;
 mod refused;
+mod signer;
 
 pub use package::{Made, believes_machines, package};
 pub use packages::{Agent, Format};
 pub use refused::Refused;
+pub use signer::{Signer, signer};
 
 use event::Time;
 use pipe::config::{Config, StageKind, is_name, parse_duration};

@@ -10,7 +10,7 @@ use registry::enrolments::Enrolment;
 use registry::users::{By, audit};
 use serde_json::json;
 
-use crate::{Refused, secret};
+use crate::{Refused, secret, signer};
 
 /// A package, and what to know about it.
 pub struct Made {
@@ -29,7 +29,7 @@ pub fn package(
     by: &By,
     now: Time,
 ) -> Result<Made, Refused> {
-    let made = build(config, enrolment, format)?;
+    let made = build(config, enrolment, format, now)?;
     let Enrolment { id, unit, source, .. } = enrolment;
     let what = json!({"enrolment": id, "unit": unit, "source": source, "format": format.name()});
     audit(tx, by, "enrolment_package", what, now)?;
@@ -41,7 +41,7 @@ pub fn believes_machines(config: &Config) -> Option<PathBuf> {
     config.authority().filter(|path| !path.exists())
 }
 
-fn build(config: &Config, enrolment: &Enrolment, format: Format) -> Result<Made, Refused> {
+fn build(config: &Config, enrolment: &Enrolment, format: Format, now: Time) -> Result<Made, Refused> {
     if enrolment.revoked {
         return Err(Refused::Revoked(enrolment.id.clone()));
     }
@@ -55,6 +55,11 @@ fn build(config: &Config, enrolment: &Enrolment, format: Format) -> Result<Made,
         Err(e) => return Err(fail(e.to_string())),
     };
     let secret = secret(config, enrolment)?;
+    // Asked for here alone: a certificate that is over keeps nobody from the other forms.
+    let signer = if format == Format::Pkg { signer(config).map_err(Refused::Config)? } else { None };
+    if let Some(Err(why)) = signer.as_ref().map(|signer| signer.valid_at(now)) {
+        return Err(Refused::Config(why));
+    }
     let request = Request {
         source: &enrolment.source,
         url,
@@ -64,6 +69,7 @@ fn build(config: &Config, enrolment: &Enrolment, format: Format) -> Result<Made,
         created: enrolment.created,
         unit: &enrolment.unit,
         secret: &secret,
+        signer: signer.as_ref().map(|signer| &signer.identity),
     };
     let package = packages::build(&request, format).map_err(|error| match error {
         Error::Authorities(what) => fail(what),

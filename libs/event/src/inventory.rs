@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Machine, Time};
 
-pub use diff::{Action, Change, Things, apply, diff, things};
+pub use diff::{Action, Change, Things, apply, between, diff, things, undo};
 pub use kinds::{ADDS_UP, KINDS, MACHINE, identity};
 pub use merge::{Merged, Part, STALE_MS, Told, merge, precedence};
 

@@ -40,7 +40,7 @@ impl Agent {
 /// Form of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Installer of macOS, flat and unsigned.
+    /// Installer of macOS, flat.
     Pkg,
     /// Debian, Ubuntu.
     Deb,
@@ -76,7 +76,7 @@ impl Format {
     /// What it is, in a few words.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Pkg => "Installer of macOS, unsigned",
+            Self::Pkg => "Installer of macOS",
             Self::Deb => "Debian, Ubuntu",
             Self::Rpm => "Red Hat, Fedora, SUSE",
             Self::Sh => "Shell script for Linux and macOS",

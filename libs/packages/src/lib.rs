@@ -7,6 +7,7 @@ mod address;
 mod authorities;
 mod contents;
 mod form;
+mod identity;
 mod kinds;
 mod munki;
 mod order;
@@ -15,6 +16,7 @@ mod profile;
 mod santa;
 
 pub use address::{Address, is_host};
+pub use identity::{Identity, Unfit};
 pub use kinds::{Agent, Format};
 pub use order::Request;
 
@@ -79,7 +81,7 @@ pub fn build(request: &Request, format: Format) -> Result<Package, Error> {
     };
     let bytes = match (format, agent) {
         _ if !agent.formats().contains(&format) => return Err(Error::Form(agent, format)),
-        (Format::Pkg, _) => form::pkg::write(order, &contents())?,
+        (Format::Pkg, _) => form::pkg::write(order, &contents(), request.signer)?,
         (Format::Deb, _) => form::deb::write(order, &contents())?,
         (Format::Rpm, _) => form::rpm::write(order, &contents())?,
         (Format::Sh, Agent::Osquery) => osquery::script(order).into(),

@@ -1,7 +1,7 @@
 //! What goes into a package, checked.
 
 use crate::authorities::Authorities;
-use crate::{Address, Agent, Error, Format};
+use crate::{Address, Agent, Error, Format, Identity};
 
 /// All that goes into a package, as a configuration and an enrolment say it.
 #[derive(Clone, Copy)]
@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub unit: &'a str,
     /// What lets them in.
     pub secret: &'a str,
+    /// Who signs installers of macOS; none: nobody.
+    pub signer: Option<&'a Identity>,
 }
 
 /// A request that is understood.

@@ -15,6 +15,7 @@ fn request(agent: Agent) -> Request<'static> {
         created: 1_795_430_000_123,
         unit: "berlin",
         secret: "zs1.0a1b2c3d4e.1.AbC-_9",
+        signer: None,
     }
 }
 

@@ -1,15 +1,15 @@
 //! What every command line has: the global flags, the flags of a stage, and how a stage's process is set up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ColorChoice};
 use registry::db::Home;
 
-use crate::config::{Config, Place, StageConf, StageKind, process_name, render};
+use crate::config::{Config, Files, Finding, Place, StageConf, StageKind, process_name, render};
 use crate::log::LogFormat;
 use crate::run::Job;
-use crate::{Exit, Metrics, Signals, StageError, log, notify, ops};
+use crate::{Exit, Metrics, Signals, StageError, log, notify, ops, wrong};
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -64,8 +64,27 @@ impl Global {
         self.load_with_files().map(|(config, _)| config)
     }
 
+    /// The configuration for whoever asks or orders a hub that runs: of the files or, where they are broken, the last
+    /// good copy of them, which is what `up` runs meanwhile. What judges or runs the files takes [`Global::load`].
+    pub fn load_or_last_good(&self) -> Result<Config, Exit> {
+        let last_good = |path: &Path, findings: &[Finding]| {
+            let (config, _) = Config::last_good(path, self.data.as_deref()).filter(|_| !self.state_in_files)?;
+            // One line: who is in the middle of something else hears where it is, and `check` draws it.
+            let first = findings.first().map(Finding::to_string).unwrap_or_default();
+            let first = first.lines().next().unwrap_or_default();
+            tracing::warn!("the configuration is wrong, so the last good copy of it answers: {first}");
+            Some(config)
+        };
+        self.read(last_good).map(|(config, _)| config)
+    }
+
     /// The configuration and the files that it was read from.
-    pub fn load_with_files(&self) -> Result<(Config, Option<crate::config::Files>), Exit> {
+    pub fn load_with_files(&self) -> Result<(Config, Option<Files>), Exit> {
+        self.read(|_, _| None)
+    }
+
+    /// The same; `instead` may have another configuration where the files are wrong.
+    fn read(&self, instead: impl FnOnce(&Path, &[Finding]) -> Option<Config>) -> Result<(Config, Option<Files>), Exit> {
         let Some(path) = self.config_path() else { return Ok((Config::empty(self.data.as_deref()), None)) };
         match Config::load(&path, self.data.as_deref()) {
             Ok((mut config, files)) => {
@@ -77,10 +96,13 @@ impl Global {
                 }
                 Ok((config, Some(files)))
             }
-            Err(findings) => {
-                complain(&render(&findings));
-                Err(Exit::Usage)
-            }
+            Err(findings) => match instead(&path, &findings) {
+                Some(config) => Ok((config, None)),
+                None => {
+                    complain(&render(&findings));
+                    Err(Exit::Usage)
+                }
+            },
         }
     }
 }
@@ -218,12 +240,15 @@ impl Process {
     }
 
     /// Opens the side door: the socket of a stage of the configuration, and the address of `--metrics`. `extra`
-    /// answers what is neither `/ready` nor `/metrics`.
+    /// answers what is none of `/ready`, `/metrics` and `/wrong`.
     pub fn open_side_door(&self, extra: Option<ops::Handler>) -> Result<(), StageError> {
         let metrics = self.metrics.clone();
         let handler: ops::Handler = Arc::new(move |ask| match ask.path.as_str() {
             "/metrics" => Some((200, "text/plain; version=0.0.4", metrics.text())),
             "/ready" => Some((200, "application/json", b"{\"ready\":true}\n".to_vec())),
+            wrong::PATH => {
+                Some((200, "application/json", serde_json::to_vec(&metrics.wrong.all()).unwrap_or_default()))
+            }
             _ => extra.as_ref().and_then(|extra| extra(ask)),
         });
         let mut doors = Vec::new();

@@ -29,10 +29,13 @@ mod sink;
 mod stage;
 pub mod state;
 mod stdio;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod topic;
 mod wake;
 mod watch;
 mod window;
+pub mod wrong;
 
 pub use chain::Chain;
 pub use exit::{Exit, StageError};

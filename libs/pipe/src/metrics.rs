@@ -9,6 +9,8 @@ use prometheus::{
 
 pub use lag::Lag;
 
+use crate::wrong::Wrong;
+
 /// Buckets for delays, in seconds.
 const DELAY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
 
@@ -38,6 +40,10 @@ pub struct Metrics {
     pub skipped: IntCounterVec,
     /// `zentral_topic_full{topic}`: 1 while a topic takes nothing more.
     pub topic_full: IntGaugeVec,
+    /// `zentral_reload_refused`: 1 while an older configuration goes on.
+    reload_refused: IntGauge,
+    /// What is wrong with the stage now, in words.
+    pub wrong: Wrong,
 }
 
 impl Metrics {
@@ -57,6 +63,14 @@ impl Metrics {
             lag: register(&registry, Lag::new()),
             skipped: counters(&registry, "zentral_topic_skipped_lines_total", "Passed over.", &["topic", "reader"]),
             topic_full: gauges(&registry, "zentral_topic_full", "1: takes nothing more.", &["topic"]),
+            reload_refused: register(
+                &registry,
+                valid(IntGauge::new(
+                    "zentral_reload_refused",
+                    "1 while the stage goes on with an older configuration.",
+                )),
+            ),
+            wrong: Wrong::default(),
             later_in: counters(&later, LINES_IN, "Lines read.", &["stage"]),
             later,
             name: stage.to_owned(),
@@ -64,6 +78,19 @@ impl Metrics {
         };
         register(&made.registry, valid(IntGauge::new("zentral_stage_up", "1 while the stage runs."))).set(1);
         made
+    }
+
+    /// The stage has not taken a new configuration over; it goes on with the last good one.
+    pub fn reload_refused(&self, why: &str) {
+        self.reload_refused.set(1);
+        let text = format!("stage {} goes on with an older configuration: {}", self.name, why.trim());
+        self.wrong.set(None, &text);
+    }
+
+    /// The stage has the configuration that it was told to take.
+    pub fn reloaded(&self) {
+        self.reload_refused.set(0);
+        self.wrong.clear(None);
     }
 
     /// For metrics of the stage's own.

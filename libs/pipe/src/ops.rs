@@ -1,4 +1,4 @@
-//! The side door of a process: `/ready`, `/metrics` and what else it answers, over a Unix socket or a TCP address.
+//! The side door of a process: `/ready`, `/metrics`, `/wrong` and what else it answers, over a Unix socket or a TCP address.
 
 use std::convert::Infallible;
 use std::io;

@@ -90,6 +90,8 @@ struct Loop {
     state_room: bool,
     next: usize,
     reloading: Option<reload::Reload>,
+    /// A configuration was refused: what was said of it, and when it is tried again.
+    refused: Option<(String, Instant)>,
     /// Of several instances: up to where the changes of the registry were known.
     changes_seen: Option<u64>,
     watch: Watch,

@@ -1,6 +1,8 @@
 //! What is known of machines, in `state/normalize.db`: the last snapshot of each source, 30 days of what changed, when
 //! each source last saw each machine, and the machine as a whole.
 
+pub mod past;
+
 use std::io::Read as _;
 
 use event::inventory::{Change, Merged, Snapshot, Told, merge};
@@ -265,15 +267,16 @@ pub fn forget_past(tx: &mut Tx<'_>, before: Time) -> Result<(), DbError> {
 pub fn past(tx: &mut impl Reader, machine: &str) -> Result<Vec<Past>, DbError> {
     let sql =
         "SELECT source, taken, received, changes FROM history WHERE machine = $1 ORDER BY received, source, taken";
-    let past = |row: &Row| {
-        Ok(Past {
-            source: row.text(0).to_owned(),
-            taken: Time::from_ms(row.int(1)),
-            received: Time::from_ms(row.int(2)),
-            changes: unpacked(row.blob(3))?,
-        })
-    };
-    tx.rows(sql, &[machine.into()])?.iter().map(past).collect()
+    tx.rows(sql, &[machine.into()])?.iter().map(past_of).collect()
+}
+
+fn past_of(row: &Row) -> Result<Past, DbError> {
+    Ok(Past {
+        source: row.text(0).to_owned(),
+        taken: Time::from_ms(row.int(1)),
+        received: Time::from_ms(row.int(2)),
+        changes: unpacked(row.blob(3))?,
+    })
 }
 
 /// The machine as its sources tell it together, with where each part comes from.

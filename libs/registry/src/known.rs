@@ -9,8 +9,10 @@ use event::{Machine, Time};
 use serde_json::{Map, Value, json};
 
 use crate::db::{Db, DbError, Home, Homes, Schema, has_schema};
+use crate::inventory::Past;
+use crate::inventory::past::{self, Reach, Then, Wanted};
 use crate::pending::{self, Pending};
-use crate::{inventory, machines, results, santa, tags};
+use crate::{inventory, machines, prices, results, santa, tags};
 
 /// All machines, as they were when they were read. What there is to say of one alone is read when it is asked for.
 pub struct Known {
@@ -153,6 +155,12 @@ impl Known {
         db.as_ref().map(ask).transpose().map_err(of(&self.receiving))
     }
 
+    /// What `state/normalize.db` tells; none while there is no such state.
+    pub fn inventory<T>(&self, ask: impl FnOnce(&Db) -> Result<T, DbError>) -> Result<Option<T>, Unread> {
+        let db = look(&self.normalize, &inventory::SCHEMA)?;
+        db.as_ref().map(ask).transpose().map_err(of(&self.normalize))
+    }
+
     /// Its block in events.
     pub fn block(&self, key: &str) -> Machine {
         self.machines.get(key).map(|one| one.block.clone()).unwrap_or_default()
@@ -257,6 +265,13 @@ impl Details<'_> {
             parts.insert("compliance".into(), json!(whole.map(results::Status::word)));
             parts.insert("checks".into(), checks.iter().map(one).collect());
         }
+        if db.has_table("prices")? {
+            let one = |(query, price): (String, prices::Price)| {
+                let prices::Price { memory, output, denied, .. } = price;
+                json!({"query": query, "cpu_ms": price.cpu_ms(), "memory": memory, "output": output, "denied": denied})
+            };
+            parts.insert("prices".into(), prices::of_machine(&mut &*db, key)?.into_iter().map(one).collect());
+        }
         let merged = inventory::merged(&mut &*db, key)?;
         let things: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.objects)).collect();
         let told: BTreeMap<&String, _> = merged.parts.iter().map(|(kind, part)| (kind, &part.sources)).collect();
@@ -273,6 +288,24 @@ impl Details<'_> {
         let past = inventory::past(&mut &*db, key).map_err(of(&self.known.normalize))?;
         let one = |past: &inventory::Past| json!({"source": past.source, "taken": past.taken, "received": past.received, "changes": past.changes});
         Ok(past.iter().map(one).collect())
+    }
+
+    /// The snapshots of it that changed something, the newest first.
+    pub fn past(&self, key: &str, wanted: Wanted<'_>) -> Result<Vec<Past>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(Vec::new()) };
+        past::page(&mut &*db, key, wanted).map_err(of(&self.known.normalize))
+    }
+
+    /// Its sources, and how far back it is known what each told.
+    pub fn reach(&self, key: &str, now: Time) -> Result<Vec<Reach>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(Vec::new()) };
+        past::reach(&mut &*db, key, now).map_err(of(&self.known.normalize))
+    }
+
+    /// What each source had told of it by `at`.
+    pub fn then(&self, key: &str, at: Time) -> Result<BTreeMap<String, Then>, Unread> {
+        let Some(db) = &self.inventory else { return Ok(BTreeMap::new()) };
+        past::then(&mut &*db, key, at).map_err(of(&self.known.normalize))
     }
 }
 

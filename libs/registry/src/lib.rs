@@ -20,6 +20,7 @@ pub mod made_rules;
 pub mod munki;
 pub mod orders;
 pub mod pending;
+pub mod prices;
 pub mod pulled;
 pub mod results;
 pub mod santa;

@@ -23,7 +23,7 @@ pub const SCHEMA: Schema = Schema {
             PRIMARY KEY (machine, query));
         CREATE TABLE query_runs (
             query TEXT PRIMARY KEY, last BIGINT NOT NULL, heard BIGINT NOT NULL, awake BIGINT NOT NULL,
-            silent BIGINT NOT NULL);"],
+            silent BIGINT NOT NULL);", crate::prices::TABLES],
 };
 
 /// Tables with a row per machine and more.
@@ -351,6 +351,7 @@ pub fn retain(tx: &mut Tx<'_>, keeps: impl Fn(Table, &str, &str) -> bool) -> Res
             tx.execute("DELETE FROM run_counts WHERE query = $1", &[row.text(0).into()])?;
         }
     }
+    crate::prices::retain(tx, |query| keeps(Table::Prices, query, ""))?;
     Ok(gone)
 }
 
@@ -363,6 +364,8 @@ pub enum Table {
     Checks,
     /// Of counted runs.
     Counters,
+    /// Of what queries cost.
+    Prices,
 }
 
 /// A machine has told a better key.
@@ -389,6 +392,7 @@ pub fn forget(tx: &mut Tx<'_>, machine: &str) -> Result<(), DbError> {
     if !tags(tx, machine)?.is_empty() {
         raise(tx)?;
     }
+    crate::prices::forget(tx, machine)?;
     for table in OF_MACHINES {
         tx.execute(&format!("DELETE FROM {table} WHERE machine = $1"), &[machine.into()])?;
     }

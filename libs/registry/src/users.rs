@@ -4,6 +4,7 @@
 
 pub mod links;
 pub mod sessions;
+pub mod sign_on;
 pub mod tokens;
 pub mod tries;
 
@@ -29,7 +30,15 @@ pub const SCHEMA: Schema = Schema {
             id TEXT PRIMARY KEY, hash BYTEA NOT NULL UNIQUE, name TEXT NOT NULL, role TEXT NOT NULL, units TEXT NOT NULL,
             scopes TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT);
         CREATE TABLE login_tries (who TEXT NOT NULL, at BIGINT NOT NULL);
-        CREATE INDEX login_tries_by_who ON login_tries (who, at);"],
+        CREATE INDEX login_tries_by_who ON login_tries (who, at);",
+        // Single sign-on: the e-mail address by which somebody is known, the account that it turned out to be (issuer and
+        // subject), whether the groups of that account say what they may, and when a session ends however it is used.
+        "ALTER TABLE users ADD COLUMN email TEXT;
+        ALTER TABLE users ADD COLUMN account TEXT;
+        ALTER TABLE users ADD COLUMN by_group BIGINT NOT NULL DEFAULT 0;
+        ALTER TABLE user_sessions ADD COLUMN ends BIGINT;
+        CREATE UNIQUE INDEX users_by_email ON users (email);
+        CREATE UNIQUE INDEX users_by_account ON users (account);"],
 };
 
 /// The tables that a change of users needs, and those that others look for in every registry that is there: this may be the
@@ -79,6 +88,12 @@ pub struct User {
     pub active: bool,
     /// Since when they are known, in ms since 1970.
     pub created: i64,
+    /// The address by which single sign-on knows them, in small letters.
+    pub email: Option<String>,
+    /// Whether they have come in by single sign-on: the account is theirs from then on.
+    pub bound: bool,
+    /// Whether their groups at the provider of identities say what they may; else somebody here did.
+    pub by_group: bool,
 }
 
 /// Who changes something, for the audit.
@@ -108,6 +123,10 @@ pub enum Refused {
     RestrictedAdmin,
     /// Nobody could give access any more.
     LastAdmin,
+    /// It is no address of an e-mail.
+    NoAddress,
+    /// Somebody else has this address.
+    AddressTaken,
     /// The registry cannot be written.
     Db(DbError),
 }
@@ -119,6 +138,8 @@ impl std::fmt::Display for Refused {
             Self::Unknown => "there is none of this name",
             Self::RestrictedAdmin => "an admin sees all units: only a viewer or an editor can be kept to some",
             Self::LastAdmin => "they are the only admin who can sign in",
+            Self::NoAddress => "an address is NAME@HOST, without spaces, of at most 254 characters",
+            Self::AddressTaken => "somebody else has this address",
             Self::Db(e) => return write!(f, "registry: {e}"),
         })
     }
@@ -170,7 +191,8 @@ pub fn set_role(tx: &mut Tx<'_>, name: &str, role: Role, units: &[String], by: &
     if role != Role::Admin {
         keep_an_admin(tx, name)?;
     }
-    let sql = "UPDATE users SET role = $2, units = $3 WHERE name = $1";
+    // What somebody here says holds, whatever the groups at a provider of identities say.
+    let sql = "UPDATE users SET role = $2, units = $3, by_group = 0 WHERE name = $1";
     if tx.execute(sql, &[name.into(), role.word().into(), units.join(",").into()])? == 0 {
         return Err(Refused::Unknown);
     }
@@ -205,13 +227,15 @@ pub fn password(db: &Db, name: &str) -> Result<Option<String>, DbError> {
     Ok(rows.first().map(|row| row.text(0).to_owned()))
 }
 
+const COLUMNS: &str = "u.name, u.role, u.units, u.password, u.created, u.email, u.account, u.by_group";
+
 /// Everybody, by name. A file of an older version knows nobody.
 pub fn list(db: &Db) -> Result<Vec<User>, DbError> {
     if !has_schema(db, &SCHEMA)? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT name, role, units, password, created FROM users ORDER BY name";
-    Ok(db.query(sql, &[])?.iter().map(read).collect())
+    let sql = format!("SELECT {COLUMNS} FROM users u ORDER BY u.name");
+    Ok(db.query(&sql, &[])?.iter().map(read).collect())
 }
 
 fn read(row: &Row) -> User {
@@ -221,6 +245,9 @@ fn read(row: &Row) -> User {
         units: words(row.text(2)),
         active: row.opt_text(3).is_some(),
         created: row.int(4),
+        email: row.opt_text(5).map(str::to_owned),
+        bound: row.opt_text(6).is_some(),
+        by_group: row.int(7) != 0,
     }
 }
 

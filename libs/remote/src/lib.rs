@@ -11,19 +11,29 @@ use std::fmt::Write as _;
 
 use reqwest::Url;
 
+/// What an address is that is more than one.
+const ALONE: &str = "an address alone, such as https://jss.example.com";
+
 /// An address to which secrets go: only over TLS, or not further than this machine. Without a slash at its end.
 pub fn address(text: &str) -> Result<String, String> {
+    match trusted(text)?.query() {
+        Some(_) => Err(ALONE.into()),
+        None => Ok(text.trim_end_matches('/').to_owned()),
+    }
+}
+
+/// The same, which may have a query.
+pub fn trusted(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("is no URL: {e}"))?;
     let here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("an address alone, such as https://jss.example.com".into());
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(ALONE.into());
     }
     match url.scheme() {
-        "https" => {}
-        "http" if here => {}
-        _ => return Err("must begin with https://".into()),
+        "https" => Ok(url),
+        "http" if here => Ok(url),
+        _ => Err("must begin with https://".into()),
     }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// As a part of a path, or a value of a form.

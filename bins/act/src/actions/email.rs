@@ -126,6 +126,10 @@ fn is_loopback(host: &str) -> bool {
 }
 
 impl Spec for Email {
+    fn targets(&self) -> Vec<String> {
+        self.to.clone()
+    }
+
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let server = &self.server;
         let mut hidden = Hidden::default();
@@ -147,7 +151,6 @@ impl Spec for Email {
             server: format!("{scheme}://{}:{}", server.host, server.port),
             domain: domain(&self.from),
             from: self.from.clone(),
-            to: self.to.clone(),
         }))
     }
 }
@@ -159,7 +162,6 @@ struct Live {
     /// The sender's, in ASCII.
     domain: String,
     from: Mailbox,
-    to: Vec<String>,
 }
 
 /// Of an address the domain, in the form that headers take.
@@ -195,10 +197,6 @@ impl Live {
 }
 
 impl Action for Live {
-    fn targets(&self) -> Vec<String> {
-        self.to.clone()
-    }
-
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
             let message = match self.message(call) {

@@ -125,6 +125,10 @@ fn web(settings: &mut Settings, key: &str) -> Option<Url> {
 }
 
 impl Spec for Twilio {
+    fn targets(&self) -> Vec<String> {
+        self.to.clone()
+    }
+
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let token = opening.secret(&self.token, STAND_IN)?.trim().to_owned();
         let builder = Account::new(&self.account, &token)?;
@@ -139,7 +143,6 @@ impl Spec for Twilio {
             key: self.key.clone(),
             token,
             sender: self.sender.clone(),
-            to: self.to.clone(),
             segments: self.segments,
             body: self.body.clone(),
             callback: self.callback.clone(),
@@ -157,7 +160,6 @@ struct Live {
     key: Option<String>,
     token: String,
     sender: Sender,
-    to: Vec<String>,
     segments: usize,
     body: Option<Arc<str>>,
     callback: Option<Url>,
@@ -165,10 +167,6 @@ struct Live {
 }
 
 impl Action for Live {
-    fn targets(&self) -> Vec<String> {
-        self.to.clone()
-    }
-
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
             let (built, _) = match self.built(call).await {

@@ -139,7 +139,11 @@ impl Queue {
         }
         for id in ids {
             let Some(row) = ledger::row(tx, &id)? else { continue };
-            let (outcome, error) = if self.actions.get(&row.action).is_some_and(|ready| is_stale(&row, ready, now)) {
+            let ready = self.actions.get(&row.action);
+            let (outcome, error) = if let Some(why) = ready.and_then(|ready| ready.waits.as_ref()) {
+                // It is not too old of itself: it would have been sent in time.
+                (Outcome::Dead, format!("given up: {why}"))
+            } else if ready.is_some_and(|ready| is_stale(&row, ready, now)) {
                 (Outcome::Stale, STALE.to_owned())
             } else if row.error.is_empty() {
                 (Outcome::Dead, "not tried within give_up".to_owned())

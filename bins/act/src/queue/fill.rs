@@ -27,7 +27,8 @@ impl Queue {
         if self.stopping {
             return Ok(());
         }
-        let busy = |(name, _): &(&String, &Ready)| self.open.get(*name).is_some_and(|n| *n > 0);
+        let busy =
+            |(name, ready): &(&String, &Ready)| ready.waits.is_none() && self.open.get(*name).is_some_and(|n| *n > 0);
         let ready: Vec<(String, Ready)> =
             self.actions.iter().filter(busy).map(|(name, ready)| (name.clone(), ready.clone())).collect();
         for (name, ready) in ready {

@@ -83,7 +83,7 @@ fn a_match_is_data_in_every_preset() {
         let fake = Fake::start((row.service)(), vec![]);
         let hub = Hub::new(&row.action(&fake.url, ""));
         let action = Opened::new(&hub, "a", false);
-        let target = action.action.targets().remove(0);
+        let target = action.targets[0].clone();
         let send = |line: &str, state, reference| {
             let mut call = call(line, state, reference);
             call.target = target.clone();

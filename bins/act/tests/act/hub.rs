@@ -33,6 +33,8 @@ pub struct How {
     pub mode: Mode,
     /// No state file: between pipes.
     pub memory: bool,
+    /// An action that cannot be made ready waits alone.
+    pub patient: bool,
     /// Goes on when all is done.
     pub stay: Arc<AtomicBool>,
     /// A configuration to go on with.
@@ -122,6 +124,7 @@ impl Hub {
         let options = Options {
             names: how.names.clone(),
             memory: how.memory,
+            patient: how.patient,
             mode: how.mode,
             registry: Some(self.registry()),
             state: (!how.memory).then(|| self.state()),

@@ -30,3 +30,4 @@ mod registry;
 mod santa;
 mod tickets;
 mod twilio;
+mod waits;

@@ -18,7 +18,7 @@ fn told(name: &str, states: &[(Phase, &str)]) -> (Vec<Request>, Vec<Answer>) {
     let (line, mut reference, mut answers) = (fresh("e-1", &["a"]), None, Vec::new());
     for (state, status) in states {
         let mut call = call(&line, Some(*state), reference.clone());
-        call.target = action.action.targets().remove(0);
+        call.target = action.targets[0].clone();
         call.told.incident.as_mut().unwrap().status = (*status).to_owned();
         let answer = action.send(&call);
         assert_eq!(answer.verdict, Verdict::Done, "{name}: {}", answer.error);
@@ -113,7 +113,7 @@ fn urgency_follows_severity() {
         for (severity, want) in ["critical", "major", "minor", "info"].iter().zip(wants) {
             let line = fresh("e-1", &["a"]).replace("\"major\"", &format!("\"{severity}\""));
             let mut call = call(&line, None, None);
-            call.target = action.action.targets().remove(0);
+            call.target = action.targets[0].clone();
             assert_eq!(action.send(&call).verdict, Verdict::Done);
             let sent = fake.got().pop().unwrap();
             let body =

@@ -82,6 +82,7 @@ pub fn hub_of(preset: &str, url: &str, more: &str) -> Hub {
 /// The action `name` of a hub, opened; with what is needed to use it.
 pub struct Opened {
     pub action: Arc<dyn act::actions::Action>,
+    pub targets: Vec<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -94,7 +95,8 @@ impl Opened {
         let configured = configured.unwrap_or_else(|found| panic!("{}", pipe::config::render(&found)));
         let registry = hub.registry();
         let opening = act::actions::Opening { jq: &jq, registry: &registry, dry_run };
-        Self { action: configured.open(opening).unwrap().action, runtime }
+        let ready = configured.open(opening).unwrap();
+        Self { action: ready.action, targets: ready.targets, runtime }
     }
 
     pub fn send(&self, call: &Call) -> act::actions::Answer {

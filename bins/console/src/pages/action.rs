@@ -3,12 +3,13 @@
 use askama::Template;
 use event::{Event, Time};
 use pipe::config::parse_duration;
+use registry::ledger::lanes;
 use registry::ledger::letters::{self, Letter};
 use registry::orders::{self, MUTE_MAX, Trial};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::actions::{Row, Told, known, row, told, whole};
+use super::actions::{Row, Told, known, row, told, waiting, whole};
 use super::{Head, events, may_change};
 use crate::answer::{Answer, Wrong};
 use crate::api::{Kind, TEXT, Word};
@@ -23,13 +24,19 @@ const PAGE: usize = 20;
 const PAGE_MAX: usize = 200;
 /// Outcomes on a page.
 const OUTCOMES: u64 = 10;
+/// Tests whose end is shown: of an action that goes to many people each is one.
+const TESTS_MAX: u64 = 50;
 /// Dead letters that one order sends again; further ones take another.
 const AT_ONCE: u64 = 10_000;
 /// Bytes of an event that an action is tried with.
 const EVENT_MAX: usize = 256 << 10;
 
 /// What programs may ask.
-pub const WORDS: &[Word] = &[Word::page(200, "Dead letters on a page; 20"), Word::after()];
+pub const WORDS: &[Word] = &[
+    Word::page(200, "Dead letters on a page; 20"),
+    Word::after(),
+    Word::new("since", Kind::Number(0, i64::MAX), "Tests since then, in ms since 1970; none"),
+];
 /// What is taken to mute.
 pub const MUTE_WORDS: &[Word] = &[Word::new("time", Kind::Age, "For how long, at most 31d").needed().like("2h")];
 /// What is taken to try.
@@ -49,6 +56,24 @@ struct Dead {
     target: String,
     tries: u64,
     error: String,
+}
+
+/// What became of a test.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ActionTest")]
+pub struct Test {
+    /// Empty if the action has one nameless target.
+    target: String,
+    /// `pending`, `trying`, `done`, `dead`, `dropped` or `stale`.
+    state: String,
+    error: String,
+    tries: u64,
+}
+
+impl Test {
+    fn is_over(&self) -> bool {
+        !matches!(self.state.as_str(), "pending" | "trying")
+    }
 }
 
 #[derive(Template, Serialize, JsonSchema)]
@@ -82,6 +107,18 @@ pub struct Page {
     outcomes_link: String,
     #[serde(skip)]
     asked_for: &'static str,
+    /// What was asked of it by hand since then: tests.
+    tests: Vec<Test>,
+    /// One of them is not over, or none has begun.
+    #[serde(skip)]
+    unfinished: bool,
+    #[serde(skip)]
+    dry_run: bool,
+    /// The form to try it is open.
+    #[serde(skip)]
+    trying: bool,
+    #[serde(skip)]
+    here: String,
     #[serde(skip)]
     may_change: bool,
 }
@@ -102,7 +139,20 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(page) => (events::lines(&page.events), None),
         Err(NoAnswer::Question(why, _) | NoAnswer::Away(why)) => (Vec::new(), Some(why)),
     };
-    let row = row(app, name, lane, muted.get(name));
+    let row = row(app, name, lane, muted.get(name), &waiting(app));
+    // Given by the order's own answer, so that what is shown is what came of it.
+    let since = asked.word("since").parse::<i64>().ok();
+    let tests = match since {
+        Some(since) => ledger::look(app, |db| lanes::asked(db, name, since, TESTS_MAX))?,
+        None => Vec::new(),
+    };
+    let test = |one: lanes::Asked| Test {
+        target: text::short(&one.target),
+        state: one.state,
+        error: one.error,
+        tries: one.tries,
+    };
+    let tests: Vec<Test> = tests.into_iter().map(test).collect();
     let verbs = ["mute", "resume", "try", "retry", "drop"];
     let page = Page {
         head: Head::new(asked, name),
@@ -121,6 +171,11 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         outcomes_away: away,
         outcomes_link: format!("/events?{}", text::query(&[("q", &query), ("by", "type")])),
         asked_for: verbs.into_iter().find(|verb| *verb == asked.word("asked")).unwrap_or_default(),
+        unfinished: since.is_some() && (tests.is_empty() || tests.iter().any(|test| !test.is_over())),
+        tests,
+        dry_run: config.actions.get(name).is_some_and(|table| table.clone().bool("dry_run") == Some(true)),
+        trying: asked.word("do") == "try",
+        here: asked.address.clone(),
         may_change: may_change(asked),
         row,
     };
@@ -150,8 +205,10 @@ fn named<'a>(app: &App, asked: &'a Asked, probes: bool) -> Result<&'a str, Wrong
 }
 
 fn ordered(app: &App, asked: &Asked, name: &str, verb: &str, targets: &[String]) -> Result<Answer, Wrong> {
+    let since = Time::now().ms();
     ledger::order(app, asked, verb, targets)?;
     let path = match app.live().config.actions.contains_key(name) {
+        true if verb == "try" => format!("/actions/{}?asked={verb}&since={since}", text::part(name)),
         true => format!("/actions/{}?asked={verb}", text::part(name)),
         false => "/actions".to_owned(),
     };

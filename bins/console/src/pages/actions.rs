@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use event::Time;
+use pipe::config::StageKind;
 use registry::ledger::lanes::{self, Lane};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::{ledger, text};
@@ -17,12 +19,21 @@ use crate::{ledger, text};
 /// How far back deliveries are counted, in ms.
 pub const SPAN_MS: i64 = 24 * 3_600_000;
 
+/// Actions on a page, if nobody says how many.
+const PAGE: usize = 100;
+/// Actions on a page at most.
+const PAGE_MAX: usize = 300;
+/// Probes that are muted, of which a page tells.
+const MUTED_MAX: usize = 100;
+
 /// An action as a page shows it.
 pub struct Row {
     pub name: String,
     pub link: String,
     pub kind: String,
     pub stopped: String,
+    /// Why it cannot be made ready.
+    pub waits: String,
     pub muted: String,
     pub done: String,
     pub failed: u64,
@@ -55,6 +66,8 @@ pub struct Told {
     dead_letters: u64,
     /// Why it stopped at its brake.
     stopped: Option<String>,
+    /// Why it waits: something that it needs cannot be read.
+    waits: Option<String>,
     gone: bool,
 }
 
@@ -64,6 +77,13 @@ struct Mute {
     until: String,
 }
 
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Part of a name or a kind; all").like("slack"),
+    Word::page(PAGE_MAX as i64, "Actions of a page; 100"),
+    Word::after(),
+];
+
 #[derive(Template, Serialize, JsonSchema)]
 #[template(path = "action_list.html")]
 pub struct Actions {
@@ -72,10 +92,21 @@ pub struct Actions {
     actions: Vec<Told>,
     /// Actions and probes, and until when.
     muted: BTreeMap<String, Time>,
+    /// On all pages.
+    total: usize,
+    /// The last of this page, where there are more.
+    next: Option<String>,
     #[serde(skip)]
     rows: Vec<Row>,
     #[serde(skip)]
+    q: String,
+    #[serde(skip)]
+    next_link: String,
+    #[serde(skip)]
     probes: Vec<Mute>,
+    /// Probes that are muted and not among them.
+    #[serde(skip)]
+    left: usize,
     #[serde(skip)]
     may_change: bool,
 }
@@ -105,8 +136,19 @@ pub fn known(app: &App) -> Result<Known, Wrong> {
     Ok((known, muted.into_iter().map(|(name, until)| (name, Time::from_ms(until))).collect()))
 }
 
+/// By name the actions that cannot be made ready, and what is said of it.
+pub type Waiting = BTreeMap<String, String>;
+
+/// Those, as the stages that act tell.
+pub fn waiting(app: &App) -> Waiting {
+    let config = app.live().config.clone();
+    let stages = config.stages.iter().filter(|stage| stage.runs(StageKind::Act));
+    let told = stages.flat_map(|stage| pipe::wrong::ask(&config, stage));
+    told.filter_map(|one| Some((one.action?, text::short(&one.text)))).collect()
+}
+
 /// An action in words.
-pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>) -> Row {
+pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>, waiting: &Waiting) -> Row {
     let config = app.live().config.clone();
     let settings = config.actions.get(name);
     Row {
@@ -114,6 +156,7 @@ pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>) -> Row {
         link: format!("/actions/{}", text::part(name)),
         kind: settings.and_then(|settings| settings.peek("kind")).unwrap_or_default().to_owned(),
         stopped: lane.stopped.clone().unwrap_or_default(),
+        waits: waiting.get(name).cloned().unwrap_or_default(),
         muted: muted.map(Time::to_string).unwrap_or_default(),
         done: text::number(lane.done),
         failed: lane.failed,
@@ -139,6 +182,7 @@ pub fn told(row: &Row, lane: &Lane) -> Told {
         trouble: lane.trouble.clone(),
         dead_letters: lane.dead,
         stopped: lane.stopped.clone(),
+        waits: Some(row.waits.clone()).filter(|why| !why.is_empty()),
         gone: row.gone,
     }
 }
@@ -147,12 +191,29 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     whole(asked)?;
     let (known, muted) = known(app)?;
     let config = app.live().config.clone();
-    let rows: Vec<Row> = known.iter().map(|(name, lane)| row(app, name, lane, muted.get(name))).collect();
-    let probes = muted.iter().filter(|(name, _)| config.probes.contains_key(*name));
+    let waiting = waiting(app);
+    let (q, after) = (asked.word("q").to_lowercase(), asked.word("after"));
+    let n = asked.word("n").parse().map_or(PAGE, |n: usize| n.clamp(1, PAGE_MAX));
+    let kind = |name: &str| config.actions.get(name).and_then(|settings| settings.peek("kind")).unwrap_or_default();
+    let like = |name: &str| q.is_empty() || name.contains(&q) || kind(name).contains(&q);
+    let found: Vec<(&String, &Lane)> = known.iter().filter(|(name, _)| like(name)).collect();
+    let begin = found.partition_point(|(name, _)| !after.is_empty() && name.as_str() <= after);
+    let shown: Vec<(&String, &Lane)> = found.iter().skip(begin).take(n).copied().collect();
+    let rows: Vec<Row> = shown.iter().map(|(name, lane)| row(app, name, lane, muted.get(*name), &waiting)).collect();
+    let more = begin + shown.len() < found.len();
+    let next = shown.last().filter(|_| more).map(|(name, _)| (*name).clone());
+    let words = |after: &str| format!("/actions?{}", text::query(&[("q", asked.word("q")), ("after", after)]));
+    let probes: Vec<_> = muted.iter().filter(|(name, _)| config.probes.contains_key(*name)).collect();
+    let mute = |(name, until): &(&String, &Time)| Mute { name: (*name).clone(), until: until.to_string() };
     let page = Actions {
         head: Head::new(asked, "Actions"),
-        actions: rows.iter().zip(known.values()).map(|(row, lane)| told(row, lane)).collect(),
-        probes: probes.map(|(name, until)| Mute { name: name.clone(), until: until.to_string() }).collect(),
+        actions: rows.iter().zip(&shown).map(|(row, (_, lane))| told(row, lane)).collect(),
+        total: found.len(),
+        next_link: next.as_deref().map(words).unwrap_or_default(),
+        next,
+        q: asked.word("q").to_owned(),
+        left: probes.len().saturating_sub(MUTED_MAX),
+        probes: probes.iter().take(MUTED_MAX).map(mute).collect(),
         may_change: super::may_change(asked),
         rows,
         muted,

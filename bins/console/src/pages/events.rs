@@ -13,12 +13,18 @@ use crate::api::{SEARCH, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
+use crate::room::Room;
 use crate::text;
 
+/// Columns of a row that a line is made of; it is cut after fewer.
+const COLUMNS_MAX: usize = 20;
 /// Events on a page, if nobody says how many.
 const PAGE: u64 = 50;
-/// Events on a page at most.
+/// Events on a page at most: for a program, and for people, whose page has little room for what machines say.
 const PAGE_MAX: u64 = 500;
+const SHOWN_MAX: u64 = 100;
+/// Bytes of markup for the lines of a page.
+const ROOM: usize = 60_000;
 /// Values that are counted.
 const VALUES_MAX: usize = 20;
 /// How far back a page looks, if nobody says.
@@ -49,9 +55,19 @@ pub struct Line {
     pub what: String,
 }
 
-/// Events as lines of a table.
+/// Events as lines of a table. Where there is no more room the rest of them stand there with less.
 pub fn lines(events: &[Value]) -> Vec<Line> {
-    events.iter().map(line).collect()
+    let mut room = Room::new(ROOM);
+    let mut all: Vec<Line> = events.iter().map(line).collect();
+    for line in &mut all {
+        let cells = [&line.link, &line.type_, &line.machine, &line.machine_link, &line.what];
+        if !room.row(cells.into_iter().chain(&line.probes).map(String::as_str)) {
+            line.probes.clear();
+            line.what.clear();
+            line.machine_link.clear();
+        }
+    }
+    all
 }
 
 fn line(event: &Value) -> Line {
@@ -65,10 +81,37 @@ fn line(event: &Value) -> Line {
         time: text::time(text::at(event, "/time")),
         type_: text::short(text::at(event, "/type")),
         machine: first(names).map(text::short).unwrap_or_default(),
-        machine_link: first(keys).map(|key| format!("/machines/{}", text::part(key))).unwrap_or_default(),
-        probes: probes.map(|probe| text::at(probe, "/name").to_owned()).collect(),
-        what: event.get("payload").map(|payload| text::short(&payload.to_string())).unwrap_or_default(),
+        machine_link: first(keys)
+            .map(|key| text::to(key, || format!("/machines/{}", text::part(key))))
+            .unwrap_or_default(),
+        probes: probes.map(|probe| text::short(text::at(probe, "/name"))).collect(),
+        what: text::short(&what(event)),
     }
+}
+
+/// What an event says in a line: the title of its first match; else what osquery found; else the payload.
+fn what(event: &Value) -> String {
+    let probes = event.get("probes").and_then(Value::as_array).into_iter().flatten();
+    let title = probes.map(|probe| text::at(probe, "/context/title")).find(|title| !title.is_empty());
+    if let Some(title) = title {
+        return title.to_owned();
+    }
+    let Some(payload) = event.get("payload") else { return String::new() };
+    if let Some(row) = payload.get("columns").and_then(Value::as_object) {
+        return format!("{} {}", text::at(payload, "/action"), columns(row)).trim().to_owned();
+    }
+    if let Some(rows) = payload.get("snapshot").and_then(Value::as_array) {
+        let first = rows.first().and_then(Value::as_object).map(columns).unwrap_or_default();
+        let of = if rows.len() == 1 { "row" } else { "rows" };
+        return format!("{} {of} {first}", rows.len()).trim().to_owned();
+    }
+    payload.to_string()
+}
+
+/// `name=value` of a row, as far as a line has room.
+fn columns(row: &serde_json::Map<String, Value>) -> String {
+    let one = |(name, value): (&String, &Value)| format!("{name}={}", text::short(&text::value(value)));
+    row.iter().filter(|(_, value)| value.as_str() != Some("")).take(COLUMNS_MAX).map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// A span of time to choose.
@@ -160,10 +203,8 @@ pub fn search(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let most = found.values.values.iter().map(|one| one.count).max().unwrap_or(1).max(1);
     let count = |one: &ValueCount| {
         let narrower = [query, &text::is(by, &one.value)].join(" ");
-        let link = format!(
-            "/events?{}",
-            text::query(&[("q", narrower.trim()), ("since", since), ("until", until), ("by", by)])
-        );
+        let words = [("q", narrower.trim()), ("since", since), ("until", until), ("by", by)];
+        let link = text::to(narrower.trim(), || format!("/events?{}", text::query(&words)));
         Count {
             value: text::short(&one.value),
             count: text::number(one.count),
@@ -217,7 +258,8 @@ struct Looked {
 }
 
 fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -> Result<Looked, NoAnswer> {
-    let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, PAGE_MAX));
+    let most = if asked.json { PAGE_MAX } else { SHOWN_MAX };
+    let n = asked.word("n").parse().map_or(PAGE, |n: u64| n.clamp(1, most));
     // Over a span of our own there are bars; a time that was typed may be of any length.
     let span = SPANS.iter().find(|(word, ..)| *word == question.since && question.until.is_empty());
     let bars = || match span {
@@ -233,4 +275,32 @@ fn look(events: &Events<'_>, question: &Question<'_>, asked: &Asked, by: &str) -
     let ended = |_| NoAnswer::Away("The store could not be asked.".to_owned());
     let (page, values, bars) = (page?, values.map_err(ended)??, bars.map_err(ended)??);
     Ok(Looked { page, values, bars })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_matters() {
+        for (event, says) in [
+            (
+                json!({"probes": [{"context": {}}, {"context": {"title": "A key for root"}}], "payload": {"columns": {"a": "1"}}}),
+                "A key for root",
+            ),
+            (
+                json!({"payload": {"name": "q", "action": "added", "columns": {"user": "root", "tty": "", "n": 1}}}),
+                "added user=root n=1",
+            ),
+            (json!({"payload": {"snapshot": [{"a": "1"}, {"a": "2"}]}}), "2 rows a=1"),
+            (json!({"payload": {"snapshot": []}}), "0 rows"),
+            (json!({"payload": {"action": "login", "who": "ada"}}), r#"{"action":"login","who":"ada"}"#),
+            (json!({"payload": 7}), "7"),
+            (json!({}), ""),
+        ] {
+            assert_eq!(what(&event), says);
+        }
+    }
 }

@@ -140,8 +140,8 @@ fn page(app: &App, asked: &Asked, judged: &Judged, against: Option<bool>) -> Res
 }
 
 pub fn form(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
-    let disk = Disk::read(&app.live().config).ok();
-    page(app, asked, &judged(app, asked, disk.as_ref())?, None)
+    let disk = app.disk().ok();
+    page(app, asked, &judged(app, asked, disk.as_deref())?, None)
 }
 
 pub fn add(app: &App, asked: &Asked) -> Result<Answer, Wrong> {

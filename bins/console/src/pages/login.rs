@@ -5,6 +5,7 @@ use event::Time;
 use hyper::header::RETRY_AFTER;
 use pipe::config::is_name;
 use registry::db::DbError;
+use registry::users::sessions::Way;
 use registry::users::{self, links, sessions, tries};
 use serde::Serialize;
 
@@ -28,6 +29,9 @@ struct Login {
     /// Nobody is known yet: the page says how the first user is made.
     #[serde(skip)]
     empty: bool,
+    /// Where single sign-on begins, and the host that it asks.
+    #[serde(skip)]
+    sign_on: Option<(String, String)>,
 }
 
 #[derive(Template, Serialize)]
@@ -43,20 +47,34 @@ struct Link {
 
 /// The form.
 pub fn form(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
-    let empty = app.registry(users::list)?.is_empty();
-    let next = local(asked.word("next")).to_owned();
-    let page = Login { head: Head::new(asked, "Sign in"), next, name: String::new(), error: String::new(), empty };
-    Answer::page(asked, &page)
+    // Whom a group lets in need not be known before.
+    let by_group = app.live().conf.oidc.as_ref().is_some_and(|oidc| oidc.by_group());
+    let empty = app.registry(users::list)?.is_empty() && !by_group;
+    page(app, asked, asked.word("next"), "", "", empty)
+}
+
+/// The form again, above it what went wrong.
+pub fn again(app: &App, asked: &Asked, next: &str, name: &str, error: &str) -> Result<Answer, Wrong> {
+    page(app, asked, next, name, error, false)
+}
+
+fn page(app: &App, asked: &Asked, next: &str, name: &str, error: &str, empty: bool) -> Result<Answer, Wrong> {
+    let (next, name, error) = (local(next).to_owned(), name.to_owned(), error.to_owned());
+    // It begins where it ends: a cookie of another name would not come back with the person.
+    let sign_on = app.live().conf.oidc.as_ref().map(|oidc| {
+        let query = text::query(&[("next", &next)]);
+        (format!("{}/login/oidc?{query}", app.live().base(asked)), oidc.host().to_owned())
+    });
+    // Its forms come back here, whatever was asked.
+    let head = Head { address: "/login".to_owned(), ..Head::new(asked, "Sign in") };
+    Answer::page(asked, &Login { head, next, name, error, empty, sign_on })
 }
 
 /// A name and a password.
 pub fn enter(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let name = asked.field("name").trim().to_lowercase();
-    let again = |status: u16, error: &str| {
-        let (head, error) = (Head::new(asked, "Sign in"), error.to_owned());
-        let page = Login { head, next: local(asked.field("next")).to_owned(), name: name.clone(), error, empty: false };
-        Answer::page(asked, &page).map(|page| page.status(status))
-    };
+    let again =
+        |status: u16, error: &str| again(app, asked, asked.field("next"), &name, error).map(|page| page.status(status));
     // What is no name is nobody's; it counts for the address all the same.
     let account = if is_name(&name) { name.as_str() } else { "" };
     let address = network(asked.client);
@@ -77,13 +95,13 @@ pub fn enter(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     }
     let secret = app.write(|tx, now| {
         tries::forgive(tx, account)?;
-        sessions::begin(tx, account, Some(ip), now)
+        sessions::begin(tx, account, Way::Password, Some(ip), now)
     })?;
     Ok(Answer::to(local(asked.field("next"))).cookie(Cookie::Session, &secret, asked.secure))
 }
 
 /// Whose tries count together: an address, of IPv6 its /64, which one household has.
-fn network(client: std::net::IpAddr) -> String {
+pub fn network(client: std::net::IpAddr) -> String {
     match client {
         std::net::IpAddr::V4(address) => address.to_string(),
         std::net::IpAddr::V6(address) => {
@@ -130,7 +148,7 @@ pub fn take(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let ip = Some(asked.client.to_string());
     let session = app.write(|tx, now| {
         let Some(name) = links::take(tx, secret, &hash, ip.clone(), now)? else { return Ok(None) };
-        Ok::<_, DbError>(Some(sessions::begin(tx, &name, ip.clone(), now)?))
+        Ok::<_, DbError>(Some(sessions::begin(tx, &name, Way::Link, ip.clone(), now)?))
     })?;
     Ok(Answer::to("/").cookie(Cookie::Session, &session.ok_or_else(gone)?, asked.secure))
 }

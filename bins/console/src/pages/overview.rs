@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::chart::{self, Bar};
+use super::start::{self, Step};
 use super::{Head, status};
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
@@ -58,15 +59,6 @@ pub struct Day {
     bars: Vec<Bar>,
 }
 
-/// What to do next, and the command for it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Step {
-    what: &'static str,
-    command: String,
-    /// The page that does it as well.
-    link: Option<&'static str>,
-}
-
 #[derive(Template, Serialize, JsonSchema)]
 #[template(path = "overview.html")]
 pub struct Overview {
@@ -79,7 +71,8 @@ pub struct Overview {
     machines_away: Option<String>,
     events: Day,
     events_away: Option<String>,
-    next: Vec<Step>,
+    /// Of a new hub, what to do first; empty once that is done, or the hub is in use.
+    steps: Vec<Step>,
 }
 
 impl Overview {
@@ -113,10 +106,19 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(day) => (day, None),
         Err(why) => (Day::default(), Some(why.text().to_owned())),
     };
-    let next = steps(app, report.up.is_none(), machines.total == 0 && machines_away.is_none());
+    let steps = match machines_away.is_some() || start::in_use(machines.total) {
+        true => Vec::new(),
+        false => start::steps(app, asked, report.up.is_some(), machines.total),
+    };
+    let steps = if steps.iter().all(|step| step.done) { Vec::new() } else { steps };
     let head = Head::new(asked, "Overview");
-    let page = Overview { head, report, up_away, machines, machines_away, events, events_away, next };
+    let page = Overview { head, report, up_away, machines, machines_away, events, events_away, steps };
     Answer::page(asked, &page)
+}
+
+/// How many machines this person sees.
+pub fn machines(app: &App, who: Option<&Who>) -> Result<u64, Wrong> {
+    fleet(app, who).map(|fleet| fleet.total)
 }
 
 fn fleet(app: &App, who: Option<&Who>) -> Result<Fleet, Wrong> {
@@ -157,39 +159,9 @@ fn shares(counts: impl Iterator<Item = (String, u64)>, link: impl Fn(&str) -> St
     all.truncate(SHOWN);
     let most = all.first().map_or(1, |(_, n)| (*n).max(1));
     let share = |(name, count): (String, u64)| {
-        let link = link(&name);
+        let link = text::to(&name, || link(&name));
         let name = if name.is_empty() { "unknown".to_owned() } else { text::short(&name) };
         Share { percent: (count * 100 / most).max(1), link, name, count }
     };
     all.into_iter().map(share).collect()
-}
-
-/// What is missing, in the order in which a new hub needs it.
-fn steps(app: &App, no_up: bool, no_machine: bool) -> Vec<Step> {
-    let config = app.live().config.clone();
-    let mut all = Vec::new();
-    if config.stages.is_empty() {
-        all.push(Step {
-            what: "Make a pipeline with certificates and a first probe",
-            command: "zentral init .".into(),
-            link: None,
-        });
-    }
-    if no_up {
-        all.push(Step { what: "Start the stages", command: "zentral up".into(), link: None });
-    }
-    if no_machine {
-        let unit = config.units.keys().next().map_or("default", String::as_str);
-        all.push(Step {
-            what: "Make a secret by which machines come in",
-            command: format!("zentral enrol new --unit {unit} --source osquery"),
-            link: Some("/enrol"),
-        });
-        all.push(Step {
-            what: "Make what enrols a machine of it, and run that on one",
-            command: "zentral enrol package ID --format sh -o enrol.sh".into(),
-            link: None,
-        });
-    }
-    all
 }

@@ -175,7 +175,7 @@ pub fn fixed(app: &App, who: Option<&Who>, conf: Option<&ProbeConf>) -> Option<S
     if who.is_none_or(|who| !who.units.is_empty()) {
         return Some("A probe is about machines of all units: who is kept to some changes none.".into());
     }
-    Disk::read(&live.config).and_then(|disk| disk.file(&conf.name)).err()
+    app.disk().and_then(|disk| disk.file(&conf.name)).err()
 }
 
 /// The filter that was sent, with the ends of lines that files have.
@@ -205,7 +205,7 @@ fn unshown(text: &str) -> Option<String> {
 pub fn form(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let config = app.live().config.clone();
     let about = about(&config, asked)?;
-    let disk = about.conf.map(|conf| Disk::read(&config).and_then(|disk| disk.filter(&conf.name)));
+    let disk = about.conf.map(|conf| app.disk().and_then(|disk| disk.filter(&conf.name)));
     let (text, seen, error) = match (disk, about.conf) {
         (Some(Ok(disk)), _) => (disk.text, disk.seen, None),
         (Some(Err(why)), Some(conf)) => (conf.filter.source.clone(), String::new(), Some(why)),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Head;
 use super::chart::{self, Bar, SPAN_WORDS, SPANS};
 use super::events::{Line, lines};
+use super::prices;
 use super::probes::may_try;
 use crate::answer::{Answer, Wrong};
 use crate::api::{Kind, Word};
@@ -61,6 +62,8 @@ pub struct Probe {
     act: Vec<String>,
     /// What the filters that run tell of it.
     told: Option<hub::Probe>,
+    /// The machines that its query costs most, of those that this person sees; first those on which it is denied.
+    dearest: Vec<prices::Dear>,
     hub_away: Option<String>,
     examples: Checked,
     count: u64,
@@ -97,6 +100,14 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Machines on which the query is denied, of those that this person sees.
+    fn denied(&self) -> u64 {
+        if self.kept {
+            return self.dearest.iter().filter(|one| one.paid.denied).count() as u64;
+        }
+        self.told.as_ref().and_then(|told| told.price).map_or(0, |price| price.denied)
+    }
+
     fn counted(&self) -> String {
         text::number(self.count)
     }
@@ -110,8 +121,8 @@ pub fn of<'c>(config: &'c Config, name: &str) -> Result<&'c ProbeConf, Wrong> {
 pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let config = app.live().config.clone();
     let conf = of(&config, asked.part("name"))?;
-    let (told, hub_away) = match hub::probes(&config) {
-        Ok(mut all) => (all.remove(&conf.name), None),
+    let (told, hub_away) = match app.figures() {
+        Ok(all) => (all.get(&conf.name).cloned(), None),
         Err(why) => (None, Some(why)),
     };
     let kept = asked.who.as_ref().is_none_or(|who| !who.units.is_empty());
@@ -124,6 +135,8 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         Ok(found) => (found, None),
         Err(why) => (Looked::default(), Some(why.text().to_owned())),
     };
+    let query_name = conf.query_name().unwrap_or_default();
+    let dearest = prices::dearest(app, asked.who.as_ref(), &query_name)?;
     let (title, why) = probe::describe(&conf.filter.source);
     let shown: String = conf.filter.source.chars().take(FILTER_SHOWN).collect();
     let page = Probe {
@@ -144,6 +157,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         conditions: conditions(conf),
         figures: told.as_ref().map(figures).unwrap_or_default(),
         told,
+        dearest,
         hub_away,
         examples,
         count: found.count,
@@ -194,7 +208,8 @@ pub fn place(config: &Config, conf: &ProbeConf) -> String {
     }
 }
 
-fn how(conf: &ProbeConf) -> String {
+/// How its query runs, in words.
+pub fn how(conf: &ProbeConf) -> String {
     let Some(query) = &conf.query else { return String::new() };
     let what = match (query.snapshot, query.removed) {
         (true, _) => "all rows each time",
@@ -215,7 +230,7 @@ fn differs(conf: &ProbeConf) -> bool {
 }
 
 /// What holds an action back.
-fn conditions(conf: &ProbeConf) -> Vec<(&'static str, String)> {
+pub fn conditions(conf: &ProbeConf) -> Vec<(&'static str, String)> {
     let seconds = |time: std::time::Duration| every(time.as_secs());
     let jq = |text: &pipe::config::FilterText| text::short(&text.source);
     let mut all = vec![("Matches of one key", conf.by.as_ref().map_or_else(|| "machine_key".to_owned(), jq))];
@@ -248,6 +263,7 @@ fn figures(told: &hub::Probe) -> Vec<(&'static str, String)> {
         ("jq ran on", format!("{} events", text::number(told.runs))),
         ("Time of jq", cost(told.seconds, told.runs)),
         ("Failed", failed),
+        ("A run on a machine", told.price.as_ref().map(prices::summary).unwrap_or_default()),
         ("Switched off", told.off.clone().unwrap_or_default()),
         ("Nobody runs its query since", told.query_silent.as_deref().map(text::time).unwrap_or_default()),
         ("This text since", told.since.as_deref().map(text::time).unwrap_or_default()),

@@ -1,18 +1,20 @@
 //! The list of probes.
 
 use askama::Template;
+use event::Machine;
 use pipe::config::SEVERITIES;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
+use super::machine::edit::called;
 use crate::answer::{Answer, Wrong};
 use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::events::{Events, Question};
-use crate::hub;
 use crate::probes::{Known, ORDERS, Row, Wanted, list as listed};
+use crate::routes::Area;
 use crate::text;
 
 /// How far back matches are counted.
@@ -38,6 +40,8 @@ pub struct Probes {
     hub_away: Option<String>,
     /// Why no matches are counted.
     events_away: Option<String>,
+    /// More probes matched than the store counts by: those with fewest matches have no number.
+    uncounted: bool,
     #[serde(skip)]
     wanted: Wanted,
     #[serde(skip)]
@@ -58,6 +62,7 @@ pub const WORDS: &[Word] = &[
     Word::new("severity", Kind::OneOf(&SEVERITIES), "Those of a severity").like("major"),
     Word::new("sort", Kind::Order(&ORDERS), "By what the list is sorted; with a `-` the last first. By name")
         .like("-matches"),
+    Word::new("machine", TEXT, "Those that are about this machine; all"),
     Word::page(300, "Probes on a page; 100"),
     Word::after(),
 ];
@@ -70,10 +75,11 @@ impl Probes {
 
 pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let config = app.live().config.clone();
-    let wanted = Wanted::read(asked);
+    let mut wanted = Wanted::read(asked);
+    wanted.about = about(app, asked)?;
     let mut known = Known::default();
     let mut hub_away = None;
-    match hub::probes(&config) {
+    match app.figures() {
         Ok(told) => known.told = Some(told),
         Err(why) => hub_away = Some(why),
     }
@@ -81,6 +87,7 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let counted = Events::of(&config, asked.who.as_ref()).by(&question, "probes.name");
     let events_away = match counted {
         Ok(counts) => {
+            known.uncounted = counts.other > 0;
             known.matches = Some(counts.values.into_iter().map(|one| (one.value, one.count)).collect());
             None
         }
@@ -89,7 +96,8 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let found = listed(&config, &known, &wanted);
     let sort = format!("{}{}", if wanted.down { "-" } else { "" }, wanted.order);
     let with = |more: &[(&str, &str)]| {
-        let words = [("q", wanted.text.as_str()), ("severity", wanted.severity.as_str())];
+        let machine = wanted.about.as_ref().map_or("", |(key, _)| key);
+        let words = [("q", wanted.text.as_str()), ("severity", wanted.severity.as_str()), ("machine", machine)];
         format!("/probes?{}", text::query(&[&words[..], more].concat()))
     };
     let next_link = found.next.as_deref().map(|next| with(&[("sort", &sort), ("after", next)])).unwrap_or_default();
@@ -100,6 +108,7 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         next: found.next,
         hub_away,
         events_away,
+        uncounted: known.uncounted,
         severities: SEVERITIES.to_vec(),
         columns: ORDERS.iter().map(|order| column(&wanted, *order, &with)).collect(),
         next_link,
@@ -108,6 +117,20 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         wanted,
     };
     Answer::page(asked, &page)
+}
+
+/// The machine whose probes are wanted. Whose token is not for machines learns nothing of one here either.
+fn about(app: &App, asked: &Asked) -> Result<Option<(String, Machine)>, Wrong> {
+    let name = asked.word("machine");
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let scopes = asked.who.as_ref().map(|who| who.scopes.as_slice()).unwrap_or_default();
+    if !scopes.is_empty() && !scopes.iter().any(|scope| scope == Area::Machines.word()) {
+        return Err(Wrong::new(403, "The token is not for machines.", ""));
+    }
+    let (seen, ()) = called(app, asked, name, |_, _| Ok(()))?;
+    Ok(Some((seen.key, seen.machine)))
 }
 
 /// Whether they may run filters of their own: that costs the server.

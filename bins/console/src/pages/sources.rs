@@ -41,9 +41,21 @@ pub struct Fleet {
     pub within: [u64; HEARD_WITHIN.len()],
     /// When one of them was heard last.
     pub last: Option<Time>,
+    /// Events of it of the last 7 days; none: the store does not answer, or nobody asked it.
+    #[serde(rename = "events_7d", skip_serializing_if = "Option::is_none")]
+    pub week: Option<u64>,
 }
 
 impl Fleet {
+    pub fn events(&self) -> String {
+        self.week.map_or_else(|| "–".to_owned(), text::number)
+    }
+
+    /// Whether machines speak by it: a webhook, say, tells of other things as well.
+    pub fn has_machines(&self) -> bool {
+        self.machines > 0 || self.kind != "webhook"
+    }
+
     /// All, and those of late.
     fn numbers(&self) -> Vec<String> {
         std::iter::once(self.machines).chain(self.within).map(text::number).collect()
@@ -133,7 +145,16 @@ fn fleets(app: &App, who: Option<&Who>) -> Result<BTreeMap<String, Fleet>, Wrong
 }
 
 pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
-    let sources = fleets(app, asked.who.as_ref())?.into_values().collect();
+    let mut sources: Vec<Fleet> = fleets(app, asked.who.as_ref())?.into_values().collect();
+    let question = Question { since: SINCE, ..Question::default() };
+    let config = app.live().config.clone();
+    if let Ok(counts) = Events::of(&config, asked.who.as_ref()).by(&question, "source") {
+        for one in &mut sources {
+            let told = counts.values.iter().find(|counted| counted.value == one.name);
+            // Of very many sources the store tells those of which there are most.
+            one.week = told.map(|told| told.count).or((counts.other == 0).then_some(0));
+        }
+    }
     Answer::page(asked, &Sources { head: Head::new(asked, "Sources"), sources })
 }
 

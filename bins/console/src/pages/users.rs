@@ -3,7 +3,7 @@
 use askama::Template;
 use event::Time;
 use pipe::config::is_name;
-use registry::users::{self, Role, User, links, tokens};
+use registry::users::{self, Role, User, links, sign_on, tokens};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -24,6 +24,13 @@ pub struct UserRow {
     pub units: Vec<String>,
     pub active: bool,
     pub created: String,
+    /// The address by which single sign-on knows them.
+    pub email: Option<String>,
+    /// They have come in by single sign-on.
+    #[serde(skip)]
+    pub bound: bool,
+    /// Their groups at the provider say what they may.
+    pub by_group: bool,
     #[serde(skip)]
     pub me: bool,
 }
@@ -59,14 +66,21 @@ pub struct Access {
     pub units: Vec<String>,
     #[serde(skip)]
     pub scopes: Vec<&'static str>,
+    /// There is single sign-on.
+    #[serde(skip)]
+    pub sign_on: bool,
 }
 
 const NAME: Word = Word::new("name", Kind::Text(63), "Made of a-z, 0-9 and -").needed();
 const ROLE: Word =
     Word::new("role", Kind::OneOf(&["viewer", "editor", "admin"]), "What they may do").needed().like("viewer");
+const EMAIL: Word =
+    Word::new("email", Kind::Text(254), "By which single sign-on knows them; none").like("somebody@example.com");
 const UNITS: Word = Word::new("units", Kind::List, "The units that they are kept to; all");
 /// What is taken of somebody new.
-pub const ADD_WORDS: &[Word] = &[NAME, ROLE, UNITS];
+pub const ADD_WORDS: &[Word] = &[NAME, ROLE, UNITS, EMAIL];
+/// What is taken of an address.
+pub const EMAIL_WORDS: &[Word] = &[EMAIL];
 /// What is taken of a role.
 pub const ROLE_WORDS: &[Word] = &[ROLE, UNITS];
 /// What is taken of a token.
@@ -93,9 +107,9 @@ pub fn page(app: &App, asked: &Asked, made: Option<(String, String)>) -> Result<
     let (users, tokens) = app.registry(|db| Ok((users::list(db)?, tokens::list(db)?)))?;
     let me = asked.who.as_ref().filter(|who| who.token.is_none()).map(|who| who.name.clone());
     let (now, at) = (Time::now().ms(), |ms| Time::from_ms(ms).to_string());
-    let user = |User { name, role, units, active, created }: User| {
+    let user = |User { name, role, units, active, created, email, bound, by_group }: User| {
         let me = me.as_ref() == Some(&name);
-        UserRow { name, role: role.word(), units, active, created: at(created), me }
+        UserRow { name, role: role.word(), units, active, created: at(created), email, bound, by_group, me }
     };
     let token = |t: tokens::Token| TokenRow {
         ended: t.expires.is_some_and(|end| end <= now),
@@ -115,6 +129,7 @@ pub fn page(app: &App, asked: &Asked, made: Option<(String, String)>) -> Result<
         roles: Role::ALL.map(Role::word).to_vec(),
         units: app.live().config.units.keys().cloned().collect(),
         scopes: Area::SCOPES.map(Area::word).to_vec(),
+        sign_on: app.live().conf.oidc.is_some(),
     };
     Answer::page(asked, &page)
 }
@@ -153,7 +168,7 @@ pub fn tell(app: &App, asked: &Asked, whom: String, secret: String, what: &impl 
 }
 
 fn told(app: &App, asked: &Asked, name: &str, secret: &str) -> Result<Answer, Wrong> {
-    let base = app.live().conf.url.as_ref().map_or_else(|| asked.us.to_string(), ToString::to_string);
+    let base = app.live().base(asked);
     let link = login::address(&base, secret);
     let what = Link { user: name.to_owned(), link: link.clone(), holds: "1h" };
     tell(app, asked, format!("The link for {name}, good for one hour and for once"), link, &what)
@@ -167,9 +182,22 @@ pub fn add(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let (role, units, by) = (role_of(asked)?, units_of(app, asked)?, asked.by());
     let secret = app.write(|tx, now| {
         users::add(tx, &name, role, &units, &by, now)?;
+        if let Some(email) = email_of(asked) {
+            sign_on::set_email(tx, &name, Some(email), &by, now)?;
+        }
         links::make(tx, &name, &by, now)
     })?;
     told(app, asked, &name, &secret)
+}
+
+/// The address by which single sign-on knows somebody; none: it does not.
+fn email_of(asked: &Asked) -> Option<&str> {
+    Some(asked.field("email").trim()).filter(|email| !email.is_empty())
+}
+
+pub fn email(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
+    app.write(|tx, now| sign_on::set_email(tx, asked.part("name"), email_of(asked), &asked.by(), now))?;
+    done(asked)
 }
 
 pub fn link(app: &App, asked: &Asked) -> Result<Answer, Wrong> {

@@ -163,6 +163,7 @@ pub(super) fn retain(tx: &mut Tx<'_>, queries: &Queries, now: Time) -> Result<Ve
         Table::Tags => name.starts_with(LIVE) || of(name).is_some_and(|query| query.tag.as_deref() == Some(tag)),
         Table::Checks => of(name).is_some_and(|query| query.compliance),
         Table::Counters => of(name).is_some_and(|query| query.counted),
+        Table::Prices => queries.find_name(name).is_some(),
     })?;
     let mut events = Vec::new();
     for (key, tag, query) in &gone.tags {

@@ -425,3 +425,55 @@ fn a_machine_that_tells_a_better_key_keeps_its_counts_and_stands_as_all_its_chec
     let missing = hub.line("result", "C03", "osquery/5.23.0", body);
     assert_eq!(told(missing), [json!([0, 6, 6, 1])]);
 }
+
+#[test]
+fn what_a_query_costs_is_kept_and_nothing_that_cannot_be() {
+    let mut hub = Hub::new(&format!("{}{}", probe("a", "sql = \"select 1\""), probe("b", "sql = \"select 2\"")));
+    let (a, b) = (hub.name("a"), hub.name("b"));
+    let row = |name: &str, more: Value| {
+        let mut row = json!({"table_name": "osquery_schedule", "name": name, "last_executed": "1767600000",
+            "executions": "10", "user_time": "150", "system_time": "50", "average_memory": "4096", "output_size": "1000",
+            "denylisted": "0"});
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    let mut kept = |rows: Value| {
+        hub.now += 3600;
+        let now = hub.now;
+        hub.snapshot("ztl-inv", now, rows);
+        let mut tx = hub.db.begin().unwrap();
+        hub.results.flush(&mut tx).unwrap();
+        let kept = prices::of_machine(&mut tx, "C02").unwrap();
+        tx.commit().unwrap();
+        kept
+    };
+    let price = Price { cpu: Some(20_000), memory: 4096, output: 100, denied: false };
+    let wanted = |price: Price| vec![(a.clone(), price)];
+    // Of a query that the configuration does not have nothing is kept, nor of an agent that was asked less.
+    let old = json!({"table_name": "osquery_schedule", "name": b, "last_executed": "1767600000"});
+    assert_eq!(kept(json!([row(&a, json!({})), row("zentral/x/00000000", json!({})), old, 7])), wanted(price));
+    // Denied at its first run, so it was never run to its end.
+    let first =
+        json!({"executions": "0", "last_executed": "0", "user_time": "0", "system_time": "0", "denylisted": "1"});
+    let never = Price { cpu: None, output: 0, denied: true, ..price };
+    assert_eq!(kept(json!([row(&a, first)])), wanted(never));
+    for (more, cpu, output) in [
+        (json!({"user_time": "-5"}), None, 0),
+        (json!({"user_time": "1e30"}), None, 0),
+        (json!({"user_time": {"a": 1}}), None, 0),
+        (json!({"executions": "many"}), None, 0),
+        (json!({"user_time": "18446744073709551615", "executions": "1"}), Some(86_400_000_000), 1000),
+        (json!({"output_size": "18446744073709551615", "executions": 1}), Some(200_000), 1 << 40),
+        (json!({"output_size": "x", "average_memory": "-1"}), Some(20_000), 0),
+    ] {
+        let told = kept(json!([row(&a, more.clone())]));
+        assert_eq!(
+            told.first().map(|(_, price)| (price.cpu, price.output)),
+            cpu.map(|cpu| (Some(cpu), output)),
+            "{more}"
+        );
+    }
+    // What it tells no more goes, from the sums as well.
+    assert!(kept(json!([])).is_empty());
+    assert!(prices::all(&hub.db).unwrap().is_empty());
+}

@@ -39,9 +39,32 @@ struct Saying {
     invalid: bool,
 }
 
-/// What is wrong between agents and the hub at this URL.
-pub fn look(config: &Config, url: &str, ca: Option<&Path>) -> Vec<Finding> {
-    let fail = |text: String| vec![Finding::file(url, text)];
+/// That an agent got through to the hub: what it asked, and over how many connections.
+pub struct Answered {
+    asked: Vec<&'static str>,
+    connections: usize,
+}
+
+impl Answered {
+    /// For people.
+    pub fn text(&self, url: &str) -> String {
+        let (n, connections) = (self.asked.len(), self.connections);
+        let over = if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") };
+        let asked = self.asked.join("; ");
+        format!(
+            "an osquery agent that nobody knows came in at {url}: {n} requests over {over}, each answered by the hub ({asked})"
+        )
+    }
+
+    /// For programs.
+    pub fn record(&self, url: &str) -> Value {
+        json!({"level": "summary", "agent": url, "asked": self.asked, "connections": self.connections})
+    }
+}
+
+/// What is wrong between agents and the hub at this URL; and, if nothing is, that one got through.
+pub fn look(config: &Config, url: &str, ca: Option<&Path>) -> (Vec<Finding>, Option<Answered>) {
+    let fail = |text: String| (vec![Finding::file(url, text)], None);
     let way = match way(config, url, ca) {
         Ok(way) => way,
         Err(why) => return fail(why),
@@ -102,28 +125,33 @@ fn sayings() -> Vec<Saying> {
     ]
 }
 
-async fn ask(way: &Way, url: &str) -> Vec<Finding> {
+async fn ask(way: &Way, url: &str) -> (Vec<Finding>, Option<Answered>) {
     let (mut client, mut found, mut broken) = (Client::new(way), Vec::new(), false);
-    for Saying { what, path, gzip, body, invalid } in sayings() {
+    let (mut asked, all) = (Vec::new(), sayings());
+    for Saying { what, path, gzip, body, invalid } in all {
         let path = format!("/public/osquery/{path}");
         let wrong = match client.send(Method::POST, &path, gzip, body).await {
             Ok((status, body)) => judge(status, &body, invalid),
+            // Nobody was reached: the others would hear the same.
+            Err(why) if asked.is_empty() => return (vec![Finding::file(url, why)], None),
             Err(why) => {
                 broken = true;
                 Some(why)
             }
         };
+        asked.push(what);
         found.extend(wrong.map(|why| Finding::file(url, format!("{path} ({what}): {why}"))));
     }
-    if !broken && client.connections() > 1 {
+    let connections = client.connections();
+    let answered = found.is_empty().then(|| Answered { asked: asked.clone(), connections });
+    if !broken && connections > 1 {
         let text = format!(
-            "{} connections for {} requests: agents keep theirs, and here each of their requests shakes hands anew",
-            client.connections(),
-            sayings().len()
+            "{connections} connections for {} requests: agents keep theirs, and here each of their requests shakes hands anew",
+            asked.len()
         );
         found.push(Finding::file(url, text).warning());
     }
-    found
+    (found, answered)
 }
 
 /// What an agent would make of an answer, if that is not what the hub means.

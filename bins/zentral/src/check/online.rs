@@ -30,6 +30,7 @@ pub fn look(config: &Config, texts: &act::Texts) -> Vec<Finding> {
     all.extend(
         config.stages.iter().filter(|stage| stage.runs(StageKind::Store)).filter_map(|stage| store(config, stage)),
     );
+    all.extend(console::check_online(config));
     all
 }
 

@@ -14,6 +14,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, Way};
+use super::inventory;
 use super::lines::{Platform, Record, Sender};
 use super::scratch::UNITS;
 
@@ -119,7 +120,10 @@ impl Agent {
             tokio::time::sleep(PAUSE).await;
         }
         let status = self.sender.status(Time::now());
-        self.log("status", &status).await
+        self.log("status", &status).await?;
+        let (_, os) = self.system();
+        let inventory = inventory::record(&self.sender, self.host, &self.serial, &os, Time::now());
+        self.log("result", &[inventory]).await
     }
 
     /// Goes on with a few records every few seconds, until it is dropped or the hub knows it no more.
@@ -151,15 +155,20 @@ impl Agent {
         self.log("result", &[record]).await.map_err(|why| format!("agent {}: {why}", self.host))
     }
 
-    async fn enrol(&mut self) -> Result<(), String> {
-        let (mask, os) = match self.sender.platform {
+    /// The mask of its platform, and its system.
+    fn system(&self) -> (&'static str, Value) {
+        match self.sender.platform {
             Platform::Mac => {
                 ("21", json!({"name": "macOS", "version": "15.1.1", "platform": "darwin", "platform_like": "darwin"}))
             }
             Platform::Linux => {
                 ("9", json!({"name": "Ubuntu", "version": "24.04", "platform": "ubuntu", "platform_like": "debian"}))
             }
-        };
+        }
+    }
+
+    async fn enrol(&mut self) -> Result<(), String> {
+        let (mask, os) = self.system();
         let request = json!({
             "enroll_secret": self.secret, "host_identifier": self.sender.uuid, "platform_type": mask,
             "host_details": {

@@ -132,9 +132,23 @@ impl Client {
         self.connections += 1;
         let stream = TcpStream::connect(&self.way.address).await.map_err(fail)?;
         let name = ServerName::try_from(self.way.name.clone()).map_err(|e| e.to_string())?;
-        let stream = self.way.tls.connect(name, stream).await.map_err(fail)?;
+        let stream = self.way.tls.connect(name, stream).await.map_err(|e| self.refused(e))?;
         let (send, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         tokio::spawn(connection);
         Ok(send)
+    }
+
+    /// Why TLS did not come about.
+    fn refused(&self, error: std::io::Error) -> String {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(rustls::Error::InvalidMessage(_)) => {
+                format!(
+                    "{}: this is no TLS; what listens there speaks something else, such as plain HTTP",
+                    self.way.address
+                )
+            }
+            _ => format!("{}: {error}", self.way.address),
+        }
     }
 }

@@ -174,11 +174,8 @@ mod tests {
     use sources::Source as _;
 
     fn sender(platform: Platform) -> Sender {
-        let queries = crate::demo::filters::ALL
-            .iter()
-            .filter_map(|(name, _)| name.strip_suffix(".toml"))
-            .map(|name| (name.to_owned(), format!("zentral/{name}/1f6c09aa")))
-            .collect();
+        let name = |probe: &shipped::probes::Probe| (probe.name.to_owned(), format!("zentral/{}/1f6c09aa", probe.name));
+        let queries = shipped::probes::PROBES.iter().map(name).collect();
         Sender { uuid: "8F1C0A52-6E0D-5B7C-9A41-0D5E7C1B2A00".into(), platform, queries }
     }
 

@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn each_promise_acts() {
         for (name, act) in ACTS {
-            let found = crate::demo::filters::ALL.iter().find(|(file, _)| *file == name);
-            let text = found.map_or_else(String::new, |(file, text)| acting(file, text));
+            let probe = shipped::probes::probe(name.trim_end_matches(".toml"));
+            let text = probe.map_or_else(String::new, |probe| acting(name, probe.table));
             assert_eq!(text.matches(&format!("\nact = [{act}\"slack-demo\"]\n")).count(), 1, "{name}");
         }
     }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use event::Time;
 use pipe::config::Config;
 use registry::users::{self, By, Role};
+use shipped::probes::{PROBES, Probe};
 
-use super::{filters, promises};
+use super::promises;
 use crate::{ca, enrol, template, user};
 
 /// The units of the demo's machines; `default` comes with the pipeline.
@@ -69,9 +70,10 @@ impl Scratch {
         put("tls/ca.pem", &made.ca)?;
         put("tls/hub.pem", &made.hub)?;
         put("tls/hub.key", &made.hub_key)?;
-        filters::ALL
+        PROBES
             .iter()
-            .try_for_each(|(name, text)| put(&format!("filters/{name}"), &promises::acting(name, text)))?;
+            .flat_map(Probe::files)
+            .try_for_each(|(name, text)| put(&format!("filters/{name}"), &promises::acting(&name, text)))?;
         promises::files().iter().try_for_each(|(name, text)| put(name, text))?;
         let (config, _) = Config::load(&dir.path().join("pipeline.toml"), None)
             .map_err(|findings| format!("the demo's pipeline is wrong:\n{}", pipe::config::render(&findings)))?;

@@ -62,18 +62,18 @@ pub fn by_id(config: &Config, id: &str) -> Result<Option<Found>, StageError> {
     Ok(None)
 }
 
-/// The event on stdin: the first JSON object there.
-pub fn on_stdin() -> Result<Found, StageError> {
+/// The event on stdin: the first JSON object there. `advice` is what to do where there is none, to stand behind that.
+pub fn on_stdin(advice: &str) -> Result<Found, StageError> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        return Err(StageError::usage("give the id of an event, or an event on stdin"));
+        return Err(StageError::usage(format!("give the id of an event, or an event on stdin{advice}")));
     }
     let mut bytes = Vec::new();
     let broken = |e: std::io::Error| StageError::unreachable(format!("stdin: {e}"));
     stdin.lock().take(LINE_MAX as u64 + 2).read_to_end(&mut bytes).map_err(broken)?;
     let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Box<serde_json::value::RawValue>>();
     let event = match values.next() {
-        None => return Err(StageError::usage("there is no event on stdin")),
+        None => return Err(StageError::usage(format!("there is no event on stdin{advice}"))),
         Some(Err(e)) => return Err(StageError::usage(format!("stdin is no JSON: {e}"))),
         Some(Ok(event)) => event,
     };

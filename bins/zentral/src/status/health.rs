@@ -6,6 +6,7 @@ use event::printable;
 use filter::Off;
 use pipe::StageError;
 use pipe::config::{Config, StageConf, StageKind};
+use pipe::wrong::{self, Trouble};
 use registry::ledger;
 use serde_json::{Value, json};
 
@@ -27,6 +28,8 @@ pub struct Health {
     stages: Vec<Stage>,
     /// Stores that take no events now.
     waiting: Vec<String>,
+    /// What stages that run tell of themselves, by stage.
+    wrong: Vec<(String, Trouble)>,
     /// Filters that are switched off.
     pub(super) off: Vec<Off>,
     /// What is said of files that are not in force.
@@ -53,11 +56,17 @@ impl Health {
         let stores = stores.flat_map(|stage| stage.instances().map(|n| stage.process(n)));
         let running = |name: &String| stages.iter().any(|s| s.name == *name && s.state == State::Running);
         let waiting = stores.filter(running).filter(|name| waits(config, name)).collect();
+        let is_up = |stage: &&StageConf| stage.instances().any(|n| running(&stage.process(n)));
+        let told = |stage: &StageConf| {
+            let name = stage.name.clone();
+            wrong::ask(config, stage).into_iter().map(move |one| (name.clone(), one))
+        };
+        let wrong = config.stages.iter().filter(is_up).flat_map(told).collect();
         let refused = up.and_then(|up| {
             let why = printable(up.refused.as_ref()?);
             Some(format!("the configuration on disk is refused ({why}); configuration {} runs", up.config))
         });
-        Self { away, stages, waiting, refused, ..Self::default() }
+        Self { away, stages, waiting, wrong, refused, ..Self::default() }
     }
 
     /// The same, and what the states say.
@@ -93,7 +102,8 @@ impl Health {
         let stages = stages.map(|s| format!("stage {} is not running", s.name));
         let told = |off: &Off| format!("the filter of probe {} is off: {}; {}", off.probe, off.words(), off.remedy());
         let filters = self.off.iter().map(told);
-        self.away.iter().chain(&self.refused).cloned().chain(stages).chain(filters).collect()
+        let wrong = self.wrong.iter().map(|(_, trouble)| printable(&trouble.words()));
+        self.away.iter().chain(&self.refused).cloned().chain(stages).chain(wrong).chain(filters).collect()
     }
 
     /// Stages as a table.
@@ -172,6 +182,9 @@ impl Health {
         }
         all.extend(self.stages.iter().map(|s| ("stage", json!(s))));
         all.extend(self.waiting.iter().map(|store| ("waiting", json!({"stage": store}))));
+        all.extend(self.wrong.iter().map(|(stage, Trouble { action, text })| {
+            ("wrong", json!({"stage": stage, "action": action, "text": text}))
+        }));
         if self.away.is_none() {
             all.push(("dead", json!({"dead_letters": self.dead})));
         }

@@ -1,4 +1,4 @@
-//! What each probe does and costs, as the filters that run tell it.
+//! What each probe does and costs, as the filters that run tell it, and what its query costs machines, as they tell it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use pipe::config::{Config, ProbeConf, StageConf, StageKind};
 use pipe::metrics::joined;
 use probe::Standing;
 use registry::db::{Db, DbError, has_schema};
-use registry::results;
+use registry::{prices, results};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -70,6 +70,9 @@ pub struct Probe {
     /// Nobody runs its query; since then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_silent: Option<Time>,
+    /// What its query costs machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<prices::Summary>,
 }
 
 impl Probes {
@@ -82,10 +85,11 @@ impl Probes {
             }
         }
         let mut all = Self::told(config, health, &told, SystemTime::now());
-        let silent = silent(config);
+        let (silent, prices) = of_queries(config);
         for probe in &mut all.probes {
-            let query = config.probes.get(&probe.probe).and_then(ProbeConf::query_name);
-            probe.query_silent = query.and_then(|query| silent.get(&query).copied());
+            let Some(query) = config.probes.get(&probe.probe).and_then(ProbeConf::query_name) else { continue };
+            probe.query_silent = silent.get(&query).copied();
+            probe.price = prices.get(&query).copied();
         }
         all
     }
@@ -150,6 +154,7 @@ impl Probes {
                     since: since.map(time),
                     off: off.map(str::to_owned),
                     query_silent: None,
+                    price: None,
                 }
             })
             .collect();
@@ -167,8 +172,19 @@ impl Probes {
         };
         let counted = self.since.is_some();
         let rows: Vec<Vec<String>> = self.probes.iter().map(|probe| row(probe, counted)).collect();
-        let head =
-            ["probe", "decided by", "matches", "an hour", "runs", "of events", "seconds", "each", "failures", "state"];
+        let head = [
+            "probe",
+            "decided by",
+            "matches",
+            "an hour",
+            "runs",
+            "of events",
+            "seconds",
+            "each",
+            "failures",
+            "on machines",
+            "state",
+        ];
         since + &table(&head, &rows)
     }
 
@@ -205,6 +221,7 @@ fn row(p: &Probe, counted: bool) -> Vec<String> {
         when(counted, format!("{:.3}", p.seconds)),
         when(p.runs > 0, format!("{each:.1} µs")),
         failed + &rate,
+        p.price.as_ref().map_or_else(nothing, price),
         match (p.state, p.since) {
             ("on", _) if p.query_silent.is_some() => {
                 format!("nobody runs its query since {}", p.query_silent.map(|at| at.to_string()).unwrap_or_default())
@@ -227,18 +244,27 @@ fn read_as(stage: &StageConf) -> impl Iterator<Item = String> {
     stage.instances().map(move |instance| name(stage.process(instance)))
 }
 
-/// The queries that nobody runs, and since when.
-fn silent(config: &Config) -> BTreeMap<String, Time> {
+/// The queries that nobody runs, and since when; and what each costs machines.
+fn of_queries(config: &Config) -> (BTreeMap<String, Time>, BTreeMap<String, prices::Summary>) {
     let read = || {
         let file = config.homes().state("normalize");
-        let Some(db) = Db::open_read_only(&file)? else { return Ok(Vec::new()) };
-        if has_schema(&db, &results::SCHEMA)? { results::runs(&mut &db) } else { Ok(Vec::new()) }
+        let Some(db) = Db::open_read_only(&file)? else { return Ok(Default::default()) };
+        let runs = if has_schema(&db, &results::SCHEMA)? { results::runs(&mut &db)? } else { Vec::new() };
+        Ok((runs, prices::all(&db)?))
     };
-    let runs = read().unwrap_or_else(|e: DbError| {
+    let (runs, prices) = read().unwrap_or_else(|e: DbError| {
         tracing::warn!("normalize.db: {e}");
-        Vec::new()
+        Default::default()
     });
-    runs.into_iter().filter(|(_, run)| run.silent).map(|(query, run)| (query, run.last)).collect()
+    (runs.into_iter().filter(|(_, run)| run.silent).map(|(query, run)| (query, run.last)).collect(), prices)
+}
+
+/// What a query costs machines, in a cell.
+fn price(of: &prices::Summary) -> String {
+    let costs = || format!("{:.1} ms, worst {:.1} ms", prices::ms(of.median), prices::ms(of.worst));
+    let denied = || format!("denied on {}", of.denied);
+    let all = [(of.machines > 0).then(costs), (of.denied > 0).then(denied)];
+    all.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// How each probe of the configuration is decided.

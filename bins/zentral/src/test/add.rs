@@ -54,7 +54,7 @@ pub fn add(config: &Config, args: &Args) -> Result<Exit, StageError> {
     let source = file::read(&filter)?;
     let modules = |path: &str| config.module(path);
     let clauses = Clauses::new(&source, &filter.display().to_string(), &modules).map_err(wrong)?;
-    let Some(found) = find_event(config, Some(args.event.as_str()).filter(|id| *id != "-"))? else {
+    let Some(found) = find_event(config, Some(args.event.as_str()).filter(|id| *id != "-"), "")? else {
         tracing::error!("no event with the id `{}` is stored or in a topic", args.event);
         return Ok(Exit::No);
     };

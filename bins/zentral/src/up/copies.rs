@@ -4,27 +4,30 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pipe::config::Files;
+use pipe::config::{Files, copy_in_force};
 
 /// Copies that are kept.
 const KEPT: usize = 5;
 /// The file in a copy that says that all of it is on disk.
 const SYNCED: &str = "synced";
-const CURRENT: &str = "current";
 
 /// The folder of copies.
 #[derive(Debug, Clone)]
-pub struct Copies(PathBuf);
+pub struct Copies {
+    dir: PathBuf,
+    current: PathBuf,
+}
 
 impl Copies {
     /// Those of this data folder.
     pub fn of(data: &Path) -> Self {
-        Self(data.join("config"))
+        let current = copy_in_force(data);
+        Self { dir: current.parent().map(Path::to_owned).unwrap_or_default(), current }
     }
 
     /// The name of the copy in force, a link to its folder.
     pub fn current(&self) -> PathBuf {
-        self.0.join(CURRENT)
+        self.current.clone()
     }
 
     /// The name of the folder that is in force.
@@ -34,19 +37,19 @@ impl Copies {
 
     /// Copies everything that was read, durably; the name of the folder. The same files give the same one.
     pub fn make(&self, files: &Files) -> io::Result<String> {
-        fs::create_dir_all(&self.0)?;
-        let mut target = files.copy_to(&self.0)?;
+        fs::create_dir_all(&self.dir)?;
+        let mut target = files.copy_to(&self.dir)?;
         if !target.join(SYNCED).exists() {
             // What lies there may stem from before a power cut, and be torn.
             fs::remove_dir_all(&target)?;
-            target = files.copy_to(&self.0)?;
+            target = files.copy_to(&self.dir)?;
             for entry in fs::read_dir(&target)? {
                 File::open(entry?.path())?.sync_all()?;
             }
             File::open(&target)?.sync_all()?;
             File::create(target.join(SYNCED))?.sync_all()?;
             File::open(&target)?.sync_all()?;
-            File::open(&self.0)?.sync_all()?;
+            File::open(&self.dir)?.sync_all()?;
         }
         Ok(target.file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
@@ -54,26 +57,26 @@ impl Copies {
     /// Puts a copy in force and removes old ones.
     pub fn switch(&self, name: &str) -> io::Result<()> {
         if self.in_force().as_deref() != Some(name) {
-            let link = self.0.join("current.tmp");
+            let link = self.dir.join("current.tmp");
             match fs::remove_file(&link) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
             std::os::unix::fs::symlink(name, &link)?;
             fs::rename(&link, self.current())?;
-            File::open(&self.0)?.sync_all()?;
+            File::open(&self.dir)?.sync_all()?;
             // So that it is the youngest, also if it was made long ago and is taken up again.
-            let _ = File::open(self.0.join(name)).and_then(|dir| dir.set_modified(std::time::SystemTime::now()));
+            let _ = File::open(self.dir.join(name)).and_then(|dir| dir.set_modified(std::time::SystemTime::now()));
         }
         if let Err(e) = self.forget_old(name) {
-            tracing::warn!("{}: old copies stay: {e}", self.0.display());
+            tracing::warn!("{}: old copies stay: {e}", self.dir.display());
         }
         Ok(())
     }
 
     fn forget_old(&self, keep: &str) -> io::Result<()> {
         let mut copies = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() && entry.file_name() != *keep {
                 copies.push((entry.metadata()?.modified()?, entry.path()));

@@ -1,12 +1,10 @@
 //! The configuration as `up` reads it: checked whole, or the last good copy of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use pipe::cli::complain;
 use pipe::config::{Config, Files, Finding, Level, StageKind, render};
-
-use super::copies::Copies;
 
 /// Finds what is wrong beyond what `pipe` knows: settings of stages, actions and sources, filters that do not compile.
 /// What it reads goes through `Files`, so that a copy holds it.
@@ -53,10 +51,9 @@ impl Source {
 
     /// The copy that was last in force, if there is one of these files and it is still found right.
     pub fn last_good(&self) -> Option<Loaded> {
-        let data = self.data.clone().or_else(|| said_data(&self.main)).unwrap_or_else(|| base(&self.main).join("data"));
-        let (config, mut files) = Config::load(&Copies::of(&data).current(), Some(&data)).ok()?;
-        let same = config.file.as_deref().is_some_and(|file| same_file(file, &self.main));
-        (same && !(self.check)(&config, &mut files).iter().any(is_wrong)).then_some(Loaded { config, files })
+        let (config, mut files) = Config::last_good(&self.main, self.data.as_deref())?;
+        let wrong = (self.check)(&config, &mut files).iter().any(is_wrong);
+        (!wrong).then_some(Loaded { config, files })
     }
 
     /// What the files of this configuration look like now, those that a pattern of `include` names by now as well.
@@ -104,27 +101,6 @@ pub fn listens(stage: &pipe::config::StageConf) -> Option<String> {
     if stage.runs(StageKind::Receive) { stage.settings.clone().str("listen") } else { None }
 }
 
-/// The folder of a file.
-fn base(file: &Path) -> PathBuf {
-    file.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
-}
-
-/// What a file says about `data`, though it be broken elsewhere: the way to its last good copy.
-fn said_data(main: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(main).ok()?;
-    let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));
-    let value = top.filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "data")?.1.trim();
-    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let said = value.get(1..)?.split(quote).next()?;
-    Some(base(main).join(said))
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    let whole =
-        |p: &Path| std::fs::canonicalize(p).or_else(|_| std::path::absolute(p)).unwrap_or_else(|_| p.to_owned());
-    whole(a) == whole(b)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
@@ -141,20 +117,5 @@ mod tests {
         assert!(loads(|_, _| vec![Finding::file("a", "odd").warning()]).is_ok());
         let both: Check = |_, _| vec![Finding::file("a", "odd").warning(), Finding::file("a", "wrong")];
         assert_eq!(loads(both).unwrap_err().len(), 2, "both are told");
-    }
-
-    #[test]
-    fn the_data_folder_of_a_broken_file() {
-        let check = |text: &str, want: Option<&str>| {
-            let dir = tempfile::tempdir().unwrap();
-            let main = dir.path().join("pipeline.toml");
-            std::fs::write(&main, text).unwrap();
-            assert_eq!(said_data(&main), want.map(|w| dir.path().join(w)), "{text}");
-        };
-        check("version = 1\ndata = \"here\" # why\n[stage.x\n", Some("here"));
-        check("data='/var/lib/z'\nbroken", Some("/var/lib/z"));
-        check("[topic.x]\ndata = \"no\"", None);
-        check("data = 7", None);
-        check("", None);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pipe::config::render;
 
+use super::doubts::Doubts;
 use super::source::{Loaded, Source, Stamp};
 use super::supervisor::Event;
 
@@ -22,7 +23,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 pub fn start(source: Source, loaded: Loaded, broken: Option<String>, events: Sender<Event>) -> io::Result<Sender<()>> {
     let (ask, asked) = channel();
     let stamp = source.stamp(&loaded);
-    let watch = Watch { source, loaded, stamp, broken, read: Instant::now(), events };
+    let doubts = Doubts::of(loaded.config.data.clone());
+    let watch = Watch { source, loaded, stamp, broken, read: Instant::now(), events, doubts };
     std::thread::Builder::new().name("watch".into()).spawn(move || watch.run(&asked))?;
     Ok(ask)
 }
@@ -36,6 +38,7 @@ struct Watch {
     broken: Option<String>,
     read: Instant,
     events: Sender<Event>,
+    doubts: Doubts,
 }
 
 impl Watch {
@@ -46,6 +49,7 @@ impl Watch {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            self.doubts.look();
             let changed = self.source.stamp(&self.loaded) != self.stamp;
             let again = self.broken.is_some() && self.read.elapsed() >= RETRY_EVERY;
             if !(asked || changed || again) {

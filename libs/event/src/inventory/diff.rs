@@ -9,8 +9,9 @@ use super::kinds::{MACHINE, identity};
 use super::{Snapshot, text, tidy};
 
 /// What became of a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "WhatBecame")]
 pub enum Action {
     /// It was not there before.
     Added,
@@ -32,7 +33,7 @@ impl Action {
 }
 
 /// One thing that is another than before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The kind of thing.
     pub kind: String,
@@ -79,7 +80,11 @@ fn machine(snapshot: &Snapshot) -> Option<Map<String, Value>> {
 /// What changed from `old` to `new`, both tidy and `new` laid over `old` ([`Snapshot::over`]). The order is by kind, of
 /// each first what was added and changed, then what was removed.
 pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
-    let (old, new) = (things(old), things(new));
+    between(&things(old), &things(new))
+}
+
+/// The same of the things themselves.
+pub fn between(old: &Things, new: &Things) -> Vec<Change> {
     let none = BTreeMap::new();
     let kinds: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut changes = Vec::new();
@@ -136,6 +141,23 @@ pub fn apply(things: &mut Things, change: &Change) -> bool {
         Action::Changed => {
             let fits = change.was.as_ref().is_some_and(|was| of.remove(&text(was)).is_some());
             fits && of.insert(new, change.object.clone()).is_none()
+        }
+    }
+}
+
+/// Takes a change back: what is there afterwards was there before it. False: it does not fit what is there, and nothing was
+/// done.
+pub fn undo(things: &mut Things, change: &Change) -> bool {
+    let of = things.entry(change.kind.clone()).or_default();
+    let new = text(&change.object);
+    match (change.action, &change.was) {
+        (Action::Removed, _) => of.insert(new, change.object.clone()).is_none(),
+        (Action::Added, _) => of.remove(&new).is_some(),
+        (Action::Changed, None) => false,
+        (Action::Changed, Some(was)) => {
+            let before = text(was);
+            let fits = of.contains_key(&new) && !of.contains_key(&before);
+            fits && of.remove(&new).is_some() && of.insert(before, was.clone()).is_none()
         }
     }
 }

@@ -1,10 +1,10 @@
-//! A flat installer of macOS: `Bom`, `PackageInfo`, `Payload` and `Scripts` in a XAR. Unsigned: `productsign` of macOS signs
-//! it as it is.
+//! A flat installer of macOS: `Bom`, `PackageInfo`, `Payload` and `Scripts` in a XAR, signed if somebody is named who signs it;
+//! `productsign` of macOS signs it as it is, too.
 
 use super::archive::{Cpio, gzip};
 use super::{bom, xar};
 use crate::contents::Contents;
-use crate::{Error, Order, fill_all};
+use crate::{Error, Identity, Order, fill_all};
 
 const FOLDER: u16 = 0o040_000;
 const FILE: u16 = 0o100_000;
@@ -13,7 +13,7 @@ const FILE: u16 = 0o100_000;
 const BEGIN: &str = "#!/bin/sh\nset -eu\n\nroot=${3:-/}\nroot=${root%/}\n\n";
 
 /// The package.
-pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
+pub fn write(order: &Order, contents: &Contents, signer: Option<&Identity>) -> Result<Vec<u8>, Error> {
     let time = order.created;
     let mut payload = Cpio::new(time);
     payload.add(".", FOLDER | 0o755, None);
@@ -54,5 +54,5 @@ pub fn write(order: &Order, contents: &Contents) -> Result<Vec<u8>, Error> {
         ("Payload", &gzip(&payload.finish())?),
         ("Scripts", &gzip(&scripts.finish())?),
     ];
-    xar::write(&files, time)
+    xar::write(&files, time, signer)
 }

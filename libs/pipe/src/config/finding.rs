@@ -75,7 +75,8 @@ impl Finding {
 
     /// A finding about a file that is no TOML.
     pub(super) fn syntax(file: &SourceFile, span: Range<usize>, text: impl Into<String>) -> Self {
-        Self::draw(file, span, "", text, Show::Before)
+        let show = if mask::is_line_of_probe(&file.text, span.start) { Show::Plain } else { Show::Before };
+        Self::draw(file, span, "", text, show)
     }
 
     fn draw(
@@ -89,7 +90,10 @@ impl Finding {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let (whole, caret) = mask::draw(&file.text, span, show);
-        let shown = format!("{line:>5} | {whole}\n      | {caret}");
+        // Behind what is not shown the caret stands elsewhere than in the file.
+        let moved = caret.chars().take_while(|c| *c != '^').count() + 1 != column;
+        let there = if moved { format!(" column {column}") } else { String::new() };
+        let shown = format!("{line:>5} | {whole}\n      | {caret}{there}");
         let (file, key, text, level) = (file.path.clone(), key.into(), text.into(), Level::Error);
         Self { level, file, line, column, key, text, shown: Some(shown) }
     }

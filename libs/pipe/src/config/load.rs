@@ -7,9 +7,10 @@ use std::sync::Arc;
 use registry::db::Server;
 
 use super::cross::{self, Named};
+use super::settings::Begin;
 use super::{
-    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, SourceFile, StageConf, TopicConf, Topics,
-    Unit,
+    Config, Contact, Files, Finding, Kafka, Metrics, ProbeConf, Settings, Signing, SourceFile, StageConf, TopicConf,
+    Topics, Unit,
 };
 
 /// Tables that an included file may hold.
@@ -92,6 +93,10 @@ impl Reading {
                 self.config.metrics = Some(Metrics { listen, bearer });
             }
             table.absorb(metrics);
+        }
+        if let Some(mut packages) = table.table("packages") {
+            self.config.signing = Signing::read(&mut packages);
+            table.absorb(packages);
         }
         for stage in table.tables("stage") {
             let (stage, rest) = StageConf::read(stage);
@@ -215,12 +220,12 @@ impl Reading {
 }
 
 /// Where each table stands.
-type Places = BTreeMap<String, String>;
+type Places = BTreeMap<String, Begin>;
 
 /// A name is used once, whatever file it stands in.
 fn put<T>(map: &mut BTreeMap<String, T>, places: &mut Places, table: &mut Settings, value: T) {
     map.insert(table.name().to_owned(), value);
-    if let Some(first) = places.insert(table.full(""), table.place()) {
+    if let Some(first) = places.insert(table.full(""), table.begin()) {
         table.fail("", format!("`{}` stands in another file already: {first}", table.name()));
     }
 }

@@ -12,7 +12,7 @@ const HIDDEN: &str = "***";
 pub(super) enum Show {
     /// Keys, and the value under the caret.
     Meant,
-    /// Keys, and values that nobody would keep secret: a line of a probe.
+    /// Keys, and values that nobody would keep secret: a line of a probe, be it TOML or not.
     Plain,
     /// Keys only: the value under the caret is a secret.
     Keys,
@@ -80,7 +80,9 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
             (_, c) if is_structure(c) => (at + c.len_utf8(), true),
             _ => (at + rest.find(|c| is_structure(c) || "#\"'".contains(c)).unwrap_or(rest.len()), false),
         };
-        let key = first != '#' && line.get(end..).is_some_and(|after| after.trim_start().starts_with('='));
+        let after = line.get(end..).unwrap_or_default().trim_start();
+        // `==` stands in no TOML, but in jq whose quotes have gone astray.
+        let key = first != '#' && after.starts_with('=') && !(show == Show::Plain && after.starts_with("=="));
         let under = at < caret.end.max(caret.start + 1) && caret.start < end;
         let text = line.get(at..end).unwrap_or_default();
         if key && !plain {
@@ -95,43 +97,76 @@ fn pieces(line: &str, open: Option<&'static str>, caret: Range<usize>, show: Sho
     all
 }
 
+/// What a probe may say, its query and its scope too: no secret is among it.
+const OF_PROBE: [&str; 30] = [
+    "scope",
+    "platforms",
+    "units",
+    "tags",
+    "groups",
+    "machines",
+    "not_platforms",
+    "not_units",
+    "not_tags",
+    "not_groups",
+    "not_machines",
+    "query",
+    "sql",
+    "interval",
+    "snapshot",
+    "removed",
+    "version",
+    "tag",
+    "compliance",
+    "filter",
+    "severity",
+    "act",
+    "by",
+    "until",
+    "throttle",
+    "window",
+    "count",
+    "within",
+    "shadow",
+    "first_run",
+];
+
 /// Whether it is a key of a probe, or a slip of the pen for one: what it holds is no secret.
 fn is_of_probe(key: &str) -> bool {
-    const KEYS: [&str; 30] = [
-        "scope",
-        "platforms",
-        "units",
-        "tags",
-        "groups",
-        "machines",
-        "not_platforms",
-        "not_units",
-        "not_tags",
-        "not_groups",
-        "not_machines",
-        "query",
-        "sql",
-        "interval",
-        "snapshot",
-        "removed",
-        "version",
-        "tag",
-        "compliance",
-        "filter",
-        "severity",
-        "act",
-        "by",
-        "until",
-        "throttle",
-        "window",
-        "count",
-        "within",
-        "shadow",
-        "first_run",
-    ];
     let slips = (key.chars().count() / 3).min(2);
-    let last = key.trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
-    KEYS.iter().any(|known| strsim::damerau_levenshtein(last, known) <= slips)
+    let last = last_part(key);
+    OF_PROBE.iter().any(|known| strsim::damerau_levenshtein(last, known) <= slips)
+}
+
+fn last_part(key: &str) -> &str {
+    key.trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default()
+}
+
+/// Whether the line at `at`, which is no TOML, is one of a probe all the same: it stands in its table, begins with a key
+/// of a probe, nothing else on it is given a value, and it has no comment. Where its strings end nobody knows.
+pub(super) fn is_line_of_probe(text: &str, at: usize) -> bool {
+    let above = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+    let (above, line) = text.split_at_checked(above).unwrap_or_default();
+    let line = line.lines().next().unwrap_or_default();
+    let header = above.lines().map(str::trim).rfind(|line| line.starts_with('['));
+    let begins = line.split_once('=').is_some_and(|(key, _)| OF_PROBE.contains(&last_part(key.trim())));
+    let of_probe = header.is_some_and(|header| header.starts_with("[probe.") && is_header(header));
+    of_probe
+        && begins
+        && !line.contains('#')
+        && open_string(above).is_none()
+        && given(line).all(|key| OF_PROBE.contains(&key))
+}
+
+/// The words before each `=` of a line that is no comparison: `a` of `a = 1`, `"a"=1` and `x.a = 1`.
+fn given(line: &str) -> impl Iterator<Item = &str> {
+    let signs = line.match_indices('=').map(|(at, _)| (line.get(..at).unwrap_or_default(), line.get(at + 1..)));
+    let alone = signs.filter(|(before, after)| {
+        !before.ends_with(['=', '!', '<', '>']) && !after.is_some_and(|after| after.starts_with('='))
+    });
+    let word = |c: char| !(c.is_alphanumeric() || "_-".contains(c));
+    alone
+        .map(move |(before, _)| before.trim_end().trim_end_matches(['"', '\'']).rsplit(word).next().unwrap_or_default())
 }
 
 fn first_key(line: &str, inside: bool) -> Vec<(Range<usize>, bool)> {

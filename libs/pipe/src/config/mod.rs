@@ -11,11 +11,13 @@ mod finding;
 mod foreign;
 mod joined;
 mod kafka;
+mod last_good;
 mod load;
 mod mask;
 mod people;
 mod probes;
 mod settings;
+mod signing;
 mod stages;
 mod syntax;
 mod variables;
@@ -34,10 +36,12 @@ pub use finding::{Finding, Level, SourceFile, once, render};
 pub use foreign::Foreign;
 pub(crate) use joined::words;
 pub use kafka::{Kafka, KafkaTls, Sasl};
+pub use last_good::copy_in_force;
 pub use load::probes_in;
 pub use people::{Channel, Contact, EMAIL, PHONE, PUSH, Person};
 pub use probes::{FilterText, PLATFORMS, ProbeConf, Query, SEVERITIES, Scope, Window};
 pub use settings::{Settings, nearest};
+pub use signing::Signing;
 pub use stages::{Lag, Place, StageConf, StageKind, TopicConf, process_name};
 pub use whom::Whom;
 pub use words::{Secret, is_name, parse_duration, parse_size};
@@ -67,6 +71,8 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     /// Where all stages' metrics are served, and the bearer that is asked for.
     pub metrics: Option<Metrics>,
+    /// Who signs installers of macOS; none: nobody.
+    pub signing: Option<Signing>,
     /// Business units.
     pub units: BTreeMap<String, Unit>,
     /// People.
@@ -141,6 +147,7 @@ impl Config {
             topics: Topics::default(),
             kafka: None,
             metrics: None,
+            signing: None,
             units: BTreeMap::new(),
             contacts: BTreeMap::new(),
             actions: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! `[probe.*]`: query, filter, actions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -213,11 +213,25 @@ impl FilterText {
         match files.read(&path) {
             Ok(source) => Some(Self { source, file: Some(path) }),
             Err(why) => {
-                table.fail(key, format!("{}: {why}", path.display()));
+                let near = elsewhere(&table.base(), &text).unwrap_or_default();
+                table.fail(key, format!("{}: {why}{near}", path.display()));
                 None
             }
         }
     }
+}
+
+/// Folders beside a configuration that are looked through for a filter that is not where it is said to be.
+const FOLDERS_MAX: usize = 200;
+
+/// A file of this name in a folder beside the configuration: paths count from its own folder, and filters seldom lie there.
+fn elsewhere(base: &Path, path: &str) -> Option<String> {
+    let name = Path::new(path).file_name()?;
+    let folders = std::fs::read_dir(base).ok()?.flatten().take(FOLDERS_MAX);
+    let mut found: Vec<_> = folders.map(|folder| folder.file_name()).collect();
+    found.sort();
+    let near = found.iter().map(|folder| Path::new(folder).join(name)).find(|near| base.join(near).is_file())?;
+    (near != Path::new(path)).then(|| format!("; did you mean `{}`?", near.display()))
 }
 
 impl ProbeConf {

@@ -76,6 +76,20 @@ pub struct Settings {
     findings: Vec<Finding>,
 }
 
+/// Where a table begins. Its line is counted when it is told: of thousands of tables in a file hardly one ever is.
+pub(super) struct Begin {
+    file: Shared,
+    at: usize,
+}
+
+/// `probes/a.toml:3`
+impl std::fmt::Display for Begin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let before = self.file.text.get(..self.at).unwrap_or_default();
+        write!(f, "{}:{}", self.file.path.display(), before.matches('\n').count() + 1)
+    }
+}
+
 impl Settings {
     /// The whole file as a table.
     pub(crate) fn parse(file: Shared) -> Result<Self, Finding> {
@@ -119,10 +133,9 @@ impl Settings {
         &self.file.path
     }
 
-    /// Where it begins: `probes/a.toml:3`.
-    pub(super) fn place(&self) -> String {
-        let before = self.file.text.get(..self.span.start).unwrap_or_default();
-        format!("{}:{}", self.file.path.display(), before.matches('\n').count() + 1)
+    /// Where it begins.
+    pub(super) fn begin(&self) -> Begin {
+        Begin { file: self.file.clone(), at: self.span.start }
     }
 
     /// The folder that relative paths of this table count from.
@@ -296,6 +309,28 @@ impl Settings {
         let mut names = Vec::new();
         self.entries.iter().for_each(|entry| entry.variables(&mut names));
         names.into_iter().map(str::to_owned).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Where a secret of this table stands that is kept elsewhere and cannot be read, and why.
+    pub fn unreadable(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        self.entries.iter().for_each(|entry| self.look_up(entry, &self.full(&entry.key), &mut found));
+        found
+    }
+
+    fn look_up(&self, entry: &Entry, key: &str, found: &mut Vec<Finding>) {
+        match self.as_secret(&entry.value) {
+            Some(Secret::Literal(_)) => {}
+            Some(kept) => {
+                let wrong = kept.resolve().err();
+                found.extend(wrong.map(|why| Finding::at(&self.file, entry.value.span.clone(), key, why)));
+            }
+            None => {
+                if let Item::Table(entries) = &entry.value.item {
+                    entries.iter().for_each(|inner| self.look_up(inner, &format!("{key}.{}", inner.key), found));
+                }
+            }
+        }
     }
 
     /// A secret: a string, `{ env = "…" }` or `{ file = "…" }`. Not looked up here.

@@ -18,7 +18,27 @@ pub(super) fn finding(file: &SourceFile, span: Range<usize>, message: &str) -> F
     let again = if message.starts_with("duplicate key") { first(&file.text, span.start) } else { None };
     match again {
         Some(line) => Finding::syntax(file, span, format!("duplicate key; line {line} has it already")),
-        None => Finding::syntax(file, span, message.replace('\n', ", ")),
+        None => {
+            let advice = ended(&file.text, span.start).unwrap_or_default();
+            Finding::syntax(file, span, message.replace('\n', ", ") + advice)
+        }
+    }
+}
+
+/// What to do about a string that has ended right before `at`, where its line goes on with what must have been meant to be
+/// in it: jq and SQL have quotes of their own.
+fn ended(text: &str, at: usize) -> Option<&'static str> {
+    let line = text.get(..at)?.rsplit('\n').next()?;
+    if ["\"\"\"", "'''"].iter().any(|quotes| line.ends_with(quotes)) {
+        return None;
+    }
+    let goes_on = text.get(at..)?.starts_with(|c: char| !c.is_whitespace() && !",]}#=".contains(c));
+    match line.chars().next_back()? {
+        '"' if goes_on => {
+            Some("; the text ended at the `\"` before it: one that holds `\"` stands between `'` or `'''`")
+        }
+        '\'' if goes_on => Some("; the text ended at the `'` before it: one that holds `'` stands between `'''`"),
+        _ => None,
     }
 }
 

@@ -124,7 +124,7 @@ fn says_what_is_wrong_and_where() {
     );
     check(
         "version = 1\n[probe.p]\nfilter = \".a\nseverity = \"major\"\n",
-        &[":3:10: this text has no `\"` at its end", "    3 | filter = ***\n      |          ^^^"],
+        &[":3:10: this text has no `\"` at its end", "    3 | filter = \".a\n      |          ^"],
     );
     check("version = 1\n[probe.p]\nfilter = '''\n.a\n", &[":3:10: this text has no `'''` at its end"]);
     check("version = 1\n[unit.a]\n[unit.b]\n[unit.a]", &[":4:7: duplicate key; line 2 has it already"]);
@@ -132,6 +132,42 @@ fn says_what_is_wrong_and_where() {
         "version = 1\n[unit.a]\ntitle = \"a\"\n[unit.b]\ntitle = \"b\"\ntitle = \"c\"",
         &[":6:1: duplicate key; line 5 has it already", "    6 | title = ***"],
     );
+}
+
+#[test]
+fn quotes_of_jq_that_end_the_string_are_told_and_the_line_is_shown() {
+    let probe = |line: &str| format!("version = 1\n[probe.p]\n{line}\n[action.x]\n");
+    check(
+        &probe("filter = \"select(.type == \"login\" and .b != \"c\")\""),
+        &[
+            ":3:28: ",
+            "the text ended at the `\"` before it: one that holds `\"` stands between `'` or `'''`",
+            "    3 | filter = \"select(.type == \"login\" and .b != \"c\")\"\n      |                            ^",
+        ],
+    );
+    check(
+        &probe("until = '.a == 'b''"),
+        &["the text ended at the `'` before it: one that holds `'` stands between `'''`"],
+    );
+    check(&probe("query = { sql = \"select \"a\" from b\" }"), &["query = { sql = \"select \"a\" from b\" }\n"]);
+    // No advice where no text ended.
+    let (_dir, loaded) = load(&[("pipeline.toml", &probe("filter = .type"))]);
+    assert!(!render(&loaded.unwrap_err()).contains("ended"), "nothing ended");
+    // What is hidden moves the caret, so the column is beside it.
+    check(
+        "version = 1\n[action.x]\nbody = \"abcd\"b\"",
+        &[":3:14: ", "    3 | body = ******\n      |           ^ column 14"],
+    );
+}
+
+#[test]
+fn a_filter_that_lies_in_another_folder_is_found_there() {
+    let (_dir, loaded) = load(&[
+        ("pipeline.toml", "version = 1\n[probe.p]\nfilter = \"usb.jq\"\n[probe.q]\nfilter = \"filters/usb.jq\"\n"),
+        ("probes/usb.jq", ".a"),
+    ]);
+    let text = render(&loaded.unwrap_err());
+    assert_eq!(text.matches("usb.jq: no such file; did you mean `probes/usb.jq`?").count(), 2, "{text}");
 }
 
 #[test]
@@ -390,6 +426,15 @@ fn findings_show_no_secrets() {
     hunted("version = 1\n[action.x]\npassword = [\n  4711\n  hunter2 ]");
     hunted("version = 1\n[action.x]\npassword = \"hunter2\"\npassword = \"4711\"");
     hunted("version = 1\n[action.x]\npassword = \"\"\"\nhunter2=\\q\n\"\"\"");
+    // A line of a probe is shown, unless something else may stand on it.
+    hunted("version = 1\n[probe.x]\nfilter = \".a\", password = \"hunter2\"");
+    hunted("version = 1\n[probe.x]\nfilter = \"a\"b\" password = \"hunter2\"");
+    hunted("version = 1\n[probe.x]\nfilter = \"a\"b\" \"password\"=\"hunter2\"");
+    hunted("version = 1\n[probe.x]\nfilter = \"a\"b\" # hunter2");
+    hunted("version = 1\n[probe.x]\npassword = \"a\"hunter2\"");
+    hunted("version = 1\n[action.x]\nfilter = \"a\"hunter2\"");
+    hunted("version = 1\n[probe.x]\n[action.x\nfilter = \"a\"hunter2\"");
+    hunted("version = 1\n[action.x]\npassword = '''\n[probe.x]\nfilter = hunter2\n");
 }
 
 #[test]

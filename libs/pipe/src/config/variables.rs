@@ -21,6 +21,10 @@ impl Config {
             Some(Secret::Env(name)) => Some(name.clone()),
             _ => None,
         }));
+        let signing = self.signing.iter().filter_map(|signing| match &signing.key {
+            Secret::Env(name) => Some(name.clone()),
+            _ => None,
+        });
         let asking = of(&mut self.sources.values());
         let mut own: Names = stage.settings.variables().collect();
         own.extend(EVERYBODYS.map(str::to_owned));
@@ -33,6 +37,7 @@ impl Config {
         let mut others = of(&mut self.stages.iter().map(|stage| &stage.settings));
         for (names, readers) in [
             (acting, &[StageKind::Act, StageKind::Foreign][..]),
+            (signing.collect(), &[StageKind::Console]),
             // An action of kind jamf speaks with the server of a source.
             (asking, &[StageKind::Receive, StageKind::Pull, StageKind::Normalize, StageKind::Act, StageKind::Foreign]),
         ] {
@@ -60,6 +65,8 @@ properties = { "ssl.key.password" = { env = "KEY" } }
 [metrics]
 listen = "127.0.0.1:9473"
 bearer = { env = "BEARER" }
+[packages]
+sign = { cert = "a.pem", key = { env = "SIGN" } }
 [source.door]
 kind = "webhook"
 type = "door_opened"
@@ -78,6 +85,8 @@ env = ["TOKEN", "PATH", "TZ", "PG", "SASL", "KEY"]
 to = "topic:raw"
 [stage.act]
 from = "topic:raw"
+[stage.console]
+listen = "127.0.0.1:0"
 [stage.elastic]
 run = "store"
 from = "topic:raw"
@@ -91,8 +100,9 @@ login = { api_key = { env = "ES" }, more = [{ env = "SHARED" }] }
             let names = config.variables_of_others(config.stage(name).unwrap());
             names.into_iter().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(left_out("receive"), "AUTH ES PUSH SHARED TOKEN URL");
-        assert_eq!(left_out("act"), "ES");
-        assert_eq!(left_out("elastic"), "AUTH DOOR PUSH TOKEN URL");
+        assert_eq!(left_out("receive"), "AUTH ES PUSH SHARED SIGN TOKEN URL");
+        assert_eq!(left_out("act"), "ES SIGN");
+        assert_eq!(left_out("elastic"), "AUTH DOOR PUSH SIGN TOKEN URL");
+        assert_eq!(left_out("console"), "AUTH DOOR ES PUSH SHARED TOKEN URL");
     }
 }

@@ -74,7 +74,7 @@ impl Loop {
             }
         }
         let (out, behind) = (Out::new(outputs), inputs.iter().map(|_| None).collect());
-        let (measured, state_room, next, reloading, changes_seen) = (None, true, 0, None, None);
+        let (measured, state_room, next, reloading, refused, changes_seen) = (None, true, 0, None, None, None);
         let dirs = job.from.iter().filter_map(Place::topic).map(|name| job.config.topic_dir(name)).collect();
         let watch = Watch::start(dirs, job.signals.waker.clone());
         Ok(Self {
@@ -88,6 +88,7 @@ impl Loop {
             state_room,
             next,
             reloading,
+            refused,
             changes_seen,
             watch,
             _lock: lock,

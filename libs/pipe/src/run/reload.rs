@@ -4,11 +4,15 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use super::Loop;
 use crate::config::{Config, render};
 use crate::output::Output;
 use crate::stage::{Preparation, Stage};
+
+/// A configuration that was refused is tried again so often: what it names, such as the file of a secret, may be there now.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A reload that is under way.
 pub(super) struct Reload {
@@ -20,7 +24,8 @@ pub(super) struct Reload {
 impl Loop {
     /// Begins a reload that was asked for, ends one that is ready.
     pub(super) fn reload(&mut self, stage: &mut dyn Stage) {
-        if self.job.signals.take_reload() {
+        let due = self.refused.as_ref().is_some_and(|(_, at)| Instant::now() >= *at) && self.reloading.is_none();
+        if self.job.signals.take_reload() || due {
             match &mut self.reloading {
                 Some(reload) => reload.again = true,
                 None => self.begin_reload(stage),
@@ -34,13 +39,26 @@ impl Loop {
         };
         self.reloading = None;
         match ready.and_then(|config| self.take_over(stage, config)) {
-            Ok(()) => tracing::info!("reloaded"),
-            Err(text) => tracing::error!("not reloaded, the last good configuration goes on: {text}"),
+            Ok(()) => {
+                tracing::info!("reloaded");
+                self.refused = None;
+                self.job.metrics.reloaded();
+            }
+            Err(text) => self.refuse(text),
         }
         // What was ready is in force all the same: whoever is asked again and again still gets on.
         if again {
             self.begin_reload(stage);
         }
+    }
+
+    /// The last good configuration goes on, and everybody is told; in the log what is new.
+    fn refuse(&mut self, text: String) {
+        if self.refused.as_ref().is_none_or(|(said, _)| *said != text) {
+            tracing::error!("not reloaded, the last good configuration goes on: {text}");
+        }
+        self.job.metrics.reload_refused(&text);
+        self.refused = Some((text, Instant::now() + AGAIN));
     }
 
     fn begin_reload(&mut self, stage: &dyn Stage) {
@@ -55,7 +73,7 @@ impl Loop {
         });
         match started {
             Ok(_) => self.reloading = Some(Reload { done, again: false }),
-            Err(e) => tracing::error!("not reloaded: cannot start a thread: {e}"),
+            Err(e) => self.refuse(format!("cannot start a thread: {e}")),
         }
     }
 

@@ -11,6 +11,8 @@ use crate::topic::{Start, TopicReader};
 #[derive(Default)]
 struct Copy {
     reloads: usize,
+    /// Without this file nothing is taken over.
+    needs: Option<PathBuf>,
     commits: usize,
 }
 
@@ -44,7 +46,10 @@ impl Stage for Copy {
 
     fn reload(&mut self, _: &Arc<Config>) -> Result<(), StageError> {
         self.reloads += 1;
-        Ok(())
+        match &self.needs {
+            Some(file) if !file.exists() => Err(StageError::usage("the file is not there")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -101,4 +106,34 @@ fn whoever_is_asked_to_reload_again_and_again_still_gets_on() {
         running.reload(&mut stage);
         std::thread::sleep(PREPARATION / 20);
     }
+}
+
+#[test]
+fn what_was_refused_is_told_and_taken_over_once_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, needs) = (dir.path().join("pipeline.toml"), dir.path().join("key"));
+    std::fs::write(&file, "version = 1\n").unwrap();
+    let mut stage = Copy { needs: Some(needs.clone()), ..Copy::default() };
+    let mut running = Loop::open(&mut stage, Job { reload: Some(file), ..job(dir.path()) }).unwrap();
+    let metrics = running.job.metrics.clone();
+    let told = |metrics: &Metrics| {
+        let text = String::from_utf8(metrics.text()).unwrap();
+        let texts: Vec<String> = metrics.wrong.all().iter().map(crate::wrong::Trouble::words).collect();
+        (text.contains("zentral_reload_refused{stage=\"copy\"} 1"), texts)
+    };
+    assert_eq!(told(&metrics), (false, Vec::new()));
+    running.job.signals.reload();
+    let begun = Instant::now();
+    let mut until = |running: &mut Loop, done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "in vain");
+            running.reload(&mut stage);
+            std::thread::sleep(PREPARATION / 20);
+        }
+    };
+    let text = "stage copy goes on with an older configuration: the file is not there".to_owned();
+    until(&mut running, &|| told(&metrics) == (true, vec![text.clone()]));
+    // Nobody asks again.
+    std::fs::write(needs, "").unwrap();
+    until(&mut running, &|| told(&metrics) == (false, Vec::new()));
 }

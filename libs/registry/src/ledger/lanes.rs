@@ -77,6 +77,41 @@ pub fn stopped(db: &Db) -> Result<Vec<(String, String)>, DbError> {
     Ok(rows.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned())).collect())
 }
 
+/// A delivery that somebody asked for by hand, such as a test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Whom it is for; empty if the action has one nameless target.
+    pub target: String,
+    /// `pending`, `trying`, `done`, `dead`, `dropped` or `stale`.
+    pub state: String,
+    /// What its last try said, if that was not the end of it.
+    pub error: String,
+    /// How often it was tried.
+    pub tries: u64,
+    /// When it last changed, in ms since 1970.
+    pub updated: i64,
+}
+
+/// The deliveries that were asked of an action by hand since then (ms since 1970), the oldest first; at most `n`.
+pub fn asked(db: &Db, action: &str, since: i64, n: u64) -> Result<Vec<Asked>, DbError> {
+    // What matches led to has no nonce.
+    let sql = "SELECT target, state, error, tries, updated FROM ledger \
+               WHERE created >= $2 AND action = $1 AND nonce <> 0 ORDER BY created, seq LIMIT $3";
+    let one = |row: &crate::db::Row| Asked {
+        target: row.text(0).to_owned(),
+        state: row.text(1).to_owned(),
+        error: row.text(2).to_owned(),
+        tries: row.uint(3),
+        updated: row.int(4),
+    };
+    Ok(db.query(sql, &[action.into(), since.into(), n.into()])?.iter().map(one).collect())
+}
+
+/// Whether any action has done anything that the ledger still knows of.
+pub fn any_done(db: &Db) -> Result<bool, DbError> {
+    Ok(!db.query("SELECT 1 FROM ledger WHERE state = 'done' LIMIT 1", &[])?.is_empty())
+}
+
 /// Actions and probes that are muted now, and until when (ms since 1970).
 pub fn mutes(db: &Db, now: i64) -> Result<Vec<(String, i64)>, DbError> {
     let rows = db.query("SELECT name, until FROM mutes WHERE until > $1 ORDER BY name", &[now.into()])?;
@@ -138,5 +173,28 @@ mod tests {
         assert_eq!(lanes["b"], Lane { stopped: Some("5 machines".into()), ..Lane::default() });
         assert_eq!(mutes(&db, 200).unwrap(), [("a".to_owned(), 500)], "the other's is over");
         assert_eq!(all(&db, 0).unwrap()["a"].failed, 1);
+        assert!(any_done(&db).unwrap());
+    }
+
+    #[test]
+    fn what_was_asked_for_by_hand() {
+        let mut db = Db::memory(&[SCHEMA]).unwrap();
+        assert!(!any_done(&db).unwrap());
+        let mut tx = db.begin().unwrap();
+        // As (action, nonce, created, state).
+        let rows = [("a", 7i64, 5i64, "done"), ("a", 8, 10, "dead"), ("a", 0, 11, "done"), ("b", 9, 12, "pending")];
+        for (n, (action, nonce, created, state)) in rows.into_iter().enumerate() {
+            let sql = "INSERT INTO ledger (id, idem, event, probe, action, target, state, due, seq, tries, round, received, \
+                       created, updated, expires, error, nonce) \
+                       VALUES ($1, 'k', $1, 'p', $2, 't', $3, 1, $4, 2, 0, 1, $5, 20, 1, 'no', $6)";
+            let id = format!("l{n}");
+            let values = [id.into(), action.into(), state.into(), (n as u64).into(), created.into(), nonce.into()];
+            tx.execute(sql, &values).unwrap();
+        }
+        tx.commit().unwrap();
+        let one = Asked { target: "t".into(), state: "dead".into(), error: "no".into(), tries: 2, updated: 20 };
+        assert_eq!(asked(&db, "a", 6, 10).unwrap(), [one]);
+        assert_eq!(asked(&db, "a", 0, 10).unwrap().len(), 2, "what a match led to is none");
+        assert_eq!(asked(&db, "a", 0, 1).unwrap().first().map(|one| one.state.as_str()), Some("done"));
     }
 }

@@ -103,7 +103,7 @@ fn a_link_holds_for_an_hour_and_for_once() {
 fn sessions_end() {
     let mut db = filled();
     activate(&mut db, "ada");
-    let begin = |db: &mut Db| with(db, |tx| sessions::begin(tx, "ada", None, now()).unwrap());
+    let begin = |db: &mut Db| with(db, |tx| sessions::begin(tx, "ada", sessions::Way::Password, None, now()).unwrap());
     let one = begin(&mut db);
     let other = begin(&mut db);
     assert_ne!(one, other);

@@ -14,16 +14,30 @@ pub const WITHIN: i64 = 15 * 60_000;
 /// Counts a try before it is made, so that many at once are counted too; false: there were too many. Whoever then
 /// succeeds is forgiven, by [`forgive`].
 pub fn count(tx: &mut Tx<'_>, account: &str, address: &str, now: Time) -> Result<bool, DbError> {
+    noted(tx, &[of_account(account), of_address(address)], now)
+}
+
+/// The same of single sign-on, where there is nothing to guess: only what went wrong stays counted, so that a whole office
+/// comes in by one address. Whoever succeeds calls [`signed_on`].
+pub fn count_sign_on(tx: &mut Tx<'_>, address: &str, now: Time) -> Result<bool, DbError> {
+    noted(tx, &[of_sign_on(address)], now)
+}
+
+/// A try of [`count_sign_on`] went well.
+pub fn signed_on(tx: &mut Tx<'_>, address: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM login_tries WHERE who = $1", &[of_sign_on(address).into()]).map(|_| ())
+}
+
+fn noted(tx: &mut Tx<'_>, all: &[String], now: Time) -> Result<bool, DbError> {
     let ago = now.ms() - WITHIN;
     tx.execute("DELETE FROM login_tries WHERE at <= $1", &[ago.into()])?;
-    let all = [of_account(account), of_address(address)];
-    for who in &all {
+    for who in all {
         let tries = tx.query("SELECT COUNT(*) FROM login_tries WHERE who = $1", &[who.as_str().into()])?;
         if tries.first().is_some_and(|row| row.int(0) >= TRIES_MAX) {
             return Ok(false);
         }
     }
-    for who in &all {
+    for who in all {
         tx.execute("INSERT INTO login_tries (who, at) VALUES ($1, $2)", &[who.as_str().into(), now.ms().into()])?;
     }
     Ok(true)
@@ -43,7 +57,7 @@ pub fn failed(tx: &mut Tx<'_>, account: &str, ip: &str, now: Time) -> Result<(),
         return tx.execute(sql, &[of_account(account).into()]).map(|_| ());
     }
     let by = By { who: "nobody".to_owned(), ip: Some(ip.to_owned()) };
-    audit(tx, &by, "login_failed", json!({"user": account}), now)
+    audit(tx, &by, "login_failed", json!({"user": account, "with": "password"}), now)
 }
 
 fn of_account(name: &str) -> String {
@@ -52,4 +66,8 @@ fn of_account(name: &str) -> String {
 
 fn of_address(address: &str) -> String {
     format!("address {address}")
+}
+
+fn of_sign_on(address: &str) -> String {
+    format!("sign-on {address}")
 }

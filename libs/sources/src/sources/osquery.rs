@@ -41,7 +41,7 @@ pub use inventory::{INTERVAL as INVENTORY_INTERVAL, Inventory, NAME as INVENTORY
 pub use logged::log_line;
 pub use pack::{Flaw, Pack, query_name_flaw};
 pub use query::{INTERVALS, QUERY_PREFIX, Query, meaning_flaw, query_name, rev};
-pub use ran::{Live, Ran, Rows, STATUS_COLUMN};
+pub use ran::{Cost, Executed, Live, Ran, Rows, STATUS_COLUMN};
 
 /// The name of this source.
 pub const NAME: &str = "osquery";

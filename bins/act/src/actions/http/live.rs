@@ -46,10 +46,6 @@ pub struct Made {
 }
 
 impl Action for Live {
-    fn targets(&self) -> Vec<String> {
-        if self.people.is_empty() { vec![String::new()] } else { self.people.keys().cloned().collect() }
-    }
-
     fn send<'a>(&'a self, call: &'a Call) -> Sending<'a> {
         Box::pin(async move {
             let Some(step) = self.steps.of(&call.told) else { return Answer::done(None) };
@@ -117,8 +113,10 @@ impl Action for Live {
     fn online(&self) -> Option<Trying<'_>> {
         let step = self.steps.online.as_ref()?;
         Some(Box::pin(async move {
-            for target in self.targets() {
-                let seen = Value::Object(self.more(&target, None, false)).to_string().into_bytes();
+            let nobody = String::new();
+            let people = if self.people.is_empty() { vec![&nobody] } else { self.people.keys().collect() };
+            for target in people {
+                let seen = Value::Object(self.more(target, None, false)).to_string().into_bytes();
                 let now = Time::now().ms();
                 let mut made = self.make(step, seen, None, now).await.map_err(|why| self.hidden.cut_parts(why))?;
                 if step.method.is_none() {

@@ -1,6 +1,6 @@
 //! From the configuration to an action that can send: secrets are looked up, headers filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +17,11 @@ use remote::hidden::Hidden;
 const URL_STAND_IN: &str = "https://secret.invalid/";
 
 impl Spec for Http {
+    fn targets(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.said.people.iter().map(|(name, _)| name).collect();
+        if names.is_empty() { vec![String::new()] } else { names.into_iter().cloned().collect() }
+    }
+
     fn open(&self, opening: &Opening<'_>) -> Result<Arc<dyn Action>, String> {
         let mut hidden = Hidden::default();
         let text = opening.secret(&self.url, URL_STAND_IN)?;

@@ -65,6 +65,8 @@ pub struct One {
     machines: Vec<Came>,
     /// Why nothing is known of machines.
     machines_away: Option<String>,
+    /// Who signs installers of macOS.
+    signed_by: Option<String>,
     /// What the configuration lacks for packages.
     #[serde(skip)]
     notes: Vec<String>,
@@ -105,6 +107,18 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     if let Some(path) = enrol::believes_machines(&config) {
         notes.push(format!("There is no {}: packages trust the authorities of each machine.", path.display()));
     }
+    let signed_by = match enrol::signer(&config) {
+        Ok(None) => None,
+        Ok(Some(signer)) => {
+            let doubts = signer.doubts(Time::now()).into_iter();
+            notes.extend(doubts.map(|doubt| format!("Installers of macOS are signed: {doubt}.")));
+            Some(signer.identity.name().to_owned())
+        }
+        Err(why) => {
+            notes.push(format!("Installers of macOS are to be signed and cannot be: {why}."));
+            None
+        }
+    };
     let agent = Agent::of(&found.source);
     let forms: Vec<Format> = agent.map(|agent| agent.formats().to_vec()).unwrap_or_default();
     let page = One {
@@ -114,6 +128,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         forms,
         machines: came.into_iter().map(machine).collect(),
         machines_away,
+        signed_by,
         notes,
         agent: agent.map_or("", Agent::name),
         editor: edits(asked),

@@ -46,8 +46,18 @@ pub fn find<T>(
     asked: &Asked,
     look: impl FnOnce(&Known, &str) -> Result<T, Unread>,
 ) -> Result<(Seen, T), Wrong> {
+    called(app, asked, asked.part("key"), look)
+}
+
+/// The machine that is called so.
+pub fn called<T>(
+    app: &App,
+    asked: &Asked,
+    name: &str,
+    look: impl FnOnce(&Known, &str) -> Result<T, Unread>,
+) -> Result<(Seen, T), Wrong> {
     let found = app.machines(|known| {
-        let Found::One(key) = known.find(asked.part("key")) else { return Ok(None) };
+        let Found::One(key) = known.find(name) else { return Ok(None) };
         let machine = known.block(&key);
         if asked.who.as_ref().is_none_or(|who| !who.sees(machine.unit.as_deref())) {
             return Ok(None);
@@ -55,7 +65,14 @@ pub fn find<T>(
         let more = look(known, &key)?;
         Ok(Some((Seen { key, machine }, more)))
     })?;
-    found.ok_or_else(|| Wrong::not_found("machine"))
+    found.ok_or_else(|| {
+        // Events may name what never enrolled: a webhook's do.
+        let name = asked.part("key");
+        let query = format!("{} OR {}", text::is("machine.hostname", name), text::is("machine.serial_number", name));
+        let path = format!("/events?{}", text::query(&[("q", &query), ("since", "30d")]));
+        let advice = "It may have been forgotten, or never have enrolled: a webhook's events make no machines.";
+        Wrong::new(404, "There is no such machine.", advice).or_look(path, "Events that name it")
+    })
 }
 
 /// Changes it; what is known of machines is looked at anew afterwards.

@@ -12,8 +12,10 @@ use crate::app::App;
 use crate::pages::sources::santa::{Made, made_rule};
 use crate::text;
 
-/// Probes, packs, tables and rules that are shown, of each.
+/// Packs, tables and rules that are told, of each.
 const SHOWN_MAX: usize = 200;
+/// Probes that a page shows; the list of probes has all of them.
+const PROBES_MAX: usize = 50;
 
 /// All of it.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -50,6 +52,11 @@ pub struct Table {
 }
 
 impl Given {
+    /// The probes that the page shows.
+    pub fn first(&self) -> &[Probe] {
+        self.probes.get(..PROBES_MAX).unwrap_or(&self.probes)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.probes.is_empty() && self.packs.is_empty() && self.rules.is_empty() && self.made.is_empty()
     }
@@ -88,7 +95,7 @@ fn configured(config: &Config, machine: &Machine, santa: bool) -> Given {
         rules: table.clone().list("rules").len(),
     };
     Given {
-        probes: probes.take(SHOWN_MAX).collect(),
+        probes: probes.collect(),
         packs: packs.take(SHOWN_MAX).map(|(name, _)| name.clone()).collect(),
         rules: tables.take(SHOWN_MAX).map(table).collect(),
         made: Vec::new(),

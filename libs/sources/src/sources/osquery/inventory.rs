@@ -35,8 +35,13 @@ impl Default for Inventory {
     }
 }
 
-/// The table that says when each query was last run; it is no part of the machine's inventory.
+/// The table that says when each query was last run and what it cost; it is no part of the machine's inventory.
 pub const SCHEDULE: &str = "osquery_schedule";
+/// What is asked of it: columns that every osquery has. `denylisted` came with 4.5 (`blacklisted` before); where the table has
+/// none the name in the inner statement is that of the outer one's column, so the statement holds there, too.
+const RUNS: &str = "s.name, s.last_executed, s.executions, s.user_time, s.system_time, s.average_memory, s.output_size, \
+    s.name in (select name from osquery_schedule where denylisted > 0) as denylisted \
+    from osquery_schedule s, (select 0 as denylisted) where s.name like 'zentral/%'";
 
 const ANY: [(&str, &str); 5] = [
     ("os_version", "name, version, major, minor, patch, build, platform from os_version"),
@@ -46,7 +51,7 @@ const ANY: [(&str, &str); 5] = [
          cpu_brand, cpu_physical_cores, cpu_logical_cores, physical_memory from system_info",
     ),
     ("uptime", "total_seconds from uptime"),
-    (SCHEDULE, "name, last_executed from osquery_schedule where name like 'zentral/%' and last_executed > 0"),
+    (SCHEDULE, RUNS),
     (
         "network_interface",
         "d.interface, d.mac, a.address, a.mask, a.broadcast from interface_details d join interface_addresses a \

@@ -108,15 +108,16 @@ impl<'a> Rows<'a> {
         self.0 == b"[]"
     }
 
-    /// The names of queries that rows of the inventory say were run, and when (ms since 1970).
-    pub fn executed(self) -> impl Iterator<Item = (Cow<'a, str>, i64)> {
+    /// What rows of the inventory say of the runs of queries.
+    pub fn executed(self) -> impl Iterator<Item = Executed<'a>> {
         // Most inventories are long, and old ones have none of these.
         let any = memchr::memmem::find(self.0, SCHEDULE.as_bytes()).is_some();
         scan::items(if any { self.0 } else { b"[]" }).filter_map(|row| {
             let of = |key| json::get(row, key).filter(|_| row.starts_with(b"{"));
             json::parse_str(of(TABLE)?).filter(|table| table == SCHEDULE)?;
             let seconds: i64 = facts::text(of("last_executed")?)?.trim().parse().ok()?;
-            Some((json::parse_str(of("name")?)?, seconds.checked_mul(1000)?))
+            let last = Some(seconds.checked_mul(1000)?).filter(|at| *at > 0);
+            Some(Executed { name: json::parse_str(of("name")?)?, last, cost: Cost::of(of) })
         })
     }
 
@@ -125,6 +126,53 @@ impl<'a> Rows<'a> {
         scan::items(self.0).map(move |row| {
             let row = Some(row).filter(|row| row.starts_with(b"{"))?;
             json::get(row, name).and_then(json::parse_str)
+        })
+    }
+}
+
+/// The runs of a query, as `osquery_schedule` tells them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed<'a> {
+    /// Its name in the schedule.
+    pub name: Cow<'a, str>,
+    /// When it was last run to its end, in ms since 1970; none: never.
+    pub last: Option<i64>,
+    /// What it cost; none: an older hub's query did not ask, or what is told is none.
+    pub cost: Option<Cost>,
+}
+
+/// What one run of a query cost, on average since the agent was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Microseconds of processor time, a day's at most; none: it was never run to its end.
+    pub cpu_us: Option<u64>,
+    /// Bytes that the agent holds more after a run.
+    pub memory: u64,
+    /// Bytes of rows.
+    pub output: u64,
+    /// The watchdog has stopped it, and the agent does not run it for a day.
+    pub denied: bool,
+}
+
+/// The longest run that is believed, in microseconds: a day.
+const RUN_MAX_US: u64 = 86_400_000_000;
+/// The most bytes that are believed: a tebibyte.
+const BYTES_MAX: u64 = 1 << 40;
+
+impl Cost {
+    /// `user_time` and `system_time` are sums of milliseconds, `output_size` is a sum of bytes, `average_memory` is not.
+    /// Nothing but digits is a number; what cannot be is cut to what can.
+    fn of<'a>(of: impl Fn(&'static str) -> Option<&'a [u8]>) -> Option<Self> {
+        let number = |key| facts::text(of(key)?).and_then(|text| text.trim().parse::<u64>().ok());
+        let (user, system) = (number("user_time")?, number("system_time")?);
+        let runs = number("executions")?;
+        let each = |sum: u64| sum.checked_div(runs);
+        let cpu = each(user.saturating_add(system).saturating_mul(1000));
+        Some(Self {
+            cpu_us: cpu.map(|cpu| cpu.min(RUN_MAX_US)),
+            memory: number("average_memory").unwrap_or(0).min(BYTES_MAX),
+            output: number("output_size").and_then(each).unwrap_or(0).min(BYTES_MAX),
+            denied: number("denylisted").is_some_and(|denied| denied > 0),
         })
     }
 }

@@ -1,10 +1,9 @@
-//! The machines that pages show. Reading all of a large fleet takes as long as many pages, so it is done beside them.
+//! What pages show and takes as long to read as many pages: all machines of a large fleet, the figures of thousands of
+//! probes. It is kept for some seconds and read again beside them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-use registry::known::{Known, Unread};
 
 use crate::app::held;
 
@@ -14,36 +13,42 @@ const AGAIN: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(30);
 
 /// What was read last.
-#[derive(Default)]
-pub struct Fleet {
-    kept: Mutex<Kept>,
+pub struct Beside<T> {
+    kept: Mutex<Kept<T>>,
     /// Held by whoever reads: one at a time.
     turn: Mutex<()>,
     /// Somebody reads beside the pages.
     beside: AtomicBool,
 }
 
-#[derive(Default)]
-struct Kept {
+struct Kept<T> {
     /// When reading began, and what it gave.
-    last: Option<(Instant, Arc<Known>)>,
+    last: Option<(Instant, Arc<T>)>,
     /// How often it was forgotten: what was read across that is not kept.
     forgotten: u64,
 }
 
-impl Fleet {
-    /// As they were 5 s ago at most, or half a minute ago while they are read again.
-    pub fn known(
+impl<T> Default for Beside<T> {
+    fn default() -> Self {
+        let kept = Mutex::new(Kept { last: None, forgotten: 0 });
+        Self { kept, turn: Mutex::default(), beside: AtomicBool::default() }
+    }
+}
+
+impl<T: Send + Sync + 'static> Beside<T> {
+    /// As it was 5 s ago at most, or half a minute ago while it is read again. `what` is for the log.
+    pub fn known<E: std::fmt::Display>(
         self: &Arc<Self>,
-        read: impl FnOnce() -> Result<Known, Unread> + Send + 'static,
-    ) -> Result<Arc<Known>, Unread> {
+        what: &'static str,
+        read: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<Arc<T>, E> {
         let last = held(&self.kept).last.clone();
         let Some((at, known)) = last.filter(|(at, _)| at.elapsed() < STALE) else { return self.read(read) };
         if at.elapsed() >= AGAIN && !self.beside.swap(true, Ordering::AcqRel) {
             let fleet = self.clone();
             std::thread::spawn(move || {
                 if let Err(e) = fleet.read(read) {
-                    tracing::warn!("the machines cannot be read again: {e}");
+                    tracing::warn!("{what}: cannot be read again: {e}");
                 }
                 fleet.beside.store(false, Ordering::Release);
             });
@@ -58,7 +63,7 @@ impl Fleet {
         kept.forgotten += 1;
     }
 
-    fn read(&self, read: impl FnOnce() -> Result<Known, Unread>) -> Result<Arc<Known>, Unread> {
+    fn read<E>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let _turn = held(&self.turn);
         let (last, forgotten) = {
             let kept = held(&self.kept);
@@ -84,6 +89,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use registry::db::Homes;
+    use registry::known::{Known, Unread};
 
     use super::*;
 
@@ -98,7 +104,7 @@ mod tests {
         }
     }
 
-    fn age(fleet: &Fleet, by: Duration) {
+    fn age(fleet: &Beside<Known>, by: Duration) {
         let mut kept = held(&fleet.kept);
         let (at, known) = kept.last.take().unwrap();
         kept.last = Some((at.checked_sub(by).unwrap(), known));
@@ -106,8 +112,8 @@ mod tests {
 
     #[test]
     fn they_are_read_once_then_beside_and_anew_when_forgotten() {
-        let (dir, times, fleet) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::new(Fleet::default()));
-        let ask = || fleet.known(reader(&dir, &times)).unwrap();
+        let (dir, times, fleet) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::new(Beside::default()));
+        let ask = || fleet.known("machines", reader(&dir, &times)).unwrap();
         let read = |want: usize| {
             let until = Instant::now() + Duration::from_secs(20);
             while times.load(Ordering::Relaxed) < want || fleet.beside.load(Ordering::Acquire) {
@@ -134,15 +140,15 @@ mod tests {
 
     #[test]
     fn what_was_read_across_a_change_is_not_kept() {
-        let (dir, times, fleet) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::new(Fleet::default()));
+        let (dir, times, fleet) = (tempfile::tempdir().unwrap(), Arc::default(), Arc::new(Beside::default()));
         let (inner, changed) = (reader(&dir, &times), fleet.clone());
         fleet
-            .known(move || {
+            .known("machines", move || {
                 changed.forget();
                 inner()
             })
             .unwrap();
-        fleet.known(reader(&dir, &times)).unwrap();
+        fleet.known("machines", reader(&dir, &times)).unwrap();
         assert_eq!(times.load(Ordering::Relaxed), 2);
     }
 }
