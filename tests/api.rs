@@ -108,7 +108,7 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
         ("/probes/", probes),
         ("/incidents/", incidents),
         ("/actions/", actions),
-        ("/shipped/{name}/{file}", vec![json!("usb-device")]),
+        ("/shipped/{name}/files/{file}", vec![json!("usb-device")]),
         ("/shipped/", shipped),
         ("/query/{id}/cancel", queries.split_off(1)),
         ("/query/", queries),
@@ -129,8 +129,10 @@ fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
     let of = |path: &str| there.iter().find(|(begin, _)| path.starts_with(begin)).map(|(_, known)| known);
     let some = |known: &[Value]| -> Value { known.iter().cloned().chain([json!(NOTHING)]).collect() };
     // Of paths with two.
-    let second =
-        [("{file}", vec![json!("usb-device.jq"), json!("usb-device.toml")]), ("{kind}", vec![json!("account")])];
+    let second = [
+        ("{file}", vec![json!("usb-device.jq"), json!("usb-device.toml")]),
+        ("{kind}", vec![json!("os_version"), json!("system_info")]),
+    ];
     let named = [
         ("unit", vec![json!("default")]),
         ("probe", of("/probes/").unwrap().clone()),

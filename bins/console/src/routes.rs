@@ -242,7 +242,8 @@ pub static ROUTES: &[Route] = &[
         .asks(explain::WORDS),
     get("/probes", VIEWER, Area::Probes, probes::list)
         .tells::<probes::Probes>("Probes, searched and sorted")
-        .asks(probes::WORDS),
+        .asks(probes::WORDS)
+        .wrong(&[404]),
     get("/probes/{name}", VIEWER, Area::Probes, probe::show)
         .tells::<probe::Probe>("One, with its filter, examples and latest matches")
         .asks(probe::WORDS),
@@ -279,7 +280,8 @@ pub static ROUTES: &[Route] = &[
         .asks(shipped::WORDS),
     get("/shipped/{name}", VIEWER, Area::Probes, shipped::one::show)
         .tells::<shipped::one::One>("One of them, with its query, filter and examples"),
-    get("/shipped/{name}/{file}", VIEWER, Area::Probes, shipped::one::file).file(&["text/plain"], "One of its files"),
+    get("/shipped/{name}/files/{file}", VIEWER, Area::Probes, shipped::one::file)
+        .file(&["text/plain"], "One of its files"),
     post("/shipped/{name}/take", EDITOR, Area::Probes, shipped::one::take)
         .tells::<shipped::one::Taken>("Writes its files, with `edit = true`")
         .takes(shipped::one::TAKE_WORDS)
