@@ -81,10 +81,8 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
     let mut incidents = admin.all("/incidents", "incidents", "id");
     incidents.extend(admin.all("/incidents?state=closed", "incidents", "id"));
     let sources = admin.all("/sources", "sources", "name");
-    // Those that the demo has not yet.
-    let mut shipped = admin.get("/shipped")["probes"].as_array().unwrap().clone();
-    shipped.retain(|one| one["here"] == false);
-    let shipped = shipped.iter().take(3).map(|one| one["name"].clone()).collect();
+    let mut shipped = admin.all("/shipped", "probes", "name");
+    shipped.truncate(3);
     let (mut enrolments, mut revoked, mut users, mut gone) = (vec![], vec![], vec![], vec![]);
     let (mut tokens, mut queries) = (vec![], vec![]);
     for (n, source) in ["osquery", "santa", "munki"].into_iter().enumerate() {
@@ -213,11 +211,13 @@ fn done(description: &Value, all: &Value) -> BTreeSet<String> {
 }
 
 /// What the demo has nothing for, so that nothing but refusals come: no Santa has synced and nothing waits for leave, its
-/// incidents are over and its dead letters few, and the text that is to be replaced is nothing to be guessed.
-const REFUSED: [&str; 8] = [
+/// incidents are over and its dead letters few, the text that is to be replaced is nothing to be guessed, and it has every
+/// probe that ships.
+const REFUSED: [&str; 9] = [
     "POST /machines/{key}/sync",
     "POST /machines/{key}/approve",
     "POST /probes/{name}/save",
+    "POST /shipped/{name}/take",
     "POST /incidents/{id}/take",
     "POST /incidents/{id}/comment",
     "POST /incidents/{id}/close",
