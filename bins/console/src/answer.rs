@@ -16,7 +16,8 @@ use crate::cookies::Cookie;
 use crate::pages::Head;
 
 const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
+/// The type of JSON.
+pub const JSON: &str = "application/json";
 
 /// An answer.
 #[derive(Debug)]
@@ -51,6 +52,13 @@ impl Answer {
     /// A file.
     pub fn file(kind: &'static str, body: Vec<u8>) -> Self {
         Self { status: 200, kind, body, headers: Vec::new() }
+    }
+
+    /// JSON for a program.
+    pub fn json(what: &impl Serialize) -> Result<Self, Wrong> {
+        let mut body = serde_json::to_vec(what).map_err(|e| Wrong::broken(&e))?;
+        body.push(b'\n');
+        Ok(Self::file(JSON, body))
     }
 
     /// On to another page of ours.

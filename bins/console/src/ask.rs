@@ -5,11 +5,14 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::HeaderMap;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::http::request::Parts;
 use registry::users::{By, Role};
+use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::JSON;
 use crate::app::Live;
 use crate::conf::Url;
 use crate::cookies::{Cookie, is_secret};
@@ -39,6 +42,16 @@ impl Who {
     }
 }
 
+/// A body, before it is taken for a form.
+#[derive(Debug)]
+pub enum Sent {
+    Nothing,
+    Form(Vec<(String, String)>),
+    Object(Map<String, Value>),
+    /// It was to be an object, and is none: why.
+    Broken(String),
+}
+
 /// A request.
 #[derive(Debug)]
 pub struct Asked {
@@ -50,6 +63,10 @@ pub struct Asked {
     pub query: BTreeMap<String, String>,
     /// The words of the form.
     pub form: BTreeMap<String, String>,
+    /// The words after the `?` as they were said, in order.
+    pub words: Vec<(String, String)>,
+    /// The body as it was sent.
+    pub sent: Sent,
     /// The whole address without the host, to come back to.
     pub address: String,
     /// How the browser calls us.
@@ -86,15 +103,18 @@ impl Asked {
         let accept = text(ACCEPT.as_str()).unwrap_or_default();
         let bearer = text(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
         let page = accept.contains("text/html");
-        let is_json = text(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"));
         let host = text(HOST.as_str()).unwrap_or_default().to_ascii_lowercase();
         let visit = Cookie::Visit.of(&parts.headers, secure).filter(|value| is_secret(value));
         let theme = Cookie::Theme.of(&parts.headers, secure);
+        let words = words(parts.uri.query().unwrap_or_default().as_bytes());
+        let sent = Sent::read(kind_is(&parts.headers, JSON), body);
         Self {
             who: None,
             path,
-            query: words(parts.uri.query().unwrap_or_default().as_bytes()),
-            form: if is_json { object(body) } else { words(body) },
+            query: words.iter().cloned().collect(),
+            form: sent.form(),
+            words,
+            sent,
             address: parts.uri.path_and_query().map_or_else(|| "/".to_owned(), |all| all.as_str().to_owned()),
             us: Url { secure, host },
             client: live.conf.proxies.client(peer, forwarded.into_iter()),
@@ -118,6 +138,11 @@ impl Asked {
     /// A word of the form; empty: not said.
     pub fn field(&self, name: &str) -> &str {
         self.form.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether a word of the form says yes.
+    pub fn says_yes(&self, name: &str) -> bool {
+        matches!(self.field(name), "on" | "true" | "yes" | "1")
     }
 
     /// A word of the path.
@@ -159,21 +184,55 @@ impl Asked {
     }
 }
 
+/// Whether a body is said to be of this type.
+pub fn kind_is(headers: &HeaderMap, want: &str) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(want))
+}
+
 /// The words of a query or a form.
-fn words(text: &[u8]) -> BTreeMap<String, String> {
+fn words(text: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(text).take(WORDS_MAX).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
 }
 
-/// The same said as a JSON object.
-fn object(text: &[u8]) -> BTreeMap<String, String> {
-    let Ok(serde_json::Value::Object(all)) = serde_json::from_slice(text) else { return BTreeMap::new() };
-    let word = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::Array(list) => list.iter().filter_map(|one| one.as_str()).collect::<Vec<_>>().join(","),
+impl Sent {
+    fn read(is_json: bool, body: &[u8]) -> Self {
+        match is_json {
+            _ if body.is_empty() => Self::Nothing,
+            false => Self::Form(words(body)),
+            true => match serde_json::from_slice(body) {
+                Ok(Value::Object(all)) => Self::Object(all.into_iter().take(WORDS_MAX).collect()),
+                Ok(_) => Self::Broken("it is something else".to_owned()),
+                Err(why) => Self::Broken(why.to_string()),
+            },
+        }
+    }
+
+    /// The words of the form that it is; of several of a name the last.
+    fn form(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Nothing | Self::Broken(_) => BTreeMap::new(),
+            Self::Form(all) => all.iter().cloned().collect(),
+            Self::Object(all) => all.iter().map(|(key, value)| (key.clone(), word(value))).collect(),
+        }
+    }
+}
+
+/// A value of an object as a form says it: what is false is not said.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(false) => String::new(),
+        Value::Array(list) => list.iter().filter_map(|one| one.as_str()).collect::<Vec<_>>().join(","),
+        Value::Number(n) => whole(n).map_or_else(|| n.to_string(), |n| n.to_string()),
         other => other.to_string(),
-    };
-    all.into_iter().take(WORDS_MAX).map(|(key, value)| (key, word(value))).collect()
+    }
+}
+
+/// A whole number, however it is written (`2.0`).
+pub fn whole(n: &Number) -> Option<i64> {
+    let same = |n: f64| n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0;
+    n.as_i64().or_else(|| n.as_f64().filter(|n| same(*n)).map(|n| n as i64))
 }
 
 /// Where to go after signing in: a path of ours, or the first page. Never another host, however it is written.

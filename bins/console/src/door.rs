@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::routing::{MethodFilter, on};
 use event::Time;
@@ -20,9 +21,10 @@ use hyper_util::service::TowerToHyperService;
 use registry::db::DbError;
 use registry::users::{sessions, tokens};
 
-use crate::answer::{Answer, Wrong};
+use crate::answer::{Answer, JSON, Wrong};
+use crate::api::judge::judge;
 use crate::app::App;
-use crate::ask::{Asked, Who};
+use crate::ask::{Asked, Who, kind_is};
 use crate::headers;
 use crate::routes::{Area, Method, ROUTES, Route};
 use crate::text;
@@ -51,7 +53,9 @@ impl Door {
                 Method::Post => MethodFilter::POST,
             };
             let app = app.clone();
-            let answer = move |path: RawPathParams, request: Request| answer(app.clone(), route, path, request);
+            let answer = move |path: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
+                answer(app.clone(), route, path, request)
+            };
             router = router.route(route.path, on(method, answer));
         }
         let (missing, other) = (app.clone(), app.clone());
@@ -97,8 +101,14 @@ fn is_ours(host: &str, url: Option<&str>) -> bool {
     address.is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
-async fn answer(app: Arc<App>, route: &'static Route, path: RawPathParams, request: Request) -> Response<Body> {
-    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+async fn answer(
+    app: Arc<App>,
+    route: &'static Route,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Response<Body> {
+    let Ok(path) = path else { return refuse(app, request, Wrong::new(400, "This address is no text.", "")).await };
+    let path: BTreeMap<String, String> = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect());
     let body = match route.method {
@@ -112,9 +122,17 @@ async fn answer(app: Arc<App>, route: &'static Route, path: RawPathParams, reque
             Err(_) => Err(Wrong::new(408, "The form took too long to arrive.", "")),
         },
     };
+    let body = body.and_then(|body| if body.is_empty() || is_form(&parts.headers) { Ok(body) } else { Err(no_form()) });
     made(app, parts, path, body, move |app, asked| {
         match admit(app, route, asked) {
-            Ok(()) => (route.page)(app, asked),
+            // A name of a thing is text, and no text that is kept anywhere holds a NUL.
+            Ok(()) if asked.path.values().any(|value| value.contains('\0')) => Err(Wrong::not_found("thing")),
+            Ok(()) => {
+                if let (true, Some(told)) = (asked.json && route.area != Area::Files, &route.told) {
+                    judge(told, asked)?;
+                }
+                (route.page)(app, asked)
+            }
             // A person who opens a page signs in and comes back to it.
             Err(wrong) if wrong.status == 401 && route.method == Method::Get && !asked.json => {
                 Ok(Answer::to(&format!("/login?{}", text::query(&[("next", &asked.address)]))))
@@ -123,6 +141,16 @@ async fn answer(app: Arc<App>, route: &'static Route, path: RawPathParams, reque
         }
     })
     .await
+}
+
+/// Whether a body is said to be what is read: a form, or an object in its place.
+fn is_form(headers: &HeaderMap) -> bool {
+    ["application/x-www-form-urlencoded", JSON].iter().any(|known| kind_is(headers, known))
+}
+
+fn no_form() -> Wrong {
+    let advice = "Send application/json or application/x-www-form-urlencoded.";
+    Wrong::new(415, "The body is neither a JSON object nor a form.", advice)
 }
 
 async fn refuse(app: Arc<App>, request: Request, wrong: Wrong) -> Response<Body> {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use pipe::config::Config;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -65,7 +66,8 @@ impl From<NoAnswer> for Wrong {
 }
 
 /// A page of events, newest first.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EventPage")]
 pub struct Page {
     pub events: Vec<Value>,
     pub next: Option<String>,
@@ -83,14 +85,14 @@ pub struct Lines {
 }
 
 /// A day that could not be read.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Skipped {
     pub day: String,
     pub why: String,
 }
 
 /// How many, by value or over time.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     pub count: u64,
     #[serde(default)]
@@ -104,14 +106,14 @@ pub struct Counts {
 }
 
 /// One value of a field.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ValueCount {
     pub value: String,
     pub count: u64,
 }
 
 /// One step of time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TimeCount {
     pub time: event::Time,
     pub count: u64,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pipe::config::{Config, ProbeConf};
 use probe::examples::{self, Lines};
 use probe::{Limits, Program};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::text;
@@ -18,7 +19,8 @@ const RUN_MAX: Duration = Duration::from_secs(1);
 const SHOWN_MAX: usize = 50;
 
 /// What is known of the examples of a filter.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Examples")]
 pub struct Checked {
     /// Examples that the filter agrees with.
     pub ok: usize,
@@ -37,7 +39,8 @@ pub struct Checked {
 }
 
 /// One example.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Example")]
 pub struct Row {
     /// Line of the file, from 1.
     pub line: usize,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pipe::config::Config;
 use registry::prices::Summary;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const UP: &str = "up";
 
 /// All of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Report {
     pub up: Option<Up>,
     pub stages: Vec<Stage>,
@@ -37,7 +38,7 @@ pub struct Report {
 }
 
 /// The supervisor.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Up {
     pub pid: u32,
     pub since: String,
@@ -45,7 +46,7 @@ pub struct Up {
 }
 
 /// A stage.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     pub name: String,
     pub kind: String,
@@ -58,7 +59,7 @@ pub struct Stage {
 }
 
 /// A topic.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Topic {
     pub topic: String,
     /// None: its brokers do not tell.
@@ -68,7 +69,7 @@ pub struct Topic {
 }
 
 /// A reader of a topic.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Reader {
     pub topic: String,
     pub reader: String,
@@ -82,7 +83,7 @@ pub struct Reader {
 }
 
 /// The lines of a stage.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sum {
     pub stage: String,
     #[serde(rename = "in")]
@@ -103,7 +104,8 @@ impl Sum {
 }
 
 /// An incident that is open.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "OpenIncident")]
 pub struct Incident {
     pub id: String,
     #[serde(default)]
@@ -121,21 +123,22 @@ pub struct Incident {
 }
 
 /// A store that takes no events now.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     pub stage: String,
 }
 
 /// An action that stopped at its brake.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Stopped {
     pub action: String,
     pub why: String,
 }
 
 /// A probe, as the filters that run tell of it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ProbeTold")]
 pub struct Probe {
     #[serde(skip_serializing)]
     pub probe: String,

@@ -4,6 +4,7 @@
 //! rest works.
 
 mod answer;
+mod api;
 mod app;
 mod ask;
 mod beside;

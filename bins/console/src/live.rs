@@ -13,7 +13,7 @@ use crate::events::{Events, NoAnswer, Question};
 use crate::text;
 
 /// The longest SQL, in bytes.
-const SQL_MAX: usize = 16 << 10;
+pub const SQL_MAX: usize = 16 << 10;
 /// The longest time that a query waits for machines, in ms.
 const WAIT_MAX: i64 = 7 * 86_400_000;
 /// Names of machines that are shown before they are asked.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pipe::config::Config;
 use probe::clauses::{Clauses, now};
 use probe::{CompileError, FilterSet, Limits, Quiet, Spec, Val};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::events::{Events, NoAnswer};
@@ -52,7 +53,8 @@ pub enum Untried {
 }
 
 /// What came of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "TrialRan")]
 pub struct Ran {
     /// Events that were looked at.
     pub looked: usize,

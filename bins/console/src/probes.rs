@@ -6,6 +6,7 @@ use std::sync::Arc;
 use event::Machine;
 use pipe::config::{Config, ProbeConf, SEVERITIES};
 use registry::prices::Summary;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ask::Asked;
@@ -32,7 +33,8 @@ pub const ORDERS: [(&str, &str); 7] = [
 ];
 
 /// One probe of the list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeLine")]
 pub struct Row {
     pub name: String,
     /// The first line of its filter's comment; may be empty.

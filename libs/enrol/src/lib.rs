@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 pub const SCHEMAS: [Schema; 3] = [enrolments::SCHEMA, enrolments::CERTIFICATES, changes::SCHEMA];
 
 /// Machines that one enrolment may let in, if it says a number.
-const QUOTA_MAX: u64 = 10_000_000;
+pub const QUOTA_MAX: u64 = 10_000_000;
 /// The longest time until an enrolment ends, in ms: a hundred years.
 const EXPIRES_MAX: i64 = 36_525 * 86_400_000;
 /// Tags that an enrolment gives its machines.

@@ -30,22 +30,22 @@ pub struct Event {
     /// Who spoke.
     pub source: String,
     /// Words to find it by.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The machine that it is about.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
     /// The request that brought it.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// What it is about, as `kind:name`, so that all events of one file or user are one search.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<String>,
     /// What led to it, if an action of the hub did.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The probes that chose it.
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeMatch>,
     /// Keys of a newer writer.
     #[schemars(flatten)]
@@ -143,9 +143,10 @@ pub struct ProbeMatch {
     /// The actions to do.
     pub act: Vec<String>,
     /// Value of the probe's `by`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The object that the filter returned.
-    #[schemars(with = "Option<Map<String, Value>>")]
+    #[schemars(with = "Option<Map<String, Value>>", skip_serializing_if = "Option::is_none")]
     pub context: Option<Box<RawValue>>,
     /// Keys of a newer writer.
     #[schemars(flatten)]

@@ -39,7 +39,7 @@ pub struct Price {
 }
 
 /// What a query costs a fleet; as records tell it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Summary {
     /// Machines that tell what it costs.
     pub machines: u64,

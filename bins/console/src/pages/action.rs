@@ -6,12 +6,13 @@ use pipe::config::parse_duration;
 use registry::ledger::lanes;
 use registry::ledger::letters::{self, Letter};
 use registry::orders::{self, MUTE_MAX, Trial};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::actions::{Row, known, row, told, waiting, whole};
+use super::actions::{Row, Told, known, row, told, waiting, whole};
 use super::{Head, events, may_change};
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Events, NoAnswer, Question};
@@ -30,6 +31,22 @@ const AT_ONCE: u64 = 10_000;
 /// Bytes of an event that an action is tried with.
 const EVENT_MAX: usize = 256 << 10;
 
+/// What programs may ask.
+pub const WORDS: &[Word] = &[
+    Word::page(200, "Dead letters on a page; 20"),
+    Word::after(),
+    Word::new("since", Kind::Number(0, i64::MAX), "Tests since then, in ms since 1970; none"),
+];
+/// What is taken to mute.
+pub const MUTE_WORDS: &[Word] = &[Word::new("time", Kind::Age, "For how long, at most 31d").needed().like("2h")];
+/// What is taken to try.
+pub const TRY_WORDS: &[Word] = &[Word::new("event", TEXT, "Id of a stored event; a sample")];
+/// What is taken of dead letters.
+pub const LETTER_WORDS: &[Word] = &[
+    Word::new("id", TEXT, "Id of one"),
+    Word::new("until", Kind::Number(0, i64::MAX), "In place of an id: all that were dead then, in ms since 1970"),
+];
+
 /// A dead letter on the page.
 struct Dead {
     id: String,
@@ -42,8 +59,9 @@ struct Dead {
 }
 
 /// What became of a test.
-#[derive(Debug, Serialize)]
-struct Test {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ActionTest")]
+pub struct Test {
     /// Empty if the action has one nameless target.
     target: String,
     /// `pending`, `trying`, `done`, `dead`, `dropped` or `stale`.
@@ -58,15 +76,16 @@ impl Test {
     }
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "action.html")]
-struct Page {
+#[schemars(rename = "Action")]
+pub struct Page {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
-    told: Value,
+    told: Told,
     muted: Option<Time>,
-    dead: Vec<Value>,
+    dead: Vec<letters::Told>,
     next: Option<String>,
     #[serde(skip)]
     row: Row,
@@ -139,7 +158,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         head: Head::new(asked, name),
         told: told(&row, lane),
         muted: muted.get(name).copied(),
-        dead: found.iter().map(Letter::line).collect(),
+        dead: found.iter().map(Letter::told).collect(),
         letters: found.iter().map(dead).collect(),
         resent: text::number(lane.dead.min(AT_ONCE)),
         until: Time::now().ms(),

@@ -6,11 +6,12 @@ use askama::Template;
 use event::Time;
 use pipe::config::StageKind;
 use registry::ledger::lanes::{self, Lane};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::{ledger, text};
@@ -45,18 +46,50 @@ pub struct Row {
     pub gone: bool,
 }
 
+/// The same for a program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActionLine")]
+pub struct Told {
+    action: String,
+    /// The kind of it; empty: the configuration has none of this name any more.
+    kind: String,
+    /// Deliveries of the last day.
+    done: u64,
+    failed: u64,
+    dropped: u64,
+    /// Deliveries that wait.
+    waiting: u64,
+    /// Since when the first of them does.
+    oldest: Option<Time>,
+    /// What went wrong last; may be empty.
+    trouble: String,
+    dead_letters: u64,
+    /// Why it stopped at its brake.
+    stopped: Option<String>,
+    /// Why it waits: something that it needs cannot be read.
+    waits: Option<String>,
+    gone: bool,
+}
+
 /// A probe or an action that is muted.
 struct Mute {
     name: String,
     until: String,
 }
 
-#[derive(Template, Serialize)]
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Part of a name or a kind; all").like("slack"),
+    Word::page(PAGE_MAX as i64, "Actions of a page; 100"),
+    Word::after(),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "action_list.html")]
-struct Actions {
+pub struct Actions {
     #[serde(skip)]
     head: Head,
-    actions: Vec<Value>,
+    actions: Vec<Told>,
     /// Actions and probes, and until when.
     muted: BTreeMap<String, Time>,
     /// On all pages.
@@ -137,11 +170,21 @@ pub fn row(app: &App, name: &str, lane: &Lane, muted: Option<&Time>, waiting: &W
 }
 
 /// The same for a program.
-pub fn told(row: &Row, lane: &Lane) -> Value {
-    json!({"action": row.name, "kind": row.kind, "done": lane.done, "failed": lane.failed, "dropped": lane.dropped,
-        "waiting": lane.waiting, "oldest": lane.oldest.map(Time::from_ms), "trouble": lane.trouble,
-        "dead_letters": lane.dead, "stopped": lane.stopped,
-        "waits": Some(&row.waits).filter(|why| !why.is_empty()), "gone": row.gone})
+pub fn told(row: &Row, lane: &Lane) -> Told {
+    Told {
+        action: row.name.clone(),
+        kind: row.kind.clone(),
+        done: lane.done,
+        failed: lane.failed,
+        dropped: lane.dropped,
+        waiting: lane.waiting,
+        oldest: lane.oldest.map(Time::from_ms),
+        trouble: lane.trouble.clone(),
+        dead_letters: lane.dead,
+        stopped: lane.stopped.clone(),
+        waits: Some(row.waits.clone()).filter(|why| !why.is_empty()),
+        gone: row.gone,
+    }
 }
 
 pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 
 use hyper::header::CACHE_CONTROL;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::answer::{Answer, Wrong};
@@ -33,7 +35,13 @@ pub fn serve(_: &App, asked: &Asked) -> Result<Answer, Wrong> {
     Ok(Answer::file(kind, text.as_bytes().to_vec()).header(CACHE_CONTROL, kept))
 }
 
+/// It is there.
+#[derive(Serialize, JsonSchema)]
+pub struct Health {
+    ready: bool,
+}
+
 /// For whoever watches the process; it tells nothing else.
 pub fn health(_: &App, _: &Asked) -> Result<Answer, Wrong> {
-    Ok(Answer::file("application/json", b"{\"ready\":true}\n".to_vec()))
+    Answer::json(&Health { ready: true })
 }

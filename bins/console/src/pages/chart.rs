@@ -1,6 +1,7 @@
 //! A histogram: bars over time, drawn as SVG by the template, in units of a fixed box that the page stretches.
 
 use event::Time;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::events::Counts;
@@ -17,8 +18,11 @@ pub const SPANS: [(&str, &str, &str); 4] = [
     ("30d", "1d", "last 30 days"),
 ];
 
+/// The words of these.
+pub const SPAN_WORDS: &[&str] = &[SPANS[0].0, SPANS[1].0, SPANS[2].0, SPANS[3].0];
+
 /// A bar.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Bar {
     #[serde(skip)]
     pub x: u64,

@@ -5,16 +5,17 @@ pub mod one;
 use std::collections::BTreeMap;
 
 use askama::Template;
-use enrol::Wanted;
+use enrol::{QUOTA_MAX, Wanted};
 use event::Time;
 use registry::enrolments::{self, Enrolment};
 use registry::tally::{self, Used};
 use registry::users::Role;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::text;
@@ -24,9 +25,32 @@ const PAGE: usize = 100;
 /// Units and sources that are shown.
 const FLEET_MAX: usize = 500;
 
+/// What programs may ask.
+pub const WORDS: &[Word] = &[Word::after()];
+/// What is taken of a new one.
+pub const MAKE_WORDS: &[Word] = &[
+    Word::new("unit", TEXT, "The unit that its machines come into; the only one that there is"),
+    Word::new("source", TEXT, "What enrols by it").needed().like("osquery"),
+    Word::new("quota", Kind::Number(1, QUOTA_MAX as i64), "Machines that it lets in; any number").like("200"),
+    Word::new("expires", Kind::Age, "When it ends, from now on; never").like("30d"),
+    Word::new("tags", Kind::List, "Tags that its machines have").like("lab"),
+    Word::new("client_certificate", Kind::Flag, "Its machines must show a certificate"),
+];
+
+/// One that was just made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EnrolmentMade")]
+pub struct Made {
+    /// What machines enrol with.
+    secret: String,
+    #[serde(flatten)]
+    row: Row,
+}
+
 /// The machines of one unit that speak by one source.
-#[derive(Debug, Serialize)]
-struct Fleet {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Enrolled")]
+pub struct Fleet {
     unit: String,
     source: String,
     machines: u64,
@@ -43,7 +67,8 @@ impl Fleet {
 }
 
 /// An enrolment as pages show one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Enrolment")]
 pub struct Row {
     pub id: String,
     pub unit: String,
@@ -91,9 +116,10 @@ impl Row {
     }
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "enrol.html")]
-struct Enrol {
+#[schemars(rename = "Enrolments")]
+pub struct Enrol {
     #[serde(skip)]
     head: Head,
     machines: Vec<Fleet>,
@@ -185,20 +211,15 @@ pub fn make(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         quota: quota.transpose()?,
         expires: said("expires"),
         tags,
-        client_certificate: matches!(asked.field("client_certificate"), "on" | "true"),
+        client_certificate: asked.says_yes("client_certificate"),
     };
     let made = app.write(|tx, now| enrol::make(&config, tx, wanted, &asked.by(), now))?;
     if !asked.json {
         return Ok(Answer::to(&format!("/enrol/{}", made.id)));
     }
     let secret = enrol::secret(&config, &made)?;
-    let mut told: Value = json!({"id": made.id, "secret": secret});
-    if let (Value::Object(told), Ok(Value::Object(more))) =
-        (&mut told, serde_json::to_value(Row::of(made, Used::default(), Time::now().ms())))
-    {
-        told.extend(more);
-    }
-    Ok(Answer::file("application/json", format!("{told}\n").into_bytes()).status(201))
+    let row = Row::of(made, Used::default(), Time::now().ms());
+    Ok(Answer::json(&Made { secret, row })?.status(201))
 }
 
 /// The unit that is asked for; of somebody who is kept to one that one, and never one that they do not see.

@@ -5,6 +5,7 @@ mod links;
 use askama::Template;
 use hyper::header::CONTENT_DISPOSITION;
 use pipe::config::ProbeConf;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,12 +46,14 @@ struct Field {
     to: Option<String>,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "event.html")]
-struct Event {
+#[schemars(rename = "StoredEvent")]
+pub struct Event {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
+    #[schemars(with = "::event::Event")]
     event: Value,
     #[serde(skip)]
     id: String,

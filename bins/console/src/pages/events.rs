@@ -2,12 +2,14 @@
 
 use askama::Template;
 use event::Time;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Head;
 use super::chart::{self, Bar, SPANS};
 use crate::answer::{Answer, Wrong};
+use crate::api::{SEARCH, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Counts, Events, NoAnswer, Page, Question, ValueCount};
@@ -30,6 +32,16 @@ const SINCE: &str = "24h";
 /// By what events can be counted with a click; any other field can be typed.
 const FIELDS: [&str; 7] =
     ["type", "source", "machine.hostname", "machine.unit", "machine.platform", "probes.name", "objects"];
+
+/// What programs may ask.
+pub const WORDS: &[Word] = &[
+    Word::new("q", SEARCH, "The query (docs/stores.md); all events").like("type:osquery_result"),
+    Word::new("since", TEXT, "An age such as `24h`, a day or a time; the last 24 hours").like("7d"),
+    Word::new("until", TEXT, "The same; until now"),
+    Word::new("by", TEXT, "The field whose values are counted; `type`").like("machine.platform"),
+    Word::page(500, "Events on a page; 50"),
+    Word::after(),
+];
 
 /// An event in a list.
 pub struct Line {
@@ -123,9 +135,10 @@ struct Beyond {
     link: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "events.html")]
-struct Search {
+#[schemars(rename = "Events")]
+pub struct Search {
     #[serde(skip)]
     head: Head,
     query: String,

@@ -5,13 +5,14 @@ use probe::clauses::draw::{negation, one_line, words};
 use probe::clauses::{Clauses, now};
 use probe::{Decision, Limits, examples};
 use registry::users;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use super::Head;
 use super::play::fixed;
 use super::probe::of;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::edit::{Disk, EXAMPLE_MAX, Unsaved};
@@ -22,9 +23,10 @@ use crate::text;
 /// Characters of a reason.
 const WHY_MAX: usize = 500;
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "example.html")]
-struct Page {
+#[schemars(rename = "ExampleAsked")]
+pub struct Page {
     #[serde(skip)]
     head: Head,
     probe: String,
@@ -41,6 +43,29 @@ struct Page {
     fixed: Option<String>,
     #[serde(skip)]
     back: String,
+}
+
+const PROBE: Word = Word::new("probe", TEXT, "The probe").needed();
+const EVENT: Word = Word::new("event", TEXT, "Id of a stored event").needed();
+/// What is asked of an event.
+pub const ASK_WORDS: &[Word] = &[PROBE, EVENT];
+/// What is taken of a new example.
+pub const ADD_WORDS: &[Word] = &[
+    PROBE,
+    EVENT,
+    Word::new("match", Kind::OneOf(&["yes", "no"]), "Whether it should match").needed().like("yes"),
+    Word::new("why", Kind::Text(WHY_MAX), "The reason, as the file says it"),
+    Word::new("force", Kind::Flag, "Also if the filter says otherwise"),
+];
+
+/// What was added.
+#[derive(Serialize, JsonSchema)]
+pub struct Added {
+    probe: String,
+    /// Its file and line.
+    place: String,
+    event: String,
+    r#match: bool,
 }
 
 /// The event and what the filter says of it.
@@ -137,7 +162,7 @@ pub fn add(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let no = |why: String| Wrong::new(409, why, "Nothing was written.");
     let disk = Disk::read(&config).map_err(no)?;
     let judged = judged(app, asked, Some(&disk))?;
-    if judged.yes != Some(want) && asked.field("force").is_empty() {
+    if judged.yes != Some(want) && !asked.says_yes("force") {
         if asked.json {
             let why = format!("The filter says {}; with `force` it is added all the same.", judged.says);
             return Err(Wrong::new(409, why, ""));
@@ -151,14 +176,14 @@ pub fn add(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
             None => Ok(examples::added(before, want, asked.field("why"), &judged.bare)),
         })
         .map_err(no)?;
-    let what = json!({"probe": conf.name, "place": place, "event": asked.field("event"), "match": want});
-    let told = what.clone();
+    let added = Added { probe: conf.name.clone(), place, event: asked.field("event").to_owned(), r#match: want };
+    let told = serde_json::to_value(&added).unwrap_or_default();
     let done = app.write(|tx, now| {
         users::audit(tx, &asked.by(), "probe_example_added", told, now)?;
         ready.write()
     });
     match done {
-        Ok(()) if asked.json => Ok(Answer::file("application/json", format!("{what}\n").into_bytes()).status(201)),
+        Ok(()) if asked.json => Ok(Answer::json(&added)?.status(201)),
         Ok(()) => Ok(Answer::to(&format!("/probes/{}?added=1", text::part(&conf.name)))),
         Err(Unsaved::Registry(e)) => Err(e.into()),
         Err(Unsaved::Not(why)) => Err(no(why)),

@@ -7,12 +7,14 @@ use askama::Template;
 use pipe::config::ProbeConf;
 use probe::clauses::{Clauses, Explained, now};
 use probe::{Decision, Limits, Val};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Head;
 use super::probe::of;
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::Events;
@@ -28,9 +30,13 @@ const NEAR_MAX: usize = 10;
 /// Probes of which a line is said.
 const LINES_MAX: usize = 200;
 
+/// What programs may ask.
+pub const WORDS: &[Word] = &[Word::new("probe", TEXT, "What this probe says alone; all of them")];
+
 /// What a probe says.
-#[derive(Debug, Serialize)]
-struct Told {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedProbe")]
+pub struct Told {
     probe: String,
     #[serde(skip)]
     link: String,
@@ -69,9 +75,10 @@ impl Told {
     }
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "explain.html")]
-struct Page {
+#[schemars(rename = "Explained")]
+pub struct Page {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]

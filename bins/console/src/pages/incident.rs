@@ -4,12 +4,14 @@ use askama::Template;
 use event::Time;
 use registry::ledger::incidents::{self, Incident};
 use registry::orders::{self, Hand};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::incidents::{Line, line, names};
 use super::{Head, may_change};
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Events, NoAnswer, Question};
@@ -22,6 +24,12 @@ const HISTORY_MAX: u64 = 100;
 const COMMENT_MAX: usize = 2_000;
 /// The history begins before its first match: outcomes and incidents have times of their own.
 const BEFORE_MS: i64 = 60_000;
+
+/// What is taken of somebody who takes or closes one.
+pub const WORDS: &[Word] = &[Word::new("comment", Kind::Text(COMMENT_MAX), "What to say of it").like("on my way")];
+/// What is taken of a comment.
+pub const COMMENT_WORDS: &[Word] =
+    &[Word::new("comment", Kind::Text(COMMENT_MAX), "It").needed().like("a false alarm")];
 
 /// Something that became of it.
 struct Step {
@@ -43,14 +51,16 @@ struct Told {
     why: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "incident.html")]
-struct Page {
+#[schemars(rename = "IncidentWhole")]
+pub struct Page {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
-    incident: Value,
+    incident: incidents::Told,
     /// The events about it and about what was told of it, newest first.
+    #[schemars(with = "Vec<event::Event>")]
     history: Vec<Value>,
     history_away: Option<String>,
     #[serde(skip)]
@@ -117,7 +127,7 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
             .find(|verb| *verb == asked.word("asked"))
             .unwrap_or_default(),
         may_change: open && may_change(asked),
-        incident: incident.line(),
+        incident: incident.told(),
         history,
         history_away: away,
     };

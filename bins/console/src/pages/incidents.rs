@@ -4,11 +4,12 @@ use askama::Template;
 use event::Time;
 use pipe::config::SEVERITIES;
 use registry::ledger::incidents::{self, Incident};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::ledger::{self, Sight};
@@ -21,6 +22,20 @@ const PAGE_MAX: usize = 500;
 /// What can be asked for; the first if nobody says.
 const STATES: [(&str, &str); 4] =
     [("open", "open or taken"), ("waiting", "nobody has taken"), ("taken", "taken"), ("closed", "closed")];
+
+/// What programs may ask.
+pub const WORDS: &[Word] = &[
+    Word::new(
+        "state",
+        Kind::OneOf(&[STATES[0].0, STATES[1].0, STATES[2].0, STATES[3].0]),
+        "Open or taken (`open`), which nobody has taken (`waiting`), taken, closed; open",
+    )
+    .like("closed"),
+    Word::new("severity", Kind::OneOf(&SEVERITIES), "Those of a severity").like("major"),
+    Word::new("q", TEXT, "Part of an id, a title, a probe, a key, an owner").like("a"),
+    Word::page(500, "Incidents on a page; 50"),
+    Word::after(),
+];
 
 /// An incident on a page.
 pub struct Line {
@@ -77,12 +92,12 @@ struct Choice {
     here: bool,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "incident_list.html")]
-struct Incidents {
+pub struct Incidents {
     #[serde(skip)]
     head: Head,
-    incidents: Vec<Value>,
+    incidents: Vec<incidents::Told>,
     next: Option<String>,
     #[serde(skip)]
     lines: Vec<Line>,
@@ -132,7 +147,7 @@ pub fn list(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let choice = |(word, name): (&'static str, &'static str), chosen: &str| Choice { word, name, here: word == chosen };
     let page = Incidents {
         head: Head::new(asked, "Incidents"),
-        incidents: found.iter().map(Incident::line).collect(),
+        incidents: found.iter().map(Incident::told).collect(),
         lines: found.iter().zip(&named).map(|(one, name)| line(one, name)).collect(),
         states: STATES.map(|one| choice(one, state)).into(),
         severities: SEVERITIES.iter().map(|word| choice((word, word), severity)).collect(),

@@ -11,6 +11,7 @@ pub mod things;
 use std::collections::BTreeSet;
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +19,7 @@ use super::Head;
 use super::events::{Line, lines};
 use super::prices;
 use crate::answer::{Answer, Wrong};
+use crate::api::shapes::MachineKnown;
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Events, Question};
@@ -100,12 +102,14 @@ struct Change {
     what: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machine.html")]
-struct Machine {
+#[schemars(rename = "MachineWhole")]
+pub struct Machine {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
+    #[schemars(with = "MachineKnown")]
     whole: Map<String, Value>,
     #[serde(skip)]
     fields: Vec<Field>,

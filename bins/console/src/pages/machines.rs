@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use askama::Template;
 use hyper::header::CONTENT_DISPOSITION;
 use registry::known::{Known, csv};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::shapes::MachineLine;
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::machines::{ORDERS, Wanted, list as listed};
@@ -42,12 +45,13 @@ struct Row {
     seen_at: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machines.html")]
-struct Machines {
+pub struct Machines {
     #[serde(skip)]
     head: Head,
     total: usize,
+    #[schemars(with = "Vec<MachineLine>")]
     machines: Vec<Map<String, Value>>,
     next: Option<String>,
     #[serde(skip)]
@@ -71,6 +75,21 @@ struct Machines {
     #[serde(skip)]
     csv_link: String,
 }
+
+/// What narrows the list, and its order.
+pub const CSV_WORDS: &[Word] = WORDS.split_at(6).0;
+/// What programs may ask of it.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Part of a key, a host name, a serial number, a hardware UUID or a user").like("a"),
+    Word::new("platform", TEXT, "Those of a platform").like("macos"),
+    Word::new("unit", TEXT, "Those of a unit"),
+    Word::new("tag", TEXT, "Those with a tag"),
+    Word::new("source", TEXT, "Those that a source told of").like("osquery"),
+    Word::new("sort", Kind::Order(&ORDERS), "By what the list is sorted; with a `-` the last first. By name")
+        .like("-seen"),
+    Word::page(500, "Machines on a page; 50"),
+    Word::after(),
+];
 
 impl Machines {
     fn count(&self) -> String {

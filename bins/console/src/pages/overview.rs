@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use event::Time;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::chart::{self, Bar};
@@ -24,8 +25,8 @@ const SPAN: (&str, &str) = ("24h", "30m");
 const SHOWN: usize = 10;
 
 /// A number of something, and how it compares.
-#[derive(Debug, Serialize)]
-struct Share {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Share {
     name: String,
     count: u64,
     /// Of the largest, in percent.
@@ -41,16 +42,16 @@ impl Share {
     }
 }
 
-#[derive(Debug, Default, Serialize)]
-struct Fleet {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Fleet {
     total: u64,
     /// Heard of within a day.
     seen: u64,
     platforms: Vec<Share>,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct Day {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Day {
     total: u64,
     types: Vec<Share>,
     /// Matches by probe.
@@ -58,9 +59,9 @@ struct Day {
     bars: Vec<Bar>,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "overview.html")]
-struct Overview {
+pub struct Overview {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]

@@ -5,13 +5,15 @@ use event::steers;
 use hyper::header::CONTENT_DISPOSITION;
 use pipe::config::{Config, ProbeConf, is_name};
 use registry::users;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use super::Head;
-use super::chart::SPANS;
+use super::chart::{SPAN_WORDS, SPANS};
 use super::probe::{of, place};
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::edit::{self, Disk, FILTER_MAX, Unsaved};
@@ -28,10 +30,42 @@ const PROBLEMS_MAX: usize = 20;
 /// What a filter of nobody begins with.
 const BLANK: &str = "# What this finds, in one line\nselect(.type == \"osquery_result\")\n| {title: \"\\(.type) on \\(.machine.hostname)\"}\n";
 
+const FILTER: Word = Word::new("filter", Kind::Text(FILTER_MAX), "The filter, in jq")
+    .needed()
+    .like("select(.type == \"osquery_result\")");
+/// What is taken to try one.
+pub const TRY_WORDS: &[Word] =
+    &[FILTER, Word::new("since", Kind::OneOf(SPAN_WORDS), "How far back it looks; 24h").like("1h")];
+/// What is taken to save one.
+pub const SAVE_WORDS: &[Word] =
+    &[FILTER, Word::new("seen", TEXT, "SHA-256, in base64url, of the text that is to be replaced").needed()];
+
+/// What was saved.
+#[derive(Serialize, JsonSchema)]
+pub struct Saved {
+    saved: bool,
+    probe: String,
+    /// Where it stands.
+    file: String,
+    /// SHA-256, in base64url, of the text.
+    seen: String,
+}
+
+/// Somebody else has saved meanwhile.
+#[derive(Serialize, JsonSchema)]
+pub struct Theirs {
+    error: &'static str,
+    /// Their text.
+    filter: String,
+    /// SHA-256, in base64url, of it.
+    seen: String,
+}
+
 /// The form, and what came of the last try.
-#[derive(Template, Serialize, Default)]
+#[derive(Template, Serialize, Default, JsonSchema)]
 #[template(path = "play.html")]
-struct Bench {
+#[schemars(rename = "Trial")]
+pub struct Bench {
     #[serde(skip)]
     head: Head,
     /// The probe; empty: of nobody yet.
@@ -247,18 +281,16 @@ pub fn save(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     }
     match write(app, asked, conf, &text) {
         Ok(()) => {
-            let what = json!({"saved": true, "probe": conf.name, "file": page.place, "seen": edit::digest(&text)});
-            Ok(if asked.json {
-                Answer::file("application/json", format!("{what}\n").into_bytes())
-            } else {
-                Answer::to(&format!("{}?saved=1", page.back))
-            })
+            if asked.json {
+                let (probe, seen) = (conf.name.clone(), edit::digest(&text));
+                return Answer::json(&Saved { saved: true, probe, file: page.place, seen });
+            }
+            Ok(Answer::to(&format!("{}?saved=1", page.back)))
         }
         Err(Unsaved::Changed(now)) => {
             let why = "Somebody else has saved this filter meanwhile: nothing was written, and nothing is lost.";
             if asked.json {
-                let what = json!({"error": why, "filter": now.text, "seen": now.seen});
-                return Ok(Answer::file("application/json", format!("{what}\n").into_bytes()).status(409));
+                return Ok(Answer::json(&Theirs { error: why, filter: now.text, seen: now.seen })?.status(409));
             }
             // Whoever saves now has seen theirs.
             (page.error, page.theirs, page.seen) = (Some(why.into()), Some(text::program(&now.text)), now.seen);

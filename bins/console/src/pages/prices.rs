@@ -20,7 +20,7 @@ const OF_PROBES: &str = "zentral/";
 const QUERIES_MAX: usize = 200;
 
 /// What one run of a query costs a machine.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Paid {
     /// Its name in the schedule.
     pub query: String,
@@ -35,7 +35,7 @@ pub struct Paid {
 }
 
 /// A machine that a query costs much.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Dear {
     machine: String,
     hostname: Option<String>,

@@ -3,14 +3,16 @@
 use askama::Template;
 use event::Time;
 use pipe::config::{Config, ProbeConf};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
-use super::chart::{self, Bar, SPANS};
+use super::chart::{self, Bar, SPAN_WORDS, SPANS};
 use super::events::{Line, lines};
 use super::prices;
 use super::probes::may_try;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::events::{Events, NoAnswer, Page, Question};
@@ -26,9 +28,14 @@ const SINCE: &str = "24h";
 /// Bytes of a filter that a page shows.
 const FILTER_SHOWN: usize = 32 << 10;
 
+/// What programs may ask.
+pub const WORDS: &[Word] =
+    &[Word::new("since", Kind::OneOf(SPAN_WORDS), "How far back matches are told; 24h").like("7d")];
+
 /// The query that osquery runs.
-#[derive(Debug, Serialize)]
-struct Query {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeQuery")]
+pub struct Query {
     name: String,
     sql: String,
     /// Seconds.
@@ -37,9 +44,9 @@ struct Query {
     how: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "probe.html")]
-struct Probe {
+pub struct Probe {
     #[serde(skip)]
     head: Head,
     name: String,

@@ -3,11 +3,13 @@
 use askama::Template;
 use event::Machine;
 use pipe::config::SEVERITIES;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
 use super::machine::edit::called;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::{Asked, Who};
 use crate::events::{Events, Question};
@@ -25,9 +27,9 @@ struct Column {
     sorted: &'static str,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "probes.html")]
-struct Probes {
+pub struct Probes {
     #[serde(skip)]
     head: Head,
     total: usize,
@@ -53,6 +55,17 @@ struct Probes {
     #[serde(skip)]
     may_try: bool,
 }
+
+/// What programs may ask of it.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Part of a name, a title, a query").like("usb"),
+    Word::new("severity", Kind::OneOf(&SEVERITIES), "Those of a severity").like("major"),
+    Word::new("sort", Kind::Order(&ORDERS), "By what the list is sorted; with a `-` the last first. By name")
+        .like("-matches"),
+    Word::new("machine", TEXT, "Those that are about this machine; all"),
+    Word::page(300, "Probes on a page; 100"),
+    Word::after(),
+];
 
 impl Probes {
     fn count(&self) -> String {

@@ -5,20 +5,66 @@ use event::Time;
 use pipe::config::PLATFORMS;
 use registry::live::{self, Ask, Asked as Query, Means};
 use registry::orders;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
-use crate::live::{Wanted, reached};
+use crate::live::{SQL_MAX, Wanted, reached};
 use crate::text;
 
 /// Earlier queries on a page.
 const PAGE: u64 = 20;
 /// How long a query may wait, to choose from.
 const WAITS: [(&str, &str); 4] = [("5m", "5 minutes"), ("1h", "an hour"), ("1d", "a day"), ("7d", "a week")];
+
+/// What programs may ask.
+pub const WORDS: &[Word] = &[Word::new("before", TEXT, "`next` of the page before; without it the first page")];
+/// What is taken to ask machines.
+pub const ASK_WORDS: &[Word] = &[
+    Word::new("sql", Kind::Text(SQL_MAX), "The query, as osquery takes it")
+        .needed()
+        .like("select version from osquery_info"),
+    Word::new("platform", Kind::List, "Machines of these platforms").like("macos,linux"),
+    Word::new("unit", Kind::List, "Machines of these units"),
+    Word::new("tag", Kind::List, "Machines with one of these tags"),
+    Word::new("machines", Kind::List, "These machines"),
+    Word::new("scope", TEXT, "Lists as `zentral query --scope` takes them: `not_tags=lab groups=staff`"),
+    Word::new("wait", Kind::Age, "How long it asks, at most 7d; 5m").like("1h"),
+    Word::new("max", Kind::Number(1, i64::MAX), "So many machines at most").like("10"),
+    Word::new("sure", Kind::Flag, "Ask them; without it the answer says how many it would reach"),
+];
+
+/// A query for a program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Query")]
+pub struct Told {
+    /// Its id.
+    query: String,
+    sql: String,
+    /// Whom it is for.
+    scope: Value,
+    by: Option<String>,
+    /// `asking`, `ended` or `cancelled`.
+    state: &'static str,
+    asked: Time,
+    until: Time,
+    max: Option<u64>,
+}
+
+/// A query that was sent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QuerySent")]
+pub struct Sent {
+    /// Its id.
+    query: String,
+    /// How many it reaches.
+    machines: u64,
+}
 
 /// A query that was asked.
 pub struct Line {
@@ -51,18 +97,26 @@ pub fn line(one: &Query, now: i64) -> Line {
 }
 
 /// The same for a program.
-pub fn told(one: &Query, now: i64) -> Value {
-    let scope: Value = serde_json::from_str(&one.query.scope).unwrap_or_default();
-    json!({"query": one.query.id, "sql": one.query.sql, "scope": scope, "by": one.who, "state": line(one, now).state,
-        "asked": Time::from_ms(one.created), "until": Time::from_ms(one.query.until), "max": one.query.max})
+pub fn told(one: &Query, now: i64) -> Told {
+    Told {
+        query: one.query.id.clone(),
+        sql: one.query.sql.clone(),
+        scope: serde_json::from_str(&one.query.scope).unwrap_or_default(),
+        by: one.who.clone(),
+        state: line(one, now).state,
+        asked: Time::from_ms(one.created),
+        until: Time::from_ms(one.query.until),
+        max: one.query.max,
+    }
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "query_form.html")]
-struct Form {
+#[schemars(rename = "Queries")]
+pub struct Form {
     #[serde(skip)]
     head: Head,
-    queries: Vec<Value>,
+    queries: Vec<Told>,
     next: Option<String>,
     #[serde(skip)]
     lines: Vec<Line>,
@@ -104,9 +158,10 @@ pub fn form(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     Answer::page(asked, &page)
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "query_sure.html")]
-struct Sure {
+#[schemars(rename = "QueryReach")]
+pub struct Sure {
     #[serde(skip)]
     head: Head,
     /// How many it would reach.
@@ -133,7 +188,7 @@ impl Sure {
 pub fn ask(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let wanted = Wanted::read(app, asked)?;
     let (machines, names) = reached(app, &wanted.whom)?;
-    if asked.field("sure").is_empty() || machines == 0 {
+    if !asked.says_yes("sure") || machines == 0 {
         let page = Sure {
             head: Head { address: "/query".to_owned(), ..Head::new(asked, "Live query") },
             machines,
@@ -152,8 +207,7 @@ pub fn ask(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         live::ask_by(tx, &ask, machines, &asked.by(), now)
     })?;
     if asked.json {
-        let told = json!({"query": id, "machines": machines});
-        return Ok(Answer::file("application/json", format!("{told}\n").into_bytes()).status(201));
+        return Ok(Answer::json(&Sent { query: id, machines })?.status(201));
     }
     Ok(Answer::to(&format!("/query/{}", text::part(&id))))
 }

@@ -8,12 +8,14 @@ use hyper::header::CONTENT_DISPOSITION;
 use registry::db::{Db, has_schema};
 use registry::known::csv;
 use registry::live::{self, Asked as Query};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::Head;
-use super::queries::{Line, line, told};
+use super::queries::{Line, Told, line, told};
 use crate::answer::{Answer, Wrong};
+use crate::api::Word;
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::NoAnswer;
@@ -33,6 +35,19 @@ const FILE_MAX: usize = 32 << 20;
 /// Answers that the store is asked for at a time for a file.
 const FILE_PAGE: u64 = 100;
 
+/// What programs may ask.
+pub const WORDS: &[Word] = &[Word::after()];
+
+/// A row for a program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QueryRow")]
+pub struct Came {
+    /// Key of the machine.
+    machine: String,
+    hostname: String,
+    columns: Map<String, Value>,
+}
+
 /// A row of a machine.
 struct Row {
     link: String,
@@ -47,19 +62,20 @@ struct Other {
     what: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "query.html")]
-struct Page {
+#[schemars(rename = "QueryWhole")]
+pub struct Page {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
-    told: Value,
+    told: Told,
     /// Machines in scope now.
     machines: u64,
     /// Of these, who was given the query, and who answered.
     given: u64,
     answered: u64,
-    rows: Vec<Value>,
+    rows: Vec<Came>,
     next: Option<String>,
     #[serde(skip)]
     away: Option<String>,
@@ -108,16 +124,15 @@ pub fn show(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let machines = reached(app, &whom).map_or(0, |(machines, _)| machines);
     let (came, next, away) = match answers(app, asked.who.as_ref(), &query, PAGE, asked.word("after")) {
         Ok((came, next)) => (came, next, None),
+        // A program hears it by the status, a person on the page.
+        Err(why) if asked.json => return Err(why.into()),
         Err(NoAnswer::Question(why, _) | NoAnswer::Away(why)) => (Vec::new(), None, Some(why)),
     };
-    if let (Some(why), true) = (&away, asked.json) {
-        return Err(Wrong::new(503, why.as_str(), ""));
-    }
     let line = line(&query, now);
     let (columns, shown, left) = table(&came);
-    let rows = came
-        .iter()
-        .flat_map(|one| one.rows.iter().map(|row| json!({"machine": one.key, "hostname": one.host, "columns": row})));
+    let rows = came.iter().flat_map(|one| {
+        one.rows.iter().map(|row| Came { machine: one.key.clone(), hostname: one.host.clone(), columns: row.clone() })
+    });
     let page = Page {
         head: Head::new(asked, "Live query"),
         told: told(&query, now),
@@ -231,6 +246,8 @@ pub fn cancel(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn came(key: &str, rows: &Value) -> Answered {

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use pipe::config::SEVERITIES;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::probes::{every, scope};
@@ -17,8 +19,9 @@ use crate::shelf::{self, Item};
 use crate::text;
 
 /// A probe in the list.
-#[derive(Debug, Serialize)]
-struct Row {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ShippedLine")]
+pub struct Row {
     name: String,
     title: String,
     severity: String,
@@ -65,9 +68,18 @@ impl Wanted {
     }
 }
 
-#[derive(Template, Serialize)]
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Those that hold this text; all"),
+    Word::new("platform", TEXT, "Those for this platform").like("macos"),
+    Word::new("source", TEXT, "Those about what this source tells").like("osquery"),
+    Word::new("severity", TEXT, "Those of this severity").like("major"),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "shipped.html")]
-struct Shelf {
+#[schemars(rename = "ShippedProbes")]
+pub struct Shelf {
     #[serde(skip)]
     head: Head,
     total: usize,

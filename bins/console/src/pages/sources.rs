@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 use event::Time;
 use registry::inventory::HEARD_WITHIN;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
@@ -27,7 +28,8 @@ const SINCE: &str = "7d";
 const OWN: &str = "zentral";
 
 /// The machines of one source.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "SourceFleet")]
 pub struct Fleet {
     pub name: String,
     /// The kind of the source: of a second server of Jamf's `jamf`.
@@ -61,8 +63,8 @@ impl Fleet {
 }
 
 /// A machine that was not heard for long.
-#[derive(Debug, Serialize)]
-struct Quiet {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Quiet {
     key: String,
     hostname: Option<String>,
     last: Time,
@@ -71,7 +73,8 @@ struct Quiet {
 }
 
 /// A number of events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ValueEvents")]
 pub struct Count {
     pub value: String,
     pub count: u64,
@@ -85,17 +88,17 @@ impl Count {
     }
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "sources.html")]
-struct Sources {
+pub struct Sources {
     #[serde(skip)]
     head: Head,
     sources: Vec<Fleet>,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "source.html")]
-struct Source {
+pub struct Source {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]

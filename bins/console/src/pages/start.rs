@@ -4,6 +4,7 @@ use askama::Template;
 use registry::enrolments;
 use registry::ledger::lanes;
 use registry::users::Role;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shipped::probes::FIRST;
 
@@ -20,7 +21,8 @@ const IN_USE: u64 = 25;
 const SINCE: &str = "7d";
 
 /// One step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FirstStep")]
 pub struct Step {
     pub what: &'static str,
     pub done: bool,
@@ -180,9 +182,10 @@ fn listed(facts: &Facts, bare: bool, unit: &str, who: Option<&Who>) -> Vec<Step>
     all
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "start.html")]
-struct Start {
+#[schemars(rename = "FirstSteps")]
+pub struct Start {
     #[serde(skip)]
     head: Head,
     steps: Vec<Step>,

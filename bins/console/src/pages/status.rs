@@ -1,6 +1,7 @@
 //! Status: what `zentral status` tells.
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Head;
@@ -9,9 +10,9 @@ use crate::app::App;
 use crate::ask::Asked;
 use crate::hub::Report;
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "status.html")]
-struct Status {
+pub struct Status {
     #[serde(skip)]
     head: Head,
     /// Why nothing is known.

@@ -3,13 +3,25 @@
 use event::Time;
 use pipe::config::{is_name, parse_duration};
 use registry::users::tokens::{self, Wanted};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::users::{done, role_of, tell, words_of};
 use crate::answer::{Answer, Wrong};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::routes::Area;
+
+/// One that was just made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenMade")]
+pub struct Made {
+    id: String,
+    name: String,
+    role: &'static str,
+    /// It, told this once.
+    token: String,
+}
 
 pub fn make(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let name = asked.field("name").trim().to_lowercase();
@@ -22,8 +34,8 @@ pub fn make(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let scopes = words_of(asked, "scopes", "scope", &known)?;
     let wanted = Wanted { name: name.clone(), role: role_of(asked)?, units, scopes, expires: expires(asked)? };
     let (token, secret) = app.write(|tx, now| tokens::make(tx, wanted, &asked.by(), now))?;
-    let what = json!({"id": token.id, "name": name, "role": token.role.word(), "token": secret});
-    tell(app, asked, format!("The token {name}, shown this once"), secret.clone(), &what)
+    let what = Made { id: token.id, name: name.clone(), role: token.role.word(), token: secret.clone() };
+    tell(app, asked, format!("The token {name}, shown this once"), secret, &what)
 }
 
 /// When it ends: an age from now on; not said: when it is revoked.

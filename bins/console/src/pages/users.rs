@@ -4,18 +4,20 @@ use askama::Template;
 use event::Time;
 use pipe::config::is_name;
 use registry::users::{self, Role, User, links, sign_on, tokens};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{Head, login};
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::routes::Area;
 use crate::text;
 
 /// A user as the page shows one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "User")]
 pub struct UserRow {
     pub name: String,
     pub role: &'static str,
@@ -34,7 +36,8 @@ pub struct UserRow {
 }
 
 /// A token as the page shows one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
 pub struct TokenRow {
     pub id: String,
     pub name: String,
@@ -47,7 +50,7 @@ pub struct TokenRow {
     pub ended: bool,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "users.html")]
 pub struct Access {
     #[serde(skip)]
@@ -66,6 +69,37 @@ pub struct Access {
     /// There is single sign-on.
     #[serde(skip)]
     pub sign_on: bool,
+}
+
+const NAME: Word = Word::new("name", Kind::Text(63), "Made of a-z, 0-9 and -").needed();
+const ROLE: Word =
+    Word::new("role", Kind::OneOf(&["viewer", "editor", "admin"]), "What they may do").needed().like("viewer");
+const EMAIL: Word =
+    Word::new("email", Kind::Text(254), "By which single sign-on knows them; none").like("somebody@example.com");
+const UNITS: Word = Word::new("units", Kind::List, "The units that they are kept to; all");
+/// What is taken of somebody new.
+pub const ADD_WORDS: &[Word] = &[NAME, ROLE, UNITS, EMAIL];
+/// What is taken of an address.
+pub const EMAIL_WORDS: &[Word] = &[EMAIL];
+/// What is taken of a role.
+pub const ROLE_WORDS: &[Word] = &[ROLE, UNITS];
+/// What is taken of a token.
+pub const TOKEN_WORDS: &[Word] = &[
+    NAME,
+    ROLE,
+    UNITS,
+    Word::new("scopes", Kind::List, "The parts of the console that it is for; all").like("machines,events"),
+    Word::new("expires", Kind::Age, "When it ends, from now on; when it is revoked").like("90d"),
+];
+
+/// A link that was just made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Link {
+    user: String,
+    /// By which they choose a password.
+    link: String,
+    /// For how long.
+    holds: &'static str,
 }
 
 /// The page, and above the lists what was just made.
@@ -126,9 +160,9 @@ fn units_of(app: &App, asked: &Asked) -> Result<Vec<String>, Wrong> {
 }
 
 /// What was made: for a person above the page, for a program alone.
-pub fn tell(app: &App, asked: &Asked, whom: String, secret: String, what: &Value) -> Result<Answer, Wrong> {
+pub fn tell(app: &App, asked: &Asked, whom: String, secret: String, what: &impl Serialize) -> Result<Answer, Wrong> {
     if asked.json {
-        return Ok(Answer::file("application/json", format!("{what}\n").into_bytes()).status(201));
+        return Ok(Answer::json(what)?.status(201));
     }
     page(app, asked, Some((whom, secret)))
 }
@@ -136,7 +170,7 @@ pub fn tell(app: &App, asked: &Asked, whom: String, secret: String, what: &Value
 fn told(app: &App, asked: &Asked, name: &str, secret: &str) -> Result<Answer, Wrong> {
     let base = app.live().base(asked);
     let link = login::address(&base, secret);
-    let what = json!({"user": name, "link": link, "holds": "1h"});
+    let what = Link { user: name.to_owned(), link: link.clone(), holds: "1h" };
     tell(app, asked, format!("The link for {name}, good for one hour and for once"), link, &what)
 }
 

@@ -3,6 +3,7 @@
 use event::json;
 use probe::clauses::draw::{Tone, draw, negation, one_line, words};
 use probe::clauses::{Clauses, Explained};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const DRAWN_MAX: usize = 8 << 10;
 const LINE_MAX: usize = 400;
 
 /// An event that matches, or did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Hit {
     pub id: String,
     pub time: String,
@@ -66,7 +67,8 @@ pub fn text(line: &str, key: &str) -> Option<String> {
 pub type Drawn = Vec<Vec<(&'static str, String)>>;
 
 /// An event that does not match, and why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NearMiss")]
 pub struct Near {
     #[serde(flatten)]
     pub hit: Hit,

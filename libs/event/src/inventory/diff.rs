@@ -9,8 +9,9 @@ use super::kinds::{MACHINE, identity};
 use super::{Snapshot, text, tidy};
 
 /// What became of a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "WhatBecame")]
 pub enum Action {
     /// It was not there before.
     Added,
@@ -32,7 +33,7 @@ impl Action {
 }
 
 /// One thing that is another than before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The kind of thing.
     pub kind: String,

@@ -1,7 +1,9 @@
 //! Incidents as people see them.
 
 use event::Time;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::db::{Db, DbError, Row};
 
@@ -50,19 +52,70 @@ pub struct Incident {
 
 impl Incident {
     /// As the command line and the console tell it.
-    pub fn line(&self) -> Value {
-        let mut line = json!({"id": self.id, "probe": self.probe, "key": self.key, "severity": self.severity,
-            "title": self.title, "machine": self.machine, "event": self.event, "act": self.act, "status": self.status,
-            "opened": Time::from_ms(self.opened), "last": Time::from_ms(self.last), "count": self.count});
-        if let Some(line) = line.as_object_mut() {
-            let said = [("by", &self.owner), ("comment", &self.comment)];
-            line.extend(said.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| ((*k).to_owned(), v.as_str().into())));
-            if self.closed != 0 {
-                line.insert("closed".into(), json!(Time::from_ms(self.closed)));
-            }
+    pub fn told(&self) -> Told {
+        let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Told {
+            id: self.id.clone(),
+            probe: self.probe.clone(),
+            key: self.key.clone(),
+            severity: self.severity.clone(),
+            title: self.title.clone(),
+            machine: self.machine.clone(),
+            event: self.event.clone(),
+            act: self.act.clone(),
+            status: self.status.clone(),
+            opened: Time::from_ms(self.opened),
+            last: Time::from_ms(self.last),
+            count: self.count,
+            by: said(&self.owner),
+            comment: said(&self.comment),
+            closed: (self.closed != 0).then(|| Time::from_ms(self.closed)),
         }
-        line
     }
+
+    /// The same as a line.
+    pub fn line(&self) -> Value {
+        serde_json::to_value(self.told()).unwrap_or_default()
+    }
+}
+
+/// An incident as people and programs are told of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Incident")]
+pub struct Told {
+    /// 20 hex digits.
+    pub id: String,
+    /// The probe.
+    pub probe: String,
+    /// What it is about, as the probe's `by` says; without one the key of a machine.
+    pub key: String,
+    /// The highest so far.
+    pub severity: String,
+    /// What its last match was called.
+    pub title: String,
+    /// Key of the machine of its first match; empty: of none, or of one that was forgotten.
+    pub machine: String,
+    /// The event that opened it.
+    pub event: String,
+    /// Names of the actions that are told.
+    pub act: Vec<String>,
+    /// `open`, `taken` or `closed`.
+    pub status: String,
+    /// When its first match was received.
+    pub opened: Time,
+    /// When the last one was.
+    pub last: Time,
+    /// Matches.
+    pub count: u64,
+    /// Who takes care.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The last comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// When it was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Time>,
 }
 
 fn read(row: &Row) -> Incident {

@@ -1,7 +1,9 @@
 //! Dead letters: deliveries that will not be tried again unless somebody says so.
 
 use event::Time;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::db::{Db, DbError, Row};
 
@@ -32,15 +34,49 @@ pub struct Letter {
 
 impl Letter {
     /// As the command line and the console tell it.
-    pub fn line(&self) -> Value {
-        let mut line = json!({"id": self.id, "event": self.event, "probe": self.probe, "action": self.action,
-            "error": self.error, "tries": self.tries, "received": Time::from_ms(self.received),
-            "since": Time::from_ms(self.since)});
-        if let (false, Some(line)) = (self.target.is_empty(), line.as_object_mut()) {
-            line.insert("target".into(), self.target.as_str().into());
+    pub fn told(&self) -> Told {
+        Told {
+            id: self.id.clone(),
+            event: self.event.clone(),
+            probe: self.probe.clone(),
+            action: self.action.clone(),
+            error: self.error.clone(),
+            tries: self.tries,
+            received: Time::from_ms(self.received),
+            since: Time::from_ms(self.since),
+            target: Some(self.target.clone()).filter(|target| !target.is_empty()),
         }
-        line
     }
+
+    /// The same as a line.
+    pub fn line(&self) -> Value {
+        serde_json::to_value(self.told()).unwrap_or_default()
+    }
+}
+
+/// A dead letter as people and programs are told of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
+pub struct Told {
+    /// 20 hex digits.
+    pub id: String,
+    /// Id of the event.
+    pub event: String,
+    /// The probe.
+    pub probe: String,
+    /// The action.
+    pub action: String,
+    /// Why it is dead.
+    pub error: String,
+    /// How often it was tried.
+    pub tries: u64,
+    /// When the hub took the event.
+    pub received: Time,
+    /// Since when it is dead.
+    pub since: Time,
+    /// Whom it was for, if the action has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 fn read(row: &Row) -> Letter {

@@ -6,10 +6,12 @@ use event::Time;
 use hyper::header::CONTENT_DISPOSITION;
 use registry::enrolments::{self, Enrolment};
 use registry::tally::{self, Used};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Row, edits};
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::Head;
@@ -18,9 +20,28 @@ use crate::text;
 /// Machines that are shown, the last that came.
 const MACHINES_MAX: u64 = 100;
 
+/// What is taken of a package.
+pub const PACKAGE_WORDS: &[Word] = &[Word::new(
+    "format",
+    Kind::OneOf(&["pkg", "deb", "rpm", "sh", "ps1", "zip", "mobileconfig"]),
+    "Its form; `formats` of the enrolment says which there are",
+)
+.needed()
+.like("sh")];
+/// Types of packages.
+pub const TYPES: &[&str] = &[
+    "application/octet-stream",
+    "application/vnd.debian.binary-package",
+    "application/x-rpm",
+    "text/x-shellscript",
+    "text/plain",
+    "application/zip",
+    "application/x-apple-aspen-config",
+];
+
 /// A machine that came by it.
-#[derive(Debug, Serialize)]
-struct Came {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Came {
     key: String,
     hostname: Option<String>,
     enrolled: Time,
@@ -29,9 +50,10 @@ struct Came {
     link: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "enrolment.html")]
-struct One {
+#[schemars(rename = "EnrolmentWhole")]
+pub struct One {
     #[serde(skip)]
     head: Head,
     #[serde(flatten)]
@@ -129,9 +151,5 @@ pub fn package(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
 pub fn revoke(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
     let found = find(app, asked)?;
     app.write(|tx, now| enrol::revoke(tx, &found, &asked.by(), now))?;
-    Ok(if asked.json {
-        Answer::file("application/json", b"{\"done\":true}\n".to_vec())
-    } else {
-        Answer::to(&format!("/enrol/{}", text::part(&found.id)))
-    })
+    Ok(Answer::done(asked, &format!("/enrol/{}", text::part(&found.id))))
 }

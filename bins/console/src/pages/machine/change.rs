@@ -1,6 +1,7 @@
 //! A thing that came, went or became another, as pages show it.
 
 use event::inventory::{Change as Changed, KINDS};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -11,7 +12,8 @@ use crate::text;
 const FIELDS_MAX: usize = 6;
 
 /// The change, and words for it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MachineChange")]
 pub struct Change {
     /// The source that told it; empty where that stands elsewhere.
     #[serde(skip_serializing_if = "String::is_empty")]

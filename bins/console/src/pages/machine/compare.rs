@@ -6,12 +6,14 @@ use askama::Template;
 use event::Time;
 use event::inventory::{Action, between};
 use registry::inventory::past::Then;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::Change;
 use super::edit;
 use super::history::Source;
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::Head;
@@ -30,8 +32,9 @@ const FROM: &str = "7d";
 const TO: &str = "now";
 
 /// What became of the things of a kind.
-#[derive(Debug, Default, Serialize)]
-struct Kind {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "KindCompared")]
+pub struct Kind {
     kind: String,
     added: usize,
     removed: usize,
@@ -42,9 +45,20 @@ struct Kind {
     link: String,
 }
 
-#[derive(Template, Serialize)]
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("from", TEXT, "The earlier time: `now`, an age or a time in UTC; 7d").like("12h"),
+    Word::new("to", TEXT, "The later time; now").like("now"),
+    Word::new("source", TEXT, "What this source told; all of them"),
+    Word::new("kind", TEXT, "Changes of this kind of things; of all"),
+    Word::page(PAGE_MAX as i64, "Changes of a page; 100"),
+    Word::after(),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machine_compare.html")]
-struct Compare {
+#[schemars(rename = "MachineCompared")]
+pub struct Compare {
     #[serde(skip)]
     head: Head,
     machine: String,

@@ -10,6 +10,7 @@ use registry::tags;
 use registry::users::Role;
 
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::text;
@@ -20,6 +21,18 @@ const TAGS_MAX: usize = 100;
 const SANTA: &str = "santa";
 /// Kinds of sync that can be ordered: the word of a form, and that of the protocol.
 const SYNCS: [(&str, &str); 2] = [("clean", "CLEAN"), ("clean-all", "CLEAN_ALL")];
+
+/// What is taken of tags.
+pub const TAG_WORDS: &[Word] = &[
+    Word::new("add", Kind::List, "Tags that it is given, at most 100").like("lab"),
+    Word::new("remove", Kind::List, "Tags that are taken away, at most 100"),
+];
+/// What is taken of a sync.
+pub const SYNC_WORDS: &[Word] =
+    &[Word::new("kind", Kind::OneOf(&["clean", "clean-all"]), "Which").needed().like("clean")];
+/// What is taken of leave to enrol.
+pub const APPROVE_WORDS: &[Word] =
+    &[Word::new("hardware", TEXT, "What waits, as `pending` of the machine says it").needed()];
 
 /// A machine that this person sees.
 pub struct Seen {
@@ -77,10 +90,7 @@ pub fn change(
 
 /// Back to the machine; a program hears that it is done.
 fn done(asked: &Asked, seen: &Seen) -> Answer {
-    if asked.json {
-        return Answer::file("application/json", b"{\"done\":true}\n".to_vec());
-    }
-    Answer::to(&format!("/machines/{}", text::part(&seen.key)))
+    Answer::done(asked, &format!("/machines/{}", text::part(&seen.key)))
 }
 
 /// The forms on a machine's page.

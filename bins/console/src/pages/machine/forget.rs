@@ -4,6 +4,7 @@ use askama::Template;
 use pipe::config::{Config, Place, StageKind};
 use registry::known::{Known, Unread};
 use registry::{made_rules, tags};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,15 +32,16 @@ struct Goes {
 }
 
 /// Something that goes or stays: where it lies, and what it is.
-#[derive(Debug, Serialize)]
-struct Line {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ForgetLine")]
+pub struct Line {
     place: String,
     what: String,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "forget.html")]
-struct Forget {
+pub struct Forget {
     #[serde(skip)]
     head: Head,
     key: String,

@@ -3,6 +3,7 @@
 use event::{Machine, Time};
 use pipe::config::{Config, Scope};
 use registry::made_rules::{self, MadeRule};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::edit::Seen;
@@ -17,7 +18,7 @@ const SHOWN_MAX: usize = 200;
 const PROBES_MAX: usize = 50;
 
 /// All of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Given {
     pub probes: Vec<Probe>,
     /// Packs of osquery.
@@ -29,7 +30,8 @@ pub struct Given {
 }
 
 /// A probe that is about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GivenProbe")]
 pub struct Probe {
     pub name: String,
     pub severity: String,
@@ -42,7 +44,8 @@ pub struct Probe {
 }
 
 /// `[rules.NAME]`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GivenTable")]
 pub struct Table {
     pub name: String,
     pub rules: usize,

@@ -5,11 +5,13 @@ use event::Time;
 use event::inventory::{Action, Change as Changed};
 use registry::inventory::Past;
 use registry::inventory::past::{Reach, Wanted};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::Change;
 use super::{edit, machine_query};
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::ledger;
@@ -27,7 +29,8 @@ const SHOWN: usize = 5;
 const TOLD: usize = 100;
 
 /// A source, and since when every change that it told is known.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SourceReach")]
 pub struct Source {
     pub source: String,
     /// When its last snapshot was taken.
@@ -45,8 +48,8 @@ impl Source {
 }
 
 /// A snapshot that changed something.
-#[derive(Debug, Serialize)]
-struct Snapshot {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Snapshot {
     source: String,
     /// When the machine was so, and when the hub heard of it.
     taken: Time,
@@ -67,9 +70,17 @@ struct Snapshot {
     since: String,
 }
 
-#[derive(Template, Serialize)]
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("source", TEXT, "Those of this source; of every source"),
+    Word::page(PAGE_MAX as i64, "Snapshots of a page; 25"),
+    Word::after(),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machine_history.html")]
-struct History {
+#[schemars(rename = "MachineHistory")]
+pub struct History {
     #[serde(skip)]
     head: Head,
     machine: String,

@@ -1,11 +1,13 @@
 //! Things of one kind that a machine has, page by page: ten thousand applications are no page.
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Kind, edit};
 use crate::answer::{Answer, Wrong};
+use crate::api::{TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::pages::Head;
@@ -17,9 +19,17 @@ const PAGE: usize = 200;
 /// Things on a page at most; a person gets no more than the page has room for.
 const PAGE_MAX: usize = 1000;
 
-#[derive(Template, Serialize)]
+/// What is taken.
+pub const WORDS: &[Word] = &[
+    Word::new("q", TEXT, "Those that hold this text; all"),
+    Word::page(PAGE_MAX as i64, "Things of a page; 200"),
+    Word::after(),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "machine_things.html")]
-struct Things {
+#[schemars(rename = "MachineThings")]
+pub struct Things {
     #[serde(skip)]
     head: Head,
     machine: String,

@@ -4,6 +4,7 @@ use askama::Template;
 use hyper::header::CONTENT_DISPOSITION;
 use pipe::config::Config;
 use probe::Standing;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,6 +12,7 @@ use registry::users;
 
 use super::unread;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::edit::{Disk, Unsaved, take};
@@ -23,8 +25,9 @@ use crate::shelf::{self, Item};
 use crate::text;
 
 /// The query that osquery runs.
-#[derive(Debug, Serialize)]
-struct Query {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ShippedQuery")]
+pub struct Query {
     sql: String,
     /// Seconds.
     interval: u64,
@@ -35,9 +38,10 @@ struct Query {
     runs: u64,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "shipped_one.html")]
-struct One {
+#[schemars(rename = "ShippedProbe")]
+pub struct One {
     #[serde(skip)]
     head: Head,
     name: String,
@@ -102,6 +106,21 @@ impl One {
     fn probe_link(&self) -> String {
         format!("/probes/{}", text::part(&self.name))
     }
+}
+
+/// What is taken.
+pub const TAKE_WORDS: &[Word] =
+    &[Word::new("act", Kind::List, "Actions that tell of its matches; those of `[probes]`, if there are")];
+
+/// It was taken.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeTaken")]
+pub struct Taken {
+    taken: bool,
+    probe: String,
+    /// The files that were written.
+    files: Vec<String>,
+    act: Vec<String>,
 }
 
 /// Looks at the probe that the path names.
@@ -202,8 +221,8 @@ pub fn take(app: &App, asked: &Asked) -> Result<Answer, Wrong> {
         let act: Vec<&str> = asked.field("act").split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         match write(app, asked, item, &act) {
             Ok(files) if asked.json => {
-                let told = json!({"taken": true, "probe": item.conf.name, "files": files, "act": act});
-                Ok(Answer::file("application/json", format!("{told}\n").into_bytes()))
+                let act = act.iter().map(|name| (*name).to_owned()).collect();
+                Answer::json(&Taken { taken: true, probe: item.conf.name.clone(), files, act })
             }
             Ok(_) => Ok(Answer::to(&format!("/shipped/{}?taken=1", text::part(&item.conf.name)))),
             Err(Unsaved::Registry(e)) => Err(e.into()),

@@ -3,6 +3,7 @@
 use event::Time;
 use registry::inventory::HEARD_WITHIN;
 use registry::munki::{self, CheckCount, Overdue, Runs};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Count, counted};
@@ -16,7 +17,7 @@ const SHOWN: usize = 20;
 const CHECKS_MAX: usize = 200;
 
 /// What its page shows.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Munki {
     /// Machines whose last run ended within a day, 7 days, 30 days; before; of which no run is known.
     pub within: [u64; HEARD_WITHIN.len()],
@@ -40,7 +41,7 @@ impl Munki {
 }
 
 /// A machine whose last run is long ago.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Late {
     pub key: String,
     pub hostname: Option<String>,
@@ -50,7 +51,8 @@ pub struct Late {
 }
 
 /// How a script check stands: machines by what came of it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "CheckCount")]
 pub struct Check {
     pub name: String,
     pub ok: u64,

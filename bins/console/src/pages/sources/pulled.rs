@@ -4,6 +4,7 @@ use event::Time;
 use pipe::config::StageKind;
 use registry::db::{Db, DbError};
 use registry::pulled;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
@@ -11,7 +12,7 @@ use crate::ask::Asked;
 use crate::text;
 
 /// What its page shows.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Pulled {
     /// The stage that asks; none: nobody does, and it is known by its webhooks alone.
     pub stage: Option<String>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use event::{Machine, Time};
 use pipe::config::{Config, Scope, Settings};
 use registry::made_rules::{self, MadeRule};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ const NAME: &str = "santa";
 const MODE: &str = "MONITOR";
 
 /// What its page shows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Santa {
     /// Machines by the mode that the configuration tells them.
     pub modes: Vec<Count>,
@@ -42,7 +43,8 @@ pub struct Santa {
 }
 
 /// `[rules.NAME]`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RuleTable")]
 pub struct Table {
     pub name: String,
     pub file: String,
@@ -55,7 +57,7 @@ pub struct Table {
 }
 
 /// A rule of a file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Rule {
     pub rule_type: String,
     pub identifier: String,
@@ -64,7 +66,8 @@ pub struct Rule {
 }
 
 /// A rule that an action made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MadeRule")]
 pub struct Made {
     pub id: String,
     pub rule_type: String,

@@ -1,15 +1,17 @@
 //! What a new rule of Santa's would have blocked of what machines ran of late, before it is served.
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Count;
 use crate::answer::{Answer, Wrong};
+use crate::api::{Kind, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::events::{Events, Question};
 use crate::pages::Head;
-use crate::pages::chart::SPANS;
+use crate::pages::chart::{SPAN_WORDS, SPANS};
 use crate::pages::events::{Line, lines};
 use crate::text;
 
@@ -43,6 +45,22 @@ pub const TYPES: [Type; 5] = [
     Type { word: "TEAMID", object: "team", hex: 0 },
 ];
 
+/// What programs may ask.
+pub const WORDS: &[Word] = &[
+    Word::new(
+        "type",
+        Kind::OneOf(&[TYPES[0].word, TYPES[1].word, TYPES[2].word, TYPES[3].word, TYPES[4].word]),
+        "What the rule is about",
+    )
+    .needed()
+    .like("TEAMID"),
+    Word::new("id", Kind::Text(IDENTIFIER_MAX), "Its identifier: a hash, a team, a signing id")
+        .needed()
+        .like("EQHXZ8M8AV"),
+    Word::new("unit", TEXT, "Machines of a unit"),
+    Word::new("since", Kind::OneOf(SPAN_WORDS), "How far back it looks; 7d").like("30d"),
+];
+
 /// What a blocking rule would have made of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -73,8 +91,9 @@ fn fate(decision: &str, rank: usize) -> Fate {
 }
 
 /// Executions by what would have become of them.
-#[derive(Debug, Default, Serialize)]
-struct Sums {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "RuleSums")]
+pub struct Sums {
     /// Would have been blocked.
     blocked: u64,
     /// Are allowed by a rule that goes before.
@@ -85,9 +104,10 @@ struct Sums {
     unclear: u64,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "santa_trial.html")]
-struct Trial {
+#[schemars(rename = "RuleTrial")]
+pub struct Trial {
     /// Something was asked; else there is a form alone.
     #[serde(skip)]
     tried: bool,
