@@ -143,11 +143,10 @@ fn strict(mut description: Value, there: &[(&str, Vec<Value>)]) -> Value {
             part["examples"] =
                 known.iter().enumerate().map(|(n, one)| (n.to_string(), json!({"value": one}))).collect();
         }
-        if let Some((_, known)) = second.iter().find(|(word, _)| path.ends_with(word)) {
-            if let Some(part) = operations["parameters"].get_mut(1) {
-                part["schema"]["enum"] = some(known);
-                part["examples"] = json!({"0": {"value": known[0]}});
-            }
+        let of_two = second.iter().find(|(word, _)| path.ends_with(word));
+        if let Some(((_, known), part)) = of_two.zip(operations["parameters"].get_mut(1)) {
+            part["schema"]["enum"] = some(known);
+            part["examples"] = json!({"0": {"value": known[0]}});
         }
         for (word, known) in &named {
             for asked in operations.pointer_mut("/get/parameters").and_then(Value::as_array_mut).into_iter().flatten() {
