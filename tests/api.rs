@@ -108,6 +108,7 @@ fn there(admin: &Program) -> Vec<(&'static str, Vec<Value>)> {
         ("/actions/", actions),
         ("/shipped/{name}/files/{file}", vec![json!("usb-device")]),
         ("/shipped/", shipped),
+        ("/connect/", vec![json!("slack"), json!("email")]),
         ("/query/{id}/cancel", queries.split_off(1)),
         ("/query/", queries),
         ("/sources/", sources),

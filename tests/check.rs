@@ -187,8 +187,8 @@ filter = 'select(.type == "x" and (.path | under("/Users/*/Downloads"))) | {titl
     let warnings = records.iter().filter(|r| r["level"] == "warning");
     let places: Vec<String> = warnings.map(|r| format!("{}:{} {}", r["line"], r["column"], r["key"])).collect();
     let want = [
-        "7:3 \"probe.always.filter\"",
         "3:27 \"probe.assigned.filter\"",
+        "7:3 \"probe.always.filter\"",
         "11:11 \"probe.of-query.filter\"",
         "16:44 \"probe.wild.filter\"",
     ];
@@ -247,15 +247,15 @@ filter = "shared.jq"
     let warnings = records.iter().filter(|r| r["level"] == "warning");
     let places: Vec<String> = warnings.map(|r| format!("{}:{} {}", r["line"], r["column"], r["key"])).collect();
     let want = [
-        "8:31 \"probe.column.filter\"",
         "3:45 \"probe.dropped.filter\"",
-        "19:26 \"probe.list.filter\"",
         "5:41 \"probe.number.filter\"",
-        "11:33 \"probe.removed.filter\"",
+        "8:31 \"probe.column.filter\"",
         "11:18 \"probe.removed.filter\"",
-        "15:13 \"probe.nobody.first_run\"",
+        "11:33 \"probe.removed.filter\"",
         "13:23 \"probe.nobody.scope.platforms\"",
         "13:77 \"probe.nobody.scope.tags\"",
+        "15:13 \"probe.nobody.first_run\"",
+        "19:26 \"probe.list.filter\"",
     ];
     assert_eq!(places, want, "{said}");
     for text in [

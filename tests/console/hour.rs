@@ -93,7 +93,7 @@ fn a_probe_that_ships_is_taken() {
     assert!(one["query"]["sql"].as_str().unwrap().contains("authorized_keys") && one["here"] == false, "{one}");
     assert!(one["examples"]["failed"] == 0 && one["examples"]["ok"].as_u64().unwrap() >= 7, "{}", one["examples"]);
 
-    let taken = post(port, &ed, "/shipped/ssh-key-added/take", &json!({"act": "log"}));
+    let taken = post(port, &ed, "/shipped/ssh-key-added/take", &json!({"act": ["log"]}));
     let files = ["probes/ssh-key-added.ndjson", "probes/ssh-key-added.jq", "probes/ssh-key-added.toml"];
     assert_eq!((taken.status, &taken.json()["files"]), (200, &json!(files)), "{}", taken.body);
     for file in files {
@@ -116,7 +116,7 @@ fn a_probe_that_ships_is_taken() {
     assert!(there.status == 409 && there.body.contains("probes/cron-job-added.jq is there already"), "{}", there.body);
     assert_eq!(std::fs::read_to_string(hub.path("probes/cron-job-added.jq")).unwrap(), "mine");
     assert!(!hub.path("probes/cron-job-added.toml").exists());
-    let nobody = post(port, &ed, "/shipped/cron-job-added/take", &json!({"act": "nobody"}));
+    let nobody = post(port, &ed, "/shipped/cron-job-added/take", &json!({"act": ["nobody"]}));
     assert!(nobody.status == 409 && nobody.body.contains("nobody"), "{}", nobody.body);
     for path in ["/shipped/nobody/take", "/shipped/..%2Fx/take"] {
         assert_eq!(post(port, &ed, path, &json!({})).status, 404, "{path}");
@@ -139,12 +139,12 @@ fn without_edit_a_probe_is_taken_by_hand() {
     let taken = ed.post("/shipped/machine-silent/take", &page.csrf(), "");
     assert!(taken.status == 403 && !hub.path("probes/machine-silent.toml").exists(), "{}", taken.body);
     for (name, text) in shipped::probes::probe("machine-silent").unwrap().files() {
-        let file = ed.get(&format!("/shipped/machine-silent/{name}"));
+        let file = ed.get(&format!("/shipped/machine-silent/files/{name}"));
         assert_eq!((file.status, file.body.as_str()), (200, text));
         assert_eq!(file.header("content-disposition"), Some(format!("attachment; filename=\"{name}\"").as_str()));
         std::fs::write(hub.path("probes").join(name), file.body).unwrap();
     }
-    assert_eq!(ed.get("/shipped/machine-silent/..%2F..%2Fpipeline.toml").status, 404);
+    assert_eq!(ed.get("/shipped/machine-silent/files/..%2F..%2Fpipeline.toml").status, 404);
     hub.ok(&["test", "probes/machine-silent.ndjson"]);
     hub.wait("the probe in force", 60, || ed.get("/probes/machine-silent").status == 200);
 }

@@ -19,7 +19,8 @@ pub enum Keep {
 }
 
 /// A value that may be another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "TableField")]
 pub struct Field {
     /// Its key in the table, with dots; of a contact with `contact.NAME` before it.
     pub key: String,
@@ -30,7 +31,8 @@ pub struct Field {
 }
 
 /// Where a secret is to be put.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SecretPlace")]
 pub struct Place {
     pub key: String,
     /// The file, from the folder of `pipeline.toml`; none: `env` is it.

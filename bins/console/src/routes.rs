@@ -186,8 +186,6 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 const CSV: &str = "text/csv";
 /// Why programs do not come by the door.
 const DOOR: &str = "programs have tokens";
-/// Why programs do not fill in tables of actions.
-const TABLES: &str = "a table to paste; its keys stand in the manual";
 
 /// All of them.
 pub static ROUTES: &[Route] = &[
@@ -305,8 +303,11 @@ pub static ROUTES: &[Route] = &[
     get("/actions", VIEWER, Area::Actions, actions::list)
         .tells::<actions::Actions>("What became of deliveries in the last day, what waits, what is dead")
         .asks(actions::WORDS),
-    get("/connect", EDITOR, Area::Actions, connect::list).people(TABLES),
-    get("/connect/{kind}", EDITOR, Area::Actions, connect::show).people(TABLES),
+    get("/connect", EDITOR, Area::Actions, connect::list).tells::<connect::Kinds>("The kinds of action that there are"),
+    get("/connect/{kind}", EDITOR, Area::Actions, connect::show)
+        .tells::<connect::One>("The table of a kind to paste, and where its secret goes")
+        .asks(connect::WORDS)
+        .or::<connect::One>(400),
     get("/actions/{name}", VIEWER, Area::Actions, action::show)
         .tells::<action::Page>("One, with its dead letters")
         .asks(action::WORDS),

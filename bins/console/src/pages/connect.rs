@@ -1,20 +1,23 @@
 //! Connecting an action: the kinds there are, and of each the table to paste and where its secret goes. Nothing is written.
 
 use askama::Template;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shipped::actions;
 
 use super::Head;
 use super::actions::whole;
 use crate::answer::{Answer, Wrong};
+use crate::api::{self, TEXT, Word};
 use crate::app::App;
 use crate::ask::Asked;
 use crate::kinds::{Field, Keep, Place, fill, usual_name};
 use crate::text;
 
 /// A kind of action in the list.
-#[derive(Debug, Serialize)]
-struct Kind {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KindOfAction")]
+pub struct Kind {
     kind: &'static str,
     what: &'static str,
     #[serde(skip)]
@@ -22,15 +25,17 @@ struct Kind {
 }
 
 /// Kinds that serve the same end.
-#[derive(Debug, Serialize)]
-struct Group {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KindsOfActions")]
+pub struct Group {
     name: &'static str,
     kinds: Vec<Kind>,
 }
 
-#[derive(Template, Serialize)]
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "connect.html")]
-struct Kinds {
+#[schemars(rename = "Connect")]
+pub struct Kinds {
     #[serde(skip)]
     head: Head,
     groups: Vec<Group>,
@@ -44,9 +49,20 @@ pub fn list(_: &App, asked: &Asked) -> Result<Answer, Wrong> {
     Answer::page(asked, &Kinds { head: Head::new(asked, "Connect an action"), groups })
 }
 
-#[derive(Template, Serialize)]
+/// What is taken of a kind; people say its keys as well, as `set.KEY`.
+pub const WORDS: &[Word] = &[
+    Word::new("name", TEXT, "What the action is called; as the kind usually is").like("slack-secops"),
+    Word::new(
+        "secret",
+        api::Kind::OneOf(&["file", "env"]),
+        "Where its secret lies: in a file, or in a variable; a file",
+    ),
+];
+
+#[derive(Template, Serialize, JsonSchema)]
 #[template(path = "connect_one.html")]
-struct One {
+#[schemars(rename = "ConnectOne")]
+pub struct One {
     #[serde(skip)]
     head: Head,
     kind: String,
